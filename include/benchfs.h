@@ -1,0 +1,118 @@
+/* libbenchfs: the BenchFS client library.
+ *
+ * Calls have the shape and meaning of their POSIX namesakes: they return -1 (or NULL) and set errno on failure. Any number of
+ * threads may call at once; each thread gets its own connection to the servers at its first call. Descriptors are small
+ * integers of this library's own, valid in every thread; they are not kernel descriptors. Calls block the calling
+ * thread until the servers answered or the deadline (client.deadline, 10 s) has passed: then EIO or ETIMEDOUT. */
+#ifndef BENCHFS_H
+#define BENCHFS_H
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <time.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BENCHFS_API __attribute__((visibility("default")))
+
+typedef struct benchfs benchfs;
+typedef struct benchfs_dir benchfs_dir;
+
+/* Connects to a cluster. cluster_file NULL: BENCHFS_SERVERS ("host:port,..." with the key in the file that
+ * BENCHFS_KEY names), else BENCHFS_CLUSTER, else the default path. Returns NULL and sets errno (ENOENT: no cluster file;
+ * EACCES: key refused; EHOSTDOWN: no server answers; EPROTONOSUPPORT: protocol versions differ); the reason in one sentence
+ * is then in benchfs_error(). */
+BENCHFS_API benchfs *benchfs_connect(const char *cluster_file);
+BENCHFS_API void benchfs_disconnect(benchfs *fs);
+/* Text of this thread's last failed benchfs_connect. */
+BENCHFS_API const char *benchfs_error(void);
+BENCHFS_API const char *benchfs_version(void);
+
+BENCHFS_API int benchfs_open(benchfs *fs, const char *path, int flags, ... /* mode_t mode */);
+BENCHFS_API int benchfs_openat(benchfs *fs, int dirfd, const char *path, int flags, ... /* mode_t mode */);
+BENCHFS_API int benchfs_close(benchfs *fs, int fd);
+BENCHFS_API ssize_t benchfs_read(benchfs *fs, int fd, void *buffer, size_t count);
+BENCHFS_API ssize_t benchfs_write(benchfs *fs, int fd, const void *buffer, size_t count);
+BENCHFS_API ssize_t benchfs_pread(benchfs *fs, int fd, void *buffer, size_t count, off_t offset);
+BENCHFS_API ssize_t benchfs_pwrite(benchfs *fs, int fd, const void *buffer, size_t count, off_t offset);
+BENCHFS_API off_t benchfs_lseek(benchfs *fs, int fd, off_t offset, int whence);
+BENCHFS_API int benchfs_fsync(benchfs *fs, int fd);
+BENCHFS_API int benchfs_fdatasync(benchfs *fs, int fd);
+BENCHFS_API int benchfs_ftruncate(benchfs *fs, int fd, off_t length);
+BENCHFS_API int benchfs_truncate(benchfs *fs, const char *path, off_t length);
+
+BENCHFS_API int benchfs_stat(benchfs *fs, const char *path, struct stat *status);
+BENCHFS_API int benchfs_lstat(benchfs *fs, const char *path, struct stat *status);
+BENCHFS_API int benchfs_fstat(benchfs *fs, int fd, struct stat *status);
+BENCHFS_API int benchfs_fstatat(benchfs *fs, int dirfd, const char *path, struct stat *status, int flags);
+BENCHFS_API int benchfs_access(benchfs *fs, const char *path, int mode);
+BENCHFS_API int benchfs_statvfs(benchfs *fs, struct statvfs *status);
+
+BENCHFS_API int benchfs_mkdir(benchfs *fs, const char *path, mode_t mode);
+BENCHFS_API int benchfs_mkdirat(benchfs *fs, int dirfd, const char *path, mode_t mode);
+BENCHFS_API int benchfs_rmdir(benchfs *fs, const char *path);
+BENCHFS_API int benchfs_unlink(benchfs *fs, const char *path);
+BENCHFS_API int benchfs_unlinkat(benchfs *fs, int dirfd, const char *path, int flags);
+BENCHFS_API int benchfs_rename(benchfs *fs, const char *old_path, const char *new_path);
+BENCHFS_API int benchfs_renameat(benchfs *fs, int old_dirfd, const char *old_path, int new_dirfd,
+                                 const char *new_path);
+BENCHFS_API int benchfs_symlink(benchfs *fs, const char *target, const char *path);
+BENCHFS_API int benchfs_symlinkat(benchfs *fs, const char *target, int dirfd, const char *path);
+BENCHFS_API ssize_t benchfs_readlink(benchfs *fs, const char *path, char *buffer, size_t size);
+BENCHFS_API ssize_t benchfs_readlinkat(benchfs *fs, int dirfd, const char *path, char *buffer, size_t size);
+BENCHFS_API int benchfs_chmod(benchfs *fs, const char *path, mode_t mode);
+BENCHFS_API int benchfs_fchmod(benchfs *fs, int fd, mode_t mode);
+BENCHFS_API int benchfs_fchmodat(benchfs *fs, int dirfd, const char *path, mode_t mode, int flags);
+BENCHFS_API int benchfs_utimensat(benchfs *fs, int dirfd, const char *path, const struct timespec times[2],
+                                  int flags);
+BENCHFS_API int benchfs_futimens(benchfs *fs, int fd, const struct timespec times[2]);
+BENCHFS_API mode_t benchfs_umask(benchfs *fs, mode_t mask);
+
+BENCHFS_API benchfs_dir *benchfs_opendir(benchfs *fs, const char *path);
+BENCHFS_API benchfs_dir *benchfs_fdopendir(benchfs *fs, int fd); /* takes over fd */
+/* Returns the next entry ("." and ".." first), valid until the next call on dir; NULL at the end (errno unchanged) or
+ * on failure (errno set). With a non-NULL status also fills the entry's attributes (readdirplus). */
+BENCHFS_API struct dirent *benchfs_readdir(benchfs_dir *dir);
+BENCHFS_API struct dirent *benchfs_readdirplus(benchfs_dir *dir, struct stat *status);
+BENCHFS_API long benchfs_telldir(benchfs_dir *dir);
+BENCHFS_API void benchfs_seekdir(benchfs_dir *dir, long position);
+BENCHFS_API void benchfs_rewinddir(benchfs_dir *dir);
+BENCHFS_API int benchfs_closedir(benchfs_dir *dir);
+
+/* ---- asynchronous reads and writes ---- */
+
+enum benchfs_io_kind { BENCHFS_IO_READ, BENCHFS_IO_WRITE };
+
+/* One transfer. The caller owns it and its buffer until benchfs_wait has returned it. */
+struct benchfs_io {
+    enum benchfs_io_kind kind;
+    int fd;
+    void *buffer;
+    size_t count;
+    off_t offset;
+    ssize_t result;      /* bytes, or a negative errno value */
+    void *user;          /* the caller's */
+    void *reserved[8];
+};
+
+/* Starts count transfers; they progress while this thread is inside libbenchfs. Returns 0, or -1 (EINVAL, EBADF, ENOMEM):
+ * then none was started. */
+BENCHFS_API int benchfs_submit(benchfs *fs, struct benchfs_io *const *ios, unsigned count);
+
+/* Waits until at least minimum of this thread's transfers are done, or timeout (NULL: for ever) has passed; stores up to
+ * maximum finished ones in done. Returns how many. */
+BENCHFS_API int benchfs_wait(benchfs *fs, struct benchfs_io **done, unsigned minimum, unsigned maximum,
+                             const struct timespec *timeout);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,89 @@
+/* The client core: one per thread and loop, everything by inode and path, statuses instead of errno. libbenchfs wraps
+ * one per calling thread; the simulator runs many on one loop. Calls suspend the task (or drive the loop). */
+#pragma once
+
+#include <sys/stat.h>
+
+#include "cluster/map.h"
+#include "data/placement.h"
+#include "rpc/rpc.h"
+
+struct client;
+
+struct client_options {
+    const uint8_t *cluster_key;
+    const char *const *addresses;  /* bootstrap addresses to ask for the map, tried in turn */
+    uint32_t address_count;
+    uint64_t rpc_deadline_ns;
+    uint32_t rendezvous_threshold;
+    uint32_t uid, gid;             /* credentials of requests */
+    uint32_t umask;
+    uint8_t placement;             /* for created files */
+    uint8_t chunk_shift;
+};
+
+int client_create(struct net *net, const struct client_options *options, struct client **client);
+void client_destroy(struct client *client);
+
+/* An open file's state; shared descriptors of libbenchfs copy it under their own lock. */
+struct client_file {
+    uint64_t inode;
+    struct layout layout;
+    uint32_t mode;
+    uint32_t generation;
+    int flags;             /* O_* */
+    uint64_t lease_until;  /* loop_now ns; inline_data may be served until then */
+    uint32_t inline_length;
+    void *inline_data;     /* owned; NULL: none */
+};
+
+/* directory: inode to start relative paths from (INODE_ROOT for absolute ones). Statuses are negative errno. */
+int client_open(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
+                struct client_file *file);
+void client_close(struct client *client, struct client_file *file);
+ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length, uint64_t offset);
+ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,
+                     uint64_t offset);
+/* O_APPEND write; *offset gets the place. */
+ssize_t client_append(struct client *client, struct client_file *file, const void *bytes, size_t length,
+                      uint64_t *offset);
+int client_sync(struct client *client, struct client_file *file);
+int client_attributes(struct client *client, uint64_t inode, struct attributes *attributes);
+int client_stat(struct client *client, uint64_t directory, const char *path, bool follow,
+                struct attributes *attributes);
+int client_access(struct client *client, uint64_t directory, const char *path, int mode);
+int client_mkdir(struct client *client, uint64_t directory, const char *path, mode_t mode);
+int client_rmdir(struct client *client, uint64_t directory, const char *path);
+int client_unlink(struct client *client, uint64_t directory, const char *path);
+int client_rename(struct client *client, uint64_t old_directory, const char *old_path, uint64_t new_directory,
+                  const char *new_path, unsigned flags);
+int client_symlink(struct client *client, const char *target, uint64_t directory, const char *path);
+ssize_t client_readlink(struct client *client, uint64_t directory, const char *path, char *target, size_t size);
+int client_truncate(struct client *client, uint64_t directory, const char *path, uint64_t size);
+int client_truncate_inode(struct client *client, uint64_t inode, uint64_t size);
+/* set->inode is filled in by the path form. */
+int client_set_attributes(struct client *client, uint64_t directory, const char *path, bool follow,
+                          struct set_attributes_request *set);
+int client_set_attributes_inode(struct client *client, struct set_attributes_request *set);
+
+/* Listing: entries of all servers merged in (hash, name) order. */
+struct client_entry {
+    uint64_t hash;      /* cursor of this entry: go on with hash + 1 */
+    uint8_t matches;    /* with a filter: 1 matches, 0 a directory that does not */
+    struct attributes attributes; /* with want_attributes or filter complete, else inode and type only */
+    uint8_t name_length;
+    char name[256];
+};
+struct client_listing;
+/* filter may be NULL; pattern belongs to it. Starts at cursor (0: beginning). */
+int client_list_open(struct client *client, uint64_t directory, uint64_t cursor, bool want_attributes,
+                     const struct list_filter *filter, const char *pattern, struct client_listing **listing);
+/* 1 and *entry, 0 at the end, or a negative status. */
+int client_list_next(struct client_listing *listing, struct client_entry *entry);
+void client_list_close(struct client_listing *listing);
+
+int client_statfs(struct client *client, struct statfs_reply *reply); /* summed over servers */
+const struct cluster_map *client_map(const struct client *client);
+/* The peer of server index, for status, ping and shutdown. */
+struct rpc_peer *client_peer(struct client *client, uint32_t server);
+struct loop *client_loop(struct client *client);

@@ -1,0 +1,36 @@
+/* The cluster map: who owns which partition. Versioned by epoch; computed from the ring; cached by everyone. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "cluster/partition.h"
+
+struct cluster_server {
+    uint32_t id;
+    char address[64]; /* bootstrap "host:port" */
+};
+
+struct cluster_map {
+    uint32_t epoch;
+    uint32_t server_count;
+    struct cluster_server *servers;
+    uint16_t owner[PARTITION_COUNT]; /* index into servers */
+};
+
+/* Computes the map of these servers (copied). Returns 0 or -errno. */
+int cluster_map_create(uint32_t epoch, const struct cluster_server *servers, uint32_t count,
+                       struct cluster_map **map);
+void cluster_map_destroy(struct cluster_map *map);
+
+void cluster_map_encode(const struct cluster_map *map, struct buffer *out);
+/* Bytes from outside. Returns 0 or -EPROTO, -ENOMEM. */
+int cluster_map_decode(const void *bytes, size_t length, struct cluster_map **map);
+
+static inline uint32_t cluster_map_owner(const struct cluster_map *map, uint32_t partition)
+{
+    return map->owner[partition];
+}
+
+/* The smallest partition that the server (index) owns; placement `local` and `round_robin` use it. UINT32_MAX: it owns none. */
+uint32_t cluster_map_first_partition(const struct cluster_map *map, uint32_t server);

@@ -1,0 +1,97 @@
+/* The metadata engine of one server: dentries and inodes in memory, and the local rules between them. Every call is
+ * local, deterministic, and never suspends; distributed transactions are composed of these by server/.
+ *
+ * A dentry maps (parent inode, name) to (inode, type). The inode may live on another server. Entries of a directory are
+ * kept so that they can be walked in ascending (hash, name) order at any time, under any change between two steps.
+ * 10 million entries in one directory or in many: create <= 400 ns, lookup <= 200 ns, <= 256 bytes each beyond the name;
+ * no operation stalls for a rehash of everything. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cluster/partition.h"
+#include "rpc/operations.h"
+
+struct meta;
+
+/* An inode of this server. Stable address until removed. */
+struct inode {
+    uint64_t number;
+    uint64_t size;
+    int64_t access_time;
+    int64_t modify_time;
+    int64_t change_time;
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t links;
+    uint32_t generation;
+    struct layout layout;
+    uint32_t inline_length;  /* of inline_data: file contents (size <= INLINE_DATA_MAX, no chunk 0) or symlink target */
+    void *inline_data;       /* owned by the engine: meta_inline_set */
+    uint64_t parent;         /* directories: the inode that contains them (root: itself) */
+    uint64_t lease_until;    /* loop_now ns until which a reader may serve inline data */
+    uint64_t lease_session;  /* its session slot + 1; 0: none or several */
+    void *busy;              /* server/: a queue of tasks while a truncation or conversion is under way */
+};
+
+/* A found dentry. */
+struct dentry {
+    uint64_t inode;
+    uint32_t type;          /* S_IFMT bits */
+    struct inode *local;    /* the inode when it lives here, else NULL */
+};
+
+struct meta_statistics {
+    uint64_t inodes;
+    uint64_t dentries;
+    uint64_t directories; /* with entries here */
+    uint64_t bytes;       /* memory held by the engine, inline data included */
+};
+
+int meta_create(struct meta **meta); /* 0 or -ENOMEM */
+void meta_destroy(struct meta *meta);
+
+/* Dentries. hash = dentry_hash(parent, name). now: realtime ns, recorded as the directory's change time here. */
+int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                     struct dentry *dentry); /* 0 or -ENOENT */
+int meta_dentry_insert(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                       uint64_t inode, uint32_t type, int64_t now); /* 0, -EEXIST, -ENOMEM */
+int meta_dentry_remove(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                       int64_t now); /* 0 or -ENOENT */
+/* Inserts, or replaces what is there. 0 or -ENOMEM. */
+int meta_dentry_set(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                    uint64_t inode, uint32_t type, int64_t now);
+
+/* Makes the inode and its dentry in one step (the fast path of create): number is taken from the partition of hash.
+ * Returns 0 and *inode (zeroed but for number, mode, links = 1 (directory: 2), times = now), -EEXIST, -ENOMEM, -ENOSPC
+ * when the partition's counter is used up. */
+int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                      uint32_t mode, int64_t now, struct inode **inode);
+
+/* Inodes. */
+struct inode *meta_inode_find(struct meta *meta, uint64_t number); /* NULL: not here */
+int meta_inode_create(struct meta *meta, uint64_t number, uint32_t mode, int64_t now, struct inode **inode);
+void meta_inode_remove(struct meta *meta, struct inode *inode); /* frees inline data too; not its dentries */
+/* Sets inline data to length bytes (copied; bytes NULL: zeros; length 0 frees). 0 or -ENOMEM (unchanged). */
+int meta_inline_set(struct meta *meta, struct inode *inode, const void *bytes, uint32_t length);
+/* Grows or cuts inline data, zero-filling. 0 or -ENOMEM (unchanged). */
+int meta_inline_resize(struct meta *meta, struct inode *inode, uint32_t length);
+
+/* Directories as seen from this server. */
+struct meta_directory_status {
+    uint64_t entries;
+    uint64_t subdirectories;
+    int64_t modify_time; /* newest change of entries here; 0: none */
+};
+void meta_directory_status(struct meta *meta, uint64_t directory, struct meta_directory_status *status);
+/* Forgets an empty directory's record. */
+void meta_directory_forget(struct meta *meta, uint64_t directory);
+
+/* Walks entries with hash >= cursor in ascending (hash, name) order until visit returns false. */
+typedef bool (*meta_visit)(void *owner, uint64_t hash, const char *name, size_t length, uint64_t inode,
+                           uint32_t type);
+void meta_directory_walk(struct meta *meta, uint64_t directory, uint64_t cursor, meta_visit visit, void *owner);
+
+void meta_statistics(struct meta *meta, struct meta_statistics *statistics);

@@ -1,0 +1,390 @@
+/* Every operation on the wire: one table, and one packed little-endian struct per request and reply body.
+ *
+ * Reply number = request number + 100. Flags: MUTATES - applied at most once, by (session, correlation), the reply is
+ * remembered and repeated; otherwise the operation is idempotent and simply executed again. SERVERS - accepted only on
+ * a session whose peer proved to be a server of this cluster.
+ *
+ * A body that ends in `char name[]` is followed by exactly name_length bytes, without NUL. Inode numbers, hashes and
+ * partitions are defined in cluster/partition.h; times are nanoseconds since 1970 UTC. */
+#pragma once
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RPC_PROTOCOL_VERSION 1
+#define RPC_MUTATES 1u
+#define RPC_SERVERS 2u
+
+/*      id  name                  request body    reply body     flags */
+#define OPERATION_TABLE(OP)                                                                                  \
+    OP(10, READ_CHUNK, chunk_read_request, chunk_reply, 0)           /* bulk out: the bytes */               \
+    OP(11, WRITE_CHUNK, chunk_write_request, chunk_reply, RPC_MUTATES) /* bulk in: the bytes */              \
+    OP(12, TRUNCATE_CHUNKS, chunk_truncate_request, empty_body, RPC_SERVERS)                                 \
+    OP(13, SYNC_CHUNKS, inode_request, empty_body, 0)                                                        \
+    OP(20, LOOKUP, name_request, attributes_reply, 0)                                                        \
+    OP(21, CREATE_FILE, create_request, attributes_reply, RPC_MUTATES)                                       \
+    OP(22, CREATE_DIRECTORY, create_request, attributes_reply, RPC_MUTATES)                                  \
+    OP(23, UNLINK, name_request, empty_body, RPC_MUTATES)                                                    \
+    OP(24, REMOVE_DIRECTORY, name_request, empty_body, RPC_MUTATES)                                          \
+    OP(25, OPEN, open_request, open_reply, 0)                        /* bulk out: inline data */             \
+    OP(26, GET_ATTRIBUTES, inode_request, attributes_reply, 0)                                               \
+    OP(27, SET_ATTRIBUTES, set_attributes_request, attributes_reply, RPC_MUTATES)                            \
+    OP(28, EXTEND, extend_request, extend_reply, RPC_MUTATES)                                                \
+    OP(29, TRUNCATE, truncate_request, attributes_reply, RPC_MUTATES)                                        \
+    OP(30, LIST, list_request, list_reply, 0)                        /* bulk out: list_entry records */      \
+    OP(31, CREATE_SYMLINK, create_request, attributes_reply, RPC_MUTATES) /* bulk in: the target */          \
+    OP(32, READ_LINK, inode_request, empty_body, 0)                  /* bulk out: the target */              \
+    OP(33, RENAME, rename_request, empty_body, RPC_MUTATES)                                                  \
+    OP(34, KEY_LOCK, key_lock_request, key_lock_reply, RPC_MUTATES | RPC_SERVERS)                            \
+    OP(35, KEY_FINISH, key_finish_request, empty_body, RPC_MUTATES | RPC_SERVERS)                            \
+    OP(36, DIRECTORY_FREEZE, directory_request, directory_reply, RPC_MUTATES | RPC_SERVERS)                  \
+    OP(37, DIRECTORY_FINISH, directory_request, empty_body, RPC_MUTATES | RPC_SERVERS)                       \
+    OP(38, NAMESPACE_BUMP, epoch_request, empty_body, RPC_SERVERS)                                           \
+    OP(39, INODE_UNLINK, inode_unlink_request, empty_body, RPC_MUTATES | RPC_SERVERS)                        \
+    OP(40, GET_MAP, empty_body, empty_body, 0)                       /* bulk out: encoded cluster map */     \
+    OP(50, PING, ping_request, ping_reply, 0)                        /* bulk both ways, as asked */          \
+    OP(51, SERVER_STATUS, empty_body, server_status_reply, 0)                                                \
+    OP(52, SHUT_DOWN, empty_body, empty_body, 0)                                                             \
+    OP(53, STATFS, empty_body, statfs_reply, 0)                                                              \
+    OP(54, DIRECTORY_STATUS, directory_request, directory_reply, 0)
+
+enum rpc_operation {
+#define OP(id, name, request, reply, flags) RPC_##name = (id),
+    OPERATION_TABLE(OP)
+#undef OP
+};
+
+#define RPC_REPLY_OFFSET 100
+#define RPC_OPERATION_MAX 64 /* operation numbers are below this */
+#define NAME_LENGTH_MAX 255u
+#define PATH_LENGTH_MAX 4095u
+#define SYMLINK_LENGTH_MAX 4095u
+#define INLINE_DATA_MAX 4096u
+
+#define WIRE __attribute__((packed))
+
+struct WIRE rpc_request_header {
+    uint8_t version;
+    uint8_t flags; /* RPC_HEADER_* */
+    uint16_t operation;
+    uint32_t session;         /* the receiver's session slot */
+    uint64_t token;           /* proves that the session is the sender's */
+    uint64_t correlation;     /* unique within the session, never reused; the reply repeats it */
+    uint32_t map_epoch;
+    uint32_t namespace_epoch;
+    uint32_t deadline_us;     /* time left; 0 means it has passed */
+    uint32_t body_length;     /* bytes after this header */
+};
+static_assert(sizeof(struct rpc_request_header) == 40, "wire size");
+
+#define RPC_HEADER_RETRY 1u /* an earlier attempt may have been applied */
+
+struct WIRE rpc_reply_header {
+    uint8_t version;
+    uint8_t flags;
+    uint16_t operation;       /* request + RPC_REPLY_OFFSET */
+    int32_t status;           /* 0 or a negative status */
+    uint64_t correlation;
+    uint32_t map_epoch;       /* the server's */
+    uint32_t namespace_epoch;
+    uint32_t queue_ns;        /* arrival to start of the handler */
+    uint32_t handler_ns;      /* handler, less storage */
+    uint32_t storage_ns;
+    uint32_t body_length;
+};
+static_assert(sizeof(struct rpc_reply_header) == 40, "wire size");
+
+struct WIRE empty_body {
+    uint8_t nothing[0];
+};
+
+/* How a file's bytes are laid out; fixed at creation. */
+struct WIRE layout {
+    uint8_t placement;   /* enum placement (data/placement.h) */
+    uint8_t chunk_shift; /* log2 of the chunk size: 16..26 */
+    uint16_t reserved;
+    uint32_t base;       /* placement local: partition of all chunks but chunk 0 */
+};
+static_assert(sizeof(struct layout) == 8, "wire size");
+
+struct WIRE attributes {
+    uint64_t inode;
+    uint64_t size;
+    int64_t access_time;
+    int64_t modify_time;
+    int64_t change_time;
+    uint32_t mode; /* type and permission bits as in struct stat */
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t links;
+    uint32_t generation; /* counts shrinking truncations */
+    struct layout layout;
+    uint64_t blocks; /* 512-byte units known to the inode's server */
+};
+static_assert(sizeof(struct attributes) == 76, "wire size");
+
+struct WIRE attributes_reply {
+    struct attributes attributes;
+};
+
+/* The directory's inode and a name in it; uid and gid of the caller. */
+struct WIRE name_request {
+    uint64_t parent;
+    uint32_t uid;
+    uint32_t gid;
+    uint8_t flags;
+    uint8_t name_length;
+    char name[];
+};
+static_assert(sizeof(struct name_request) == 18, "wire size");
+
+#define CREATE_EXCLUSIVE 1u /* an existing entry is -EEXIST; otherwise its attributes are returned (files only) */
+#define CREATE_TRUNCATE 2u  /* an existing file is truncated to 0 */
+
+struct WIRE create_request {
+    uint64_t parent;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t mode; /* permission bits after umask */
+    uint32_t layout_base;
+    uint8_t placement;
+    uint8_t chunk_shift;
+    uint8_t flags; /* CREATE_* */
+    uint8_t name_length;
+    char name[];
+};
+static_assert(sizeof(struct create_request) == 28, "wire size");
+
+#define OPEN_WANT_INLINE 1u  /* return inline data and take a read lease for it */
+
+struct WIRE open_request {
+    uint64_t parent;
+    uint32_t uid;
+    uint32_t gid;
+    uint8_t flags; /* OPEN_* */
+    uint8_t access; /* bits 4 read, 2 write: checked against the inode's permissions */
+    uint8_t name_length;
+    char name[];
+};
+
+struct WIRE open_reply {
+    struct attributes attributes;
+    uint32_t lease_us; /* for so long after the request was sent the returned data may be served; 0: no data */
+};
+
+struct WIRE inode_request {
+    uint64_t inode;
+};
+
+#define SET_MODE 1u
+#define SET_UID 2u
+#define SET_GID 4u
+#define SET_ACCESS_TIME 8u
+#define SET_MODIFY_TIME 16u
+#define SET_ACCESS_TIME_NOW 32u
+#define SET_MODIFY_TIME_NOW 64u
+
+struct WIRE set_attributes_request {
+    uint64_t inode;
+    uint32_t caller_uid;
+    uint32_t caller_gid;
+    uint32_t fields; /* SET_* */
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+    int64_t access_time;
+    int64_t modify_time;
+};
+
+#define EXTEND_APPEND 1u /* allocate [size, size + length) and return its offset */
+
+/* Tells the inode's server about a write elsewhere: size grows to at least `end`, times are set. */
+struct WIRE extend_request {
+    uint64_t inode;
+    uint64_t end;        /* with EXTEND_APPEND: the length */
+    uint32_t generation; /* mismatch: -STATUS_STALE_GENERATION */
+    uint8_t flags;
+};
+struct WIRE extend_reply {
+    uint64_t offset;
+    uint64_t size;
+    uint32_t generation;
+};
+
+struct WIRE truncate_request {
+    uint64_t inode;
+    uint64_t size;
+    uint32_t uid;
+    uint32_t gid;
+    uint8_t checked; /* 1: the caller holds a descriptor open for writing, permissions are not checked again */
+};
+
+struct WIRE chunk_read_request {
+    uint64_t inode;
+    uint64_t index;
+    uint32_t offset; /* within the chunk */
+    uint32_t length;
+};
+
+struct WIRE chunk_write_request {
+    uint64_t inode;
+    uint64_t index;
+    uint32_t offset;
+    uint32_t length; /* = bulk length */
+    uint32_t generation;
+    uint8_t chunk_shift;
+};
+
+/* length: bytes written, or bytes of the chunk that exist in the asked range (less than asked: hole or end of file).
+ * For chunk 0 of a file whose inode is here: size and generation are the file's, otherwise 0. */
+struct WIRE chunk_reply {
+    uint32_t length;
+    uint32_t generation;
+    uint64_t size;
+    uint8_t owner; /* 1: size and generation are valid */
+};
+
+/* Drops what lies at or beyond `size` on the receiver, and fences writes of older generations.
+ * remove = 1: the file is gone. */
+struct WIRE chunk_truncate_request {
+    uint64_t inode;
+    uint64_t size;
+    uint32_t generation;
+    uint8_t chunk_shift;
+    uint8_t remove;
+};
+
+#define LIST_ATTRIBUTES 1u /* list_entry.attributes is filled where the inode is on the same server */
+#define LIST_FILTER 2u     /* return only entries that match the filter, and all directories */
+
+/* find's predicate, evaluated by the servers. Zero fields do not filter. */
+struct WIRE list_filter {
+    uint64_t size_min;
+    uint64_t size_max; /* 0: none */
+    int64_t newer;     /* modify_time > newer; INT64_MIN: none */
+    uint32_t type;     /* S_IFMT bits; 0: any */
+    uint8_t pattern_length; /* fnmatch(3) pattern for the name; 0: any */
+};
+
+/* One directory's entries on the receiving server, in ascending (hash, name) order after the cursor. */
+struct WIRE list_request {
+    uint64_t directory;
+    uint64_t cursor;   /* entries with hash >= cursor; 0 from the start */
+    uint32_t bytes_max; /* of bulk; at least one entry is returned if there is one */
+    uint8_t flags;
+    struct list_filter filter;
+    char pattern[];
+};
+struct WIRE list_reply {
+    uint64_t next; /* cursor to go on with; 0: no more. Entries of equal hash are never split */
+    uint32_t entries;
+};
+struct WIRE list_entry {
+    uint16_t record_length; /* of this entry with its name, padded to 8 */
+    uint8_t name_length;
+    uint8_t flags;          /* LIST_ENTRY_* */
+    uint32_t type;          /* S_IFMT bits */
+    uint64_t hash;
+    struct attributes attributes; /* inode is always filled */
+    char name[];
+};
+#define LIST_ENTRY_ATTRIBUTES 1u /* attributes are complete */
+#define LIST_ENTRY_MATCHES 2u    /* matches the filter (a directory may be returned without matching) */
+#define LIST_ENTRY_UNDECIDED 4u  /* the inode is elsewhere: the caller evaluates the filter */
+
+#define RENAME_FLAG_NOREPLACE 1u
+#define RENAME_FLAG_COORDINATE 2u /* server to server: the receiver is the namespace coordinator */
+
+struct WIRE rename_request {
+    uint64_t old_parent;
+    uint64_t new_parent;
+    uint32_t uid;
+    uint32_t gid;
+    uint8_t flags;
+    uint8_t old_length;
+    uint8_t new_length;
+    char names[]; /* old name, then new name */
+};
+
+/* Locks one dentry key, existing or not, for the transaction; other operations on it wait. */
+struct WIRE key_lock_request {
+    uint64_t transaction;
+    uint64_t parent;
+    uint8_t name_length;
+    char name[];
+};
+struct WIRE key_lock_reply {
+    uint64_t inode; /* 0: no such entry */
+    uint32_t type;
+};
+
+enum key_action {
+    KEY_UNLOCK = 0,
+    KEY_REMOVE = 1, /* remove the entry and unlock */
+    KEY_SET = 2,    /* point the entry at (inode, type), creating it if need be, and unlock */
+};
+struct WIRE key_finish_request {
+    uint64_t transaction;
+    uint64_t parent;
+    uint64_t inode;
+    uint32_t type;
+    uint8_t action;
+    uint8_t name_length;
+    char name[];
+};
+
+enum directory_action {
+    DIRECTORY_THAW = 0,
+    DIRECTORY_REMOVE = 1, /* leave a tombstone: later creates in it are -ENOENT */
+};
+struct WIRE directory_request {
+    uint64_t directory;
+    uint64_t transaction;
+    uint8_t action;
+};
+struct WIRE directory_reply {
+    uint64_t entries;        /* of this directory on the replying server */
+    uint64_t subdirectories;
+    int64_t modify_time;     /* newest change of entries; 0: never */
+};
+
+struct WIRE epoch_request {
+    uint32_t epoch;
+};
+
+/* Drops one link of an inode; at zero the inode and its chunks go. */
+struct WIRE inode_unlink_request {
+    uint64_t inode;
+};
+
+struct WIRE ping_request {
+    uint32_t reply_bytes; /* bulk to send back, at most 64 MiB */
+    uint32_t discard;     /* 1: fetch the bulk that came, then drop it */
+};
+struct WIRE ping_reply {
+    uint64_t server_time;
+};
+
+struct WIRE server_status_reply {
+    uint32_t server;
+    uint32_t pid;
+    uint64_t used;      /* bytes of chunk storage */
+    uint64_t capacity;
+    uint64_t inodes;
+    uint64_t dentries;
+    uint64_t sessions;
+    uint64_t requests;  /* served since start */
+    uint64_t busy_ns;
+    uint64_t idle_ns;
+    uint64_t uptime_ns;
+    uint64_t metadata_bytes;
+};
+struct WIRE statfs_reply {
+    uint64_t used;
+    uint64_t capacity;
+    uint64_t inodes;
+};
+
+/* Name of an operation ("LOOKUP"), or NULL. */
+const char *rpc_operation_name(unsigned operation);

@@ -1,0 +1,152 @@
+/* Typed requests and replies over net: sessions, correlation, deadlines, at-most-once, timing stamps.
+ *
+ * A `struct rpc` is one party on one loop: it can call peers and, when handlers are registered, serve. A session is made
+ * by the bootstrap handshake (rpc/handshake.h) over a stream; the stream stays open and its end fails the session's
+ * calls at once. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "net/net.h"
+#include "net/stream.h"
+#include "rpc/operations.h"
+#include "runtime/sync.h"
+
+#define CLUSTER_KEY_BYTES 32
+#define RPC_CREDITS 32 /* requests in flight per session: bounds replies in a shared-memory FIFO */
+#define RPC_BODY_MAX 640u
+
+struct rpc;
+struct rpc_peer;
+
+/* ---- calling ---- */
+
+/* Stage durations of one finished call, nanoseconds; wire = total - the rest. */
+struct rpc_timing {
+    uint64_t started;      /* loop_now */
+    uint64_t total_ns;
+    uint32_t client_queue_ns; /* waiting for credits and connection */
+    uint32_t queue_ns;
+    uint32_t handler_ns;
+    uint32_t storage_ns;
+};
+
+/* One call. The caller fills the first part (the rest zeroed), keeps it and everything it points to alive until
+ * rpc_finish (or rpc_call) has returned. */
+struct rpc_call {
+    uint16_t operation;
+    uint32_t body_length;
+    const void *body;             /* request body, at most RPC_BODY_MAX */
+    const struct iovec *send;     /* bulk to the server */
+    uint32_t send_count;
+    uint32_t receive_count;
+    const struct iovec *receive;  /* where the reply's bulk lands */
+    void *reply;                  /* reply body */
+    uint32_t reply_size;          /* its size: a reply of another length is -EPROTO */
+    uint32_t namespace_epoch;
+    uint64_t deadline;            /* loop_now ns; 0: now + rpc.deadline */
+
+    /* results */
+    uint64_t received;            /* bytes of bulk that arrived */
+    uint32_t reply_namespace_epoch;
+    uint32_t reply_map_epoch;
+    struct rpc_timing timing;
+
+    /* private */
+    struct completion done;
+    struct list link;
+    struct rpc_peer *peer;
+    uint64_t correlation;
+    uint32_t state;
+    struct completion sent;
+    struct net_message bulk;
+    struct completion landed;
+    struct completion gate;
+};
+
+/* Sends the request if the peer is connected and credits are left (no suspension on that path); otherwise hands it to
+ * a task that connects first. The result, errors included, is delivered by rpc_finish. */
+void rpc_start(struct rpc_peer *peer, struct rpc_call *call);
+/* Waits for the call. Returns the server's status (0 or negative), -ETIMEDOUT past the deadline, -EHOSTDOWN when the
+ * peer died or refuses connections, -EACCES when the key was refused, -EPROTO for a malformed reply. After return no
+ * memory of the call is referenced. */
+int rpc_finish(struct rpc_call *call);
+static inline int rpc_call(struct rpc_peer *peer, struct rpc_call *call)
+{
+    rpc_start(peer, call);
+    return rpc_finish(call);
+}
+
+/* ---- serving ---- */
+
+struct rpc_session; /* server side: slot, token, peer's address, role, remembered replies */
+
+/* An arrived request, valid until its reply was sent. */
+struct rpc_request {
+    struct rpc *rpc;
+    struct rpc_session *session;
+    const struct rpc_request_header *header;
+    const void *body;        /* header->body_length bytes; at least the fixed part of the operation's struct */
+    uint32_t body_length;
+    bool peer_is_server;
+    uint64_t bulk_length;
+    uint64_t deadline;       /* loop_now ns */
+    uint64_t arrived;        /* loop_now ns when the receive callback began */
+    uint64_t storage_ns;     /* handlers add what they spend in storage */
+    struct net_message message; /* private */
+    uint8_t replied;            /* private */
+};
+
+/* Runs in a task; must call rpc_reply exactly once (rpc_serve answers -EIO and logs if it does not). For structs that
+ * end in char name[], rpc has checked that name_length bytes follow and hold no '/' and no NUL. */
+typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
+
+/* Moves the request's bulk into the given memory. Suspends for a rendezvous. Returns 0 or -errno. */
+int rpc_request_receive(struct rpc_request *request, const struct iovec *into, uint32_t count);
+
+/* Sends the reply; with bulk may suspend until the bulk memory is reusable. Returns 0 or -errno (logged). */
+int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_t body_length,
+              const struct iovec *bulk, uint32_t bulk_count);
+
+/* ---- a party ---- */
+
+struct rpc_options {
+    const uint8_t *cluster_key;   /* CLUSTER_KEY_BYTES */
+    uint64_t deadline_ns;         /* of a call without its own; 0: 10 s */
+    uint32_t rendezvous_threshold; /* bulk of at least this many bytes goes by rendezvous; 0: 32 KiB */
+    uint32_t server_id;           /* UINT32_MAX: a client */
+    void *owner;                  /* passed to handlers */
+};
+
+int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **rpc);
+/* Fails calls under way with -ECANCELED, ends sessions. */
+void rpc_destroy(struct rpc *rpc);
+
+void rpc_register(struct rpc *rpc, unsigned operation, rpc_handler handler);
+/* Epochs put into every reply. */
+void rpc_set_epochs(struct rpc *rpc, uint32_t map_epoch, uint32_t namespace_epoch);
+struct loop *rpc_loop(struct rpc *rpc);
+struct net *rpc_net(struct rpc *rpc);
+
+/* Accepts bootstrap connections at address ("host:port"); *bound (64 bytes) gets the real one. */
+int rpc_listen(struct rpc *rpc, const char *address, char *bound);
+
+/* A peer to call, by bootstrap address; connects on first use, again after a loss. Never fails for reachability. */
+int rpc_peer_create(struct rpc *rpc, const char *address, struct rpc_peer **peer);
+/* The peer that is this very party: calls run the handler directly, without the network. */
+int rpc_peer_create_self(struct rpc *rpc, struct rpc_peer **peer);
+void rpc_peer_destroy(struct rpc_peer *peer);
+/* Connects now if not connected. Returns 0 or the errors of rpc_finish. */
+int rpc_peer_connect(struct rpc_peer *peer, uint64_t deadline);
+
+struct rpc_counters {
+    uint64_t requests;  /* served */
+    uint64_t rejected;  /* bad token, version, length */
+    uint64_t replayed;  /* answered from remembered replies */
+    uint64_t sessions;  /* open now */
+    uint64_t dispatch_ns; /* sum over requests that did not suspend: receive callback to reply sent */
+    uint64_t dispatched;
+};
+void rpc_counters(const struct rpc *rpc, struct rpc_counters *counters);

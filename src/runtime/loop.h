@@ -1,0 +1,84 @@
+/* The event loop: drives reactors, timers, file descriptors and ready tasks of one thread.
+ *
+ * Waiting is adaptive: it polls for a bounded time with sched_yield, then arms every reactor and blocks in the kernel;
+ * when a sched_yield takes long (somebody computes on this core) it blocks sooner. With a simulated clock it never
+ * blocks: when nothing is ready the clock jumps to the next timer. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/random.h"
+#include "runtime/task.h"
+
+struct loop_options {
+    bool simulated;         /* clock starts at 1 s and moves only by timers */
+    uint64_t seed;          /* of loop_random; used when simulated, otherwise seeded from the kernel */
+    uint64_t spin_ns;       /* how long to poll before blocking; 0: default (50 us) */
+    uint32_t stack_size;    /* bytes of a task's stack; 0: default (64 KiB) */
+};
+
+/* Work done by one loop_poll or reactor poll is a count of events; 0 means idle. */
+struct reactor {
+    struct list link;
+    const char *name;
+    /* Handles what is ready without blocking; returns how many events it handled. */
+    int (*poll)(struct reactor *reactor);
+    /* Prepares to block: returns 0 when fd will become readable on new work, -EBUSY when work is already there. NULL
+     * when fd alone is enough. */
+    int (*arm)(struct reactor *reactor);
+    int fd; /* polled with epoll while blocked; -1: none */
+};
+
+struct timer {
+    uint64_t deadline;             /* loop_now nanoseconds */
+    void (*fire)(struct timer *timer); /* may set the timer again; runs on the loop's stack: must not await */
+    uint32_t position;             /* in the loop's heap + 1; 0: not set */
+};
+
+struct loop_statistics {
+    uint64_t busy_ns;    /* spent in polls that found work */
+    uint64_t idle_ns;    /* spent polling without work, or blocked */
+    uint64_t blocked_ns; /* of which blocked in the kernel */
+    uint64_t polls;
+    uint64_t blocks;
+};
+
+struct loop;
+
+/* Returns 0 and *loop, or -errno. */
+int loop_create(const struct loop_options *options, struct loop **loop);
+/* All tasks must have finished and all reactors be removed. */
+void loop_destroy(struct loop *loop);
+
+uint64_t loop_now(struct loop *loop);      /* monotonic nanoseconds; virtual when simulated */
+int64_t loop_realtime(struct loop *loop);  /* nanoseconds since 1970; derived from the virtual clock when simulated */
+struct random *loop_random(struct loop *loop);
+bool loop_simulated(const struct loop *loop);
+
+int loop_reactor_add(struct loop *loop, struct reactor *reactor); /* 0 or -errno (epoll) */
+void loop_reactor_remove(struct loop *loop, struct reactor *reactor);
+
+/* Plain descriptors (sockets, eventfd, signalfd), level-triggered. events: EPOLLIN | EPOLLOUT ... */
+struct watch {
+    struct list link;
+    int fd;
+    void (*ready)(struct watch *watch, uint32_t events); /* runs on the loop's stack: must not await, may spawn */
+};
+int loop_watch_add(struct loop *loop, struct watch *watch, uint32_t events);
+int loop_watch_change(struct loop *loop, struct watch *watch, uint32_t events);
+void loop_watch_remove(struct loop *loop, struct watch *watch);
+
+void timer_set(struct loop *loop, struct timer *timer, uint64_t deadline);
+void timer_clear(struct loop *loop, struct timer *timer); /* harmless when not set */
+
+/* One turn: reactors, due timers, ready tasks. Never blocks. Returns the number of events handled. */
+int loop_poll(struct loop *loop);
+
+/* Runs turns, blocking adaptively when idle, until loop_stop. */
+void loop_run(struct loop *loop);
+/* Makes loop_run return after the current turn. Callable from tasks and callbacks of this loop. */
+void loop_stop(struct loop *loop);
+
+void loop_statistics(struct loop *loop, struct loop_statistics *statistics);

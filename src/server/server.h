@@ -1,0 +1,29 @@
+/* A server: namespace and chunk handlers over meta/, store/ and rpc/. One per loop; benchfsd runs one, the simulator
+ * many in one process. */
+#pragma once
+
+#include "cluster/map.h"
+#include "rpc/rpc.h"
+#include "store/store.h"
+
+struct server;
+
+struct server_options {
+    uint32_t id;
+    const uint8_t *cluster_key;
+    const char *listen;             /* bootstrap "host:port", port 0: any */
+    struct store_options store;     /* net and loop are filled in */
+    uint64_t lease_ns;              /* meta.open_lease; 0: never return data with open */
+    uint64_t rpc_deadline_ns;
+    uint32_t rendezvous_threshold;
+    uint64_t metadata_capacity;     /* meta.capacity: bytes of metadata and inline data; beyond: -ENOSPC. 0: unlimited */
+};
+
+/* Creates the server and starts to listen; requests other than GET_MAP, PING and SHUT_DOWN are refused with
+ * -EAGAIN until server_set_map. *bound: 64 bytes, the bootstrap address. */
+int server_create(struct net *net, const struct server_options *options, struct server **server, char *bound);
+/* The membership (fixed at start for now): the server finds itself by id. The owner of partition 0 makes the root. */
+int server_set_map(struct server *server, struct cluster_map *map); /* takes ownership of map */
+void server_destroy(struct server *server);
+/* Called when a client asked for shutdown. */
+void server_on_shut_down(struct server *server, void (*callback)(void *owner), void *owner);

@@ -1,0 +1,84 @@
+/* The storage engine interface: where chunks live on one server. Engines are chosen at run time.
+ *
+ * An engine hands out memory to land bytes in (write_begin .. write_commit) and to send from (read_begin .. read_end),
+ * so it decides whether a copy happens. Chunks are named (inode, index), at most chunk_size bytes, with a length: the
+ * end of what was ever written; bytes below it that were not written read as zeros. Calls that say so may suspend. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "net/net.h"
+
+#define STORE_VECTOR_MAX 16
+
+struct store;
+
+struct store_options {
+    const char *engine;   /* "mem", "null" */
+    const char *path;     /* directory of persistent engines, else NULL */
+    uint64_t capacity;    /* bytes */
+    bool prefault;        /* touch all memory at start */
+    struct net *net;      /* memory that bulk lands in is allocated through it; NULL: plain memory */
+    struct loop *loop;
+};
+
+/* A chunk range being written or read. */
+struct store_io {
+    uint64_t inode;
+    uint64_t index;
+    uint32_t offset;
+    uint32_t length;      /* asked; read_begin lowers it to what exists */
+    struct iovec vector[STORE_VECTOR_MAX];
+    uint32_t count;
+    void *engine;         /* the engine's own */
+    uint64_t private[2];
+};
+
+struct store_statistics {
+    uint64_t used;     /* bytes held, rounded as the engine allocates */
+    uint64_t capacity;
+    uint64_t chunks;
+};
+
+struct store_operations {
+    const char *name;
+    bool persistent;
+    int (*create)(const struct store_options *options, struct store **store);
+    void (*destroy)(struct store *store);
+    /* io: inode, index, offset, length set; chunk_size bounds offset + length. Fills vector. May suspend. Nothing is
+     * visible before commit. -ENOSPC leaves the chunk as it was. Concurrent writers of one chunk are allowed; the
+     * chunk cannot be removed between begin and commit (remove waits or defers). */
+    int (*write_begin)(struct store *store, struct store_io *io, uint32_t chunk_size);
+    int (*write_commit)(struct store *store, struct store_io *io);
+    void (*write_abort)(struct store *store, struct store_io *io);
+    /* Lowers io->length to what exists (0: no such chunk or beyond its length; still 0 = success). */
+    int (*read_begin)(struct store *store, struct store_io *io);
+    void (*read_end)(struct store *store, struct store_io *io);
+    /* Cuts the chunk to length bytes; 0 removes it. A later extension reads zeros. */
+    int (*truncate)(struct store *store, uint64_t inode, uint64_t index, uint32_t length);
+    /* Removes every chunk of the inode with index >= first. */
+    int (*remove)(struct store *store, uint64_t inode, uint64_t first);
+    /* Makes the inode's chunks durable as far as the engine is persistent. May suspend. */
+    int (*sync)(struct store *store, uint64_t inode);
+    void (*statistics)(struct store *store, struct store_statistics *statistics);
+    /* Length of one chunk, 0 if absent. */
+    uint32_t (*chunk_length)(struct store *store, uint64_t inode, uint64_t index);
+};
+
+struct store {
+    const struct store_operations *operations;
+    struct loop *loop;
+};
+
+/* Returns 0; -EINVAL: unknown engine (logged with the known ones); -ENOMEM. */
+int store_create(const struct store_options *options, struct store **store);
+static inline void store_destroy(struct store *store)
+{
+    store->operations->destroy(store);
+}
+
+extern const struct store_operations store_mem_operations;
+extern const struct store_operations store_null_operations;
