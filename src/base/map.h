@@ -28,5 +28,6 @@ int map_put(struct map *map, uint64_t key, void *value);
 /* Removes and returns the value, or NULL. */
 void *map_remove(struct map *map, uint64_t key);
 
-/* Iteration in table order: *cursor starts at 0; returns NULL at the end. The map must not change meanwhile. */
+/* Iteration in table order: *cursor starts at 0; returns NULL at the end; key may be NULL.
+ * The map must not change meanwhile. */
 void *map_next(const struct map *map, size_t *cursor, uint64_t *key);
