@@ -22,25 +22,26 @@ struct client_options {
     uint8_t chunk_shift;
 };
 
+/* Fetches the map from the first address that answers. Errors: -EACCES (key refused), -STATUS_BAD_VERSION, -EHOSTDOWN,
+ * -ETIMEDOUT (servers answer but have no map yet). Suspends. */
 int client_create(struct net *net, const struct client_options *options, struct client **client);
 void client_destroy(struct client *client);
 
-/* An open file's state; shared descriptors of libbenchfs copy it under their own lock. */
+/* An open file. May be used by several clients (threads) at once: what changes after open is atomic. Small files' data that
+ * came with open stays in the client (a lease), not here. */
 struct client_file {
     uint64_t inode;
     struct layout layout;
     uint32_t mode;
-    uint32_t generation;
-    int flags;             /* O_* */
-    uint64_t lease_until;  /* loop_now ns; inline_data may be served until then */
-    uint32_t inline_length;
-    void *inline_data;     /* owned; NULL: none */
+    int flags;                   /* O_* */
+    _Atomic uint32_t generation; /* last seen */
+    _Atomic uint64_t size;       /* last seen: a hint, valid for this generation */
 };
 
-/* directory: inode to start relative paths from (INODE_ROOT for absolute ones). Statuses are negative errno. */
+/* directory: inode to start relative paths from (INODE_ROOT for absolute ones). Statuses are negative errno.
+ * An open file holds nothing on the servers: there is no close. */
 int client_open(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
                 struct client_file *file);
-void client_close(struct client *client, struct client_file *file);
 ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length, uint64_t offset);
 ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,
                      uint64_t offset);

@@ -121,8 +121,9 @@ struct WIRE attributes {
     uint32_t generation; /* counts shrinking truncations */
     struct layout layout;
     uint64_t blocks; /* 512-byte units known to the inode's server */
+    uint64_t parent; /* of a directory: the inode that contains it (root: itself), so that a client can walk ".." */
 };
-static_assert(sizeof(struct attributes) == 76, "wire size");
+static_assert(sizeof(struct attributes) == 84, "wire size");
 
 struct WIRE attributes_reply {
     struct attributes attributes;
@@ -237,7 +238,8 @@ struct WIRE chunk_write_request {
 };
 
 /* length: bytes written, or bytes of the chunk that exist in the asked range (less than asked: hole or end of file).
- * For chunk 0 of a file whose inode is here: size and generation are the file's, otherwise 0. */
+ * Where the inode is on the same server (any index): owner = 1, size and generation are the file's, and a write has set
+ * size and times; otherwise 0. */
 struct WIRE chunk_reply {
     uint32_t length;
     uint32_t generation;
