@@ -31,7 +31,10 @@ struct inode {
     uint32_t inline_length;  /* of inline_data: file contents (size <= INLINE_DATA_MAX, no chunk 0) or symlink target */
     void *inline_data;       /* owned by the engine: meta_inline_set */
     uint64_t parent;         /* directories: the inode that contains them (root: itself) */
-    uint64_t lease_until;    /* loop_now ns until which a reader may serve inline data */
+    union {
+        uint64_t lease_until;      /* files: loop_now ns until which a reader may serve inline data */
+        int64_t modify_time_since; /* directories: when modify_time was set; later changes of entries count */
+    };
     uint64_t lease_session;  /* its session slot + 1; 0: none or several */
     void *busy;              /* server/: a queue of tasks while a truncation or conversion is under way */
 };

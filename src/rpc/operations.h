@@ -47,7 +47,8 @@
     OP(51, SERVER_STATUS, empty_body, server_status_reply, 0)                                                \
     OP(52, SHUT_DOWN, empty_body, empty_body, 0)                                                             \
     OP(53, STATFS, empty_body, statfs_reply, 0)                                                              \
-    OP(54, DIRECTORY_STATUS, directory_request, directory_reply, 0)
+    OP(54, DIRECTORY_STATUS, directory_request, directory_reply, 0)                                          \
+    OP(55, DIRECTORY_PARENT, parent_request, parent_reply, 0)
 
 enum rpc_operation {
 #define OP(id, name, request, reply, flags) RPC_##name = (id),
@@ -142,6 +143,8 @@ static_assert(sizeof(struct name_request) == 18, "wire size");
 
 #define CREATE_EXCLUSIVE 1u /* an existing entry is -EEXIST; otherwise its attributes are returned (files only) */
 #define CREATE_TRUNCATE 2u  /* an existing file is truncated to 0 */
+#define CREATE_READ 4u      /* access wanted of an existing file, checked against its permissions */
+#define CREATE_WRITE 8u
 
 struct WIRE create_request {
     uint64_t parent;
@@ -351,8 +354,17 @@ struct WIRE directory_reply {
     int64_t modify_time;     /* newest change of entries; 0: never */
 };
 
+/* The directory that contains a directory: what `..` means. Asked by anyone; parent != 0 sets it (servers only). */
+struct WIRE parent_request {
+    uint64_t directory;
+    uint64_t parent; /* 0: only ask */
+};
+struct WIRE parent_reply {
+    uint64_t parent;
+};
+
 struct WIRE epoch_request {
-    uint32_t epoch;
+    uint32_t epoch; /* 0, to the namespace coordinator: please bump */
 };
 
 /* Drops one link of an inode; at zero the inode and its chunks go. */
