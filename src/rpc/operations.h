@@ -222,6 +222,9 @@ struct WIRE truncate_request {
     uint32_t uid;
     uint32_t gid;
     uint8_t checked; /* 1: the caller holds a descriptor open for writing, permissions are not checked again */
+    /* UINT64_MAX, or the size the file must have, else -EAGAIN: takes back what a failed write left. Then size ==
+     * expected is allowed and still drops chunk data beyond the size (and counts the generation up). */
+    uint64_t expected;
 };
 
 struct WIRE chunk_read_request {
@@ -231,6 +234,8 @@ struct WIRE chunk_read_request {
     uint32_t length;
 };
 
+#define CHUNK_KEEP_SIZE 1u /* do not grow the file here: an EXTEND follows when all chunks of the write are there */
+
 struct WIRE chunk_write_request {
     uint64_t inode;
     uint64_t index;
@@ -238,6 +243,7 @@ struct WIRE chunk_write_request {
     uint32_t length; /* = bulk length */
     uint32_t generation;
     uint8_t chunk_shift;
+    uint8_t flags; /* CHUNK_* */
 };
 
 /* length: bytes written, or bytes of the chunk that exist in the asked range (less than asked: hole or end of file).
