@@ -48,7 +48,7 @@
     OP(52, SHUT_DOWN, empty_body, empty_body, 0)                                                             \
     OP(53, STATFS, empty_body, statfs_reply, 0)                                                              \
     OP(54, DIRECTORY_STATUS, directory_request, directory_reply, 0)                                          \
-    OP(55, DIRECTORY_PARENT, parent_request, parent_reply, 0)
+    OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)
 
 enum rpc_operation {
 #define OP(id, name, request, reply, flags) RPC_##name = (id),
@@ -360,12 +360,9 @@ struct WIRE directory_reply {
     int64_t modify_time;     /* newest change of entries; 0: never */
 };
 
-/* The directory that contains a directory: what `..` means. Asked by anyone; parent != 0 sets it (servers only). */
+/* A directory was renamed into another one: what `..` means in it. */
 struct WIRE parent_request {
     uint64_t directory;
-    uint64_t parent; /* 0: only ask */
-};
-struct WIRE parent_reply {
     uint64_t parent;
 };
 
