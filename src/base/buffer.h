@@ -1,7 +1,7 @@
 /* Growable byte buffer, and a bounds-checked reader for bytes from outside.
  *
- * Writing: errors are sticky; check buffer.failed once at the end. Reading: a read past the end sets reader.failed and
- * returns zeros, so a decoder checks once at the end. Integers are little-endian. */
+ * Writing: errors are sticky; check buffer.failed once at the end. Reading: a read past the end sets
+ * reader.failed and returns zeros, so a decoder checks once at the end. Integers are little-endian. */
 #pragma once
 
 #include <stdbool.h>
@@ -42,5 +42,6 @@ uint32_t reader_u32(struct reader *reader);
 uint64_t reader_u64(struct reader *reader);
 /* Returns a pointer into the input, or NULL when fewer than length bytes remain. */
 const void *reader_bytes(struct reader *reader, size_t length);
-/* Copies a u16-length string, NUL-terminated, into text; fails if it has size bytes or more or contains NUL. */
+/* Copies a u16-length string, NUL-terminated, into text; fails if it has size bytes or more or contains NUL.
+ */
 void reader_string(struct reader *reader, char *text, size_t size);

@@ -1,4 +1,5 @@
-/* Time in nanoseconds. Layers above runtime/ never call these: they ask their loop, whose clock may be simulated. */
+/* Time in nanoseconds. Layers above runtime/ never call these: they ask their loop, whose clock may be
+ * simulated. */
 #pragma once
 
 #include <stdint.h>
@@ -7,8 +8,8 @@
 #define NSEC_PER_MSEC UINT64_C(1000000)
 #define NSEC_PER_SEC UINT64_C(1000000000)
 
-/* Calibrates the time stamp counter; called once by loop_create, harmless to repeat. Falls back to clock_gettime
- * where the counter is not constant. Thread-safe. */
+/* Calibrates the time stamp counter; called once by loop_create, harmless to repeat. Falls back to
+ * clock_gettime where the counter is not constant. Thread-safe. */
 void clock_prepare(void);
 
 /* Monotonic nanoseconds, about 10 ns to read. */

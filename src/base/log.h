@@ -1,5 +1,5 @@
-/* Log lines to standard error or a file: time, level, program, text. One line per event, written with one write(2).
- * The first function that knows an error logs it; the others only pass it on. */
+/* Log lines to standard error or a file: time, level, program, text. One line per event, written with one
+ * write(2). The first function that knows an error logs it; the others only pass it on. */
 #pragma once
 
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };

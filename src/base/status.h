@@ -1,7 +1,7 @@
 /* Status codes: inside BenchFS every fallible call returns 0 or a negative status.
  *
- * A status is a negative errno value of Linux' generic table, or one of the protocol's own conditions below, which
- * the client layer resolves (refresh, retry) and never shows to a caller of libbenchfs. */
+ * A status is a negative errno value of Linux' generic table, or one of the protocol's own conditions below,
+ * which the client layer resolves (refresh, retry) and never shows to a caller of libbenchfs. */
 #pragma once
 
 #include <errno.h>

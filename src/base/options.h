@@ -1,0 +1,84 @@
+/* The option table: the one source of struct config, the TOML parser, --help, benchfs.toml(5) and
+ * benchfs.toml.example.
+ *
+ * Included several times, with these macros defined by the includer:
+ *     TABLE_BEGIN(table, help)
+ *     OPTION(table, key, TYPE, default, minimum, maximum, help)
+ *     TABLE_END(table)
+ * Defaults and limits are text, in the form in which a user writes them. Types:
+ *     STRING    at most 255 bytes of UTF-8 without control characters; limits unused
+ *     CHOICE    one of the words in minimum, which are separated by |; maximum unused
+ *     INTEGER   whole number
+ *     SIZE      bytes, "64KiB", "1 GiB" or a plain number
+ *     POWER     a SIZE that is a power of two
+ *     DURATION  nanoseconds inside, "10s", "500us" outside
+ *     BOOLEAN   true or false; limits unused
+ * Every key has a reader outside base/ (tests/unit/base_config_readers.sh checks it). */
+
+TABLE_BEGIN(cluster, "The cluster as a whole; fixed when it is started.")
+OPTION(cluster, server_count, INTEGER, "1", "1", "1024",
+       "Number of servers that \"benchfs start\" starts when neither -n nor --hosts is given.")
+OPTION(cluster, placement, CHOICE, "hash", "hash|round_robin|local", "",
+       "Where the chunks of a new file go: hashed over all servers, to all servers in turn, or to the "
+       "server nearest to the process that creates the file. The first chunk always lives with the inode.")
+OPTION(cluster, chunk_size, POWER, "1MiB", "64KiB", "64MiB", "Chunk size of new files, a power of two.")
+TABLE_END(cluster)
+
+TABLE_BEGIN(server, "Each server process.")
+OPTION(server, listen, STRING, "127.0.0.1:0", "", "",
+       "Address of the bootstrap port, as host:port. Port 0 lets the system choose; the cluster file tells "
+       "clients which it was.")
+OPTION(server, log_level, CHOICE, "info", "error|warning|info|debug", "", "What is logged.")
+OPTION(server, log_file, STRING, "", "", "", "File to append log lines to; empty: standard error.")
+OPTION(server, spin, DURATION, "50us", "0", "1s",
+       "How long an idle server polls before it blocks in the kernel. Longer answers faster, shorter leaves "
+       "more of the processor to others.")
+OPTION(server, transports, STRING, "", "", "",
+       "UCX transports, as in UCX_TLS; empty: the environment's or UCX's choice.")
+OPTION(server, devices, STRING, "", "", "",
+       "Network devices, as in UCX_NET_DEVICES; empty: the environment's or UCX's choice.")
+OPTION(server, pin, BOOLEAN, "false", "", "",
+       "Bind the server process with number n to the n-th processor it is allowed to use, counted around.")
+TABLE_END(server)
+
+TABLE_BEGIN(store, "Where a server keeps file contents.")
+OPTION(
+    store, engine, CHOICE, "mem", "mem|null", "",
+    "Storage engine. mem: memory of the server. null: drops what is written and reads a pattern, to measure "
+    "everything but storage.")
+OPTION(store, path, STRING, "", "", "",
+       "Directory of a persistent engine. mem and null keep nothing and need none.")
+OPTION(store, capacity, SIZE, "1GiB", "1MiB", "1PiB",
+       "Bytes of file contents that one server accepts; a write beyond fails with ENOSPC.")
+OPTION(store, durability, CHOICE, "none", "none", "",
+       "What an acknowledged write promises to survive. none: nothing beyond the server's own life.")
+OPTION(store, prefault, BOOLEAN, "false", "", "",
+       "Touch all of the store's memory at start, so that no first write waits for the kernel to provide it.")
+TABLE_END(store)
+
+TABLE_BEGIN(rpc, "Requests between servers, and between clients and servers.")
+OPTION(rpc, deadline, DURATION, "10s", "10ms", "1h",
+       "How long one request may take before it fails with ETIMEDOUT.")
+OPTION(rpc, rendezvous_threshold, SIZE, "32KiB", "1KiB", "64MiB",
+       "Transfers of at least this size are fetched by the receiver straight from the sender's memory; "
+       "smaller ones travel with the message.")
+TABLE_END(rpc)
+
+TABLE_BEGIN(meta, "The namespace: files, directories and their attributes.")
+OPTION(meta, open_lease, DURATION, "1ms", "0", "1s",
+       "How long a client may serve reads of a small file from the data that came with open. A write by "
+       "another client waits for it to pass. 0: open returns no data.")
+OPTION(meta, capacity, SIZE, "4GiB", "1MiB", "1PiB",
+       "Bytes of namespace and of small files that one server keeps; beyond, creation fails with ENOSPC.")
+TABLE_END(meta)
+
+TABLE_BEGIN(client, "Programs that use the file system.")
+OPTION(client, deadline, DURATION, "10s", "10ms", "1h",
+       "How long a call may wait for the servers before it fails with ETIMEDOUT.")
+OPTION(client, spin, DURATION, "50us", "0", "1s",
+       "How long a waiting thread polls before it blocks in the kernel.")
+TABLE_END(client)
+
+TABLE_BEGIN(metrics, "Measurement.")
+OPTION(metrics, enabled, BOOLEAN, "true", "", "", "Record counters and latency histograms of all operations.")
+TABLE_END(metrics)
