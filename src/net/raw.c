@@ -1,0 +1,534 @@
+/* Raw UCX ping-pong and bulk transfer.
+ *
+ * The client configures the server with a SETUP message (how large replies are, how much memory to use),
+ * waits for its answer, then runs the measurement. Everything happens inside the active message handlers,
+ * which is the least that UCX permits: the server answers from within the handler of the request.
+ *
+ * Messages travel as active message payload, not header, with the message's kind as the active message id:
+ * that is UCX's shortest path. The first eight bytes of each carry the client's slot (0..depth-1), which the
+ * answer repeats.
+ *
+ * A side that waits polls without pause; every POLLS_PER_CHECK empty polls it looks whether the socket has
+ * ended, so that neither outlives the other. */
+#include "net/raw.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "net/ucx_context.h"
+
+#define POLLS_PER_CHECK (1u << 16)
+#define SMALL_MAX 65536u
+
+enum message { RAW_SETUP, RAW_PING, RAW_WRITE, RAW_READ, RAW_ANSWER, RAW_DATA, RAW_MESSAGES };
+
+struct setup {
+    uint64_t reply_bytes;
+    uint64_t size;
+    uint64_t footprint;
+};
+
+struct raw_side {
+    struct ucx_context ucx;
+    ucp_ep_h endpoint;
+    int socket;
+    uint32_t pending; /* UCX requests under way */
+    int error;
+    uint8_t *memory;
+    size_t memory_length;
+};
+
+struct raw_server {
+    struct raw_side side;
+    struct setup setup;
+    size_t next; /* offset in memory of the next transfer */
+    uint8_t small[SMALL_MAX];
+    uint64_t slots[RAW_DEPTH_MAX]; /* of answers, so that pending ones keep their bytes */
+};
+
+struct raw_client {
+    struct raw_side side;
+    uint8_t small[SMALL_MAX];
+    size_t size;
+    uint64_t slots[RAW_DEPTH_MAX];
+    uint64_t started[RAW_DEPTH_MAX];
+    /* the measurement under way */
+    enum message request;
+    uint64_t issued;
+    uint64_t answered;
+    uint64_t count;
+    uint64_t *latency;
+};
+
+/* ---- both sides ---- */
+
+static void sent(void *request, ucs_status_t status, void *user_data)
+{
+    struct raw_side *side = user_data;
+    side->pending--;
+    if (status != UCS_OK && side->error == 0)
+        side->error = ucx_status(status);
+    ucp_request_free(request);
+}
+
+static inline void send_message(struct raw_side *side, enum message message, const void *bytes, size_t length,
+                                uint32_t flags)
+{
+    const ucp_request_param_t parameters = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
+        .flags = flags,
+        .cb.send = sent,
+        .user_data = side,
+    };
+    void *request = ucp_am_send_nbx(side->endpoint, message, NULL, 0, bytes, length, &parameters);
+    if (request == NULL)
+        return;
+    if (UCS_PTR_IS_ERR(request))
+        side->error = ucx_status(UCS_PTR_STATUS(request));
+    else
+        side->pending++;
+}
+
+/* For the data of a rendezvous the first eight bytes are data, so the slot goes as the header. */
+static inline void send_bulk(struct raw_side *side, enum message message, const uint64_t *slot,
+                             const void *bytes, size_t length)
+{
+    const ucp_request_param_t parameters = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
+        .flags = UCP_AM_SEND_FLAG_RNDV,
+        .cb.send = sent,
+        .user_data = side,
+    };
+    void *request = ucp_am_send_nbx(side->endpoint, message, slot, sizeof *slot, bytes, length, &parameters);
+    if (UCS_PTR_IS_ERR(request))
+        side->error = ucx_status(UCS_PTR_STATUS(request));
+    else if (request != NULL)
+        side->pending++;
+}
+
+static bool peer_ended(const struct raw_side *side)
+{
+    char byte;
+    ssize_t got = recv(side->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+static bool progress(struct raw_side *side)
+{
+    for (uint32_t polls = 0; polls < POLLS_PER_CHECK; polls++)
+        if (ucp_worker_progress(side->ucx.worker) != 0)
+            return true;
+    return false;
+}
+
+static int read_all(int socket, void *bytes, size_t length)
+{
+    ssize_t got = recv(socket, bytes, length, MSG_WAITALL);
+    return got == (ssize_t)length ? 0 : -ECONNRESET;
+}
+
+static int write_all(int socket, const void *bytes, size_t length)
+{
+    ssize_t put = send(socket, bytes, length, MSG_NOSIGNAL);
+    return put == (ssize_t)length ? 0 : -ECONNRESET;
+}
+
+static void peer_failed(void *owner, ucp_ep_h endpoint, ucs_status_t status)
+{
+    struct raw_side *side = owner;
+    (void)endpoint;
+    side->error = ucx_status(status);
+}
+
+static int side_open(struct raw_side *side, int socket, const struct net_ucx_options *options)
+{
+    side->socket = socket;
+    int error = ucx_context_create(options, 0, NULL, &side->ucx);
+    if (error != 0)
+        goto fail_socket;
+    uint8_t address[4096];
+    uint32_t length = (uint32_t)side->ucx.address_length;
+    error = write_all(socket, &length, sizeof length);
+    if (error == 0)
+        error = write_all(socket, side->ucx.address, length);
+    if (error == 0)
+        error = read_all(socket, &length, sizeof length);
+    if (error == 0)
+        error = length > sizeof address ? -EMSGSIZE : read_all(socket, address, length);
+    if (error == 0)
+        error = ucx_endpoint_create(&side->ucx, address, length, peer_failed, side, &side->endpoint);
+    if (error != 0)
+        goto fail_context;
+    return 0;
+
+fail_context:
+    ucx_context_destroy(&side->ucx);
+fail_socket:
+    close(socket);
+    return error;
+}
+
+static void side_close(struct raw_side *side)
+{
+    ucx_endpoint_destroy(side->endpoint);
+    ucx_context_destroy(&side->ucx);
+    if (side->memory != NULL)
+        ucx_memory_free(side->memory, side->memory_length);
+    close(side->socket);
+}
+
+static int use_memory(struct raw_side *side, size_t length)
+{
+    if (side->memory != NULL && side->memory_length == length)
+        return 0;
+    if (side->memory != NULL)
+        ucx_memory_free(side->memory, side->memory_length);
+    side->memory = ucx_memory_allocate(length);
+    if (side->memory == NULL)
+        return -ENOMEM;
+    side->memory_length = length;
+    memset(side->memory, 0x5a, length);
+    return 0;
+}
+
+static int handle(struct raw_side *side, enum message message, ucp_am_recv_callback_t handler, void *owner)
+{
+    const ucp_am_handler_param_t parameters = {
+        .field_mask =
+            UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG,
+        .id = message,
+        .cb = handler,
+        .arg = owner,
+    };
+    return ucx_status(ucp_worker_set_am_recv_handler(side->ucx.worker, &parameters));
+}
+
+/* ---- server ---- */
+
+static ucs_status_t serve_setup(void *owner, const void *header, size_t header_length, void *bytes,
+                                size_t length, const ucp_am_recv_param_t *parameters)
+{
+    struct raw_server *server = owner;
+    (void)header, (void)header_length, (void)parameters;
+    if (length != sizeof server->setup)
+        return UCS_OK;
+    memcpy(&server->setup, bytes, length);
+    server->next = 0;
+    if (server->setup.footprint != 0)
+        server->side.error = use_memory(&server->side, server->setup.footprint);
+    send_message(&server->side, RAW_ANSWER, server->small, sizeof(uint64_t), UCP_AM_SEND_FLAG_EAGER);
+    return UCS_OK;
+}
+
+static ucs_status_t serve_ping(void *owner, const void *header, size_t header_length, void *bytes,
+                               size_t length, const ucp_am_recv_param_t *parameters)
+{
+    struct raw_server *server = owner;
+    (void)header, (void)header_length, (void)bytes, (void)length, (void)parameters;
+    send_message(&server->side, RAW_ANSWER, server->small, server->setup.reply_bytes, UCP_AM_SEND_FLAG_EAGER);
+    return UCS_OK;
+}
+
+static void *next_memory(struct raw_server *server, size_t size)
+{
+    if (server->next + size > server->side.memory_length)
+        server->next = 0;
+    uint8_t *memory = server->side.memory + server->next;
+    server->next += size;
+    return memory;
+}
+
+static void landed(void *request, ucs_status_t status, size_t length, void *user_data)
+{
+    uint64_t *slot = user_data;
+    (void)length;
+    struct raw_server *server =
+        (struct raw_server *)(void *)((char *)(slot - *slot) - offsetof(struct raw_server, slots));
+    server->side.pending--;
+    if (status != UCS_OK)
+        server->side.error = ucx_status(status);
+    ucp_request_free(request);
+    send_message(&server->side, RAW_ANSWER, slot, sizeof *slot, UCP_AM_SEND_FLAG_EAGER);
+}
+
+static ucs_status_t serve_write(void *owner, const void *header, size_t header_length, void *data,
+                                size_t length, const ucp_am_recv_param_t *parameters)
+{
+    struct raw_server *server = owner;
+    uint64_t slot;
+    if (header_length != sizeof slot || length > server->side.memory_length ||
+        (parameters->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) == 0)
+        return UCS_OK;
+    memcpy(&slot, header, sizeof slot);
+    if (slot >= RAW_DEPTH_MAX)
+        return UCS_OK;
+    const ucp_request_param_t receive = {
+        .op_attr_mask =
+            UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FLAG_NO_IMM_CMPL,
+        .cb.recv_am = landed,
+        .user_data = &server->slots[slot],
+    };
+    server->side.pending++;
+    void *request =
+        ucp_am_recv_data_nbx(server->side.ucx.worker, data, next_memory(server, length), length, &receive);
+    if (UCS_PTR_IS_ERR(request))
+        server->side.error = ucx_status(UCS_PTR_STATUS(request));
+    return UCS_INPROGRESS;
+}
+
+static ucs_status_t serve_read(void *owner, const void *header, size_t header_length, void *bytes,
+                               size_t length, const ucp_am_recv_param_t *parameters)
+{
+    struct raw_server *server = owner;
+    uint64_t slot;
+    (void)header, (void)header_length, (void)parameters;
+    if (length != sizeof slot || server->setup.size > server->side.memory_length)
+        return UCS_OK;
+    memcpy(&slot, bytes, sizeof slot);
+    if (slot >= RAW_DEPTH_MAX)
+        return UCS_OK;
+    send_bulk(&server->side, RAW_DATA, &server->slots[slot], next_memory(server, server->setup.size),
+              server->setup.size);
+    return UCS_OK;
+}
+
+int raw_server_run(int socket, const struct net_ucx_options *options)
+{
+    struct raw_server *server = calloc(1, sizeof *server);
+    if (server == NULL) {
+        close(socket);
+        return -ENOMEM;
+    }
+    for (uint64_t slot = 0; slot < RAW_DEPTH_MAX; slot++)
+        server->slots[slot] = slot;
+    int error = side_open(&server->side, socket, options);
+    if (error == 0) {
+        error = handle(&server->side, RAW_SETUP, serve_setup, server);
+        if (error == 0)
+            error = handle(&server->side, RAW_PING, serve_ping, server);
+        if (error == 0)
+            error = handle(&server->side, RAW_WRITE, serve_write, server);
+        if (error == 0)
+            error = handle(&server->side, RAW_READ, serve_read, server);
+        const char ready = 1;
+        if (error == 0)
+            error = write_all(socket, &ready, 1);
+        while (error == 0 && (progress(&server->side) || !peer_ended(&server->side)))
+            error = server->side.error;
+        side_close(&server->side);
+    }
+    free(server);
+    return error;
+}
+
+/* ---- client ---- */
+
+static inline void issue(struct raw_client *client, uint64_t slot)
+{
+    client->issued++;
+    client->started[slot] = clock_now();
+    if (client->request == RAW_WRITE)
+        send_bulk(&client->side, RAW_WRITE, &client->slots[slot], client->side.memory + slot * client->size,
+                  client->size);
+    else
+        send_message(&client->side, RAW_READ, &client->slots[slot], sizeof(uint64_t), UCP_AM_SEND_FLAG_EAGER);
+}
+
+static inline void answered(struct raw_client *client, uint64_t slot)
+{
+    if (client->latency != NULL)
+        client->latency[client->answered] = clock_now() - client->started[slot];
+    client->answered++;
+}
+
+static ucs_status_t take_answer(void *owner, const void *header, size_t header_length, void *bytes,
+                                size_t length, const ucp_am_recv_param_t *parameters)
+{
+    struct raw_client *client = owner;
+    (void)header, (void)header_length, (void)parameters;
+    if (client->request == RAW_PING || client->request == RAW_SETUP) {
+        client->answered++;
+        return UCS_OK;
+    }
+    uint64_t slot;
+    if (length < sizeof slot)
+        return UCS_OK;
+    memcpy(&slot, bytes, sizeof slot);
+    if (slot >= RAW_DEPTH_MAX)
+        return UCS_OK;
+    answered(client, slot);
+    if (client->issued < client->count)
+        issue(client, slot);
+    return UCS_OK;
+}
+
+static void fetched(void *request, ucs_status_t status, size_t length, void *user_data)
+{
+    uint64_t *slot = user_data;
+    (void)length;
+    struct raw_client *client =
+        (struct raw_client *)(void *)((char *)(slot - *slot) - offsetof(struct raw_client, slots));
+    client->side.pending--;
+    if (status != UCS_OK)
+        client->side.error = ucx_status(status);
+    ucp_request_free(request);
+    answered(client, *slot);
+    if (client->issued < client->count)
+        issue(client, *slot);
+}
+
+static ucs_status_t take_data(void *owner, const void *header, size_t header_length, void *data,
+                              size_t length, const ucp_am_recv_param_t *parameters)
+{
+    struct raw_client *client = owner;
+    uint64_t slot;
+    if (header_length != sizeof slot || length != client->size ||
+        (parameters->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) == 0)
+        return UCS_OK;
+    memcpy(&slot, header, sizeof slot);
+    if (slot >= RAW_DEPTH_MAX || (slot + 1) * length > client->side.memory_length)
+        return UCS_OK;
+    const ucp_request_param_t receive = {
+        .op_attr_mask =
+            UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FLAG_NO_IMM_CMPL,
+        .cb.recv_am = fetched,
+        .user_data = &client->slots[slot],
+    };
+    client->side.pending++;
+    void *request = ucp_am_recv_data_nbx(client->side.ucx.worker, data, client->side.memory + slot * length,
+                                         length, &receive);
+    if (UCS_PTR_IS_ERR(request))
+        client->side.error = ucx_status(UCS_PTR_STATUS(request));
+    return UCS_INPROGRESS;
+}
+
+static int wait_answers(struct raw_client *client, uint64_t count)
+{
+    while (client->answered < count && client->side.error == 0)
+        if (!progress(&client->side) && peer_ended(&client->side))
+            return -ECONNRESET;
+    return client->side.error;
+}
+
+static int wait_sends(struct raw_client *client)
+{
+    while (client->side.pending != 0 && client->side.error == 0)
+        if (!progress(&client->side) && peer_ended(&client->side))
+            return -ECONNRESET;
+    return client->side.error;
+}
+
+static int configure(struct raw_client *client, uint64_t reply_bytes, uint64_t size, uint64_t footprint)
+{
+    const struct setup setup = {.reply_bytes = reply_bytes, .size = size, .footprint = footprint};
+    client->request = RAW_SETUP;
+    client->answered = 0;
+    send_message(&client->side, RAW_SETUP, &setup, sizeof setup, UCP_AM_SEND_FLAG_EAGER);
+    int error = wait_answers(client, 1);
+    return error == 0 ? wait_sends(client) : error;
+}
+
+int raw_client_create(int socket, const struct net_ucx_options *options, struct raw_client **out)
+{
+    struct raw_client *client = calloc(1, sizeof *client);
+    if (client == NULL) {
+        close(socket);
+        return -ENOMEM;
+    }
+    for (uint64_t slot = 0; slot < RAW_DEPTH_MAX; slot++)
+        client->slots[slot] = slot;
+    clock_prepare();
+    int error = side_open(&client->side, socket, options);
+    if (error != 0)
+        goto fail;
+    char ready;
+    error = read_all(socket, &ready, 1);
+    if (error == 0)
+        error = handle(&client->side, RAW_ANSWER, take_answer, client);
+    if (error == 0)
+        error = handle(&client->side, RAW_DATA, take_data, client);
+    if (error != 0) {
+        side_close(&client->side);
+        goto fail;
+    }
+    *out = client;
+    return 0;
+
+fail:
+    free(client);
+    return error;
+}
+
+void raw_client_destroy(struct raw_client *client)
+{
+    side_close(&client->side);
+    free(client);
+}
+
+int raw_round_trips(struct raw_client *client, uint32_t request_bytes, uint32_t reply_bytes, uint64_t count,
+                    uint64_t *latency_ns)
+{
+    if (request_bytes < sizeof(uint64_t) || request_bytes > SMALL_MAX || reply_bytes < sizeof(uint64_t) ||
+        reply_bytes > SMALL_MAX)
+        return -EINVAL;
+    int error = configure(client, reply_bytes, 0, 0);
+    if (error != 0)
+        return error;
+    client->request = RAW_PING;
+    client->answered = 0;
+    uint64_t before = clock_now();
+    for (uint64_t i = 0; i < count; i++) {
+        send_message(&client->side, RAW_PING, client->small, request_bytes, UCP_AM_SEND_FLAG_EAGER);
+        while (client->answered == i && error == 0)
+            if (!progress(&client->side) && peer_ended(&client->side))
+                error = -ECONNRESET;
+        if (error != 0 || client->side.error != 0)
+            return error != 0 ? error : client->side.error;
+        uint64_t after = clock_now();
+        if (latency_ns != NULL)
+            latency_ns[i] = after - before;
+        before = after;
+    }
+    return wait_sends(client);
+}
+
+static int transfer(struct raw_client *client, enum message request, size_t size, size_t footprint,
+                    uint32_t depth, uint64_t count, uint64_t *latency_ns, uint64_t *elapsed_ns)
+{
+    if (depth == 0 || depth > RAW_DEPTH_MAX || size == 0 || footprint < size)
+        return -EINVAL;
+    int error = use_memory(&client->side, size * depth);
+    if (error == 0)
+        error = configure(client, 0, size, footprint);
+    if (error != 0)
+        return error;
+    client->request = request;
+    client->size = size;
+    client->count = count;
+    client->latency = latency_ns;
+    client->issued = 0;
+    client->answered = 0;
+    uint64_t start = clock_now();
+    for (uint64_t slot = 0; slot < depth && client->issued < count; slot++)
+        issue(client, slot);
+    error = wait_answers(client, count);
+    *elapsed_ns = clock_now() - start;
+    client->latency = NULL;
+    return error == 0 ? wait_sends(client) : error;
+}
+
+int raw_write(struct raw_client *client, size_t size, size_t footprint, uint32_t depth, uint64_t count,
+              uint64_t *latency_ns, uint64_t *elapsed_ns)
+{
+    return transfer(client, RAW_WRITE, size, footprint, depth, count, latency_ns, elapsed_ns);
+}
+
+int raw_read(struct raw_client *client, size_t size, size_t footprint, uint32_t depth, uint64_t count,
+             uint64_t *latency_ns, uint64_t *elapsed_ns)
+{
+    return transfer(client, RAW_READ, size, footprint, depth, count, latency_ns, elapsed_ns);
+}
