@@ -1,5 +1,6 @@
 /* Synchronisation between tasks of one loop. Everything is FIFO-fair; nothing here is thread-safe.
- * All waiting calls return 0, or -ECANCELED / -ETIMEDOUT with nothing acquired. deadline: loop_now ns, 0 = never. */
+ * All waiting calls return 0, or -ECANCELED / -ETIMEDOUT with nothing acquired. deadline: loop_now ns, 0 =
+ * never. */
 #pragma once
 
 #include <stdbool.h>

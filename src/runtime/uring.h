@@ -1,5 +1,5 @@
-/* io_uring as a reactor: each call queues one submission and suspends the task until its completion. Submissions of
- * one loop turn enter the kernel together. Not available on a simulated loop (-ENOSYS). */
+/* io_uring as a reactor: each call queues one submission and suspends the task until its completion.
+ * Submissions of one loop turn enter the kernel together. Not available on a simulated loop (-ENOSYS). */
 #pragma once
 
 #include <stdint.h>
@@ -10,7 +10,8 @@
 
 struct uring;
 
-/* depth: submission queue entries (power of two). Returns 0 or -errno; the caller destroys before the loop. */
+/* depth: submission queue entries (power of two). Returns 0 or -errno; the caller destroys before the loop.
+ */
 int uring_create(struct loop *loop, uint32_t depth, struct uring **uring);
 void uring_destroy(struct uring *uring);
 

@@ -1,0 +1,467 @@
+/* The event loop.
+ *
+ * A turn that finds nothing must cost little more than the reactors' own polls, because a reply that arrives
+ * a microsecond later is found by the next one. So an idle turn reads no clock and makes no system call;
+ * timers, descriptors and the accounts are looked at after every turn that found work and at every sixteenth
+ * that did not.
+ *
+ * Waiting. An idle loop first only polls, for the 10 us in which an answer from another core usually comes.
+ * It goes on with a sched_yield between polls until spin_ns have passed, then arms the reactors and blocks in
+ * epoll. A yield that takes longer than a bare system call has run somebody else; after two of them in a row
+ * (one may have been an interrupt) the loop is "crowded" for 20 ms and yields from its first idle turn on,
+ * because the peer that it waits for may need this very core. A yield of more than 200 us has met a process
+ * that computes: for the next 20 ms the loop is "contended" and blocks after 2 us, since a process that was
+ * asleep is scheduled sooner than one that yields. Without these two rules more processes than cores
+ * collapse.
+ *
+ * Blocking is safe against lost wake-ups because each reactor's arm says -EBUSY when work came in after its
+ * last poll, because descriptors are level-triggered, and because nothing else can make a task ready while
+ * this thread sleeps.
+ *
+ * A simulated loop has a clock of its own, which jumps to the next timer when a turn found nothing to do. It
+ * has no descriptors and never blocks, and everything it does is in the order of its own queues: the same
+ * inputs give the same run.
+ *
+ * Accounts: the time between two readings of the clock is idle when no turn in between found work; otherwise
+ * it is busy, less what the idle turns in it cost by the latest measurement. */
+#include "runtime/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "runtime/scheduler.h"
+#include "runtime/timer.h"
+
+enum {
+    IDLE_TURNS_PER_CLOCK = 16, /* turns without work between two looks at the clock */
+    EVENTS_PER_WAIT = 64,
+};
+
+#define SPIN_DEFAULT (50 * NSEC_PER_USEC)
+#define SPIN_CONTENDED (2 * NSEC_PER_USEC)
+#define SPIN_WITHOUT_YIELD (10 * NSEC_PER_USEC)
+#define YIELD_CROWDED (3 * NSEC_PER_USEC)     /* a yield this long has run another process */
+#define YIELD_CONTENDED (200 * NSEC_PER_USEC) /* ... one that computes */
+#define CROWD_MEMORY (20 * NSEC_PER_MSEC)     /* how long either is remembered */
+#define WATCH_INTERVAL (50 * NSEC_PER_USEC)   /* between two looks at descriptors while busy */
+
+/* A simulation starts at 2026-01-01 00:00:00 UTC. */
+#define SIMULATED_REALTIME (INT64_C(1767225600) * (int64_t)NSEC_PER_SEC)
+#define SIMULATED_START NSEC_PER_SEC
+
+struct loop {
+    struct scheduler scheduler;
+    struct list reactors;
+    struct list *next_reactor; /* where this turn's round continues */
+    uint32_t polled;           /* reactors that have a poll function */
+    uint32_t idle_turns;       /* since the clock was last read */
+    bool worked;               /* some turn since then found work */
+    bool look;                 /* the next turn looks at the clock whatever it finds */
+    bool simulated;
+    bool stopping;
+    bool turning;       /* callbacks are running: neither poll nor drive */
+    bool yield_crowded; /* the last yield ran another process */
+
+    struct timer_heap timers;
+    uint64_t clock; /* when last read; the virtual time when simulated */
+
+    int epoll;
+    uint32_t watches;
+    uint64_t watches_seen; /* clock when last looked at */
+    struct epoll_event events[EVENTS_PER_WAIT];
+    int event;       /* being handled */
+    int event_count; /* of the last wait */
+
+    uint64_t spin_ns;
+    uint64_t idle_since;    /* first look at the clock in this idle period; 0: none yet */
+    uint64_t crowded_until; /* 0: not crowded */
+    uint64_t contended_until;
+
+    uint64_t idle_turn_ns; /* what an idle turn costs */
+    struct loop_statistics statistics;
+    struct random random;
+};
+
+static_assert(offsetof(struct loop, scheduler) == 0, "loop_scheduler relies on it");
+
+int loop_create(const struct loop_options *options, struct loop **created)
+{
+    struct loop *loop = calloc(1, sizeof(*loop));
+    if (loop == NULL)
+        return -ENOMEM;
+    scheduler_init(&loop->scheduler, options->stack_size);
+    list_init(&loop->reactors);
+    loop->simulated = options->simulated;
+    loop->spin_ns = options->spin_ns != 0 ? options->spin_ns : SPIN_DEFAULT;
+    uint64_t seed = options->seed;
+    if (loop->simulated) {
+        loop->epoll = -1;
+        loop->clock = SIMULATED_START;
+    } else {
+        loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+        if (loop->epoll < 0) {
+            int status = -errno;
+            log_error("event loop: epoll_create1: %s", strerror(errno));
+            free(loop);
+            return status;
+        }
+        clock_prepare();
+        loop->clock = clock_now();
+        random_secure(&seed, sizeof(seed));
+    }
+    random_seed(&loop->random, seed);
+    *created = loop;
+    return 0;
+}
+
+void loop_destroy(struct loop *loop)
+{
+    assert(list_empty(&loop->reactors) && loop->watches == 0);
+    scheduler_close(&loop->scheduler);
+    if (loop->epoll >= 0)
+        close(loop->epoll);
+    free(loop);
+}
+
+uint64_t loop_now(struct loop *loop)
+{
+    return loop->simulated ? loop->clock : clock_now();
+}
+
+int64_t loop_realtime(struct loop *loop)
+{
+    if (!loop->simulated)
+        return clock_realtime();
+    return SIMULATED_REALTIME + (int64_t)(loop->clock - SIMULATED_START);
+}
+
+struct random *loop_random(struct loop *loop)
+{
+    return &loop->random;
+}
+
+bool loop_simulated(const struct loop *loop)
+{
+    return loop->simulated;
+}
+
+/* Reactors and watches share one epoll set; the lowest bit of the user data tells a reactor, which needs no
+ * call: its next poll finds the work. */
+static uint64_t reactor_data(const struct reactor *reactor)
+{
+    return (uint64_t)(uintptr_t)reactor | 1;
+}
+
+int loop_reactor_add(struct loop *loop, struct reactor *reactor)
+{
+    if (reactor->fd >= 0 && !loop->simulated) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u64 = reactor_data(reactor)};
+        if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, reactor->fd, &event) != 0) {
+            int status = -errno;
+            log_error("event loop: cannot watch descriptor %d of %s: %s", reactor->fd, reactor->name,
+                      strerror(errno));
+            return status;
+        }
+    }
+    list_push_back(&loop->reactors, &reactor->link);
+    loop->polled++;
+    return 0;
+}
+
+void loop_reactor_remove(struct loop *loop, struct reactor *reactor)
+{
+    if (loop->next_reactor == &reactor->link)
+        loop->next_reactor = reactor->link.next;
+    list_remove(&reactor->link);
+    loop->polled--;
+    if (reactor->fd >= 0 && !loop->simulated)
+        epoll_ctl(loop->epoll, EPOLL_CTL_DEL, reactor->fd, NULL);
+}
+
+int loop_watch_add(struct loop *loop, struct watch *watch, uint32_t events)
+{
+    if (loop->simulated)
+        return -ENOSYS;
+    struct epoll_event event = {.events = events, .data.u64 = (uint64_t)(uintptr_t)watch};
+    if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, watch->fd, &event) != 0)
+        return -errno;
+    loop->watches++;
+    return 0;
+}
+
+int loop_watch_change(struct loop *loop, struct watch *watch, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.u64 = (uint64_t)(uintptr_t)watch};
+    return epoll_ctl(loop->epoll, EPOLL_CTL_MOD, watch->fd, &event) == 0 ? 0 : -errno;
+}
+
+void loop_watch_remove(struct loop *loop, struct watch *watch)
+{
+    epoll_ctl(loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+    loop->watches--;
+    /* It may still have an event in the batch that is being handled. */
+    for (int i = loop->event; i < loop->event_count; i++) {
+        if (loop->events[i].data.u64 == (uint64_t)(uintptr_t)watch)
+            loop->events[i].data.u64 = 0;
+    }
+}
+
+void timer_set(struct loop *loop, struct timer *timer, uint64_t deadline)
+{
+    timer_heap_set(&loop->timers, timer, deadline);
+}
+
+void timer_clear(struct loop *loop, struct timer *timer)
+{
+    timer_heap_clear(&loop->timers, timer);
+}
+
+static int handle_events(struct loop *loop, int count)
+{
+    int handled = 0;
+    loop->event_count = count;
+    for (loop->event = 0; loop->event < loop->event_count; loop->event++) {
+        const struct epoll_event *event = &loop->events[loop->event];
+        if (event->data.u64 == 0 || (event->data.u64 & 1) != 0)
+            continue;
+        struct watch *watch = (struct watch *)(uintptr_t)event->data.u64;
+        watch->ready(watch, event->events);
+        handled++;
+    }
+    loop->event = loop->event_count = 0;
+    return handled;
+}
+
+/* Books the time since the clock was last read. */
+static void account(struct loop *loop, uint64_t now)
+{
+    uint64_t elapsed = now - loop->clock;
+    uint64_t idle = elapsed;
+    if (loop->worked) {
+        idle = loop->idle_turns * loop->idle_turn_ns;
+        if (idle > elapsed)
+            idle = elapsed;
+    } else if (loop->idle_turns != 0) {
+        loop->idle_turn_ns = elapsed / loop->idle_turns;
+    }
+    loop->statistics.idle_ns += idle;
+    loop->statistics.busy_ns += elapsed - idle;
+    loop->clock = now;
+    loop->idle_turns = 0;
+    loop->worked = false;
+}
+
+static int poll_reactors(struct loop *loop)
+{
+    int work = 0;
+    for (struct list *node = loop->reactors.next; node != &loop->reactors; node = loop->next_reactor) {
+        loop->next_reactor = node->next;
+        struct reactor *reactor = container_of(node, struct reactor, link);
+        work += reactor->poll(reactor);
+    }
+    return work;
+}
+
+static int finish_turn(struct loop *loop)
+{
+    uint64_t now = clock_now();
+    account(loop, now);
+    int work = 0;
+    if (loop->watches != 0 && now - loop->watches_seen >= WATCH_INTERVAL) {
+        loop->watches_seen = now;
+        int count = epoll_wait(loop->epoll, loop->events, EVENTS_PER_WAIT, 0);
+        work += handle_events(loop, count);
+    }
+    work += timer_heap_fire(&loop->timers, now);
+    if (loop->scheduler.ready_count != 0)
+        work += scheduler_run(&loop->scheduler);
+    return work;
+}
+
+static int finish_simulated_turn(struct loop *loop, int work)
+{
+    work += timer_heap_fire(&loop->timers, loop->clock);
+    work += scheduler_run(&loop->scheduler);
+    if (work == 0 && loop->timers.first != NULL) {
+        loop->clock = loop->timers.first->deadline;
+        work += timer_heap_fire(&loop->timers, loop->clock);
+        work += scheduler_run(&loop->scheduler);
+    }
+    return work;
+}
+
+int loop_poll(struct loop *loop)
+{
+    assert(!loop->turning && task_current() == NULL);
+    loop->turning = true;
+    loop->statistics.polls++;
+    int work = poll_reactors(loop);
+    if (loop->simulated) {
+        work = finish_simulated_turn(loop, work);
+    } else {
+        if (work == 0)
+            loop->idle_turns++;
+        else
+            loop->worked = true;
+        if (work != 0 || loop->scheduler.ready_count != 0 || loop->idle_turns >= IDLE_TURNS_PER_CLOCK ||
+            loop->look) {
+            loop->look = false;
+            int more = finish_turn(loop);
+            loop->worked = more != 0;
+            work += more;
+        }
+    }
+    loop->turning = false;
+    return work;
+}
+
+/* Sleeps until a descriptor or a timer needs attention, unless a reactor has found work meanwhile. */
+static void loop_block(struct loop *loop)
+{
+    loop->look = true;
+    list_for_each (node, &loop->reactors) {
+        struct reactor *reactor = container_of(node, struct reactor, link);
+        if (reactor->arm != NULL && reactor->arm(reactor) != 0)
+            return;
+    }
+    uint64_t before = clock_now();
+    struct timespec wait;
+    const struct timespec *timeout = NULL;
+    if (loop->timers.first != NULL) {
+        uint64_t deadline = loop->timers.first->deadline;
+        if (deadline <= before)
+            return;
+        wait.tv_sec = (time_t)((deadline - before) / NSEC_PER_SEC);
+        wait.tv_nsec = (long)((deadline - before) % NSEC_PER_SEC);
+        timeout = &wait;
+    }
+    account(loop, before);
+    int count = epoll_pwait2(loop->epoll, loop->events, EVENTS_PER_WAIT, timeout, NULL);
+    if (count < 0 && errno == ENOSYS) {
+        int milliseconds = -1;
+        if (timeout != NULL)
+            milliseconds =
+                wait.tv_sec > 1000000 ? 1000000000 : (int)(wait.tv_sec * 1000 + wait.tv_nsec / 1000000 + 1);
+        count = epoll_wait(loop->epoll, loop->events, EVENTS_PER_WAIT, milliseconds);
+    }
+    uint64_t after = clock_now();
+    account(loop, after);
+    loop->statistics.blocked_ns += after - before;
+    loop->statistics.blocks++;
+    loop->idle_since = 0;
+    loop->watches_seen = after;
+    loop->turning = true;
+    loop->worked = handle_events(loop, count) != 0;
+    loop->turning = false;
+}
+
+static void yield_processor(struct loop *loop, uint64_t before)
+{
+    sched_yield();
+    uint64_t after = clock_now();
+    bool crowded = after - before > YIELD_CROWDED;
+    if (crowded && loop->yield_crowded)
+        loop->crowded_until = after + CROWD_MEMORY;
+    loop->yield_crowded = crowded;
+    if (after - before > YIELD_CONTENDED)
+        loop->contended_until = after + CROWD_MEMORY;
+}
+
+/* Called after each turn that found nothing. */
+static void loop_idle(struct loop *loop)
+{
+    /* The clock is read where the turn itself reads it, or with every yield. */
+    if (loop->idle_turns != 0 && loop->crowded_until == 0 && loop->polled != 0)
+        return;
+    uint64_t now = clock_now();
+    if (loop->idle_since == 0)
+        loop->idle_since = now;
+    if (now >= loop->crowded_until)
+        loop->crowded_until = 0;
+    uint64_t idle = now - loop->idle_since;
+    uint64_t spin = now < loop->contended_until ? SPIN_CONTENDED : loop->spin_ns;
+    if (idle >= spin || loop->polled == 0)
+        loop_block(loop);
+    else if (loop->crowded_until != 0 || idle >= SPIN_WITHOUT_YIELD)
+        yield_processor(loop, now);
+}
+
+/* One turn and, if it found nothing, one step of waiting. Returns 0, or -EDEADLK when nothing can happen any
+ * more. */
+static int loop_turn(struct loop *loop)
+{
+    if (loop_poll(loop) != 0) {
+        loop->idle_since = 0;
+        return 0;
+    }
+    if (loop->simulated)
+        return -EDEADLK;
+    loop_idle(loop);
+    return 0;
+}
+
+/* Time between two calls that drive the loop belongs to the caller. */
+static void loop_resume(struct loop *loop)
+{
+    if (!loop->simulated)
+        loop->clock = clock_now();
+    loop->idle_since = 0;
+}
+
+void loop_run(struct loop *loop)
+{
+    loop_resume(loop);
+    while (!loop->stopping) {
+        if (loop_turn(loop) != 0) {
+            log_warning("simulated loop: no task is ready and no timer is set");
+            break;
+        }
+    }
+    loop->stopping = false;
+}
+
+void loop_stop(struct loop *loop)
+{
+    loop->stopping = true;
+}
+
+struct drive_timeout {
+    struct timer timer;
+    bool expired;
+};
+
+static void drive_timed_out(struct timer *timer)
+{
+    container_of(timer, struct drive_timeout, timer)->expired = true;
+}
+
+int loop_drive(struct loop *loop, struct completion *completion, uint64_t deadline)
+{
+    struct drive_timeout timeout = {.timer.fire = drive_timed_out};
+    if (deadline != 0)
+        timer_set(loop, &timeout.timer, deadline);
+    loop_resume(loop);
+    int status = 0;
+    while (!completion->fired && !timeout.expired && status == 0)
+        status = loop_turn(loop);
+    timer_clear(loop, &timeout.timer);
+    if (completion->fired)
+        return completion->status;
+    if (timeout.expired)
+        return -ETIMEDOUT;
+    log_error("simulated loop: awaiting what can never happen: no task is ready and no timer is set");
+    return status;
+}
+
+void loop_statistics(struct loop *loop, struct loop_statistics *statistics)
+{
+    *statistics = loop->statistics;
+}
