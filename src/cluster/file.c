@@ -259,7 +259,7 @@ static int decode_cluster_id(const struct decoder *decoder, const json_t *root, 
 static int decode_server(const struct decoder *decoder, const json_t *value,
                          struct cluster_file_server *server)
 {
-    json_int_t id, pid;
+    json_int_t id = 0, pid = 0;
     int status = decode_integer(decoder, value, "id", UINT32_MAX - 1, &id);
     if (status == 0)
         status = decode_integer(decoder, value, "pid", INT32_MAX, &pid);
@@ -300,7 +300,7 @@ static int decode_servers(const struct decoder *decoder, const json_t *root, str
 
 static int decode(const struct decoder *decoder, const json_t *root, struct cluster_file *file)
 {
-    json_int_t version;
+    json_int_t version = 0;
     int status = decode_integer(decoder, root, "version", INT32_MAX, &version);
     if (status == 0 && version != FILE_VERSION)
         status = invalid(decoder, "version %" JSON_INTEGER_FORMAT ", this program reads version %d", version,
@@ -323,8 +323,8 @@ int cluster_file_read(const char *path, struct cluster_file *file, char *error, 
     struct decoder decoder = {.path = path, .error = error, .size = size};
     if (size > 0)
         error[0] = '\0';
-    char *text;
-    size_t length;
+    char *text = NULL;
+    size_t length = 0;
     int status = load(&decoder, &text, &length);
     if (status != 0)
         return status;

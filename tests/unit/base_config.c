@@ -200,6 +200,16 @@ static void bad_syntax_is_named_in_one_line(void **state)
     }
 }
 
+/* Two inputs that the TOML library itself stumbles over: see base/toml.cc. */
+static void what_the_parser_cannot_stand_is_an_error_too(void **state)
+{
+    (void)state;
+    assert_refused("[store]\nengine = \"mem\"\n[,rpc]\npat\n",
+                   "test.toml:3: not valid TOML: this line cannot be read: correct it");
+    assert_int_equal(read_text("[store]\npat \xcf\x80\n"), -EINVAL);
+    assert_memory_equal(error, "test.toml:2: not valid TOML: ", 29);
+}
+
 static void names_cannot_forge_an_error_line(void **state)
 {
     (void)state;
@@ -358,6 +368,7 @@ int main(void)
         CASE(values_out_of_range_are_refused),
         CASE(strings_are_checked),
         CASE(bad_syntax_is_named_in_one_line),
+        CASE(what_the_parser_cannot_stand_is_an_error_too),
         CASE(names_cannot_forge_an_error_line),
         CASE(first_mistake_wins_and_nothing_is_applied),
         CASE(command_line_sets_single_options),
