@@ -1,8 +1,9 @@
 /* The storage engine interface: where chunks live on one server. Engines are chosen at run time.
  *
- * An engine hands out memory to land bytes in (write_begin .. write_commit) and to send from (read_begin .. read_end),
- * so it decides whether a copy happens. Chunks are named (inode, index), at most chunk_size bytes, with a length: the
- * end of what was ever written; bytes below it that were not written read as zeros. Calls that say so may suspend. */
+ * An engine hands out memory to land bytes in (write_begin .. write_commit) and to send from (read_begin ..
+ * read_end), so it decides whether a copy happens. Chunks are named (inode, index), at most chunk_size bytes,
+ * with a length: the end of what was ever written; bytes below it that were not written read as zeros. Calls
+ * that say so may suspend. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/list.h"
 #include "net/net.h"
 
 #define STORE_VECTOR_MAX 16
@@ -17,11 +19,11 @@
 struct store;
 
 struct store_options {
-    const char *engine;   /* "mem", "null" */
-    const char *path;     /* directory of persistent engines, else NULL */
-    uint64_t capacity;    /* bytes */
-    bool prefault;        /* touch all memory at start */
-    struct net *net;      /* memory that bulk lands in is allocated through it; NULL: plain memory */
+    const char *engine; /* "mem", "null" */
+    const char *path;   /* directory of persistent engines, else NULL */
+    uint64_t capacity;  /* bytes */
+    bool prefault;      /* touch all memory at start */
+    struct net *net;    /* memory that bulk lands in is allocated through it; NULL: plain memory */
     struct loop *loop;
 };
 
@@ -30,15 +32,16 @@ struct store_io {
     uint64_t inode;
     uint64_t index;
     uint32_t offset;
-    uint32_t length;      /* asked; read_begin lowers it to what exists */
+    uint32_t length; /* asked; read_begin lowers it to what exists */
     struct iovec vector[STORE_VECTOR_MAX];
     uint32_t count;
-    void *engine;         /* the engine's own */
+    void *engine; /* the rest is the engine's own */
+    struct list link;
     uint64_t private[2];
 };
 
 struct store_statistics {
-    uint64_t used;     /* bytes held, rounded as the engine allocates */
+    uint64_t used; /* bytes held, rounded as the engine allocates, less what it takes back on demand */
     uint64_t capacity;
     uint64_t chunks;
 };
@@ -48,13 +51,19 @@ struct store_operations {
     bool persistent;
     int (*create)(const struct store_options *options, struct store **store);
     void (*destroy)(struct store *store);
-    /* io: inode, index, offset, length set; chunk_size bounds offset + length. Fills vector. May suspend. Nothing is
-     * visible before commit. -ENOSPC leaves the chunk as it was. Concurrent writers of one chunk are allowed; the
-     * chunk cannot be removed between begin and commit (remove waits or defers). */
+    /* io: inode, index, offset, length set; chunk_size bounds offset + length (-EINVAL). Fills vector. May
+     * suspend. The chunk's length does not change before commit. Bytes may land in place: below the length a
+     * reader may see them before commit, and after an abort each byte of that range (and of no other) is the
+     * old or the new one. Never seen are bytes that nobody wrote to this chunk. -ENOSPC and -ENOMEM leave the
+     * chunk as it was. Concurrent writers of one chunk are allowed. The memory in vector stays the writer's
+     * until commit or abort, whatever happens to the chunk. */
     int (*write_begin)(struct store *store, struct store_io *io, uint32_t chunk_size);
+    /* Returns 0, or -ESTALE: the chunk was removed, or cut below the end of this range, since begin; nothing
+     * was written. After any return the io is over. */
     int (*write_commit)(struct store *store, struct store_io *io);
     void (*write_abort)(struct store *store, struct store_io *io);
-    /* Lowers io->length to what exists (0: no such chunk or beyond its length; still 0 = success). */
+    /* Lowers io->length to what exists (0: no such chunk or beyond its length; still 0 = success, then
+     * read_end may be left out). The memory in vector is never reused before read_end. */
     int (*read_begin)(struct store *store, struct store_io *io);
     void (*read_end)(struct store *store, struct store_io *io);
     /* Cuts the chunk to length bytes; 0 removes it. A later extension reads zeros. */
@@ -73,7 +82,7 @@ struct store {
     struct loop *loop;
 };
 
-/* Returns 0; -EINVAL: unknown engine (logged with the known ones); -ENOMEM. */
+/* Returns 0; -EINVAL: unknown engine or impossible capacity (logged with the possible ones); -ENOMEM. */
 int store_create(const struct store_options *options, struct store **store);
 static inline void store_destroy(struct store *store)
 {

@@ -1,0 +1,222 @@
+/* Two linear hash tables (Litwin 1980): chunks by (inode, index), and one record per inode that heads the
+ * list of its chunks, so that removing a file costs its own chunks and nothing else.
+ *
+ * A table of 2^level + split buckets addresses a key by its lowest level bits, or by one bit more when that
+ * bucket was split already in this round. An insertion beyond one entry a bucket splits exactly one bucket:
+ * growth costs every insertion the same. Buckets lie in segments, segment s holding the 2^(s-1) buckets that
+ * its round adds; their memory comes zeroed from the kernel and is touched bucket by bucket. When a segment
+ * cannot be allocated the table stays as it is and chains grow instead. Tables do not shrink. */
+#include "store/chunk_index.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+
+#define FIRST_LEVEL 6
+
+struct file_record {
+    struct index_node node; /* index 0 */
+    struct list chunks;
+};
+
+static uint64_t node_hash(uint64_t inode, uint64_t index)
+{
+    return hash_mix(inode ^ hash_mix(index + UINT64_C(0x9e3779b97f4a7c15)));
+}
+
+/* Segment 0 holds the first 2^FIRST_LEVEL buckets, segment s > 0 buckets [2^(FIRST_LEVEL+s-1),
+ * 2^(FIRST_LEVEL+s)). */
+static struct index_node **bucket_at(const struct index_table *table, uint64_t bucket)
+{
+    uint64_t first = bucket >> FIRST_LEVEL;
+    if (first == 0)
+        return &table->segments[0][bucket];
+    uint32_t top = 63u - (uint32_t)__builtin_clzll(first);
+    return &table->segments[top + 1][bucket - (UINT64_C(1) << (FIRST_LEVEL + top))];
+}
+
+static struct index_node **bucket_of(const struct index_table *table, uint64_t hash)
+{
+    uint64_t bucket = hash & ((UINT64_C(1) << table->level) - 1);
+    if (bucket < table->split)
+        bucket = hash & ((UINT64_C(1) << (table->level + 1)) - 1);
+    return bucket_at(table, bucket);
+}
+
+static int table_init(struct index_table *table)
+{
+    *table = (struct index_table){.level = FIRST_LEVEL};
+    table->segments[0] = calloc(1u << FIRST_LEVEL, sizeof(struct index_node *));
+    return table->segments[0] == NULL ? -ENOMEM : 0;
+}
+
+static void table_free(struct index_table *table)
+{
+    for (uint32_t i = 0; i < CHUNK_INDEX_SEGMENTS; i++)
+        free(table->segments[i]);
+    *table = (struct index_table){0};
+}
+
+static struct index_node *table_find(const struct index_table *table, uint64_t inode, uint64_t index)
+{
+    struct index_node *node = *bucket_of(table, node_hash(inode, index));
+    while (node != NULL && (node->inode != inode || node->index != index))
+        node = node->next;
+    return node;
+}
+
+static void table_split(struct index_table *table)
+{
+    uint32_t segment = table->level - FIRST_LEVEL + 1;
+    uint64_t size = UINT64_C(1) << table->level;
+    if (segment >= CHUNK_INDEX_SEGMENTS)
+        return;
+    if (table->segments[segment] == NULL) {
+        table->segments[segment] = calloc(size, sizeof(struct index_node *));
+        if (table->segments[segment] == NULL)
+            return;
+    }
+    struct index_node **from = bucket_at(table, table->split);
+    struct index_node **to = bucket_at(table, table->split + size);
+    while (*from != NULL) {
+        struct index_node *node = *from;
+        if ((node_hash(node->inode, node->index) & size) != 0) {
+            *from = node->next;
+            node->next = *to;
+            *to = node;
+        } else {
+            from = &node->next;
+        }
+    }
+    if (++table->split == size) {
+        table->split = 0;
+        table->level++;
+    }
+}
+
+static void table_insert(struct index_table *table, struct index_node *node)
+{
+    if (table->count++ >= (UINT64_C(1) << table->level) + table->split)
+        table_split(table);
+    struct index_node **bucket = bucket_of(table, node_hash(node->inode, node->index));
+    node->next = *bucket;
+    *bucket = node;
+}
+
+static void table_remove(struct index_table *table, struct index_node *node)
+{
+    struct index_node **place = bucket_of(table, node_hash(node->inode, node->index));
+    while (*place != node)
+        place = &(*place)->next;
+    *place = node->next;
+    table->count--;
+}
+
+static struct file_record *find_file(const struct chunk_index *index, uint64_t inode)
+{
+    struct index_node *node = table_find(&index->files, inode, 0);
+    return node == NULL ? NULL : container_of(node, struct file_record, node);
+}
+
+struct chunk_entry *chunk_index_find(const struct chunk_index *index, uint64_t inode, uint64_t chunk)
+{
+    struct index_node *node = table_find(&index->chunks, inode, chunk);
+    return node == NULL ? NULL : container_of(node, struct chunk_entry, node);
+}
+
+int chunk_index_insert(struct chunk_index *index, struct chunk_entry *entry)
+{
+    struct file_record *file = find_file(index, entry->node.inode);
+    if (file == NULL) {
+        file = malloc(sizeof(*file));
+        if (file == NULL)
+            return -ENOMEM;
+        file->node = (struct index_node){.inode = entry->node.inode};
+        list_init(&file->chunks);
+        table_insert(&index->files, &file->node);
+    }
+    list_push_back(&file->chunks, &entry->siblings);
+    table_insert(&index->chunks, &entry->node);
+    return 0;
+}
+
+void chunk_index_remove(struct chunk_index *index, struct chunk_entry *entry)
+{
+    table_remove(&index->chunks, &entry->node);
+    list_remove(&entry->siblings);
+    struct file_record *file = find_file(index, entry->node.inode);
+    if (list_empty(&file->chunks)) {
+        table_remove(&index->files, &file->node);
+        free(file);
+    }
+}
+
+void chunk_index_remove_from(struct chunk_index *index, uint64_t inode, uint64_t first,
+                             void (*dispose)(void *owner, struct chunk_entry *entry), void *owner)
+{
+    struct file_record *file = find_file(index, inode);
+    if (file == NULL)
+        return;
+    struct list *node = file->chunks.next;
+    for (bool last = false; !last;) {
+        struct chunk_entry *entry = container_of(node, struct chunk_entry, siblings);
+        node = node->next;
+        last = node == &file->chunks;
+        if (entry->node.index >= first) {
+            chunk_index_remove(index, entry);
+            dispose(owner, entry);
+        }
+    }
+}
+
+int chunk_index_init(struct chunk_index *index)
+{
+    *index = (struct chunk_index){0};
+    if (table_init(&index->chunks) != 0)
+        return -ENOMEM;
+    if (table_init(&index->files) != 0) {
+        table_free(&index->chunks);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+/* Calls visit for every node; visit may free it. */
+static void table_each(struct index_table *table, void (*visit)(void *owner, struct index_node *node),
+                       void *owner)
+{
+    for (uint64_t bucket = 0; bucket < (UINT64_C(1) << table->level) + table->split; bucket++)
+        for (struct index_node *node = *bucket_at(table, bucket), *next; node != NULL; node = next) {
+            next = node->next;
+            visit(owner, node);
+        }
+}
+
+struct disposal {
+    void (*dispose)(void *owner, struct chunk_entry *entry);
+    void *owner;
+};
+
+static void dispose_chunk(void *owner, struct index_node *node)
+{
+    struct disposal *disposal = owner;
+    disposal->dispose(disposal->owner, container_of(node, struct chunk_entry, node));
+}
+
+static void dispose_file(void *owner, struct index_node *node)
+{
+    (void)owner;
+    free(container_of(node, struct file_record, node));
+}
+
+void chunk_index_free(struct chunk_index *index, void (*dispose)(void *owner, struct chunk_entry *entry),
+                      void *owner)
+{
+    struct disposal disposal = {dispose, owner};
+    table_each(&index->chunks, dispose_chunk, &disposal);
+    table_each(&index->files, dispose_file, NULL);
+    table_free(&index->chunks);
+    table_free(&index->files);
+}

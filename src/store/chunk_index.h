@@ -1,0 +1,51 @@
+/* Index of the chunks that an engine holds: (inode, index) to chunk, and inode to its chunks.
+ *
+ * Grows one bucket at a time, so no insertion stalls for the rest. The engine owns the chunks and embeds a
+ * chunk_entry in each. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/list.h"
+
+#define CHUNK_INDEX_SEGMENTS 32
+
+/* Node of a linear hash table; private to the index. */
+struct index_node {
+    struct index_node *next;
+    uint64_t inode;
+    uint64_t index;
+};
+
+struct index_table {
+    struct index_node **segments[CHUNK_INDEX_SEGMENTS];
+    uint32_t level;
+    uint64_t split;
+    uint64_t count;
+};
+
+struct chunk_entry {
+    struct index_node node; /* inode and index, set before chunk_index_insert */
+    struct list siblings;   /* in the list of the inode's chunks */
+};
+
+struct chunk_index {
+    struct index_table chunks;
+    struct index_table files;
+};
+
+/* Returns 0 or -ENOMEM. */
+int chunk_index_init(struct chunk_index *index);
+/* Hands every entry that is left to dispose, then frees the tables. */
+void chunk_index_free(struct chunk_index *index, void (*dispose)(void *owner, struct chunk_entry *entry),
+                      void *owner);
+
+/* Returns the entry or NULL. */
+struct chunk_entry *chunk_index_find(const struct chunk_index *index, uint64_t inode, uint64_t chunk);
+/* The entry must not be there yet. Returns 0 or -ENOMEM. */
+int chunk_index_insert(struct chunk_index *index, struct chunk_entry *entry);
+void chunk_index_remove(struct chunk_index *index, struct chunk_entry *entry);
+
+/* Takes every chunk of the inode with index >= first out of the index and hands it to dispose. */
+void chunk_index_remove_from(struct chunk_index *index, uint64_t inode, uint64_t first,
+                             void (*dispose)(void *owner, struct chunk_entry *entry), void *owner);

@@ -1,0 +1,29 @@
+/* The engine registry: one table from which the name in a configuration finds its engine. */
+#include "store/store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+
+static const struct store_operations *const engines[] = {
+    &store_mem_operations,
+    &store_null_operations,
+};
+
+#define ENGINES (sizeof(engines) / sizeof(engines[0]))
+
+int store_create(const struct store_options *options, struct store **store)
+{
+    char known[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < ENGINES; i++) {
+        if (strcmp(engines[i]->name, options->engine) == 0)
+            return engines[i]->create(options, store);
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i == 0 ? "" : ", ",
+                                 engines[i]->name);
+    }
+    log_error("unknown storage engine \"%s\": set store.engine to one of: %s", options->engine, known);
+    return -EINVAL;
+}

@@ -1,0 +1,276 @@
+/* The in-memory engine: conformance, the random model, capacity to the last page, recycled memory, cut and
+ * removed chunks under transfers in flight. */
+#include "unit/store_model.h"
+
+static const struct store_options conformance_options = {.engine = "mem", .capacity = CONFORMANCE_CAPACITY};
+
+static uint64_t used(struct store *store)
+{
+    struct store_statistics statistics;
+    store->operations->statistics(store, &statistics);
+    return statistics.used;
+}
+
+static struct store *open_sized(uint64_t capacity)
+{
+    struct store_options options = {.engine = "mem", .capacity = capacity};
+    struct store *store = NULL;
+    assert_int_equal(store_create(&options, &store), 0);
+    return store;
+}
+
+static void bytes_come_back(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    assert_int_equal(conformance_write(store, 1, 0, 0, 5000, 11), 0);
+    assert_int_equal(conformance_write(store, 1, 0, 40000, 100, 12), 0);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 5000, 11), 5000);
+    assert_int_equal(conformance_read(store, 1, 0, 5000, 35000, 0), 35000);
+    assert_int_equal(conformance_read(store, 1, 0, 40000, 9999, 12), 100);
+    store_destroy(store);
+}
+
+/* Every page once held 0xff; holes, cuts and aborts must never show it. */
+static void recycled_memory_is_never_seen(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    for (uint64_t i = 0; i < CONFORMANCE_CAPACITY / CONFORMANCE_CHUNK; i++)
+        assert_int_equal(conformance_write(store, 9, i, 0, CONFORMANCE_CHUNK, 0xff), 0);
+    assert_int_equal(store->operations->remove(store, 9, 0), 0);
+
+    assert_int_equal(conformance_write(store, 1, 0, 30000, 1, 0), 0);
+    assert_int_equal(conformance_read(store, 1, 0, 0, CONFORMANCE_CHUNK, 0), 30001);
+
+    struct store_io aborted = conformance_io(1, 1, 0, 20000);
+    assert_int_equal(store->operations->write_begin(store, &aborted, CONFORMANCE_CHUNK), 0);
+    assert_int_equal(conformance_write(store, 1, 1, 25000, 10, 0), 0);
+    assert_int_equal(conformance_read(store, 1, 1, 0, CONFORMANCE_CHUNK, 0), 25010);
+    store->operations->write_abort(store, &aborted);
+    assert_int_equal(conformance_read(store, 1, 1, 0, CONFORMANCE_CHUNK, 0), 25010);
+
+    assert_int_equal(conformance_write(store, 1, 2, 0, 9000, 0xff), 0);
+    assert_int_equal(store->operations->truncate(store, 1, 2, 10), 0);
+    assert_int_equal(conformance_write(store, 1, 2, 30000, 1, 0), 0);
+    assert_int_equal(conformance_read(store, 1, 2, 10, CONFORMANCE_CHUNK, 0), 29991);
+    store_destroy(store);
+}
+
+/* A write that is acknowledged stays, whatever becomes of an overlapping one that began earlier. */
+static void committed_overlap_survives_an_abort(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    struct store_io first = conformance_io(1, 0, 0, 16384);
+    assert_int_equal(store->operations->write_begin(store, &first, CONFORMANCE_CHUNK), 0);
+    assert_int_equal(conformance_write(store, 1, 0, 4096, 4096, 5), 0);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 4096, 0), 4096);
+    assert_int_equal(conformance_read(store, 1, 0, 4096, CONFORMANCE_CHUNK, 5), 4096);
+    store->operations->write_abort(store, &first);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 4096, 0), 4096);
+    assert_int_equal(conformance_read(store, 1, 0, 4096, CONFORMANCE_CHUNK, 5), 4096);
+    store_destroy(store);
+}
+
+static void removed_under_transfers(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    assert_int_equal(conformance_write(store, 1, 0, 0, 8192, 3), 0);
+    struct store_io read = conformance_io(1, 0, 0, 8192);
+    struct store_io write = conformance_io(1, 0, 0, 4096);
+    assert_int_equal(store->operations->read_begin(store, &read), 0);
+    assert_int_equal(store->operations->write_begin(store, &write, CONFORMANCE_CHUNK), 0);
+    assert_int_equal(store->operations->remove(store, 1, 0), 0);
+    assert_int_equal(store->operations->chunk_length(store, 1, 0), 0);
+    assert_true(used(store) >= 8192);
+
+    /* A new chunk of the same name, and all other memory, is not theirs. */
+    assert_int_equal(conformance_write(store, 1, 0, 0, 100, 4), 0);
+    uint64_t index = 0;
+    while (conformance_write(store, 2, index, 0, CONFORMANCE_CHUNK, 7) == 0)
+        index++;
+    uint8_t bytes[8192];
+    conformance_gather(&read, bytes);
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        assert_int_equal(bytes[i], 3);
+    memset(write.vector[0].iov_base, 6, write.vector[0].iov_len);
+    assert_int_equal(store->operations->write_commit(store, &write), -ESTALE);
+    store->operations->read_end(store, &read);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 4096, 4), 100);
+
+    assert_int_equal(store->operations->remove(store, 1, 0), 0);
+    assert_int_equal(store->operations->remove(store, 2, 0), 0);
+    assert_int_equal(used(store), 0);
+    store_destroy(store);
+}
+
+static void cut_under_a_write(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    assert_int_equal(conformance_write(store, 1, 0, 0, 100, 3), 0);
+    struct store_io beyond = conformance_io(1, 0, 50, 9000);
+    struct store_io below = conformance_io(1, 0, 0, 40);
+    assert_int_equal(store->operations->write_begin(store, &beyond, CONFORMANCE_CHUNK), 0);
+    assert_int_equal(store->operations->write_begin(store, &below, CONFORMANCE_CHUNK), 0);
+    assert_int_equal(store->operations->truncate(store, 1, 0, 60), 0);
+    memset(beyond.vector[0].iov_base, 9, beyond.vector[0].iov_len);
+    memset(below.vector[0].iov_base, 8, below.vector[0].iov_len);
+    assert_int_equal(store->operations->write_commit(store, &below), 0);
+    assert_int_equal(store->operations->write_commit(store, &beyond), -ESTALE);
+    assert_int_equal(store->operations->chunk_length(store, 1, 0), 60);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 40, 8), 40);
+    assert_int_equal(conformance_write(store, 1, 0, 9000, 1, 0), 0);
+    assert_int_equal(conformance_read(store, 1, 0, 60, 8941, 0), 8941);
+    store_destroy(store);
+}
+
+static void every_page_is_usable(void **state)
+{
+    (void)state;
+    const uint64_t pages = 777;
+    struct store *store = open_sized(pages * 4096);
+    uint64_t inode = 1;
+    while (conformance_write(store, inode, 0, 0, 4096, (uint8_t)inode) == 0)
+        inode++;
+    assert_int_equal(inode - 1, pages);
+    assert_int_equal(used(store), pages * 4096);
+    assert_int_equal(store->operations->chunk_length(store, inode, 0), 0);
+
+    /* Only single pages are free now: big chunks have to be put together from them. */
+    uint64_t freed = 0;
+    for (inode = 2; inode <= pages; inode += 2, freed++)
+        assert_int_equal(store->operations->remove(store, inode, 0), 0);
+    uint64_t index = 0;
+    while (freed >= CONFORMANCE_CHUNK / 4096) {
+        assert_int_equal(conformance_write(store, 5000, index, 0, CONFORMANCE_CHUNK, (uint8_t)(100 + index)),
+                         0);
+        freed -= CONFORMANCE_CHUNK / 4096;
+        index++;
+    }
+    assert_int_equal(conformance_write(store, 5000, index, 0, CONFORMANCE_CHUNK, 1), -ENOSPC);
+    assert_int_equal(store->operations->chunk_length(store, 5000, index), 0);
+    for (uint64_t i = 0; i < index; i++)
+        assert_int_equal(conformance_read(store, 5000, i, 0, CONFORMANCE_CHUNK, (uint8_t)(100 + i)),
+                         CONFORMANCE_CHUNK);
+    for (inode = 1; inode <= pages; inode += 2)
+        assert_int_equal(conformance_read(store, inode, 0, 0, 4096, (uint8_t)inode), 4096);
+
+    for (inode = 1; inode <= 5000; inode++)
+        assert_int_equal(store->operations->remove(store, inode, 0), 0);
+    assert_int_equal(used(store), 0);
+    for (index = 0; index < pages / 16; index++) {
+        struct store_io io = conformance_io(1, index, 0, CONFORMANCE_CHUNK);
+        assert_int_equal(store->operations->write_begin(store, &io, CONFORMANCE_CHUNK), 0);
+        assert_int_equal(io.count, 1);
+        assert_int_equal(store->operations->write_commit(store, &io), 0);
+    }
+    store_destroy(store);
+}
+
+/* Room that was taken ahead is given back when others need it. */
+static void slack_is_reclaimed(void **state)
+{
+    (void)state;
+    const uint64_t pages = 500;
+    struct store *store = open_sized(pages * 4096);
+    uint64_t inode = 1;
+    while (conformance_write(store, inode, 0, 0, 20000, (uint8_t)inode) == 0)
+        inode++;
+    assert_int_equal(inode - 1, pages / 5);
+    assert_int_equal(used(store), pages * 4096);
+    for (uint64_t i = 1; i < inode; i++)
+        assert_int_equal(conformance_read(store, i, 0, 0, CONFORMANCE_CHUNK, (uint8_t)i), 20000);
+    store_destroy(store);
+}
+
+/* A file written in small steps stays in one piece, and its growth refuses to lose what is there. */
+static void growth(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    for (uint32_t at = 0; at < CONFORMANCE_CHUNK; at += 1024)
+        assert_int_equal(conformance_write(store, 1, 0, at, 1024, (uint8_t)(1 + at / 1024)), 0);
+    struct store_io io = conformance_io(1, 0, 0, CONFORMANCE_CHUNK);
+    assert_int_equal(store->operations->read_begin(store, &io), 0);
+    assert_int_equal(io.count, 1);
+    store->operations->read_end(store, &io);
+    for (uint32_t at = 0; at < CONFORMANCE_CHUNK; at += 1024)
+        assert_int_equal(conformance_read(store, 1, 0, at, 1024, (uint8_t)(1 + at / 1024)), 1024);
+
+    uint64_t index = 1;
+    while (conformance_write(store, 1, index, 0, CONFORMANCE_CHUNK, 1) == 0)
+        index++;
+    assert_int_equal(store->operations->truncate(store, 1, 1, 100), 0);
+    assert_int_equal(conformance_write(store, 2, 0, 0, CONFORMANCE_CHUNK - 4096, 2), 0);
+    assert_int_equal(conformance_write(store, 1, 1, 5000, 5000, 1), -ENOSPC);
+    assert_int_equal(store->operations->chunk_length(store, 1, 1), 100);
+    assert_int_equal(conformance_read(store, 1, 1, 0, CONFORMANCE_CHUNK, 1), 100);
+    store_destroy(store);
+}
+
+static void random_model(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct store *store = open_sized(300u << 10);
+        model_run(store, seed, 6000);
+        store_destroy(store);
+    }
+}
+
+static void many_chunks(void **state)
+{
+    (void)state;
+    struct store *store = open_sized(UINT64_C(4) << 30);
+    for (uint64_t inode = 1; inode <= 20000; inode++)
+        for (uint64_t index = 0; index < 5; index++) {
+            struct store_io io = conformance_io(inode, index * 1000, 0, 1);
+            assert_int_equal(store->operations->write_begin(store, &io, CONFORMANCE_CHUNK), 0);
+            assert_int_equal(store->operations->write_commit(store, &io), 0);
+        }
+    for (uint64_t inode = 1; inode <= 20000; inode += 3)
+        assert_int_equal(store->operations->remove(store, inode, 1), 0);
+    for (uint64_t inode = 1; inode <= 20000; inode++)
+        for (uint64_t index = 0; index < 5; index++)
+            assert_int_equal(store->operations->chunk_length(store, inode, index * 1000),
+                             index == 0 || inode % 3 != 1 ? 1 : 0);
+    store_destroy(store);
+}
+
+static void refused_options(void **state)
+{
+    (void)state;
+    struct store *store = NULL;
+    struct store_options options = {.engine = "paper", .capacity = 1 << 20};
+    assert_int_equal(store_create(&options, &store), -EINVAL);
+    options = (struct store_options){.engine = "mem", .capacity = 4095};
+    assert_int_equal(store_create(&options, &store), -EINVAL);
+    options.capacity = UINT64_MAX;
+    assert_int_equal(store_create(&options, &store), -EINVAL);
+    assert_null(store);
+    options = (struct store_options){.engine = "mem", .capacity = 1 << 20, .prefault = true};
+    assert_int_equal(store_create(&options, &store), 0);
+    store_destroy(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORE_CONFORMANCE_CASES,
+        cmocka_unit_test(bytes_come_back),
+        cmocka_unit_test(recycled_memory_is_never_seen),
+        cmocka_unit_test(committed_overlap_survives_an_abort),
+        cmocka_unit_test(removed_under_transfers),
+        cmocka_unit_test(cut_under_a_write),
+        cmocka_unit_test(every_page_is_usable),
+        cmocka_unit_test(slack_is_reclaimed),
+        cmocka_unit_test(growth),
+        cmocka_unit_test(random_model),
+        cmocka_unit_test(many_chunks),
+        cmocka_unit_test(refused_options),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
