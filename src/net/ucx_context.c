@@ -10,9 +10,10 @@
  *  - elements of the shared-memory FIFO have 256 bytes: a message of up to about 220 bytes, which is nearly
  * every request and reply without bulk, is then written in place; with UCX's 128 bytes, those beyond 92 take
  * a detour of 0.25 us;
- *  - errors and fatal errors go to standard error, warnings (mostly about the environment of other programs)
- * stay hidden, and the backtrace handlers for SIGSEGV and friends, which UCX's constructor installs before
- * main, are taken back: a crash belongs to the program that crashes.
+ *  - UCX prints errors on standard error only while a context is made, where they say more than a status does
+ * (a device that does not exist); later ones are about peers that died, which we report ourselves;
+ *  - the backtrace handlers for SIGSEGV and friends, which UCX's constructor installs before main, are taken
+ * back: a crash belongs to the program that crashes.
  *
  * A worker address goes around the cluster as bytes. UCX parses addresses without checking them, so they
  * travel in a frame of ours: magic, length and XXH64 of the address. A damaged or foreign one is refused
@@ -83,10 +84,14 @@ static bool handled_by_ucx(int signal)
            handler.dli_fbase == ucx.dli_fbase;
 }
 
-static void quieten(void)
+static void set_log_level(const char *level)
 {
     if (getenv("UCX_LOG_LEVEL") == NULL)
-        ucs_global_opts_set_value("LOG_LEVEL", "error");
+        ucs_global_opts_set_value("LOG_LEVEL", level);
+}
+
+static void take_back_signals(void)
+{
     if (getenv("UCX_HANDLE_ERRORS") != NULL || getenv("UCX_ERROR_SIGNALS") != NULL)
         return;
     for (unsigned i = 0; i < ucs_global_opts.error_signals.count; i++)
@@ -179,7 +184,8 @@ static int address_init(struct ucx_context *ucx)
 int ucx_context_create(const struct net_ucx_options *options, size_t request_size,
                        ucp_request_init_callback_t init, struct ucx_context *ucx)
 {
-    quieten();
+    take_back_signals();
+    set_log_level("error");
     const char *step = "context";
     int error = context_init(options, request_size, init, &ucx->context);
     if (error != 0)
@@ -192,6 +198,7 @@ int ucx_context_create(const struct net_ucx_options *options, size_t request_siz
     error = address_init(ucx);
     if (error != 0)
         goto fail_worker;
+    set_log_level("fatal");
     return 0;
 
 fail_worker:
