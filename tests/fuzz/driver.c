@@ -90,7 +90,8 @@ static size_t splice(uint8_t *bytes, size_t length, size_t offset, size_t remove
     if (length - removed + inserted_length > INPUT_SIZE_MAX)
         return length;
     memmove(bytes + offset + inserted_length, bytes + offset + removed, length - offset - removed);
-    memcpy(bytes + offset, inserted, inserted_length);
+    if (inserted_length > 0)
+        memcpy(bytes + offset, inserted, inserted_length);
     return length - removed + inserted_length;
 }
 

@@ -1,0 +1,61 @@
+#!/bin/bash
+# Builds BenchFS in every way that matters and runs all tests:
+#
+#     gcc, warnings are errors      tests
+#     clang, warnings are errors    build only
+#     gcc, ASan and UBSan           tests
+#     gcc, TSan                     tests
+#
+# The last line is "N passed, N failed, N skipped", counted over all runs in single test cases; a build that fails is
+# one failure. Exits with 1 if anything failed. Build directories are build-check-NAME.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/install-packages.sh check || exit 1
+
+logs=()
+failed_builds=()
+
+# setup NAME MESON-ARGUMENTS...: configures and builds.
+setup() {
+    local name=$1 directory=build-check-$1
+    shift
+    echo "== $name: build"
+    if [ ! -f "$directory/build.ninja" ]; then
+        rm -rf "$directory"
+        meson setup "$directory" "$@" >"$directory.log" 2>&1 || {
+            cat "$directory.log"
+            failed_builds+=("$name")
+            return 1
+        }
+        rm -f "$directory.log"
+    fi
+    if ! ninja -C "$directory" --quiet; then
+        failed_builds+=("$name")
+        return 1
+    fi
+}
+
+# run NAME MESON-TEST-ARGUMENTS...
+run() {
+    local name=$1 directory=build-check-$1
+    shift
+    echo "== $name: tests"
+    rm -f "$directory/meson-logs/testlog.json"
+    meson test -C "$directory" --no-rebuild --print-errorlogs "$@"
+    logs+=("$directory/meson-logs/testlog.json")
+}
+
+sanitizer_arguments=(--buildtype=plain -Doptimization=1 -Ddebug=true -Db_lundef=false)
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+
+CC=gcc CXX=g++ setup gcc -Dwerror=true && run gcc
+CC=clang CXX=clang++ setup clang -Dwerror=true
+CC=gcc CXX=g++ setup asan "${sanitizer_arguments[@]}" -Db_sanitize=address,undefined && run asan -t 3
+CC=gcc CXX=g++ setup tsan "${sanitizer_arguments[@]}" -Db_sanitize=thread && run tsan -t 3
+
+for name in ${failed_builds[@]+"${failed_builds[@]}"}; do
+    echo "== $name: build FAILED"
+done
+exec scripts/count-tests.py --failed "${#failed_builds[@]}" ${logs[@]+"${logs[@]}"}
