@@ -23,6 +23,7 @@
 
 #define POLLS_PER_CHECK (1u << 16)
 #define SMALL_MAX 65536u
+#define IN_PLACE_MAX 256u
 
 enum message { RAW_SETUP, RAW_PING, RAW_WRITE, RAW_READ, RAW_ANSWER, RAW_DATA, RAW_MESSAGES };
 
@@ -40,19 +41,19 @@ struct raw_side {
     int error;
     uint8_t *memory;
     size_t memory_length;
+    uint8_t small[SMALL_MAX];   /* sent from */
+    uint8_t landing[SMALL_MAX]; /* received into */
 };
 
 struct raw_server {
     struct raw_side side;
     struct setup setup;
-    size_t next; /* offset in memory of the next transfer */
-    uint8_t small[SMALL_MAX];
+    size_t next;                   /* offset in memory of the next transfer */
     uint64_t slots[RAW_DEPTH_MAX]; /* of answers, so that pending ones keep their bytes */
 };
 
 struct raw_client {
     struct raw_side side;
-    uint8_t small[SMALL_MAX];
     size_t size;
     uint64_t slots[RAW_DEPTH_MAX];
     uint64_t started[RAW_DEPTH_MAX];
@@ -108,6 +109,14 @@ static inline void send_bulk(struct raw_side *side, enum message message, const 
         side->error = ucx_status(UCS_PTR_STATUS(request));
     else if (request != NULL)
         side->pending++;
+}
+
+/* A small message is read where UCX has it; a larger one is bulk, which its receiver wants in memory of its
+ * own. */
+static inline void land(struct raw_side *side, const void *bytes, size_t length)
+{
+    if (length > IN_PLACE_MAX && length <= SMALL_MAX)
+        memcpy(side->landing, bytes, length);
 }
 
 static bool peer_ended(const struct raw_side *side)
@@ -220,7 +229,7 @@ static ucs_status_t serve_setup(void *owner, const void *header, size_t header_l
     server->next = 0;
     if (server->setup.footprint != 0)
         server->side.error = use_memory(&server->side, server->setup.footprint);
-    send_message(&server->side, RAW_ANSWER, server->small, sizeof(uint64_t), UCP_AM_SEND_FLAG_EAGER);
+    send_message(&server->side, RAW_ANSWER, server->side.small, sizeof(uint64_t), UCP_AM_SEND_FLAG_EAGER);
     return UCS_OK;
 }
 
@@ -228,8 +237,10 @@ static ucs_status_t serve_ping(void *owner, const void *header, size_t header_le
                                size_t length, const ucp_am_recv_param_t *parameters)
 {
     struct raw_server *server = owner;
-    (void)header, (void)header_length, (void)bytes, (void)length, (void)parameters;
-    send_message(&server->side, RAW_ANSWER, server->small, server->setup.reply_bytes, UCP_AM_SEND_FLAG_EAGER);
+    (void)header, (void)header_length, (void)parameters;
+    land(&server->side, bytes, length);
+    send_message(&server->side, RAW_ANSWER, server->side.small, server->setup.reply_bytes,
+                 UCP_AM_SEND_FLAG_EAGER);
     return UCS_OK;
 }
 
@@ -351,6 +362,7 @@ static ucs_status_t take_answer(void *owner, const void *header, size_t header_l
     struct raw_client *client = owner;
     (void)header, (void)header_length, (void)parameters;
     if (client->request == RAW_PING || client->request == RAW_SETUP) {
+        land(&client->side, bytes, length);
         client->answered++;
         return UCS_OK;
     }
@@ -482,7 +494,7 @@ int raw_round_trips(struct raw_client *client, uint32_t request_bytes, uint32_t 
     client->answered = 0;
     uint64_t before = clock_now();
     for (uint64_t i = 0; i < count; i++) {
-        send_message(&client->side, RAW_PING, client->small, request_bytes, UCP_AM_SEND_FLAG_EAGER);
+        send_message(&client->side, RAW_PING, client->side.small, request_bytes, UCP_AM_SEND_FLAG_EAGER);
         while (client->answered == i && error == 0)
             if (!progress(&client->side) && peer_ended(&client->side))
                 error = -ECONNRESET;

@@ -23,8 +23,9 @@ int raw_client_create(int socket, const struct net_ucx_options *options, struct 
 /* Ends the server too. */
 void raw_client_destroy(struct raw_client *client);
 
-/* count round trips, one at a time: request_bytes there (8 or more), reply_bytes back (8 or more), both
- * eager. latency_ns (may be NULL): count values. Returns 0 or -errno (-ECONNRESET: the server ended). */
+/* count round trips, one at a time: request_bytes there, reply_bytes back (each 8 bytes to 64 KiB), both
+ * eager. A message of more than 256 bytes is bulk: its receiver copies it from UCX's buffer into memory of
+ * its own. latency_ns (may be NULL): count values. Returns 0 or -errno (-ECONNRESET: the server ended). */
 int raw_round_trips(struct raw_client *client, uint32_t request_bytes, uint32_t reply_bytes, uint64_t count,
                     uint64_t *latency_ns);
 
