@@ -10,9 +10,9 @@
  * epoll. A yield that takes longer than a bare system call has run somebody else; after two of them in a row
  * (one may have been an interrupt) the loop is "crowded" for 20 ms and yields from its first idle turn on,
  * because the peer that it waits for may need this very core. A yield of more than 200 us has met a process
- * that computes: for the next 20 ms the loop is "contended" and blocks after 2 us, since a process that was
- * asleep is scheduled sooner than one that yields. Without these two rules more processes than cores
- * collapse.
+ * that computes: for the next 20 ms the loop is "contended" and blocks after 2 us without any yield, since
+ * a process that was asleep is scheduled at once while one that yields waits for the other's time slice, 4 ms
+ * and more. Without these two rules more processes than cores collapse.
  *
  * Blocking is safe against lost wake-ups because each reactor's arm says -EBUSY when work came in after its
  * last poll, because descriptors are level-triggered, and because nothing else can make a task ready while
@@ -22,7 +22,7 @@
  * has no descriptors and never blocks, and everything it does is in the order of its own queues: the same
  * inputs give the same run.
  *
- * Accounts: the time between two readings of the clock is idle when no turn in between found work; otherwise
+ * Accounts: the time between two looks at the clock is idle when no turn in between found work; otherwise
  * it is busy, less what the idle turns in it cost by the latest measurement. */
 #include "runtime/loop.h"
 
@@ -392,10 +392,10 @@ static void loop_idle(struct loop *loop)
     if (now >= loop->crowded_until)
         loop->crowded_until = 0;
     uint64_t idle = now - loop->idle_since;
-    uint64_t spin = now < loop->contended_until ? SPIN_CONTENDED : loop->spin_ns;
-    if (idle >= spin || loop->polled == 0)
+    bool contended = now < loop->contended_until;
+    if (idle >= (contended ? SPIN_CONTENDED : loop->spin_ns) || loop->polled == 0)
         loop_block(loop);
-    else if (loop->crowded_until != 0 || idle >= SPIN_WITHOUT_YIELD)
+    else if (!contended && (loop->crowded_until != 0 || idle >= SPIN_WITHOUT_YIELD))
         yield_processor(loop, now);
 }
 
