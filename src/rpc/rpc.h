@@ -57,13 +57,10 @@ struct rpc_call {
     /* private */
     struct completion done;
     struct list link;
+    struct loop *loop;
     struct rpc_peer *peer;
-    uint64_t correlation;
-    uint32_t state;
-    struct completion sent;
-    struct net_message bulk;
-    struct completion landed;
-    struct completion gate;
+    struct rpc_flight *flight; /* while the request is on the wire */
+    struct rpc_served *served; /* while this very party serves it */
 };
 
 /* Sends the request if the peer is connected and credits are left (no suspension on that path); otherwise hands it to
@@ -86,24 +83,23 @@ struct rpc_session; /* server side: slot, token, peer's address, role, remembere
 /* An arrived request, valid until its reply was sent. */
 struct rpc_request {
     struct rpc *rpc;
-    struct rpc_session *session;
-    const struct rpc_request_header *header;
-    const void *body;        /* header->body_length bytes; at least the fixed part of the operation's struct */
+    struct rpc_session *session; /* NULL: from this very party */
+    const struct rpc_request_header *header; /* header->session is the slot; UINT32_MAX: from this very party */
+    const void *body;        /* header->body_length bytes, checked against the operation's struct */
     uint32_t body_length;
     bool peer_is_server;
     uint64_t bulk_length;
     uint64_t deadline;       /* loop_now ns */
     uint64_t arrived;        /* loop_now ns when the receive callback began */
     uint64_t storage_ns;     /* handlers add what they spend in storage */
-    struct net_message message; /* private */
-    uint8_t replied;            /* private */
 };
 
 /* Runs in a task; must call rpc_reply exactly once (rpc_serve answers -EIO and logs if it does not). For structs that
  * end in char name[], rpc has checked that name_length bytes follow and hold no '/' and no NUL. */
 typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
 
-/* Moves the request's bulk into the given memory. Suspends for a rendezvous. Returns 0 or -errno. */
+/* Moves the request's bulk into the given memory, bulk_length bytes in all (otherwise -EPROTO). Once; suspends for a
+ * rendezvous. Returns 0 or -errno. */
 int rpc_request_receive(struct rpc_request *request, const struct iovec *into, uint32_t count);
 
 /* Sends the reply; with bulk may suspend until the bulk memory is reusable. Returns 0 or -errno (logged). */
@@ -121,7 +117,8 @@ struct rpc_options {
 };
 
 int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **rpc);
-/* Fails calls under way with -ECANCELED, ends sessions. */
+/* Fails calls under way with -ECANCELED, cancels running handlers and waits for them, ends sessions, destroys the peers that
+ * are left. Not to be called from a handler. */
 void rpc_destroy(struct rpc *rpc);
 
 void rpc_register(struct rpc *rpc, unsigned operation, rpc_handler handler);
@@ -137,14 +134,19 @@ int rpc_listen(struct rpc *rpc, const char *address, char *bound);
 int rpc_peer_create(struct rpc *rpc, const char *address, struct rpc_peer **peer);
 /* The peer that is this very party: calls run the handler directly, without the network. */
 int rpc_peer_create_self(struct rpc *rpc, struct rpc_peer **peer);
+/* Fails its calls under way with -ECANCELED. Suspends until the transport has let go of them. */
 void rpc_peer_destroy(struct rpc_peer *peer);
 /* Connects now if not connected. Returns 0 or the errors of rpc_finish. */
 int rpc_peer_connect(struct rpc_peer *peer, uint64_t deadline);
 
 struct rpc_counters {
     uint64_t requests;  /* served */
-    uint64_t rejected;  /* bad token, version, length */
+    uint64_t rejected;  /* messages with a bad token, version, length or name, and replies nobody waits for */
+    uint64_t expired;   /* requests dropped because their deadline had passed */
     uint64_t replayed;  /* answered from remembered replies */
+    uint64_t duplicates; /* repeated while still executing: dropped */
+    uint64_t resent;    /* requests sent again by this party's calls */
+    uint64_t refused;   /* handshakes that failed */
     uint64_t sessions;  /* open now */
     uint64_t dispatch_ns; /* sum over requests that did not suspend: receive callback to reply sent */
     uint64_t dispatched;

@@ -1,0 +1,509 @@
+/* Calls: from rpc_start to the reply.
+ *
+ * A call on the wire has a flight: the encoded request, kept until the reply, and whatever the transport may
+ * still write to or read from. Flights are pooled. A flight's index is the low 16 bits of its correlation, so
+ * finding the call of a reply is an array index and one comparison; the upper 48 bits count up with every
+ * call, so a late or repeated reply matches nothing and is dropped.
+ *
+ * The fast path - connected, credits left, nobody queued - writes header and body into the flight and hands
+ * them to the transport: no allocation, one clock read, no suspension. Otherwise the call joins the peer's
+ * queue, which is strictly first come, first served.
+ *
+ * Three things bound what may be under way per peer. Credits (RPC_CREDITS) bound the replies that can pile up
+ * in a shared-memory queue. The mutation window allows at most RPC_CREDITS mutating calls to be started since
+ * the oldest one that is unfinished; with as many in flight before it, at most 2 * RPC_CREDITS =
+ * RPC_REMEMBERED replies can have been remembered since the server remembered that one's, so a repetition
+ * always finds its reply. And one timer, set only while calls are unfinished, enforces deadlines and repeats
+ * what a lossy transport may have lost.
+ *
+ * Nothing of a call may be referenced after it finished. Header and body are the flight's, so they never
+ * delay it. Bulk is the caller's: a call with bulk finishes only when the transport has let go of it, and one
+ * that is out of time forces that by giving up the connection. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "rpc/party.h"
+
+#define FLIGHT_INDEX_BITS 16
+#define FLIGHTS_MAX (1u << FLIGHT_INDEX_BITS)
+#define FLIGHTS_PER_BLOCK 16u
+
+static_assert(2 * RPC_CREDITS <= RPC_REMEMBERED, "the mutation window");
+
+/* ---- the pool of flights ---- */
+
+static void flight_sent(struct completion *completion);
+static void flight_landed(struct completion *completion);
+
+static int flights_grow(struct rpc *rpc)
+{
+    uint32_t count = rpc->flight_count + FLIGHTS_PER_BLOCK;
+    if (count > FLIGHTS_MAX)
+        return -ENOBUFS;
+    struct rpc_flight **table = realloc(rpc->flights, count * sizeof(rpc->flights[0]));
+    if (table == NULL)
+        return -ENOMEM;
+    rpc->flights = table;
+    while (rpc->flight_count < count) {
+        struct rpc_flight *flight = calloc(1, sizeof(*flight));
+        if (flight == NULL)
+            return list_empty(&rpc->flights_free) ? -ENOMEM : 0;
+        flight->index = (uint16_t)rpc->flight_count;
+        flight->sent.notify = flight_sent;
+        flight->landed.notify = flight_landed;
+        list_init(&flight->mutation);
+        list_push_back(&rpc->flights_free, &flight->link);
+        rpc->flights[rpc->flight_count++] = flight;
+    }
+    return 0;
+}
+
+void call_free_flights(struct rpc *rpc)
+{
+    for (uint32_t i = 0; i < rpc->flight_count; i++)
+        free(rpc->flights[i]);
+    free(rpc->flights);
+}
+
+static struct rpc_flight *flight_take(struct rpc *rpc)
+{
+    if (list_empty(&rpc->flights_free) && flights_grow(rpc) != 0)
+        return NULL;
+    return container_of(list_pop_front(&rpc->flights_free), struct rpc_flight, link);
+}
+
+static void flight_free(struct rpc_flight *flight)
+{
+    flight->correlation = 0;
+    list_remove(&flight->link);
+    list_push_front(&flight->peer->rpc->flights_free, &flight->link);
+}
+
+/* ---- finishing ---- */
+
+void call_finish(struct rpc_call *call, int status, uint64_t now)
+{
+    struct rpc *rpc = call->peer->rpc;
+    call->timing.total_ns = now - call->timing.started;
+    rpc->active--;
+    completion_fire(&call->done, status);
+}
+
+/* The result is known and the transport holds nothing of the caller's. */
+static void flight_finish(struct rpc_flight *flight, uint64_t now)
+{
+    struct rpc_peer *peer = flight->peer;
+    struct rpc_call *call = flight->call;
+    int result = flight->result;
+    flight->call = NULL;
+    call->flight = NULL;
+    list_remove(&flight->mutation);
+    peer->credits++;
+    if (flight->sending)
+        flight->correlation = 0; /* no reply matches; flight_sent frees it */
+    else
+        flight_free(flight);
+    call_finish(call, result, now);
+    if (!list_empty(&peer->queue))
+        call_drain(peer, now);
+}
+
+static void flight_settle(struct rpc_flight *flight, int result, uint64_t now)
+{
+    flight->settled = true;
+    flight->result = result;
+    if (flight->landing || (flight->sending && flight->bulk_length > 0))
+        return;
+    flight_finish(flight, now);
+}
+
+/* ---- sending ---- */
+
+static bool may_fly(const struct rpc_peer *peer, const struct operation *operation)
+{
+    if (!peer->up || peer->credits == 0)
+        return false;
+    if ((operation->flags & RPC_MUTATES) == 0 || list_empty(&peer->mutations))
+        return true;
+    const struct rpc_flight *oldest = container_of(peer->mutations.next, struct rpc_flight, mutation);
+    return peer->mutation_count - oldest->mutation_number < RPC_CREDITS;
+}
+
+static void flight_send(struct rpc_flight *flight, uint64_t now)
+{
+    struct rpc_peer *peer = flight->peer;
+    struct rpc *rpc = peer->rpc;
+    struct rpc_call *call = flight->call;
+    struct rpc_request_header *header = (struct rpc_request_header *)flight->bytes;
+    uint64_t left = (call->deadline - now) / NSEC_PER_USEC;
+    header->deadline_us = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
+    unsigned flags = flight->bulk_length >= rpc->rendezvous_threshold ? NET_SEND_RENDEZVOUS : 0;
+    int status = net_send(peer->connection, flight->bytes, flight->length, call->send, call->send_count,
+                          flags, &flight->sent);
+    if (status == 0)
+        return;
+    if (status == -EINPROGRESS) {
+        flight->sending = true;
+        peer->held++;
+    } else if (status == -ENOMEM || status == -EINVAL || status == -EMSGSIZE) {
+        flight_settle(flight, status, now);
+    } else {
+        peer_recover(peer);
+    }
+}
+
+static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const struct operation *operation,
+                         uint64_t now)
+{
+    struct rpc *rpc = peer->rpc;
+    struct rpc_flight *flight = flight_take(rpc);
+    if (flight == NULL) {
+        call_finish(call, -ENOMEM, now);
+        return;
+    }
+    flight->peer = peer;
+    flight->call = call;
+    flight->operation = operation;
+    flight->correlation = ++rpc->generation << FLIGHT_INDEX_BITS | flight->index;
+    flight->settled = false;
+    flight->bulk_length = call->send_count == 0 ? 0 : iovec_bytes(call->send, call->send_count);
+    flight->length = (uint32_t)sizeof(struct rpc_request_header) + call->body_length;
+    flight->resend_after = RPC_RESEND_INTERVAL;
+    flight->resend_at = now + RPC_RESEND_INTERVAL;
+    call->flight = flight;
+    call->timing.client_queue_ns = (uint32_t)(now - call->timing.started);
+
+    *(struct rpc_request_header *)flight->bytes = (struct rpc_request_header){
+        .version = RPC_PROTOCOL_VERSION,
+        .operation = call->operation,
+        .session = peer->session,
+        .token = peer->token,
+        .correlation = flight->correlation,
+        .map_epoch = rpc->map_epoch,
+        .namespace_epoch = call->namespace_epoch,
+        .body_length = call->body_length,
+    };
+    if (call->body_length > 0)
+        memcpy(flight->bytes + sizeof(struct rpc_request_header), call->body, call->body_length);
+
+    peer->credits--;
+    list_push_back(&peer->flights, &flight->link);
+    if ((operation->flags & RPC_MUTATES) != 0) {
+        flight->mutation_number = peer->mutation_count++;
+        list_push_back(&peer->mutations, &flight->mutation);
+    }
+    flight_send(flight, now);
+}
+
+void call_drain(struct rpc_peer *peer, uint64_t now)
+{
+    while (!list_empty(&peer->queue)) {
+        struct rpc_call *call = container_of(peer->queue.next, struct rpc_call, link);
+        const struct operation *operation = operation_find(call->operation);
+        if (!may_fly(peer, operation))
+            return;
+        list_remove(&call->link);
+        flight_start(peer, call, operation, now);
+    }
+}
+
+/* Sends once more what may have been lost or applied before. */
+static void flight_send_again(struct rpc_flight *flight, uint64_t now)
+{
+    struct rpc_request_header *header = (struct rpc_request_header *)flight->bytes;
+    header->flags |= RPC_HEADER_RETRY;
+    header->session = flight->peer->session;
+    header->token = flight->peer->token;
+    flight->resend_at = now + flight->resend_after;
+    flight->peer->rpc->counters.resent++;
+    flight_send(flight, now);
+}
+
+void call_resend(struct rpc_peer *peer, bool resumed)
+{
+    uint64_t now = loop_now(peer->rpc->loop);
+    list_for_each_safe (node, &peer->flights) {
+        struct rpc_flight *flight = container_of(node, struct rpc_flight, link);
+        if (!peer->up)
+            return;
+        if (flight->call == NULL || flight->sending || flight->landing)
+            continue;
+        if (!resumed && (flight->operation->flags & RPC_MUTATES) != 0)
+            flight_settle(flight, -EHOSTDOWN, now); /* nobody knows whether it was applied */
+        else
+            flight_send_again(flight, now);
+    }
+    call_drain(peer, now);
+}
+
+/* ---- starting and finishing, as the caller sees it ---- */
+
+static void sweep_set(struct rpc *rpc, uint64_t now)
+{
+    if (rpc->sweeping)
+        return;
+    rpc->sweeping = true;
+    timer_set(rpc->loop, &rpc->sweep, now + RPC_SWEEP_INTERVAL);
+}
+
+void rpc_start(struct rpc_peer *peer, struct rpc_call *call)
+{
+    struct rpc *rpc = peer->rpc;
+    uint64_t now = loop_now(rpc->loop);
+    const struct operation *operation = operation_find(call->operation);
+    call->loop = rpc->loop;
+    call->peer = peer;
+    call->timing.started = now;
+    if (call->deadline == 0)
+        call->deadline = now + rpc->deadline_ns;
+    rpc->active++;
+    if (operation == NULL || call->body_length > RPC_BODY_MAX ||
+        !operation_body_valid(operation, call->body, call->body_length)) {
+        call_finish(call, -EINVAL, now);
+    } else if (rpc->closing || peer->closing) {
+        call_finish(call, -ECANCELED, now);
+    } else if (call->deadline <= now) {
+        call_finish(call, -ETIMEDOUT, now);
+    } else if (peer->self) {
+        sweep_set(rpc, now);
+        list_push_back(&peer->queue, &call->link);
+        serve_local(rpc, call, operation);
+    } else if (list_empty(&peer->queue) && may_fly(peer, operation)) {
+        sweep_set(rpc, now);
+        flight_start(peer, call, operation, now);
+    } else {
+        sweep_set(rpc, now);
+        list_push_back(&peer->queue, &call->link);
+        if (!peer->up)
+            peer_recover(peer);
+    }
+}
+
+/* Ends a call before its reply. It finishes now, or when the transport lets go of its memory. */
+static void call_abandon(struct rpc_call *call, int status, uint64_t now)
+{
+    struct rpc_flight *flight = call->flight;
+    if (flight != NULL) {
+        struct rpc_peer *peer = flight->peer;
+        if (!flight->settled)
+            flight_settle(flight, status, now);
+        if (call->flight != NULL)
+            peer_recover(peer); /* still held */
+        return;
+    }
+    if (call->served != NULL) {
+        call->served->local = NULL;
+        call->served = NULL;
+    }
+    list_remove(&call->link);
+    call_finish(call, status, now);
+}
+
+int rpc_finish(struct rpc_call *call)
+{
+    if (!call->done.fired) {
+        await(call->loop, &call->done);
+        if (!call->done.fired) { /* this task was cancelled */
+            call_abandon(call, -ECANCELED, loop_now(call->loop));
+            await_fired(call->loop, &call->done);
+        }
+    }
+    return call->done.status;
+}
+
+void call_fail_all(struct rpc_peer *peer, int status)
+{
+    uint64_t now = loop_now(peer->rpc->loop);
+    list_for_each_safe (node, &peer->flights) {
+        struct rpc_flight *flight = container_of(node, struct rpc_flight, link);
+        if (flight->call != NULL && !flight->settled)
+            flight_settle(flight, status, now);
+    }
+    /* Whoever is told may at once start a call that joins the queue: it is not part of what fails here. */
+    struct list failed;
+    list_init(&failed);
+    for (struct list *node; (node = list_pop_front(&peer->queue)) != NULL;)
+        list_push_back(&failed, node);
+    while (!list_empty(&failed))
+        call_abandon(container_of(failed.next, struct rpc_call, link), status, now);
+}
+
+/* ---- what the transport tells ---- */
+
+static void flight_sent(struct completion *completion)
+{
+    struct rpc_flight *flight = container_of(completion, struct rpc_flight, sent);
+    struct rpc_peer *peer = flight->peer;
+    int status = completion->status;
+    *completion = (struct completion){.notify = flight_sent};
+    flight->sending = false;
+    if (flight->call == NULL)
+        flight_free(flight);
+    else if (flight->settled && !flight->landing)
+        flight_finish(flight, loop_now(peer->rpc->loop));
+    else if (!flight->settled && status != 0 && peer->up)
+        peer_recover(peer);
+    peer_release_held(peer);
+}
+
+static void landing_end(struct rpc_flight *flight)
+{
+    free(flight->into);
+    flight->into = NULL;
+    flight->landing = false;
+}
+
+static void flight_landed(struct completion *completion)
+{
+    struct rpc_flight *flight = container_of(completion, struct rpc_flight, landed);
+    struct rpc_peer *peer = flight->peer;
+    int status = completion->status;
+    *completion = (struct completion){.notify = flight_landed};
+    net_release(&flight->message);
+    landing_end(flight);
+    uint64_t now = loop_now(peer->rpc->loop);
+    if (flight->settled) {
+        flight_settle(flight, flight->result, now); /* abandoned meanwhile */
+    } else if (status == 0) {
+        flight->call->received = flight->message.bulk_length;
+        flight_settle(flight, 0, now);
+    } else if (peer->up) {
+        flight_settle(flight, status, now);
+    } /* else the connection went: call_resend asks again */
+    peer_release_held(peer);
+}
+
+/* ---- replies ---- */
+
+/* The head of the receive space, `length` bytes of it: a transport is given exactly as much as arrives.
+ * Returns NULL without memory. */
+static struct iovec *space_head(const struct rpc_call *call, uint64_t length, uint32_t *count)
+{
+    struct iovec *into = malloc(call->receive_count * sizeof(*into));
+    if (into == NULL)
+        return NULL;
+    uint32_t used = 0;
+    for (; length > 0; used++) {
+        into[used] = call->receive[used];
+        if (into[used].iov_len > length)
+            into[used].iov_len = (size_t)length;
+        length -= into[used].iov_len;
+    }
+    *count = used;
+    return into;
+}
+
+/* Lands the reply's bulk in the call's memory. Returns 0 (done), -EINPROGRESS (flight_landed follows) or
+ * -errno. */
+static int reply_land(struct rpc_flight *flight, struct net_message *message)
+{
+    struct rpc_call *call = flight->call;
+    uint64_t space = call->receive_count == 0 ? 0 : iovec_bytes(call->receive, call->receive_count);
+    if (message->bulk_length > space)
+        return -EPROTO;
+    const struct iovec *into = call->receive;
+    uint32_t count = call->receive_count;
+    struct iovec single;
+    if (message->bulk_length < space) {
+        if (message->bulk_here && call->receive_count == 1) {
+            single = (struct iovec){.iov_base = into->iov_base, .iov_len = (size_t)message->bulk_length};
+            into = &single;
+        } else {
+            flight->into = space_head(call, message->bulk_length, &count);
+            if (flight->into == NULL)
+                return -ENOMEM;
+            into = flight->into;
+        }
+    }
+    if (!message->bulk_here)
+        net_hold(message);
+    int status = net_receive(message, into, count, &flight->landed);
+    if (status == -EINPROGRESS) {
+        flight->message = *message;
+        flight->landing = true;
+        flight->peer->held++;
+        return status;
+    }
+    if (!message->bulk_here)
+        net_release(message);
+    landing_end(flight);
+    if (status == 0)
+        call->received = message->bulk_length;
+    return status;
+}
+
+/* Checks the reply against its call and takes over what it says. Returns its status or -EPROTO. */
+static int reply_take(struct rpc_flight *flight, const struct net_message *message)
+{
+    struct rpc_call *call = flight->call;
+    const struct rpc_reply_header *header = message->header;
+    uint32_t length = message->header_length - (uint32_t)sizeof(*header);
+    if (header->operation != call->operation + RPC_REPLY_OFFSET || header->body_length != length ||
+        header->status > 0)
+        return -EPROTO;
+    if (length != call->reply_size && (header->status == 0 || length != 0))
+        return -EPROTO;
+    if (length > 0)
+        memcpy(call->reply, header + 1, length);
+    call->reply_namespace_epoch = header->namespace_epoch;
+    call->reply_map_epoch = header->map_epoch;
+    call->timing.queue_ns = header->queue_ns;
+    call->timing.handler_ns = header->handler_ns;
+    call->timing.storage_ns = header->storage_ns;
+    return header->status;
+}
+
+void call_receive_reply(struct rpc *rpc, struct net_message *message)
+{
+    const struct rpc_reply_header *header = message->header;
+    uint64_t correlation = header->correlation;
+    uint32_t index = (uint32_t)(correlation & (FLIGHTS_MAX - 1));
+    struct rpc_flight *flight = index < rpc->flight_count ? rpc->flights[index] : NULL;
+    if (flight == NULL || flight->correlation != correlation || header->version != RPC_PROTOCOL_VERSION ||
+        flight->call == NULL || flight->settled || flight->landing) {
+        rpc->counters.rejected++;
+        return;
+    }
+    int status = reply_take(flight, message);
+    if (status == 0 && message->bulk_length > 0)
+        status = reply_land(flight, message);
+    if (status != -EINPROGRESS)
+        flight_settle(flight, status, loop_now(rpc->loop));
+}
+
+/* ---- time ---- */
+
+static void sweep_peer(struct rpc_peer *peer, uint64_t now)
+{
+    bool repeat = peer->up && !peer->rpc->net->reliable;
+    list_for_each_safe (node, &peer->flights) {
+        struct rpc_flight *flight = container_of(node, struct rpc_flight, link);
+        if (flight->call == NULL)
+            continue;
+        if (now >= flight->call->deadline) {
+            call_abandon(flight->call, -ETIMEDOUT, now);
+        } else if (repeat && now >= flight->resend_at && !flight->sending && !flight->landing &&
+                   !flight->settled) {
+            flight->resend_after *= 2;
+            flight_send_again(flight, now);
+        }
+    }
+    list_for_each_safe (node, &peer->queue) {
+        struct rpc_call *call = container_of(node, struct rpc_call, link);
+        if (now >= call->deadline)
+            call_abandon(call, -ETIMEDOUT, now);
+    }
+}
+
+void call_sweep(struct timer *timer)
+{
+    struct rpc *rpc = container_of(timer, struct rpc, sweep);
+    uint64_t now = loop_now(rpc->loop);
+    rpc->sweeping = false;
+    list_for_each_safe (node, &rpc->peers)
+        sweep_peer(container_of(node, struct rpc_peer, link), now);
+    if (rpc->active > 0)
+        sweep_set(rpc, now);
+}

@@ -1,0 +1,110 @@
+/* The operation table in memory, and the one place where request bodies are checked.
+ *
+ * A body is a fixed struct, possibly followed by names whose lengths are the struct's last bytes. The shape
+ * is a property of the struct, so it is written down once per struct below; the table then derives it for
+ * each operation. A new request struct without a shape does not compile. Handlers can rely on the result:
+ * whatever name_length says is there, and a name can be used as a directory entry as it stands. */
+#include "rpc/operations.h"
+
+#include <string.h>
+
+#include "rpc/rpc.h"
+#include "rpc/table.h"
+
+enum {
+    SHAPE_empty_body = BODY_FIXED,
+    SHAPE_chunk_read_request = BODY_FIXED,
+    SHAPE_chunk_write_request = BODY_FIXED,
+    SHAPE_chunk_truncate_request = BODY_FIXED,
+    SHAPE_inode_request = BODY_FIXED,
+    SHAPE_name_request = BODY_NAME,
+    SHAPE_create_request = BODY_NAME,
+    SHAPE_open_request = BODY_NAME,
+    SHAPE_set_attributes_request = BODY_FIXED,
+    SHAPE_extend_request = BODY_FIXED,
+    SHAPE_truncate_request = BODY_FIXED,
+    SHAPE_list_request = BODY_PATTERN,
+    SHAPE_rename_request = BODY_TWO_NAMES,
+    SHAPE_key_lock_request = BODY_NAME,
+    SHAPE_key_finish_request = BODY_NAME,
+    SHAPE_directory_request = BODY_FIXED,
+    SHAPE_parent_request = BODY_FIXED,
+    SHAPE_epoch_request = BODY_FIXED,
+    SHAPE_inode_unlink_request = BODY_FIXED,
+    SHAPE_ping_request = BODY_FIXED,
+};
+
+#define LAST_BYTE_IS(type, member)                                                                           \
+    static_assert(offsetof(struct type, member) == sizeof(struct type) - 1,                                  \
+                  "the length is the last fixed byte")
+LAST_BYTE_IS(name_request, name_length);
+LAST_BYTE_IS(create_request, name_length);
+LAST_BYTE_IS(open_request, name_length);
+LAST_BYTE_IS(key_lock_request, name_length);
+LAST_BYTE_IS(key_finish_request, name_length);
+LAST_BYTE_IS(rename_request, new_length);
+LAST_BYTE_IS(list_request, filter.pattern_length);
+static_assert(offsetof(struct rename_request, old_length) == sizeof(struct rename_request) - 2,
+              "old_length, new_length");
+static_assert(sizeof(struct rename_request) + 2 * NAME_LENGTH_MAX <= RPC_BODY_MAX,
+              "the largest request body");
+
+#define OP(id, name, request, reply, flags)                                                                  \
+    static_assert((id) < RPC_OPERATION_MAX, "operation number");                                             \
+    static_assert(sizeof(struct request) <= RPC_BODY_MAX && sizeof(struct reply) <= RPC_BODY_MAX,            \
+                  "body size");
+OPERATION_TABLE(OP)
+#undef OP
+
+static const struct operation operations[RPC_OPERATION_MAX] = {
+#define OP(id, operation_name, request, reply, operation_flags)                                              \
+    [id] = {                                                                                                 \
+        .name = #operation_name,                                                                             \
+        .request_size = sizeof(struct request),                                                              \
+        .reply_size = sizeof(struct reply),                                                                  \
+        .flags = (operation_flags),                                                                          \
+        .shape = SHAPE_##request,                                                                            \
+    },
+    OPERATION_TABLE(OP)
+#undef OP
+};
+
+const struct operation *operation_find(unsigned operation)
+{
+    if (operation >= RPC_OPERATION_MAX || operations[operation].name == NULL)
+        return NULL;
+    return &operations[operation];
+}
+
+const char *rpc_operation_name(unsigned operation)
+{
+    const struct operation *found = operation_find(operation);
+    return found == NULL ? NULL : found->name;
+}
+
+static bool name_valid(const uint8_t *name, size_t length)
+{
+    return length > 0 && memchr(name, '/', length) == NULL && memchr(name, '\0', length) == NULL;
+}
+
+bool operation_body_valid(const struct operation *operation, const void *body, size_t length)
+{
+    size_t fixed = operation->request_size;
+    if (operation->shape == BODY_FIXED)
+        return length == fixed;
+    if (length < fixed)
+        return false;
+    const uint8_t *tail = (const uint8_t *)body + fixed;
+    size_t rest = length - fixed;
+    switch (operation->shape) {
+    case BODY_NAME:
+        return rest == tail[-1] && name_valid(tail, rest);
+    case BODY_TWO_NAMES:
+        return rest == (size_t)tail[-2] + tail[-1] && name_valid(tail, tail[-2]) &&
+               name_valid(tail + tail[-2], tail[-1]);
+    case BODY_PATTERN:
+        return rest == tail[-1] && memchr(tail, '\0', rest) == NULL;
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,152 @@
+/* A party: creation, destruction, and telling requests from replies.
+ *
+ * Everything that a party knows hangs off its struct rpc and belongs to one loop, so that a program may have
+ * any number of parties, one per thread or, in the simulator, all in one.
+ *
+ * Destruction is the delicate part, because tasks are in the middle of things. First everything that would
+ * wait is made to fail: calls under way with -ECANCELED, and no new ones start; then handshakes and handlers
+ * are cancelled and awaited, while streams and connections close so that nothing hangs in the transport; only
+ * then is memory freed. */
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "rpc/party.h"
+
+static void drop(void *owner, struct net_message *message)
+{
+    (void)owner;
+    (void)message;
+}
+
+static void receive(void *owner, struct net_message *message)
+{
+    struct rpc *rpc = owner;
+    if (message->header_length < sizeof(struct rpc_request_header)) {
+        rpc->counters.rejected++;
+        return;
+    }
+    const struct rpc_request_header *header = message->header;
+    static_assert(offsetof(struct rpc_request_header, operation) ==
+                      offsetof(struct rpc_reply_header, operation),
+                  "requests and replies are told apart before anything else is known");
+    if (header->operation >= RPC_REPLY_OFFSET)
+        call_receive_reply(rpc, message);
+    else
+        serve_receive_request(rpc, message);
+}
+
+int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **rpc)
+{
+    if (sodium_init() < 0)
+        return -ENOSYS;
+    struct rpc *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return -ENOMEM;
+    made->net = net;
+    made->loop = net->loop;
+    made->owner = options->owner;
+    memcpy(made->key, options->cluster_key, sizeof(made->key));
+    made->deadline_ns = options->deadline_ns != 0 ? options->deadline_ns : RPC_DEADLINE_DEFAULT;
+    made->rendezvous_threshold =
+        options->rendezvous_threshold != 0 ? options->rendezvous_threshold : RPC_RENDEZVOUS_DEFAULT;
+    made->server_id = options->server_id;
+    list_init(&made->peers);
+    list_init(&made->flights_free);
+    list_init(&made->served_free);
+    list_init(&made->local);
+    list_init(&made->arrivals);
+    list_init(&made->reaping);
+    list_init(&made->lost);
+    list_init(&made->ending);
+    made->sweep.fire = call_sweep;
+    made->grace.fire = session_grace_over;
+    handshake_random(made->loop, made->secret, sizeof(made->secret));
+    /* Correlations begin anywhere, so that nobody who cannot read them can forge a reply. */
+    handshake_random(made->loop, &made->generation, sizeof(made->generation));
+    made->generation &= UINT64_C(0x3fffffffffff);
+    net->owner = made;
+    net->receiver = receive;
+    *rpc = made;
+    return 0;
+}
+
+static bool is_quiet(const struct rpc *rpc)
+{
+    return rpc->serving == 0 && rpc->half_open == 0 && !rpc->reaper;
+}
+
+void rpc_check_quiet(struct rpc *rpc)
+{
+    if (rpc->closing && !rpc->quiet.fired && is_quiet(rpc))
+        completion_fire(&rpc->quiet, 0);
+}
+
+static void cancel_handlers(struct list *handlers)
+{
+    list_for_each (node, handlers)
+        task_cancel(container_of(node, struct rpc_served, link)->task);
+}
+
+void rpc_destroy(struct rpc *rpc)
+{
+    rpc->closing = true;
+    if (rpc->listener != NULL) {
+        rpc->listener->close(rpc->listener);
+        /* Tasks of streams that were accepted but have not begun: they find the party closing. */
+        while (task_yield(rpc->loop) != 0)
+            continue;
+    }
+    list_for_each (node, &rpc->peers)
+        call_fail_all(container_of(node, struct rpc_peer, link), -ECANCELED);
+    for (uint32_t slot = 0; slot < rpc->session_slots; slot++) {
+        if (rpc->sessions[slot] != NULL)
+            cancel_handlers(&rpc->sessions[slot]->executing);
+    }
+    list_for_each (node, &rpc->reaping)
+        cancel_handlers(&container_of(node, struct rpc_session, link)->executing);
+    list_for_each (node, &rpc->ending)
+        cancel_handlers(&container_of(node, struct rpc_session, link)->executing);
+    cancel_handlers(&rpc->local);
+    session_cancel_all(rpc);
+    if (!is_quiet(rpc))
+        await_fired(rpc->loop, &rpc->quiet);
+    while (!list_empty(&rpc->peers))
+        rpc_peer_destroy(container_of(rpc->peers.next, struct rpc_peer, link));
+    session_free_all(rpc);
+    timer_clear(rpc->loop, &rpc->sweep);
+    rpc->net->receiver = drop;
+    serve_free_all(rpc);
+    call_free_flights(rpc);
+    sodium_memzero(rpc->key, sizeof(rpc->key));
+    free(rpc);
+}
+
+void rpc_register(struct rpc *rpc, unsigned operation, rpc_handler handler)
+{
+    assert(operation < RPC_OPERATION_MAX);
+    rpc->handlers[operation] = handler;
+}
+
+void rpc_set_epochs(struct rpc *rpc, uint32_t map_epoch, uint32_t namespace_epoch)
+{
+    rpc->map_epoch = map_epoch;
+    rpc->namespace_epoch = namespace_epoch;
+}
+
+struct loop *rpc_loop(struct rpc *rpc)
+{
+    return rpc->loop;
+}
+
+struct net *rpc_net(struct rpc *rpc)
+{
+    return rpc->net;
+}
+
+void rpc_counters(const struct rpc *rpc, struct rpc_counters *counters)
+{
+    *counters = rpc->counters;
+}

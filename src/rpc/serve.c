@@ -1,0 +1,480 @@
+/* Serving: from the receive callback to the reply.
+ *
+ * A request that arrives is checked completely - version, lengths, session and token, operation, names -
+ * copied into a pooled object, because the transport's memory is only lent, and handed to its handler in a
+ * task that starts at once, nested in the callback. A handler that does not suspend has replied when the
+ * callback returns; that path allocates nothing. One that suspends goes on in its task, and the message's
+ * bulk is held for it.
+ *
+ * What is wrong with a message decides who pays. Without a valid token nobody is known to have sent it: it is
+ * dropped and counted. With one, a malformed message ends the session. A well-formed request that cannot be
+ * served (no handler, not a server's to ask) is answered with an error.
+ *
+ * A party's calls to itself take the same way from the handler on; request and bulk are memory of this
+ * process then. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "rpc/party.h"
+
+/* Every reply that must be remembered fits. */
+#define OP(id, name, request, reply, flags)                                                                  \
+    static_assert(((flags)&RPC_MUTATES) == 0 ||                                                              \
+                      sizeof(struct rpc_reply_header) + sizeof(struct reply) <= RPC_REMEMBERED_BYTES,        \
+                  "remembered reply");
+OPERATION_TABLE(OP)
+#undef OP
+
+static struct rpc_served *served_of(struct rpc_request *request)
+{
+    return container_of(request, struct rpc_served, request);
+}
+
+/* ---- the pool ---- */
+
+static void served_sent(struct completion *completion);
+
+static struct rpc_served *served_take(struct rpc *rpc)
+{
+    struct rpc_served *served;
+    if (!list_empty(&rpc->served_free)) {
+        served = container_of(list_pop_front(&rpc->served_free), struct rpc_served, link);
+    } else {
+        served = calloc(1, sizeof(*served));
+        if (served == NULL)
+            return NULL;
+        list_init(&served->link);
+    }
+    rpc->serving++;
+    served->local = NULL;
+    served->is_local = false;
+    served->arriving = NULL;
+    served->message.held = false;
+    served->nested = false;
+    served->finished = false;
+    served->received = false;
+    served->replied = false;
+    served->sending = false;
+    return served;
+}
+
+static void served_free(struct rpc_served *served)
+{
+    struct rpc *rpc = served->request.rpc;
+    list_push_front(&rpc->served_free, &served->link);
+    rpc->serving--;
+    if (rpc->closing)
+        rpc_check_quiet(rpc);
+}
+
+void serve_free_all(struct rpc *rpc)
+{
+    for (struct list *node; (node = list_pop_front(&rpc->served_free)) != NULL;)
+        free(container_of(node, struct rpc_served, link));
+}
+
+/* ---- running a handler ---- */
+
+/* The handler has returned, or there was none, and nothing nests in the callback any more. */
+static void served_finish(struct rpc_served *served)
+{
+    served->finished = true;
+    if (!served->sending)
+        served_free(served);
+}
+
+static void serve_run(void *argument)
+{
+    struct rpc_served *served = argument;
+    struct rpc *rpc = served->request.rpc;
+    struct rpc_session *session = served->request.session;
+    served->task = task_current();
+    rpc->handlers[served->request.header->operation](rpc->owner, &served->request);
+    if (!served->replied) {
+        log_error("the handler of %s returned without a reply", served->operation->name);
+        rpc_reply(&served->request, -EIO, NULL, 0, NULL, 0);
+    }
+    if (served->message.held)
+        net_release(&served->message);
+    list_remove(&served->link);
+    if (session != NULL)
+        session_request_finished(session);
+    served->finished = true;
+    if (!served->nested)
+        served_finish(served);
+}
+
+/* Runs the handler until it suspends or is done. Returns whether it is done; served is then still the
+ * caller's. */
+static bool serve_nested(struct rpc_served *served)
+{
+    struct rpc *rpc = served->request.rpc;
+    served->nested = true;
+    if (task_spawn(rpc->loop, serve_run, served) != 0) {
+        rpc_reply(&served->request, -ENOMEM, NULL, 0, NULL, 0);
+        list_remove(&served->link);
+        if (served->request.session != NULL)
+            session_request_finished(served->request.session);
+        served->finished = true;
+    }
+    served->nested = false;
+    return served->finished;
+}
+
+static void served_fill(struct rpc_served *served, struct rpc *rpc, const struct operation *operation,
+                        uint64_t now)
+{
+    const struct rpc_request_header *header = (const struct rpc_request_header *)served->bytes;
+    served->operation = operation;
+    served->handler_started = now;
+    served->request = (struct rpc_request){
+        .rpc = rpc,
+        .header = header,
+        .body = header + 1,
+        .body_length = header->body_length,
+        .arrived = now,
+        .deadline = now + header->deadline_us * NSEC_PER_USEC,
+    };
+}
+
+/* ---- requests from the network ---- */
+
+/* Why a well-formed request of the session is not served; 0: it is. */
+static int refusal(const struct rpc *rpc, const struct rpc_session *session,
+                   const struct operation *operation, unsigned number)
+{
+    if ((operation->flags & RPC_SERVERS) != 0 && !session->peer_is_server)
+        return -EPERM;
+    if (rpc->handlers[number] == NULL)
+        return -EOPNOTSUPP;
+    return 0;
+}
+
+static bool is_executing(const struct rpc_session *session, uint64_t correlation)
+{
+    list_for_each (node, &session->executing) {
+        const struct rpc_served *served = container_of(node, struct rpc_served, link);
+        if (served->request.header->correlation == correlation)
+            return true;
+    }
+    return false;
+}
+
+static void send_remembered(struct rpc *rpc, struct rpc_session *session,
+                            const struct rpc_remembered *remembered)
+{
+    rpc->counters.replayed++;
+    struct rpc_served *served = served_take(rpc);
+    if (served == NULL)
+        return; /* as if it had been lost: it is asked for again */
+    served->request.rpc = rpc;
+    memcpy(served->reply, remembered->bytes, remembered->length);
+    served->sent = (struct completion){.notify = served_sent};
+    int status = net_send(session->connection, served->reply, remembered->length, NULL, 0, 0, &served->sent);
+    served->sending = status == -EINPROGRESS;
+    served_finish(served);
+}
+
+/* A mutating request that may have been applied before. Returns whether it is dealt with; otherwise it is to
+ * be executed, or refused with *status. */
+static bool serve_repetition(struct rpc *rpc, struct rpc_session *session, uint64_t correlation, int *status)
+{
+    const struct rpc_remembered *remembered = session_recall(session, correlation);
+    if (remembered != NULL) {
+        send_remembered(rpc, session, remembered);
+        return true;
+    }
+    if (is_executing(session, correlation)) {
+        rpc->counters.duplicates++; /* the first execution answers */
+        return true;
+    }
+    if (session_forgot(session, correlation))
+        *status = -EIO;
+    return false;
+}
+
+/* The session that a message belongs to: NULL if there is none. */
+static struct rpc_session *session_of(const struct rpc *rpc, const struct rpc_request_header *header)
+{
+    if (header->session >= rpc->session_slots)
+        return NULL;
+    struct rpc_session *session = rpc->sessions[header->session];
+    if (session == NULL || session->token != header->token || session->connection == NULL)
+        return NULL;
+    return session;
+}
+
+static bool request_valid(const struct operation *operation, const struct rpc_request_header *header,
+                          uint32_t length)
+{
+    return operation != NULL && header->body_length == length - sizeof(*header) &&
+           operation_body_valid(operation, header + 1, header->body_length);
+}
+
+/* Executes a request that has passed every check, or answers it with status. */
+static void serve(struct rpc *rpc, struct rpc_session *session, struct net_message *message,
+                  const struct operation *operation, int status, uint64_t now)
+{
+    struct rpc_served *served = served_take(rpc);
+    if (served == NULL) {
+        log_error("no memory to serve a request");
+        return; /* as if it had been lost */
+    }
+    memcpy(served->bytes, message->header, message->header_length);
+    served_fill(served, rpc, operation, now);
+    served->request.session = session;
+    served->request.peer_is_server = session->peer_is_server;
+    served->request.bulk_length = message->bulk_length;
+    served->arriving = message;
+    session->executing_count++;
+    list_push_back(&session->executing, &served->link);
+    rpc->counters.requests++;
+
+    if (status != 0) {
+        rpc_reply(&served->request, status, NULL, 0, NULL, 0);
+        list_remove(&served->link);
+        session_request_finished(session);
+        served_finish(served);
+    } else if (serve_nested(served)) {
+        rpc->counters.dispatch_ns += loop_now(rpc->loop) - now;
+        rpc->counters.dispatched++;
+        served_finish(served);
+    } else {
+        if (message->bulk_length > 0 && !served->received) {
+            net_hold(message);
+            served->message = *message;
+        }
+        served->arriving = NULL;
+    }
+}
+
+void serve_receive_request(struct rpc *rpc, struct net_message *message)
+{
+    uint64_t now = loop_now(rpc->loop);
+    const struct rpc_request_header *header = message->header;
+    struct rpc_session *session = session_of(rpc, header);
+    if (session == NULL || header->version != RPC_PROTOCOL_VERSION) {
+        rpc->counters.rejected++;
+        return;
+    }
+    const struct operation *operation = operation_find(header->operation);
+    if (message->header_length > RPC_MESSAGE_MAX ||
+        !request_valid(operation, header, message->header_length) ||
+        session->executing_count >= RPC_EXECUTING_MAX) {
+        log_warning("%s: session ended: malformed request (operation %u, %u bytes)", session->peer,
+                    header->operation, message->header_length);
+        rpc->counters.rejected++;
+        session_end(session);
+        return;
+    }
+    if (header->deadline_us == 0) {
+        rpc->counters.expired++;
+        return;
+    }
+    int status = refusal(rpc, session, operation, header->operation);
+    if ((header->flags & RPC_HEADER_RETRY) != 0 && (operation->flags & RPC_MUTATES) != 0 &&
+        serve_repetition(rpc, session, header->correlation, &status))
+        return;
+    serve(rpc, session, message, operation, status, now);
+}
+
+/* ---- this party's own requests ---- */
+
+void serve_local(struct rpc *rpc, struct rpc_call *call, const struct operation *operation)
+{
+    uint64_t now = call->timing.started;
+    struct rpc_served *served = rpc->handlers[call->operation] == NULL ? NULL : served_take(rpc);
+    if (served == NULL) {
+        list_remove(&call->link);
+        call_finish(call, rpc->handlers[call->operation] == NULL ? -EOPNOTSUPP : -ENOMEM, now);
+        return;
+    }
+    uint64_t left = (call->deadline - now) / NSEC_PER_USEC;
+    *(struct rpc_request_header *)served->bytes = (struct rpc_request_header){
+        .version = RPC_PROTOCOL_VERSION,
+        .operation = call->operation,
+        .session = UINT32_MAX,
+        .map_epoch = rpc->map_epoch,
+        .namespace_epoch = call->namespace_epoch,
+        .deadline_us = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX,
+        .body_length = call->body_length,
+    };
+    if (call->body_length > 0)
+        memcpy(served->bytes + sizeof(struct rpc_request_header), call->body, call->body_length);
+    served_fill(served, rpc, operation, now);
+    served->request.peer_is_server = true;
+    served->request.bulk_length = call->send_count == 0 ? 0 : iovec_bytes(call->send, call->send_count);
+    served->is_local = true;
+    served->local = call;
+    call->served = served;
+    list_push_back(&rpc->local, &served->link);
+    if (serve_nested(served))
+        served_finish(served);
+}
+
+/* Copies between two vectors until the source or the destination ends. Returns the bytes copied. */
+static uint64_t iovec_copy(const struct iovec *to, uint32_t to_count, const struct iovec *from,
+                           uint32_t from_count)
+{
+    uint64_t copied = 0;
+    size_t to_offset = 0, from_offset = 0;
+    while (to_count > 0 && from_count > 0) {
+        size_t to_left = to->iov_len - to_offset, from_left = from->iov_len - from_offset;
+        size_t length = to_left < from_left ? to_left : from_left;
+        if (length > 0)
+            memcpy((char *)to->iov_base + to_offset, (const char *)from->iov_base + from_offset, length);
+        copied += length;
+        to_offset += length;
+        from_offset += length;
+        if (to_offset == to->iov_len) {
+            to++, to_count--;
+            to_offset = 0;
+        }
+        if (from_offset == from->iov_len) {
+            from++, from_count--;
+            from_offset = 0;
+        }
+    }
+    return copied;
+}
+
+static int local_reply(struct rpc_served *served, const struct rpc_reply_header *header,
+                       const struct iovec *bulk, uint32_t bulk_count, uint64_t now)
+{
+    struct rpc_call *call = served->local;
+    if (call == NULL)
+        return -ECONNRESET; /* the caller gave up */
+    served->local = NULL;
+    call->served = NULL;
+    list_remove(&call->link);
+    int status = header->status;
+    uint64_t length = bulk_count == 0 ? 0 : iovec_bytes(bulk, bulk_count);
+    if (header->body_length != call->reply_size && (status == 0 || header->body_length != 0))
+        status = -EPROTO;
+    else if (header->body_length > 0)
+        memcpy(call->reply, header + 1, header->body_length);
+    if (status == 0 && length > 0) {
+        if (length > (call->receive_count == 0 ? 0 : iovec_bytes(call->receive, call->receive_count)))
+            status = -EPROTO;
+        else
+            call->received = iovec_copy(call->receive, call->receive_count, bulk, bulk_count);
+    }
+    call->reply_namespace_epoch = header->namespace_epoch;
+    call->reply_map_epoch = header->map_epoch;
+    call->timing.queue_ns = header->queue_ns;
+    call->timing.handler_ns = header->handler_ns;
+    call->timing.storage_ns = header->storage_ns;
+    call_finish(call, status, now);
+    return 0;
+}
+
+/* ---- what handlers call ---- */
+
+static int receive_local(struct rpc_served *served, const struct iovec *into, uint32_t count)
+{
+    const struct rpc_call *call = served->local;
+    if (call == NULL)
+        return -ETIMEDOUT; /* the caller gave up and its memory is not ours any more */
+    iovec_copy(into, count, call->send, call->send_count);
+    return 0;
+}
+
+int rpc_request_receive(struct rpc_request *request, const struct iovec *into, uint32_t count)
+{
+    struct rpc_served *served = served_of(request);
+    if (request->bulk_length == 0 || iovec_bytes(into, count) != request->bulk_length)
+        return -EPROTO;
+    if (served->received || served->replied)
+        return -EALREADY;
+    served->received = true;
+    if (served->is_local)
+        return receive_local(served, into, count);
+    struct net_message *message = served->arriving != NULL ? served->arriving : &served->message;
+    struct completion landed = COMPLETION_INIT;
+    if (served->arriving != NULL && !message->bulk_here)
+        net_hold(message);
+    int status = net_receive(message, into, count, &landed);
+    if (message->held) {
+        served->message = *message; /* serve_run releases it */
+        if (status == -EINPROGRESS)
+            status = await_fired(request->rpc->loop, &landed);
+    }
+    return status;
+}
+
+static uint32_t nanoseconds(uint64_t value)
+{
+    return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+}
+
+static void served_sent(struct completion *completion)
+{
+    struct rpc_served *served = container_of(completion, struct rpc_served, sent);
+    served->sending = false;
+    if (served->finished && !served->nested)
+        served_free(served);
+}
+
+static int send_reply(struct rpc_served *served, uint32_t length, const struct iovec *bulk,
+                      uint32_t bulk_count)
+{
+    struct rpc *rpc = served->request.rpc;
+    struct net_connection *connection = served->request.session->connection;
+    if (connection == NULL)
+        return -ECONNRESET; /* the client went; it may come back and ask again */
+    if (bulk_count == 0) {
+        served->sent = (struct completion){.notify = served_sent};
+        int status = net_send(connection, served->reply, length, NULL, 0, 0, &served->sent);
+        if (status != -EINPROGRESS)
+            return status;
+        served->sending = true;
+        return 0;
+    }
+    unsigned flags = iovec_bytes(bulk, bulk_count) >= rpc->rendezvous_threshold ? NET_SEND_RENDEZVOUS : 0;
+    struct completion sent = COMPLETION_INIT;
+    int status = net_send(connection, served->reply, length, bulk, bulk_count, flags, &sent);
+    return status == -EINPROGRESS ? await_fired(rpc->loop, &sent) : status;
+}
+
+int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_t body_length,
+              const struct iovec *bulk, uint32_t bulk_count)
+{
+    struct rpc_served *served = served_of(request);
+    struct rpc *rpc = request->rpc;
+    assert(!served->replied && body_length <= RPC_BODY_MAX);
+    assert(status <= 0 &&
+           (body_length == served->operation->reply_size || (body_length == 0 && status != 0)));
+    served->replied = true;
+    uint64_t now = loop_now(rpc->loop);
+    uint64_t elapsed = now - served->handler_started;
+    struct rpc_reply_header *header = (struct rpc_reply_header *)served->reply;
+    *header = (struct rpc_reply_header){
+        .version = RPC_PROTOCOL_VERSION,
+        .operation = (uint16_t)(request->header->operation + RPC_REPLY_OFFSET),
+        .status = status,
+        .correlation = request->header->correlation,
+        .map_epoch = rpc->map_epoch,
+        .namespace_epoch = rpc->namespace_epoch,
+        .queue_ns = nanoseconds(served->handler_started - request->arrived),
+        .handler_ns = nanoseconds(elapsed > request->storage_ns ? elapsed - request->storage_ns : 0),
+        .storage_ns = nanoseconds(request->storage_ns),
+        .body_length = body_length,
+    };
+    if (body_length > 0)
+        memcpy(header + 1, body, body_length);
+    if (served->is_local)
+        return local_reply(served, header, bulk, bulk_count, now);
+
+    uint32_t length = (uint32_t)sizeof(*header) + body_length;
+    if ((served->operation->flags & RPC_MUTATES) != 0)
+        session_remember(request->session, request->header->correlation, served->reply, length);
+    int result = send_reply(served, length, bulk, bulk_count);
+    if (result != 0)
+        log_debug("%s: reply to %s not sent: %s", request->session->peer, served->operation->name,
+                  status_text(result));
+    return result;
+}

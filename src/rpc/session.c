@@ -1,0 +1,406 @@
+/* Sessions: the server's side of connections.
+ *
+ * A session has a slot, an index that every request carries, and a token, a keyed hash that proves that the
+ * request's sender went through the handshake; so a request is attributed by an array index and one
+ * comparison. A session ends when its stream closes - but not at once: it is kept for RPC_SESSION_GRACE, in
+ * which the handshake may resume it, so that a client whose connection broke can ask again for replies that
+ * it never got. Resuming changes the token: whatever was still on its way under the old one is refused, so
+ * that a request cannot be applied after its repetition was.
+ *
+ * Remembered replies are a ring per session, made when the first mutating request arrives. A repeated request
+ * whose reply is neither there nor still being made, although younger replies were already dropped, may have
+ * been applied and forgotten: it is answered with -EIO. Clients keep within a window in which that cannot
+ * happen.
+ *
+ * A session misbehaves at its own cost: session_end takes it out of the table at once. Streams and
+ * connections are closed by one task, the reaper, because what ends a session is often a callback of the very
+ * thing to be closed. */
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "rpc/party.h"
+
+#define SLOTS_FIRST 16u
+
+/* A handshake under way. */
+struct arrival {
+    struct list link;
+    struct rpc *rpc;
+    struct net_stream *stream;
+    struct task *task;
+    struct handshake_hello hello;
+    struct handshake_welcome welcome;
+};
+
+/* ---- remembered replies ---- */
+
+static uint64_t correlation_generation(uint64_t correlation)
+{
+    return correlation >> 16;
+}
+
+void session_remember(struct rpc_session *session, uint64_t correlation, const void *reply, uint32_t length)
+{
+    if (length > RPC_REMEMBERED_BYTES)
+        return; /* no mutating operation has such a reply: static_assert in serve.c */
+    if (session->remembered == NULL) {
+        session->remembered = calloc(RPC_REMEMBERED, sizeof(session->remembered[0]));
+        if (session->remembered == NULL) {
+            session->forgotten = UINT64_MAX; /* refuse every repetition rather than apply one twice */
+            return;
+        }
+    }
+    struct rpc_remembered *entry = &session->remembered[session->remembered_count % RPC_REMEMBERED];
+    if (session->remembered_count >= RPC_REMEMBERED &&
+        correlation_generation(entry->correlation) > session->forgotten)
+        session->forgotten = correlation_generation(entry->correlation);
+    session->remembered_count++;
+    entry->correlation = correlation;
+    entry->length = length;
+    memcpy(entry->bytes, reply, length);
+}
+
+const struct rpc_remembered *session_recall(const struct rpc_session *session, uint64_t correlation)
+{
+    uint64_t count = session->remembered_count < RPC_REMEMBERED ? session->remembered_count : RPC_REMEMBERED;
+    for (uint64_t i = 0; i < count; i++) {
+        if (session->remembered[i].correlation == correlation)
+            return &session->remembered[i];
+    }
+    return NULL;
+}
+
+bool session_forgot(const struct rpc_session *session, uint64_t correlation)
+{
+    return correlation_generation(correlation) <= session->forgotten;
+}
+
+/* ---- ending ---- */
+
+static void session_free(struct rpc_session *session)
+{
+    list_remove(&session->link);
+    free(session->remembered);
+    free(session);
+}
+
+static void session_leave_table(struct rpc_session *session)
+{
+    struct rpc *rpc = session->rpc;
+    if (session->ended)
+        return;
+    session->ended = true;
+    rpc->sessions[session->slot] = NULL;
+    rpc->counters.sessions--;
+}
+
+/* An ended session goes when its last request has finished. */
+static void session_free_or_wait(struct rpc_session *session)
+{
+    if (session->executing_count == 0)
+        session_free(session);
+    else
+        list_push_back(&session->rpc->ending, &session->link);
+}
+
+/* Gives up stream and connection. Not from a callback of either. */
+static void session_disconnect(struct rpc_session *session)
+{
+    struct net_stream *stream = session->stream;
+    struct net_connection *connection = session->connection;
+    session->stream = NULL;
+    session->connection = NULL;
+    if (stream != NULL) {
+        net_stream_on_close(stream, NULL, NULL);
+        net_stream_close(stream);
+    }
+    if (connection != NULL)
+        net_close(connection);
+}
+
+static void grace_set(struct rpc *rpc)
+{
+    if (list_empty(&rpc->lost)) {
+        timer_clear(rpc->loop, &rpc->grace);
+        return;
+    }
+    const struct rpc_session *first = container_of(rpc->lost.next, struct rpc_session, link);
+    timer_set(rpc->loop, &rpc->grace, first->expires);
+}
+
+static void session_reaped(struct rpc_session *session)
+{
+    session->reaping = false;
+    session_disconnect(session);
+    if (!session->ended) {
+        session->expires = loop_now(session->rpc->loop) + RPC_SESSION_GRACE;
+        list_push_back(&session->rpc->lost, &session->link);
+        grace_set(session->rpc);
+    } else {
+        session_free_or_wait(session);
+    }
+}
+
+static void reap(void *argument)
+{
+    struct rpc *rpc = argument;
+    for (struct list *node; (node = list_pop_front(&rpc->reaping)) != NULL;)
+        session_reaped(container_of(node, struct rpc_session, link));
+    rpc->reaper = false;
+    rpc_check_quiet(rpc);
+}
+
+static void session_reap(struct rpc_session *session)
+{
+    struct rpc *rpc = session->rpc;
+    if (session->reaping)
+        return;
+    session->reaping = true;
+    list_remove(&session->link);
+    list_push_back(&rpc->reaping, &session->link);
+    if (rpc->reaper)
+        return;
+    /* Without memory for a task the next session to end, or rpc_destroy, reaps this one too. */
+    rpc->reaper = task_spawn_later(rpc->loop, reap, rpc, NULL) == 0;
+}
+
+void session_end(struct rpc_session *session)
+{
+    session_leave_table(session);
+    session_reap(session);
+}
+
+static void session_stream_closed(void *owner)
+{
+    struct rpc_session *session = owner;
+    log_debug("%s: connection of session %u lost", session->peer, session->slot);
+    session_reap(session);
+}
+
+void session_request_finished(struct rpc_session *session)
+{
+    session->executing_count--;
+    if (session->ended && !session->reaping && session->executing_count == 0)
+        session_free(session);
+}
+
+void session_grace_over(struct timer *timer)
+{
+    struct rpc *rpc = container_of(timer, struct rpc, grace);
+    uint64_t now = loop_now(rpc->loop);
+    while (!list_empty(&rpc->lost)) {
+        struct rpc_session *session = container_of(rpc->lost.next, struct rpc_session, link);
+        if (session->expires > now)
+            break;
+        list_remove(&session->link);
+        session_leave_table(session);
+        session_free_or_wait(session);
+    }
+    grace_set(rpc);
+}
+
+/* ---- admission ---- */
+
+static int slots_grow(struct rpc *rpc)
+{
+    uint32_t slots = rpc->session_slots == 0 ? SLOTS_FIRST : 2 * rpc->session_slots;
+    if (slots > RPC_SESSIONS_MAX)
+        return -EAGAIN;
+    struct rpc_session **table = realloc(rpc->sessions, slots * sizeof(rpc->sessions[0]));
+    if (table == NULL)
+        return -ENOMEM;
+    memset(table + rpc->session_slots, 0, (slots - rpc->session_slots) * sizeof(table[0]));
+    rpc->sessions = table;
+    rpc->session_slots = slots;
+    return 0;
+}
+
+static int slot_find(struct rpc *rpc, uint32_t *slot)
+{
+    uint32_t free = 0;
+    while (free < rpc->session_slots && rpc->sessions[free] != NULL)
+        free++;
+    if (free == rpc->session_slots) {
+        int status = slots_grow(rpc);
+        if (status != 0)
+            return status;
+    }
+    *slot = free;
+    return 0;
+}
+
+/* The session that the hello wants to resume, if it is there and the hello's to resume. */
+static struct rpc_session *session_resumable(struct rpc *rpc, const struct handshake_hello *hello)
+{
+    if (!hello->resume || hello->session >= rpc->session_slots)
+        return NULL;
+    struct rpc_session *session = rpc->sessions[hello->session];
+    if (session == NULL || sodium_memcmp(&session->token, &hello->token, sizeof(hello->token)) != 0)
+        return NULL;
+    bool same = session->server == hello->server && session->uid == hello->uid &&
+                session->peer_is_server == (hello->role == HANDSHAKE_ROLE_SERVER);
+    return same ? session : NULL;
+}
+
+static int session_create(struct rpc *rpc, const struct handshake_hello *hello, struct rpc_session **session)
+{
+    uint32_t slot;
+    int status = slot_find(rpc, &slot);
+    if (status != 0)
+        return status;
+    struct rpc_session *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return -ENOMEM;
+    made->rpc = rpc;
+    made->slot = slot;
+    made->server = hello->server;
+    made->uid = hello->uid;
+    made->peer_is_server = hello->role == HANDSHAKE_ROLE_SERVER;
+    list_init(&made->executing);
+    list_init(&made->link);
+    rpc->sessions[slot] = made;
+    rpc->counters.sessions++;
+    *session = made;
+    return 0;
+}
+
+int session_admit(void *owner, const struct handshake_hello *hello, struct handshake_welcome *welcome)
+{
+    struct rpc *rpc = owner;
+    if (rpc->closing || rpc->net->address_length > sizeof(welcome->address))
+        return -EAGAIN;
+    struct net_connection *connection;
+    int status = net_connect(rpc->net, hello->address, hello->address_length, &connection);
+    if (status != 0)
+        return status;
+    struct rpc_session *session = session_resumable(rpc, hello);
+    bool resumed = session != NULL;
+    if (resumed) {
+        session_disconnect(session);
+        list_remove(&session->link); /* from the lost, or from those to be reaped */
+        session->reaping = false;
+        grace_set(rpc);
+    } else {
+        status = session_create(rpc, hello, &session);
+        if (status != 0) {
+            net_close(connection);
+            return status;
+        }
+    }
+    session->connection = connection;
+    session->token = handshake_token(rpc->secret, session->slot, ++rpc->session_generation);
+
+    welcome->resumed = resumed;
+    welcome->session = session->slot;
+    welcome->token = session->token;
+    welcome->server = rpc->server_id;
+    welcome->address_length = (uint16_t)rpc->net->address_length;
+    memcpy(welcome->address, rpc->net->address, welcome->address_length);
+    return 0;
+}
+
+/* The session that the welcome spoke of, if it has not been ended or resumed by another handshake meanwhile.
+ */
+static struct rpc_session *session_welcomed(struct rpc *rpc, const struct handshake_welcome *welcome)
+{
+    struct rpc_session *session =
+        welcome->session < rpc->session_slots ? rpc->sessions[welcome->session] : NULL;
+    return session != NULL && session->token == welcome->token ? session : NULL;
+}
+
+/* Takes the stream over into the session, or closes it. */
+static void arrival_finish(struct arrival *arrival, int status, bool admitted)
+{
+    struct rpc *rpc = arrival->rpc;
+    struct rpc_session *session = admitted ? session_welcomed(rpc, &arrival->welcome) : NULL;
+    if (status != 0)
+        rpc->counters.refused++;
+    if (session == NULL) {
+        net_stream_close(arrival->stream);
+        return;
+    }
+    session->stream = arrival->stream;
+    memcpy(session->peer, arrival->stream->peer, sizeof(session->peer));
+    if (status != 0)
+        session_reap(session); /* the welcome did not get through: as if the connection had been lost */
+    else
+        net_stream_on_close(arrival->stream, session_stream_closed, session);
+}
+
+static int arrival_admit(void *owner, const struct handshake_hello *hello, struct handshake_welcome *welcome)
+{
+    struct arrival *arrival = owner;
+    return session_admit(arrival->rpc, hello, welcome);
+}
+
+static void accept_stream(void *owner, struct net_stream *stream)
+{
+    struct rpc *rpc = owner;
+    struct arrival *arrival = NULL;
+    if (!rpc->closing && rpc->half_open < RPC_HALF_OPEN_MAX)
+        arrival = calloc(1, sizeof(*arrival));
+    if (arrival == NULL) {
+        rpc->counters.refused++;
+        net_stream_close(stream);
+        return;
+    }
+    arrival->rpc = rpc;
+    arrival->stream = stream;
+    arrival->task = task_current();
+    arrival->welcome.session = UINT32_MAX;
+    list_push_back(&rpc->arrivals, &arrival->link);
+    rpc->half_open++;
+    int status = handshake_accept(stream, rpc->key, loop_now(rpc->loop) + RPC_HANDSHAKE_DEADLINE,
+                                  arrival_admit, arrival, &arrival->hello, &arrival->welcome);
+    arrival_finish(arrival, status, arrival->welcome.session != UINT32_MAX);
+    list_remove(&arrival->link);
+    rpc->half_open--;
+    free(arrival);
+    rpc_check_quiet(rpc);
+}
+
+int rpc_listen(struct rpc *rpc, const char *address, char *bound)
+{
+    if (rpc->listener != NULL)
+        return -EALREADY;
+    int status = net_stream_listen(rpc->net, address, accept_stream, rpc, &rpc->listener);
+    if (status != 0)
+        return status;
+    memcpy(bound, rpc->listener->address, sizeof(rpc->listener->address));
+    return 0;
+}
+
+/* ---- the end of the party ---- */
+
+void session_cancel_all(struct rpc *rpc)
+{
+    timer_clear(rpc->loop, &rpc->grace);
+    list_for_each (node, &rpc->arrivals)
+        task_cancel(container_of(node, struct arrival, link)->task);
+    for (uint32_t slot = 0; slot < rpc->session_slots; slot++) {
+        if (rpc->sessions[slot] != NULL)
+            session_disconnect(rpc->sessions[slot]);
+    }
+}
+
+void session_free_all(struct rpc *rpc)
+{
+    for (uint32_t slot = 0; slot < rpc->session_slots; slot++) {
+        if (rpc->sessions[slot] != NULL) {
+            session_disconnect(rpc->sessions[slot]);
+            session_free(rpc->sessions[slot]);
+        }
+    }
+    for (struct list *node; (node = list_pop_front(&rpc->reaping)) != NULL;) {
+        struct rpc_session *session = container_of(node, struct rpc_session, link);
+        session_disconnect(session);
+        session_free(session);
+    }
+    free(rpc->sessions);
+}
