@@ -75,6 +75,7 @@ struct net_ucx_options {
 /* Creates a UCX context and worker driven by loop. Returns 0 or -errno. */
 int net_ucx_create(struct loop *loop, const struct net_ucx_options *options, struct net **net);
 
+/* Closes what connections are left; streams and listeners must be closed before. */
 static inline void net_destroy(struct net *net)
 {
     net->operations->destroy(net);
