@@ -9,7 +9,7 @@
  * The product is formed in 128 bits, so there is no wrap-around to handle. On x86-64 the multiplier is
  * measured against CLOCK_MONOTONIC over some milliseconds; a pair (counter, clock) is taken as the tightest
  * of several bracketed readings, so that an interrupt in between does not spoil it. The error is of the order
- * of 100 ns / 5 ms = 20 ppm; durations within a process are what it is for, and nothing compares these times
+ * of 100 ns / 2 ms = 50 ppm; durations within a process are what it is for, and nothing compares these times
  * between machines. aarch64 tells its frequency.
  *
  * Linux itself decides whether the counters of all processors agree: only if its own clock source is the
@@ -32,7 +32,7 @@
 #include <x86intrin.h>
 #endif
 
-enum { CALIBRATION_NSEC = 5000000, BRACKET_ATTEMPTS = 32 };
+enum { CALIBRATION_NSEC = 2000000, BRACKET_ATTEMPTS = 32 };
 
 static struct {
     atomic_bool use_counter; /* set last: the other members are constant once it is seen */

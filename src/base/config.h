@@ -43,7 +43,7 @@ int config_read_file(struct config *config, const char *path, char *error, size_
 int config_read_text(struct config *config, const char *name, const char *text, size_t length, char *error,
                      size_t size);
 
-/* Sets one option from text, as "--table.key=value" on a command line does. Same errors, without file and
+/* Sets one option from text, as "--set table.key=value" on a command line does. Same errors, without file and
  * line. */
 int config_set(struct config *config, const char *table, const char *key, const char *value, char *error,
                size_t size);

@@ -78,43 +78,48 @@ void config_print_help(FILE *out)
 {
     char text[1024];
 
+    fputs("Options, as TABLE.KEY=VALUE with --set, or in a configuration file (benchfs.toml(5)):\n", out);
     for (size_t i = 0; i < option_count; i++) {
         const struct option_entry *entry = &option_entries[i];
         if (entry->key == NULL) {
             fprintf(out, "\n[%s] %s\n", entry->table, entry->help);
             continue;
         }
-        fprintf(out, "  --%s.%s=%s\n", entry->table, entry->key, placeholder(entry));
+        fprintf(out, "  %s.%s=%s\n", entry->table, entry->key, placeholder(entry));
         describe(entry, text, sizeof text);
-        print_wrapped(out, "        ", text);
+        print_wrapped(out, "      ", text);
     }
 }
 
-/* Text inside an mdoc line: what troff would interpret is escaped. Each sentence begins a line, as mdoc
- * wants. */
+/* Text for mdoc: what troff would interpret is escaped, and each sentence begins a line, as mdoc wants. */
 static void print_mdoc(FILE *out, const char *text)
 {
-    bool line_start = true;
+    char sentence[2048];
+    size_t length = 0;
 
     for (; *text != '\0'; text++) {
-        if (line_start && (*text == '.' || *text == '\''))
-            fputs("\\&", out);
-        line_start = false;
-        if (*text == '\\') {
-            fputs("\\e", out);
-        } else if (*text == '"') {
-            fputs("\\(dq", out);
-        } else if (*text == '-') {
-            fputs("\\-", out);
-        } else if (*text == '.' && text[1] == ' ' && isupper((unsigned char)text[2])) {
-            fputs(".\n", out);
+        const char *escaped = NULL;
+        if (length + 4 >= sizeof sentence)
+            break;
+        if (*text == '\\')
+            escaped = "\\e";
+        else if (*text == '"')
+            escaped = "\\(dq";
+        else if (*text == '-')
+            escaped = "\\-";
+        else if ((*text == '.' || *text == '\'') && (length == 0 || sentence[length - 1] == ' '))
+            escaped = *text == '.' ? "\\&." : "\\&'"; /* may come to stand at the beginning of a line */
+        length +=
+            (size_t)snprintf(sentence + length, sizeof sentence - length, "%.*s",
+                             escaped != NULL ? (int)strlen(escaped) : 1, escaped != NULL ? escaped : text);
+        if (*text == '.' && text[1] == ' ' && isalpha((unsigned char)text[2])) {
+            print_wrapped(out, "", sentence);
+            length = 0;
             text++;
-            line_start = true;
-        } else {
-            fputc(*text, out);
         }
     }
-    fputc('\n', out);
+    if (length > 0)
+        print_wrapped(out, "", sentence);
 }
 
 void config_print_man(FILE *out)
@@ -127,7 +132,7 @@ void config_print_man(FILE *out)
         if (entry->key == NULL) {
             if (open)
                 fputs(".El\n", out);
-            fprintf(out, ".Ss [%s]\n", entry->table);
+            fprintf(out, ".Ss [%s]\\&\n", entry->table);
             print_mdoc(out, entry->help);
             fputs(".Bl -tag -width Ds\n", out);
             open = true;

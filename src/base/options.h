@@ -34,9 +34,10 @@ OPTION(server, spin, DURATION, "50us", "0", "1s",
        "How long an idle server polls before it blocks in the kernel. Longer answers faster, shorter leaves "
        "more of the processor to others.")
 OPTION(server, transports, STRING, "", "", "",
-       "UCX transports, as in UCX_TLS; empty: the environment's or UCX's choice.")
+       "UCX transports of servers and clients, as in UCX_TLS; empty: the environment's or UCX's choice.")
 OPTION(server, devices, STRING, "", "", "",
-       "Network devices, as in UCX_NET_DEVICES; empty: the environment's or UCX's choice.")
+       "Network devices of servers and clients, as in UCX_NET_DEVICES; empty: the environment's or UCX's "
+       "choice.")
 OPTION(server, pin, BOOLEAN, "false", "", "",
        "Bind the server process with number n to the n-th processor it is allowed to use, counted around.")
 TABLE_END(server)
@@ -80,5 +81,5 @@ OPTION(client, spin, DURATION, "50us", "0", "1s",
 TABLE_END(client)
 
 TABLE_BEGIN(metrics, "Measurement.")
-OPTION(metrics, enabled, BOOLEAN, "true", "", "", "Record counters and latency histograms of all operations.")
+OPTION(metrics, log_interval, DURATION, "0", "0", "1h", "How often a server logs how busy it was. 0: never.")
 TABLE_END(metrics)

@@ -10,9 +10,9 @@
  * epoll. A yield that takes longer than a bare system call has run somebody else; after two of them in a row
  * (one may have been an interrupt) the loop is "crowded" for 20 ms and yields from its first idle turn on,
  * because the peer that it waits for may need this very core. A yield of more than 200 us has met a process
- * that computes: for the next 20 ms the loop is "contended" and blocks after 2 us, since a process that was
- * asleep is scheduled sooner than one that yields. Without these two rules more processes than cores
- * collapse.
+ * that computes: for the next 20 ms the loop is "contended" and blocks after 2 us without any yield, since
+ * a process that was asleep is scheduled at once while one that yields waits for the other's time slice, 4 ms
+ * and more. Without these two rules more processes than cores collapse.
  *
  * Blocking is safe against lost wake-ups because each reactor's arm says -EBUSY when work came in after its
  * last poll, because descriptors are level-triggered, and because nothing else can make a task ready while
@@ -22,7 +22,7 @@
  * has no descriptors and never blocks, and everything it does is in the order of its own queues: the same
  * inputs give the same run.
  *
- * Accounts: the time between two readings of the clock is idle when no turn in between found work; otherwise
+ * Accounts: the time between two looks at the clock is idle when no turn in between found work; otherwise
  * it is busy, less what the idle turns in it cost by the latest measurement. */
 #include "runtime/loop.h"
 
@@ -41,7 +41,8 @@
 #include "runtime/timer.h"
 
 enum {
-    IDLE_TURNS_PER_CLOCK = 16, /* turns without work between two looks at the clock */
+    TURNS_PER_LOOK = 16, /* turns without work between two looks at the clock */
+    BUSY_TURN_WEIGHT = 4,
     EVENTS_PER_WAIT = 64,
 };
 
@@ -62,16 +63,17 @@ struct loop {
     struct list reactors;
     struct list *next_reactor; /* where this turn's round continues */
     uint32_t polled;           /* reactors that have a poll function */
-    uint32_t idle_turns;       /* since the clock was last read */
-    bool worked;               /* some turn since then found work */
+    uint32_t idle_turns;       /* since the last look at the clock */
+    uint32_t busy_turns;       /* since then */
     bool look;                 /* the next turn looks at the clock whatever it finds */
+    bool looked;               /* the last turn looked at the clock */
     bool simulated;
     bool stopping;
     bool turning;       /* callbacks are running: neither poll nor drive */
     bool yield_crowded; /* the last yield ran another process */
 
     struct timer_heap timers;
-    uint64_t clock; /* when last read; the virtual time when simulated */
+    uint64_t clock; /* when last looked at, 0: the loop was left since; the virtual time when simulated */
 
     int epoll;
     uint32_t watches;
@@ -240,23 +242,25 @@ static int handle_events(struct loop *loop, int count)
     return handled;
 }
 
-/* Books the time since the clock was last read. */
+/* Books the time since the last look at the clock, unless part of it was not the loop's. */
 static void account(struct loop *loop, uint64_t now)
 {
-    uint64_t elapsed = now - loop->clock;
-    uint64_t idle = elapsed;
-    if (loop->worked) {
-        idle = loop->idle_turns * loop->idle_turn_ns;
-        if (idle > elapsed)
-            idle = elapsed;
-    } else if (loop->idle_turns != 0) {
-        loop->idle_turn_ns = elapsed / loop->idle_turns;
+    if (loop->clock != 0) {
+        uint64_t elapsed = now - loop->clock;
+        uint64_t idle = elapsed;
+        if (loop->busy_turns != 0) {
+            idle = loop->idle_turns * loop->idle_turn_ns;
+            if (idle > elapsed)
+                idle = elapsed;
+        } else if (loop->idle_turns != 0) {
+            loop->idle_turn_ns = elapsed / loop->idle_turns;
+        }
+        loop->statistics.idle_ns += idle;
+        loop->statistics.busy_ns += elapsed - idle;
     }
-    loop->statistics.idle_ns += idle;
-    loop->statistics.busy_ns += elapsed - idle;
     loop->clock = now;
     loop->idle_turns = 0;
-    loop->worked = false;
+    loop->busy_turns = 0;
 }
 
 static int poll_reactors(struct loop *loop)
@@ -270,24 +274,40 @@ static int poll_reactors(struct loop *loop)
     return work;
 }
 
-static int finish_turn(struct loop *loop)
+/* Looks at the clock, and at what waits for it. */
+static int look(struct loop *loop)
 {
     uint64_t now = clock_now();
     account(loop, now);
+    loop->look = false;
+    loop->looked = true;
     int work = 0;
     if (loop->watches != 0 && now - loop->watches_seen >= WATCH_INTERVAL) {
         loop->watches_seen = now;
         int count = epoll_wait(loop->epoll, loop->events, EVENTS_PER_WAIT, 0);
-        work += handle_events(loop, count);
+        work = handle_events(loop, count);
     }
-    work += timer_heap_fire(&loop->timers, now);
+    return work + timer_heap_fire(&loop->timers, now);
+}
+
+static int real_turn(struct loop *loop)
+{
+    loop->looked = false;
+    int work = poll_reactors(loop);
+    if (loop->idle_turns + loop->busy_turns * BUSY_TURN_WEIGHT >= TURNS_PER_LOOK || loop->look)
+        work += look(loop);
     if (loop->scheduler.ready_count != 0)
         work += scheduler_run(&loop->scheduler);
+    if (work == 0)
+        loop->idle_turns++;
+    else
+        loop->busy_turns++;
     return work;
 }
 
-static int finish_simulated_turn(struct loop *loop, int work)
+static int simulated_turn(struct loop *loop)
 {
+    int work = poll_reactors(loop);
     work += timer_heap_fire(&loop->timers, loop->clock);
     work += scheduler_run(&loop->scheduler);
     if (work == 0 && loop->timers.first != NULL) {
@@ -303,22 +323,7 @@ int loop_poll(struct loop *loop)
     assert(!loop->turning && task_current() == NULL);
     loop->turning = true;
     loop->statistics.polls++;
-    int work = poll_reactors(loop);
-    if (loop->simulated) {
-        work = finish_simulated_turn(loop, work);
-    } else {
-        if (work == 0)
-            loop->idle_turns++;
-        else
-            loop->worked = true;
-        if (work != 0 || loop->scheduler.ready_count != 0 || loop->idle_turns >= IDLE_TURNS_PER_CLOCK ||
-            loop->look) {
-            loop->look = false;
-            int more = finish_turn(loop);
-            loop->worked = more != 0;
-            work += more;
-        }
-    }
+    int work = loop->simulated ? simulated_turn(loop) : real_turn(loop);
     loop->turning = false;
     return work;
 }
@@ -359,7 +364,8 @@ static void loop_block(struct loop *loop)
     loop->idle_since = 0;
     loop->watches_seen = after;
     loop->turning = true;
-    loop->worked = handle_events(loop, count) != 0;
+    if (handle_events(loop, count) != 0)
+        loop->busy_turns++;
     loop->turning = false;
 }
 
@@ -378,19 +384,18 @@ static void yield_processor(struct loop *loop, uint64_t before)
 /* Called after each turn that found nothing. */
 static void loop_idle(struct loop *loop)
 {
-    /* The clock is read where the turn itself reads it, or with every yield. */
-    if (loop->idle_turns != 0 && loop->crowded_until == 0 && loop->polled != 0)
+    if (!loop->looked && loop->crowded_until == 0 && loop->polled != 0)
         return;
-    uint64_t now = clock_now();
+    uint64_t now = loop->looked ? loop->clock : clock_now();
     if (loop->idle_since == 0)
         loop->idle_since = now;
     if (now >= loop->crowded_until)
         loop->crowded_until = 0;
     uint64_t idle = now - loop->idle_since;
-    uint64_t spin = now < loop->contended_until ? SPIN_CONTENDED : loop->spin_ns;
-    if (idle >= spin || loop->polled == 0)
+    bool contended = now < loop->contended_until;
+    if (idle >= (contended ? SPIN_CONTENDED : loop->spin_ns) || loop->polled == 0)
         loop_block(loop);
-    else if (loop->crowded_until != 0 || idle >= SPIN_WITHOUT_YIELD)
+    else if (!contended && (loop->crowded_until != 0 || idle >= SPIN_WITHOUT_YIELD))
         yield_processor(loop, now);
 }
 
@@ -409,16 +414,16 @@ static int loop_turn(struct loop *loop)
 }
 
 /* Time between two calls that drive the loop belongs to the caller. */
-static void loop_resume(struct loop *loop)
+static void loop_enter(struct loop *loop)
 {
     if (!loop->simulated)
-        loop->clock = clock_now();
+        loop->clock = 0;
     loop->idle_since = 0;
 }
 
 void loop_run(struct loop *loop)
 {
-    loop_resume(loop);
+    loop_enter(loop);
     while (!loop->stopping) {
         if (loop_turn(loop) != 0) {
             log_warning("simulated loop: no task is ready and no timer is set");
@@ -448,7 +453,7 @@ int loop_drive(struct loop *loop, struct completion *completion, uint64_t deadli
     struct drive_timeout timeout = {.timer.fire = drive_timed_out};
     if (deadline != 0)
         timer_set(loop, &timeout.timer, deadline);
-    loop_resume(loop);
+    loop_enter(loop);
     int status = 0;
     while (!completion->fired && !timeout.expired && status == 0)
         status = loop_turn(loop);
@@ -463,5 +468,11 @@ int loop_drive(struct loop *loop, struct completion *completion, uint64_t deadli
 
 void loop_statistics(struct loop *loop, struct loop_statistics *statistics)
 {
+    if (!loop->simulated) {
+        /* Who asks in a callback is at work. */
+        if (loop->turning)
+            loop->busy_turns++;
+        account(loop, clock_now());
+    }
     *statistics = loop->statistics;
 }
