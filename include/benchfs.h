@@ -70,6 +70,8 @@ BENCHFS_API ssize_t benchfs_readlinkat(benchfs *fs, int dirfd, const char *path,
 BENCHFS_API int benchfs_chmod(benchfs *fs, const char *path, mode_t mode);
 BENCHFS_API int benchfs_fchmod(benchfs *fs, int fd, mode_t mode);
 BENCHFS_API int benchfs_fchmodat(benchfs *fs, int dirfd, const char *path, mode_t mode, int flags);
+BENCHFS_API int benchfs_fchown(benchfs *fs, int fd, uid_t owner, gid_t group);
+BENCHFS_API int benchfs_fchownat(benchfs *fs, int dirfd, const char *path, uid_t owner, gid_t group, int flags);
 BENCHFS_API int benchfs_utimensat(benchfs *fs, int dirfd, const char *path, const struct timespec times[2],
                                   int flags);
 BENCHFS_API int benchfs_futimens(benchfs *fs, int fd, const struct timespec times[2]);

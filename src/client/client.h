@@ -1,5 +1,6 @@
-/* The client core: one per thread and loop, everything by inode and path, statuses instead of errno. libbenchfs wraps
- * one per calling thread; the simulator runs many on one loop. Calls suspend the task (or drive the loop). */
+/* The client core: one per thread and loop, everything by inode and path, statuses instead of errno.
+ * libbenchfs wraps one per calling thread; the simulator runs many on one loop. Calls suspend the task (or
+ * drive the loop). */
 #pragma once
 
 #include <sys/stat.h>
@@ -12,25 +13,26 @@ struct client;
 
 struct client_options {
     const uint8_t *cluster_key;
-    const char *const *addresses;  /* bootstrap addresses to ask for the map, tried in turn */
+    const char *const *addresses; /* bootstrap addresses to ask for the map, tried in turn */
     uint32_t address_count;
     uint64_t rpc_deadline_ns;
     uint32_t rendezvous_threshold;
-    uint32_t uid, gid;             /* credentials of requests */
+    uint32_t uid, gid; /* credentials of requests */
     uint32_t umask;
-    uint8_t placement;             /* for created files */
+    uint8_t placement; /* for created files */
     uint8_t chunk_shift;
 };
 
-/* Fetches the map from the first address that answers. Errors: -EACCES (key refused), -STATUS_BAD_VERSION, -EHOSTDOWN,
- * -ETIMEDOUT (servers answer but have no map yet). Suspends. */
+/* Fetches the map from the first address that answers. Errors: -EACCES (key refused), -STATUS_BAD_VERSION,
+ * -EHOSTDOWN, -ETIMEDOUT (servers answer but have no map yet). Suspends. */
 int client_create(struct net *net, const struct client_options *options, struct client **client);
 void client_destroy(struct client *client);
 
-/* An open file. May be used by several clients (threads) at once: what changes after open is atomic. Small files' data that
- * came with open stays in the client (a lease), not here. */
+/* An open file. May be used by several clients (threads) at once: what changes after open is atomic. Small
+ * files' data that came with open stays in the client (a lease), not here. */
 struct client_file {
     uint64_t inode;
+    uint64_t parent; /* of a directory */
     struct layout layout;
     uint32_t mode;
     int flags;                   /* O_* */
@@ -42,7 +44,8 @@ struct client_file {
  * An open file holds nothing on the servers: there is no close. */
 int client_open(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
                 struct client_file *file);
-ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length, uint64_t offset);
+ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length,
+                    uint64_t offset);
 ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,
                      uint64_t offset);
 /* O_APPEND write; *offset gets the place. */
@@ -59,9 +62,12 @@ int client_unlink(struct client *client, uint64_t directory, const char *path);
 int client_rename(struct client *client, uint64_t old_directory, const char *old_path, uint64_t new_directory,
                   const char *new_path, unsigned flags);
 int client_symlink(struct client *client, const char *target, uint64_t directory, const char *path);
-ssize_t client_readlink(struct client *client, uint64_t directory, const char *path, char *target, size_t size);
+ssize_t client_readlink(struct client *client, uint64_t directory, const char *path, char *target,
+                        size_t size);
 int client_truncate(struct client *client, uint64_t directory, const char *path, uint64_t size);
 int client_truncate_inode(struct client *client, uint64_t inode, uint64_t size);
+/* As client_truncate_inode for an open file: keeps what it knows of its size up to date. */
+int client_truncate_file(struct client *client, struct client_file *file, uint64_t size);
 /* set->inode is filled in by the path form. */
 int client_set_attributes(struct client *client, uint64_t directory, const char *path, bool follow,
                           struct set_attributes_request *set);
@@ -69,8 +75,8 @@ int client_set_attributes_inode(struct client *client, struct set_attributes_req
 
 /* Listing: entries of all servers merged in (hash, name) order. */
 struct client_entry {
-    uint64_t hash;      /* cursor of this entry: go on with hash + 1 */
-    uint8_t matches;    /* with a filter: 1 matches, 0 a directory that does not */
+    uint64_t hash;                /* cursor of this entry: go on with hash + 1 */
+    uint8_t matches;              /* with a filter: 1 matches, 0 a directory that does not */
     struct attributes attributes; /* with want_attributes or filter complete, else inode and type only */
     uint8_t name_length;
     char name[256];

@@ -1,0 +1,351 @@
+/* The client core: connections, the map, and what happens between two attempts of an operation.
+ *
+ * A client belongs to one loop. It holds one rpc party, a peer per server (connected at first use), the
+ * cluster map, the namespace epoch it has seen and the caches that live under it. An operation runs in
+ * attempts: it resolves its path under the epoch that was current when the attempt began and stamps every
+ * request with it, so a server can tell that the resolution is out of date. What servers answer decides what
+ * happens next:
+ *
+ *   STATUS_STALE_NAMESPACE   a directory was renamed or narrowed: the reply brought the new epoch; resolve
+ * again STATUS_WRONG_EPOCH       servers changed: fetch the map, try again STATUS_BUSY_RETRY        a
+ * transaction holds what is needed: wait 50 us, doubling to 5 ms, try again -ESTALE                  (paths)
+ * the directory is gone: if it came from the cache, resolve again, else -ENOENT
+ *
+ * and everything else is the result. Attempts end at the operation's deadline. Refused attempts had no
+ * effect, so trying again is safe for every operation; lost messages are rpc's business. */
+#include "client/core.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+
+#define ATTEMPTS_MAX 10000u
+#define BACKOFF_MIN_NS (50 * UINT64_C(1000))
+#define BACKOFF_MAX_NS (5 * UINT64_C(1000000))
+#define MAP_BYTES_MAX (1u << 20)
+
+/* ---- the map ---- */
+
+static struct rpc_peer *peer_find(const struct client *client, const char *address)
+{
+    for (uint32_t server = 0; client->map != NULL && server < client->map->server_count; server++)
+        if (client->peers[server] != NULL && strcmp(client->map->servers[server].address, address) == 0)
+            return client->peers[server];
+    return NULL;
+}
+
+/* Keeps the peers of servers that stay; those of the others are put aside, for calls may be under way on
+ * them. */
+static int map_adopt(struct client *client, struct cluster_map *map)
+{
+    uint32_t old_count = client->map == NULL ? 0 : client->map->server_count;
+    struct rpc_peer **peers = calloc(map->server_count, sizeof *peers);
+    struct rpc_peer **retired =
+        realloc(client->retired, (client->retired_count + old_count + 1) * sizeof(struct rpc_peer *));
+    if (retired != NULL)
+        client->retired = retired;
+    if (peers == NULL || retired == NULL) {
+        free(peers);
+        return -ENOMEM;
+    }
+    for (uint32_t server = 0; server < map->server_count; server++) {
+        peers[server] = peer_find(client, map->servers[server].address);
+        if (peers[server] != NULL)
+            continue;
+        int status = rpc_peer_create(client->rpc, map->servers[server].address, &peers[server]);
+        if (status < 0) {
+            for (uint32_t made = 0; made < server; made++)
+                if (peer_find(client, map->servers[made].address) == NULL)
+                    rpc_peer_destroy(peers[made]);
+            free(peers);
+            return status;
+        }
+    }
+    for (uint32_t old = 0; old < old_count; old++) {
+        bool stays = false;
+        for (uint32_t server = 0; server < map->server_count && !stays; server++)
+            stays = peers[server] == client->peers[old];
+        if (!stays)
+            client->retired[client->retired_count++] = client->peers[old];
+    }
+    free(client->peers);
+    cluster_map_destroy(client->map);
+    client->peers = peers;
+    client->map = map;
+    rpc_set_epochs(client->rpc, map->epoch, client->namespace_epoch);
+    return 0;
+}
+
+static int map_fetch(struct client *client, struct rpc_peer *peer, uint64_t deadline)
+{
+    void *bytes = malloc(MAP_BYTES_MAX);
+    if (bytes == NULL)
+        return -ENOMEM;
+    struct iovec into = {bytes, MAP_BYTES_MAX};
+    struct rpc_call call = {
+        .operation = RPC_GET_MAP,
+        .receive = &into,
+        .receive_count = 1,
+        .deadline = deadline,
+        .namespace_epoch = client->namespace_epoch,
+    };
+    int status = rpc_call(peer, &call);
+    struct cluster_map *map = NULL;
+    if (status == 0)
+        status = cluster_map_decode(bytes, call.received, &map);
+    free(bytes);
+    if (status < 0)
+        return status;
+    if (client->map != NULL && map->epoch < client->map->epoch) {
+        cluster_map_destroy(map);
+        return -EAGAIN;
+    }
+    status = map_adopt(client, map);
+    if (status < 0) {
+        cluster_map_destroy(map);
+        return status;
+    }
+    client_observe(client, &call);
+    return 0;
+}
+
+/* Waits without a task switch's help: also right outside any task. */
+static void pause_for(struct client *client, uint64_t duration)
+{
+    struct completion never = COMPLETION_INIT;
+    await_until(client->loop, &never, loop_now(client->loop) + duration);
+}
+
+/* Which failure says most about why no map came. */
+static int worse_of(int first, int second)
+{
+    static const int telling[] = {EACCES, STATUS_BAD_VERSION, EPROTO, EAGAIN, ETIMEDOUT, EHOSTDOWN};
+    for (unsigned i = 0; i < sizeof telling / sizeof *telling; i++)
+        if (first == -telling[i] || second == -telling[i])
+            return -telling[i];
+    return first != 0 ? first : second;
+}
+
+/* Asks one address after the other; goes round again while servers are there but have no map yet. */
+static int map_bootstrap(struct client *client, const struct client_options *options)
+{
+    uint64_t deadline = loop_now(client->loop) + client->deadline_ns;
+    for (;;) {
+        int result = 0;
+        for (uint32_t i = 0; i < options->address_count; i++) {
+            struct rpc_peer *peer;
+            int status = rpc_peer_create(client->rpc, options->addresses[i], &peer);
+            if (status == 0) {
+                status = map_fetch(client, peer, deadline);
+                rpc_peer_destroy(peer);
+            }
+            if (status == 0)
+                return 0;
+            result = worse_of(result, status);
+        }
+        if (result == 0)
+            return -EINVAL;
+        if (result != -EAGAIN)
+            return result;
+        if (loop_now(client->loop) >= deadline)
+            return -ETIMEDOUT;
+        pause_for(client, 10 * BACKOFF_MIN_NS);
+    }
+}
+
+/* One task fetches, the others wait for it. */
+static int map_refresh(struct client *client, uint64_t deadline)
+{
+    if (client->refreshing) {
+        if (task_current() != NULL)
+            return wait_queue_wait(client->loop, &client->refreshed, deadline);
+        pause_for(client, BACKOFF_MIN_NS);
+        return 0;
+    }
+    client->refreshing = true;
+    int status = -EHOSTDOWN;
+    for (uint32_t server = 0; server < client->map->server_count && status != 0; server++)
+        status = map_fetch(client, client->peers[server], deadline);
+    client->refreshing = false;
+    wait_queue_wake_all(client->loop, &client->refreshed);
+    return status;
+}
+
+/* ---- attempts ---- */
+
+void client_observe(struct client *client, const struct rpc_call *call)
+{
+    if (__builtin_expect(call->reply_namespace_epoch <= client->namespace_epoch, 1))
+        return;
+    client->namespace_epoch = call->reply_namespace_epoch;
+    cache_clear(&client->cache);
+    rpc_set_epochs(client->rpc, client->map->epoch, client->namespace_epoch);
+}
+
+int client_call(struct client *client, const struct operation *operation, uint32_t server,
+                struct rpc_call *call)
+{
+    call->namespace_epoch = operation->epoch;
+    call->deadline = operation->deadline;
+    int status = rpc_call(client->peers[server], call);
+    client_observe(client, call);
+    return status;
+}
+
+bool operation_again_slow(struct client *client, struct operation *operation, int *status)
+{
+    switch (-*status) {
+    case STATUS_STALE_NAMESPACE:
+        cache_clear(&client->cache);
+        break;
+    case STATUS_WRONG_EPOCH:
+        if (map_refresh(client, operation->deadline) == -ENOMEM) {
+            *status = -ENOMEM;
+            return false;
+        }
+        break;
+    case STATUS_BUSY_RETRY:
+        break;
+    case ESTALE:
+        if (!operation->by_path)
+            return false;
+        if (!operation->used_cache) {
+            *status = -ENOENT;
+            return false;
+        }
+        cache_clear(&client->cache);
+        break;
+    default:
+        return false;
+    }
+    uint64_t now = loop_now(client->loop);
+    if (++operation->attempts >= ATTEMPTS_MAX || now >= operation->deadline) {
+        *status = -ETIMEDOUT;
+        return false;
+    }
+    if (*status == -STATUS_BUSY_RETRY || operation->attempts > 3) {
+        unsigned doublings = operation->attempts < 8 ? operation->attempts : 8;
+        uint64_t most = BACKOFF_MIN_NS << doublings;
+        if (most > BACKOFF_MAX_NS)
+            most = BACKOFF_MAX_NS;
+        pause_for(client, most / 2 + random_below(loop_random(client->loop), most / 2));
+    }
+    operation->epoch = client->namespace_epoch;
+    operation->used_cache = false;
+    return true;
+}
+
+int client_get_attributes(struct client *client, const struct operation *operation, uint64_t inode,
+                          struct attributes *attributes)
+{
+    struct inode_request request = {.inode = inode};
+    struct attributes_reply reply;
+    int status = client_request(client, operation, client_inode_server(client, inode), RPC_GET_ATTRIBUTES,
+                                &request, sizeof request, &reply, sizeof reply);
+    if (status == 0)
+        *attributes = reply.attributes;
+    return status;
+}
+
+int client_permits(const struct client *client, uint32_t mode, uint32_t uid, uint32_t gid, uint32_t access)
+{
+    if (client->uid == 0) {
+        bool may_search = is_directory(mode) || (mode & 0111) != 0;
+        return (access & MAY_SEARCH) && !may_search ? -EACCES : 0;
+    }
+    uint32_t granted = client->uid == uid ? mode >> 6 : client->gid == gid ? mode >> 3 : mode;
+    return (granted & access) == access ? 0 : -EACCES;
+}
+
+/* ---- life ---- */
+
+/* New files with placement `local` keep their chunks where this client entered the cluster. */
+static uint32_t nearest_partition(const struct client *client, const struct client_options *options)
+{
+    for (uint32_t server = 0; server < client->map->server_count; server++) {
+        if (strcmp(client->map->servers[server].address, options->addresses[0]) != 0)
+            continue;
+        uint32_t partition = cluster_map_first_partition(client->map, server);
+        return partition == UINT32_MAX ? 0 : partition;
+    }
+    return 0;
+}
+
+int client_create(struct net *net, const struct client_options *options, struct client **result)
+{
+    struct client *client = calloc(1, sizeof *client);
+    if (client == NULL)
+        return -ENOMEM;
+    client->net = net;
+    client->loop = net->loop;
+    client->deadline_ns =
+        options->rpc_deadline_ns != 0 ? options->rpc_deadline_ns : 10 * UINT64_C(1000000000);
+    client->uid = options->uid;
+    client->gid = options->gid;
+    client->umask = options->umask;
+    client->placement = options->placement;
+    client->chunk_shift = options->chunk_shift;
+    wait_queue_init(&client->refreshed);
+    struct rpc_options rpc_options = {
+        .cluster_key = options->cluster_key,
+        .deadline_ns = client->deadline_ns,
+        .rendezvous_threshold = options->rendezvous_threshold,
+        .server_id = UINT32_MAX,
+        .owner = client,
+    };
+    int status = cache_create(&client->cache);
+    if (status < 0)
+        goto free_client;
+    status = lease_create(&client->leases);
+    if (status < 0)
+        goto free_cache;
+    status = rpc_create(net, &rpc_options, &client->rpc);
+    if (status < 0)
+        goto free_leases;
+    status = map_bootstrap(client, options);
+    if (status < 0)
+        goto free_rpc;
+    client->layout_base = nearest_partition(client, options);
+    *result = client;
+    return 0;
+
+free_rpc:
+    rpc_destroy(client->rpc);
+free_leases:
+    lease_destroy(&client->leases);
+free_cache:
+    cache_destroy(&client->cache);
+free_client:
+    free(client);
+    return status;
+}
+
+void client_destroy(struct client *client)
+{
+    for (uint32_t server = 0; server < client->map->server_count; server++)
+        rpc_peer_destroy(client->peers[server]);
+    for (uint32_t i = 0; i < client->retired_count; i++)
+        rpc_peer_destroy(client->retired[i]);
+    rpc_destroy(client->rpc);
+    cluster_map_destroy(client->map);
+    free(client->peers);
+    free(client->retired);
+    lease_destroy(&client->leases);
+    cache_destroy(&client->cache);
+    free(client);
+}
+
+const struct cluster_map *client_map(const struct client *client)
+{
+    return client->map;
+}
+
+struct rpc_peer *client_peer(struct client *client, uint32_t server)
+{
+    return client->peers[server];
+}
+
+struct loop *client_loop(struct client *client)
+{
+    return client->loop;
+}

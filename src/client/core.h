@@ -1,0 +1,265 @@
+/* Inside the client core: the client's state and the calls its modules share. */
+#pragma once
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "client/client.h"
+
+/* ---- directories known to the client ---- */
+
+/* What a walk needs of a directory. */
+struct directory {
+    uint64_t inode;
+    uint64_t parent;
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+};
+
+struct cached_entry;
+struct cached_directory;
+
+/* Two tables, both bounded and emptied at once by counting `tag` up: (parent, name) -> directory, and inode
+ * -> directory. */
+struct directory_cache {
+    struct cached_entry *entries;
+    struct cached_directory *directories;
+    uint32_t tag;
+};
+
+int cache_create(struct directory_cache *cache); /* 0 or -ENOMEM */
+void cache_destroy(struct directory_cache *cache);
+void cache_clear(struct directory_cache *cache);
+const struct directory *cache_find(struct directory_cache *cache, uint64_t parent, uint64_t hash,
+                                   const char *name, uint32_t length);
+void cache_insert(struct directory_cache *cache, uint64_t parent, uint64_t hash, const char *name,
+                  uint32_t length, const struct directory *directory);
+const struct directory *cache_find_inode(struct directory_cache *cache, uint64_t inode);
+void cache_insert_inode(struct directory_cache *cache, const struct directory *directory);
+void cache_forget_inode(struct directory_cache *cache, uint64_t inode);
+
+/* ---- data that came with open ---- */
+
+#define LEASE_SLOTS 32u
+#define LEASE_BUFFERS (LEASE_SLOTS + 8u)
+
+/* The whole contents of a small file, true until `until`. */
+struct lease {
+    uint64_t inode; /* 0: empty */
+    uint64_t until; /* loop_now ns */
+    uint32_t length;
+    uint8_t *bytes;
+};
+
+struct lease_table {
+    struct lease slots[LEASE_SLOTS];
+    uint8_t *memory;
+    uint8_t *spare[LEASE_BUFFERS]; /* buffers that no slot holds */
+    uint32_t spare_count;
+    uint64_t mutations; /* writes and truncations begun or ended by this client */
+};
+
+static inline struct lease *lease_slot(struct lease_table *leases, uint64_t inode)
+{
+    return &leases->slots[hash_mix(inode) % LEASE_SLOTS];
+}
+
+/* ---- the client ---- */
+
+struct client {
+    struct net *net;
+    struct loop *loop;
+    struct rpc *rpc;
+    struct cluster_map *map;
+    struct rpc_peer **peers; /* by index in map->servers */
+    uint32_t namespace_epoch;
+    uint64_t deadline_ns;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t umask;
+    uint32_t layout_base;
+    uint8_t placement;
+    uint8_t chunk_shift;
+    struct directory_cache cache;
+    struct lease_table leases;
+    bool refreshing; /* a task fetches the map */
+    struct wait_queue refreshed;
+    struct rpc_peer **retired; /* peers of servers that left the map; calls may still be under way on them */
+    uint32_t retired_count;
+};
+
+/* The state of one operation over its attempts. */
+struct operation {
+    uint64_t deadline; /* loop_now ns */
+    uint32_t epoch;    /* namespace epoch under which the current attempt resolves its path */
+    uint32_t attempts;
+    bool by_path;    /* resolves a path: a directory that is gone means that the path leads nowhere */
+    bool used_cache; /* the current attempt took a directory from the cache */
+};
+
+static inline void operation_begin(struct client *client, struct operation *operation)
+{
+    operation->deadline = loop_now(client->loop) + client->deadline_ns;
+    operation->epoch = client->namespace_epoch;
+    operation->attempts = 0;
+    operation->by_path = false;
+    operation->used_cache = false;
+}
+
+/* Decides after a failed attempt: true to try again (everything that the status asks for is done: map
+ * fetched, cache dropped, waited), false with the final *status. */
+bool operation_again_slow(struct client *client, struct operation *operation, int *status);
+static inline bool operation_again(struct client *client, struct operation *operation, int *status)
+{
+    if (__builtin_expect(*status >= 0, 1))
+        return false;
+    return operation_again_slow(client, operation, status);
+}
+
+/* One attempt of one request: sets epoch and deadline, calls, and takes over a newer namespace epoch. */
+int client_call(struct client *client, const struct operation *operation, uint32_t server,
+                struct rpc_call *call);
+/* The same for a call started with rpc_start: what to do once rpc_finish returned. */
+void client_observe(struct client *client, const struct rpc_call *call);
+
+static inline uint32_t client_hash_server(const struct client *client, uint64_t hash)
+{
+    return cluster_map_owner(client->map, hash_partition(hash));
+}
+static inline uint32_t client_inode_server(const struct client *client, uint64_t inode)
+{
+    return cluster_map_owner(client->map, inode_partition(inode));
+}
+
+/* The request in body (of that length) to a server; the reply's body to reply. */
+static inline int client_request(struct client *client, const struct operation *operation, uint32_t server,
+                                 uint16_t number, const void *body, size_t body_length, void *reply,
+                                 size_t reply_size)
+{
+    struct rpc_call call = {
+        .operation = number,
+        .body_length = (uint32_t)body_length,
+        .body = body,
+        .reply = reply,
+        .reply_size = (uint32_t)reply_size,
+    };
+    return client_call(client, operation, server, &call);
+}
+
+/* Asks the inode's server for its attributes, one attempt. */
+int client_get_attributes(struct client *client, const struct operation *operation, uint64_t inode,
+                          struct attributes *attributes);
+
+/* ---- permissions ---- */
+
+#define MAY_READ 4u
+#define MAY_WRITE 2u
+#define MAY_SEARCH 1u
+
+/* 0 or -EACCES for the client's uid and gid. */
+int client_permits(const struct client *client, uint32_t mode, uint32_t uid, uint32_t gid, uint32_t access);
+
+/* ---- path walk ---- */
+
+enum walk_last {
+    WALK_NAME,    /* walk.name in walk.here */
+    WALK_ROOT,    /* the path is "/": walk.here */
+    WALK_DOT,     /* ends in ".": walk.here */
+    WALK_DOT_DOT, /* ends in "..": walk.here, already the parent */
+};
+
+struct walk {
+    struct client *client;
+    struct operation *operation;
+    struct directory here; /* the directory reached */
+    const char *rest;      /* not walked yet */
+    char *storage;         /* holds rest once a symbolic link was followed, else NULL */
+    const char *name;      /* the last component */
+    uint32_t name_length;
+    uint32_t links; /* followed so far */
+    enum walk_last last;
+    bool slash;    /* the path ends in a slash: only a directory will do */
+    uint64_t hash; /* dentry_hash of the last component */
+};
+
+/* Begins at directory (INODE_ROOT when path is absolute) and walks to the last component. Whatever it
+ * returns, end with walk_end. One attempt. */
+int walk_path(struct walk *walk, struct client *client, struct operation *operation, uint64_t directory,
+              const char *path);
+/* Follows the symbolic link that the last component turned out to be, to the last component of its target. */
+int walk_follow(struct walk *walk, const struct attributes *link);
+static inline void walk_end(struct walk *walk)
+{
+    if (__builtin_expect(walk->storage != NULL, 0))
+        free(walk->storage);
+}
+/* Search and more permissions on walk.here; fetches its attributes anew before it refuses. */
+int walk_permits(struct walk *walk, uint32_t access);
+/* Looks the last component up (whatever it is), without following it. Directories: attributes as its own
+ * inode has them. */
+int walk_lookup(struct walk *walk, struct attributes *attributes);
+/* The same, but follows a link at the end, and ENOTDIR when the path says directory and it is none. */
+int walk_lookup_follow(struct walk *walk, struct attributes *attributes);
+
+static inline bool is_directory(uint32_t mode)
+{
+    return (mode & S_IFMT) == S_IFDIR;
+}
+static inline bool is_link(uint32_t mode)
+{
+    return (mode & S_IFMT) == S_IFLNK;
+}
+
+/* Room for a request that ends in one name. */
+union named_request {
+    struct name_request request;
+    uint8_t room[sizeof(struct name_request) + NAME_LENGTH_MAX];
+};
+static inline size_t walk_named_request(const struct walk *walk, union named_request *named)
+{
+    named->request.parent = walk->here.inode;
+    named->request.uid = walk->client->uid;
+    named->request.gid = walk->client->gid;
+    named->request.flags = 0;
+    named->request.name_length = (uint8_t)walk->name_length;
+    memcpy(named->request.name, walk->name, walk->name_length);
+    return sizeof(struct name_request) + walk->name_length;
+}
+
+static inline void directory_of(const struct attributes *attributes, struct directory *directory)
+{
+    directory->inode = attributes->inode;
+    directory->parent = attributes->parent;
+    directory->mode = attributes->mode;
+    directory->uid = attributes->uid;
+    directory->gid = attributes->gid;
+}
+
+/* ---- leases ---- */
+
+int lease_create(struct lease_table *leases); /* 0 or -ENOMEM */
+void lease_destroy(struct lease_table *leases);
+uint8_t *lease_take_buffer(struct lease_table *leases); /* NULL: all are in use */
+void lease_return_buffer(struct lease_table *leases, uint8_t *buffer);
+/* Takes over the buffer. */
+void lease_install(struct lease_table *leases, uint64_t inode, uint8_t *buffer, uint32_t length,
+                   uint64_t until);
+/* Called when a write or truncation of the inode begins and again when it ends. */
+static inline void lease_revoke(struct lease_table *leases, uint64_t inode)
+{
+    leases->mutations++;
+    struct lease *lease = lease_slot(leases, inode);
+    if (lease->inode == inode)
+        lease->inode = 0;
+}
+
+/* ---- between open and io ---- */
+
+/* Cuts or extends; one operation with its own retries. checked: see struct truncate_request. */
+int client_truncate_checked(struct client *client, uint64_t inode, uint64_t size, bool checked,
+                            uint64_t expected, struct attributes *attributes);

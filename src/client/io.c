@@ -1,0 +1,592 @@
+/* Reading and writing: a transfer is cut into pieces, one per chunk; up to WINDOW of them are under way at
+ * once, each moving straight between the caller's memory and the chunk's.
+ *
+ * Reading. A piece that comes back short met a hole or the end of the file; only the size tells which. The
+ * inode's own server sends the size along; for other chunks the client asks for it, once per read, after the
+ * short answer. What lies below the size reads as zeros.
+ *
+ * Writing. Every piece carries the file's generation; after a shrinking truncation by anybody the servers
+ * refuse old ones, and the whole write starts over with the new generation. A write of one piece that arrives
+ * at the inode's server grows the file there and then. Any other growing write first places all its pieces
+ * and then says so with EXTEND, so the size never covers bytes that are not there, and a write that fails in
+ * the middle grows the file exactly to what it reports; pieces beyond the failed one are dropped again by a
+ * truncation to the size that the file has.
+ *
+ * Appending asks the inode's server for a range at the end of the file (EXTEND_APPEND) and writes into it. */
+#include "client/core.h"
+
+#define WINDOW 16u
+
+struct piece {
+    struct rpc_call call;
+    union {
+        struct chunk_read_request read;
+        struct chunk_write_request write;
+    } body;
+    struct chunk_reply reply;
+    struct iovec vector;
+    uint64_t position; /* in the transfer */
+    uint32_t length;
+    uint32_t server;
+};
+
+struct transfer {
+    struct client *client;
+    struct client_file *file;
+    uint8_t *bytes;
+    uint64_t offset;
+    uint64_t length;
+    uint32_t generation;
+    uint8_t flags; /* CHUNK_* of writes */
+    bool write;
+    uint64_t give_up; /* loop_now ns: when a write that keeps being refused ends; 0: never refused so far */
+};
+
+static void transfer_init(struct transfer *transfer, struct client *client, struct client_file *file,
+                          void *bytes, uint64_t length, uint64_t offset, bool write)
+{
+    transfer->client = client;
+    transfer->file = file;
+    transfer->bytes = bytes;
+    transfer->offset = offset;
+    transfer->length = length;
+    transfer->flags = 0;
+    transfer->write = write;
+    transfer->give_up = 0;
+}
+
+/* Takes over size and generation that the inode's server told. A size is believed for its generation only. */
+static void learn(struct client_file *file, uint32_t generation, uint64_t size)
+{
+    uint32_t known = atomic_load_explicit(&file->generation, memory_order_acquire);
+    if ((int32_t)(generation - known) < 0)
+        return;
+    if (atomic_load_explicit(&file->size, memory_order_relaxed) != size)
+        atomic_store_explicit(&file->size, size, memory_order_relaxed);
+    if (generation != known)
+        atomic_store_explicit(&file->generation, generation, memory_order_release);
+}
+
+static void piece_send(const struct transfer *transfer, struct piece *piece)
+{
+    struct client *client = transfer->client;
+    const struct client_file *file = transfer->file;
+    uint64_t at = transfer->offset + piece->position;
+    uint32_t shift = file->layout.chunk_shift;
+    uint64_t index = at >> shift;
+    uint32_t within = (uint32_t)(at & ((UINT64_C(1) << shift) - 1));
+    piece->server = index == 0 ? client_inode_server(client, file->inode)
+                               : placement_server(client->map, file->inode, &file->layout, index);
+    piece->vector = (struct iovec){transfer->bytes + piece->position, piece->length};
+    piece->call = (struct rpc_call){
+        .operation = transfer->write ? RPC_WRITE_CHUNK : RPC_READ_CHUNK,
+        .body = &piece->body,
+        .reply = &piece->reply,
+        .reply_size = sizeof piece->reply,
+        .namespace_epoch = client->namespace_epoch,
+    };
+    if (transfer->write) {
+        piece->body.write = (struct chunk_write_request){
+            .inode = file->inode,
+            .index = index,
+            .offset = within,
+            .length = piece->length,
+            .generation = transfer->generation,
+            .chunk_shift = file->layout.chunk_shift,
+            .flags = transfer->flags,
+        };
+        piece->call.body_length = sizeof piece->body.write;
+        piece->call.send = &piece->vector;
+        piece->call.send_count = 1;
+    } else {
+        piece->body.read = (struct chunk_read_request){
+            .inode = file->inode,
+            .index = index,
+            .offset = within,
+            .length = piece->length,
+        };
+        piece->call.body_length = sizeof piece->body.read;
+        piece->call.receive = &piece->vector;
+        piece->call.receive_count = 1;
+    }
+    rpc_start(client->peers[piece->server], &piece->call);
+}
+
+static void piece_start(const struct transfer *transfer, struct piece *piece, uint64_t position, uint64_t end)
+{
+    uint64_t chunk = UINT64_C(1) << transfer->file->layout.chunk_shift;
+    uint64_t room = chunk - ((transfer->offset + position) & (chunk - 1));
+    piece->position = position;
+    piece->length = (uint32_t)(end - position < room ? end - position : room);
+    piece_send(transfer, piece);
+}
+
+/* Waits for the piece, sending it again as long as the server asks for that. */
+static int piece_finish(struct transfer *transfer, struct piece *piece)
+{
+    struct client *client = transfer->client;
+    struct operation operation = {0};
+    int status;
+    for (;;) {
+        status = rpc_finish(&piece->call);
+        client_observe(client, &piece->call);
+        if (__builtin_expect(status == 0, 1))
+            break;
+        if (operation.attempts == 0)
+            operation_begin(client, &operation);
+        if (!operation_again(client, &operation, &status))
+            return status;
+        piece_send(transfer, piece);
+    }
+    if (piece->reply.length > piece->length ||
+        (!transfer->write && piece->call.received != piece->reply.length) ||
+        (transfer->write && piece->reply.length != piece->length))
+        return -EPROTO;
+    if (piece->reply.owner)
+        learn(transfer->file, piece->reply.generation, piece->reply.size);
+    return 0;
+}
+
+static uint64_t least(uint64_t first, uint64_t second)
+{
+    return first < second ? first : second;
+}
+
+/* ---- reading ---- */
+
+/* The size of the file once a piece came back short: told by the reply, or asked for. */
+static int size_now(struct transfer *transfer, const struct piece *piece, bool *known, uint64_t *size)
+{
+    if (*known)
+        return 0;
+    if (piece->reply.owner) {
+        *size = piece->reply.size;
+    } else {
+        struct attributes attributes;
+        int status = client_attributes(transfer->client, transfer->file->inode, &attributes);
+        if (status < 0)
+            return status;
+        *size = attributes.size;
+        learn(transfer->file, attributes.generation, attributes.size);
+    }
+    *known = true;
+    return 0;
+}
+
+/* Reads [0, end) of the transfer; what lies at or beyond the returned length is not defined. */
+static ssize_t read_pieces(struct transfer *transfer)
+{
+    struct piece ring[WINDOW];
+    unsigned head = 0, tail = 0;
+    uint64_t end = transfer->length, started = 0, size = 0;
+    bool size_known = false;
+    int error = 0;
+    while (true) {
+        while (started < end && tail - head < WINDOW) {
+            struct piece *piece = &ring[tail++ % WINDOW];
+            piece_start(transfer, piece, started, end);
+            started += piece->length;
+        }
+        if (head == tail)
+            break;
+        struct piece *piece = &ring[head++ % WINDOW];
+        int status = piece_finish(transfer, piece);
+        if (piece->position >= end)
+            continue;
+        if (status == 0 && piece->reply.length == piece->length)
+            continue;
+        if (status == 0)
+            status = size_now(transfer, piece, &size_known, &size);
+        if (status < 0) {
+            error = piece->position == 0 ? status : 0;
+            end = piece->position;
+            continue;
+        }
+        uint64_t at = transfer->offset + piece->position;
+        uint64_t exists = size > at ? least(size - at, piece->length) : 0;
+        if (exists > piece->reply.length)
+            memset(transfer->bytes + piece->position + piece->reply.length, 0, exists - piece->reply.length);
+        end = least(end, size > transfer->offset ? size - transfer->offset : 0);
+    }
+    return error < 0 ? error : (ssize_t)end;
+}
+
+/* Reads of one chunk: no ring. */
+static ssize_t read_piece(struct transfer *transfer)
+{
+    struct piece piece;
+    uint64_t size = 0;
+    bool size_known = false;
+    piece_start(transfer, &piece, 0, transfer->length);
+    int status = piece_finish(transfer, &piece);
+    if (status < 0)
+        return status;
+    if (piece.reply.length == piece.length)
+        return (ssize_t)piece.length;
+    status = size_now(transfer, &piece, &size_known, &size);
+    if (status < 0)
+        return status;
+    uint64_t exists = size > transfer->offset ? least(size - transfer->offset, piece.length) : 0;
+    if (exists > piece.reply.length)
+        memset(transfer->bytes + piece.reply.length, 0, exists - piece.reply.length);
+    return (ssize_t)exists;
+}
+
+static bool one_chunk(const struct client_file *file, uint64_t offset, uint64_t length)
+{
+    return offset >> file->layout.chunk_shift == (offset + length - 1) >> file->layout.chunk_shift;
+}
+
+ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length,
+                    uint64_t offset)
+{
+    if (is_directory(file->mode))
+        return -EISDIR;
+    if (length == 0 || offset > INT64_MAX)
+        return length == 0 ? 0 : -EINVAL;
+    length = (size_t)least(length, (uint64_t)INT64_MAX - offset);
+    if (length == 0)
+        return 0;
+
+    struct lease *lease = lease_slot(&client->leases, file->inode);
+    if (lease->inode == file->inode) {
+        if (loop_now(client->loop) < lease->until) {
+            size_t got = offset < lease->length ? least(lease->length - offset, length) : 0;
+            memcpy(bytes, lease->bytes + (got > 0 ? offset : 0), got);
+            return (ssize_t)got;
+        }
+        lease->inode = 0;
+    }
+    struct transfer transfer;
+    transfer_init(&transfer, client, file, bytes, length, offset, false);
+    return one_chunk(file, offset, length) ? read_piece(&transfer) : read_pieces(&transfer);
+}
+
+/* ---- writing ---- */
+
+static int refresh(struct transfer *transfer)
+{
+    struct attributes attributes;
+    int status = client_attributes(transfer->client, transfer->file->inode, &attributes);
+    if (status == 0)
+        learn(transfer->file, attributes.generation, attributes.size);
+    return status;
+}
+
+static void extend_prepare(const struct transfer *transfer, struct extend_request *request, uint64_t end,
+                           uint8_t flags)
+{
+    *request = (struct extend_request){
+        .inode = transfer->file->inode,
+        .end = end,
+        .generation = transfer->generation,
+        .flags = flags,
+    };
+}
+
+static int extend(struct transfer *transfer, uint64_t end, uint8_t flags, struct extend_reply *reply)
+{
+    struct client *client = transfer->client;
+    struct extend_request request;
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    extend_prepare(transfer, &request, end, flags);
+    do {
+        status = client_request(client, &operation, client_inode_server(client, request.inode), RPC_EXTEND,
+                                &request, sizeof request, reply, sizeof *reply);
+    } while (operation_again(client, &operation, &status));
+    if (status == 0)
+        learn(transfer->file, reply->generation, reply->size);
+    return status;
+}
+
+/* After a write that failed: drops what it left beyond the end of the file. If the file has changed meanwhile
+ * somebody else's write covers it or it is dropped already; a failure here changes nothing that can be read.
+ */
+static void drop_beyond_end(struct transfer *transfer)
+{
+    struct attributes attributes;
+    if (client_attributes(transfer->client, transfer->file->inode, &attributes) < 0)
+        return;
+    if (client_truncate_checked(transfer->client, attributes.inode, attributes.size, true, attributes.size,
+                                &attributes) == 0)
+        learn(transfer->file, attributes.generation, attributes.size);
+}
+
+/* One piece; if it goes past the inode's server and grows nothing, EXTEND (for the times) goes along with it.
+ */
+static ssize_t write_piece(struct transfer *transfer, bool grows)
+{
+    struct client *client = transfer->client;
+    struct piece piece;
+    struct extend_request request;
+    struct extend_reply reply;
+    struct rpc_call call;
+    uint32_t owner = client_inode_server(client, transfer->file->inode);
+    piece_start(transfer, &piece, 0, transfer->length);
+    bool beside = !grows && piece.server != owner;
+    if (beside) {
+        extend_prepare(transfer, &request, transfer->offset + transfer->length, 0);
+        call = (struct rpc_call){
+            .operation = RPC_EXTEND,
+            .body = &request,
+            .body_length = sizeof request,
+            .reply = &reply,
+            .reply_size = sizeof reply,
+            .namespace_epoch = client->namespace_epoch,
+        };
+        rpc_start(client->peers[owner], &call);
+    }
+    int status = piece_finish(transfer, &piece);
+    bool extended = false;
+    if (beside) {
+        int told = rpc_finish(&call);
+        client_observe(client, &call);
+        extended = told == 0;
+        if (told == -STATUS_STALE_GENERATION)
+            return told;
+    }
+    if (status == 0 && !extended && !piece.reply.owner)
+        status = extend(transfer, transfer->offset + transfer->length, 0, &reply);
+    return status < 0 ? status : (ssize_t)transfer->length;
+}
+
+static ssize_t write_pieces(struct transfer *transfer, bool grows)
+{
+    struct piece ring[WINDOW];
+    unsigned head = 0, tail = 0;
+    uint64_t end = transfer->length, started = 0, furthest = 0;
+    bool owner = false, stale = false;
+    int error = 0;
+    while (true) {
+        while (started < end && tail - head < WINDOW) {
+            struct piece *piece = &ring[tail++ % WINDOW];
+            piece_start(transfer, piece, started, end);
+            started += piece->length;
+        }
+        if (head == tail)
+            break;
+        struct piece *piece = &ring[head++ % WINDOW];
+        int status = piece_finish(transfer, piece);
+        if (status == 0) {
+            owner |= piece->reply.owner != 0;
+            furthest = piece->position + piece->length;
+        } else {
+            stale |= status == -STATUS_STALE_GENERATION;
+            if (piece->position < end) {
+                end = piece->position;
+                error = status;
+            }
+        }
+    }
+    if (stale)
+        return -STATUS_STALE_GENERATION;
+    if (end > 0 && (grows || !owner)) {
+        struct extend_reply reply;
+        int status = extend(transfer, transfer->offset + end, 0, &reply);
+        if (status < 0)
+            return status;
+    }
+    if (grows && furthest > end)
+        drop_beyond_end(transfer);
+    return end > 0 ? (ssize_t)end : error;
+}
+
+/* Places the transfer's bytes at its offset under the generation known; one try. */
+static ssize_t write_range(struct transfer *transfer, bool grows)
+{
+    bool single = one_chunk(transfer->file, transfer->offset, transfer->length);
+    transfer->flags = grows && !single ? CHUNK_KEEP_SIZE : 0;
+    return single ? write_piece(transfer, grows) : write_pieces(transfer, grows);
+}
+
+/* After STATUS_STALE_GENERATION: learns the new one. Returns 0 to go on, or what ends the write. */
+static int start_over(struct transfer *transfer)
+{
+    uint64_t now = loop_now(transfer->client->loop);
+    if (transfer->give_up == 0)
+        transfer->give_up = now + transfer->client->deadline_ns;
+    return now < transfer->give_up ? refresh(transfer) : -ETIMEDOUT;
+}
+
+ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,
+                     uint64_t offset)
+{
+    if (length == 0)
+        return 0;
+    if (offset > INT64_MAX || length > (uint64_t)INT64_MAX - offset)
+        return -EFBIG;
+    struct transfer transfer;
+    ssize_t written;
+    transfer_init(&transfer, client, file, (void *)(uintptr_t)bytes, length, offset, true);
+    lease_revoke(&client->leases, file->inode);
+    for (;;) {
+        transfer.generation = atomic_load_explicit(&file->generation, memory_order_acquire);
+        bool grows = offset + length > atomic_load_explicit(&file->size, memory_order_relaxed);
+        written = write_range(&transfer, grows);
+        if (__builtin_expect(written != -STATUS_STALE_GENERATION, 1))
+            break;
+        int status = start_over(&transfer);
+        if (status < 0) {
+            written = status;
+            break;
+        }
+    }
+    lease_revoke(&client->leases, file->inode);
+    return written;
+}
+
+/* Writes into the range that EXTEND_APPEND gave. If the file was cut below it meanwhile the range is no
+ * longer ours: -EAGAIN, for a new one. */
+static ssize_t write_appended(struct transfer *transfer)
+{
+    for (;;) {
+        ssize_t written = write_range(transfer, false);
+        if (written != -STATUS_STALE_GENERATION)
+            return written;
+        int status = start_over(transfer);
+        if (status < 0)
+            return status;
+        transfer->generation = atomic_load_explicit(&transfer->file->generation, memory_order_acquire);
+        if (atomic_load_explicit(&transfer->file->size, memory_order_relaxed) <
+            transfer->offset + transfer->length)
+            return -EAGAIN;
+    }
+}
+
+ssize_t client_append(struct client *client, struct client_file *file, const void *bytes, size_t length,
+                      uint64_t *offset)
+{
+    if (length == 0)
+        return 0;
+    struct transfer transfer;
+    ssize_t written;
+    transfer_init(&transfer, client, file, (void *)(uintptr_t)bytes, length, 0, true);
+    lease_revoke(&client->leases, file->inode);
+    do {
+        struct extend_reply reply;
+        transfer.generation = atomic_load_explicit(&file->generation, memory_order_acquire);
+        written = extend(&transfer, length, EXTEND_APPEND, &reply);
+        if (written == -STATUS_STALE_GENERATION) {
+            int status = start_over(&transfer);
+            written = status < 0 ? status : -EAGAIN;
+            continue;
+        }
+        if (written < 0)
+            break;
+        transfer.offset = reply.offset;
+        transfer.generation = reply.generation;
+        written = write_appended(&transfer);
+        if (written != -EAGAIN && written < (ssize_t)length) {
+            /* Gives back the rest of the range, if it still is the end of the file. */
+            struct attributes attributes;
+            uint64_t done = written > 0 ? (uint64_t)written : 0;
+            if (client_truncate_checked(client, file->inode, reply.offset + done, true, reply.offset + length,
+                                        &attributes) == 0)
+                learn(file, attributes.generation, attributes.size);
+        }
+    } while (written == -EAGAIN);
+    lease_revoke(&client->leases, file->inode);
+    *offset = transfer.offset;
+    return written;
+}
+
+/* ---- truncation and synchronisation ---- */
+
+int client_truncate_checked(struct client *client, uint64_t inode, uint64_t size, bool checked,
+                            uint64_t expected, struct attributes *attributes)
+{
+    if (size > INT64_MAX)
+        return -EINVAL;
+    struct truncate_request request = {
+        .inode = inode,
+        .size = size,
+        .uid = client->uid,
+        .gid = client->gid,
+        .checked = checked,
+        .expected = expected,
+    };
+    struct operation operation;
+    struct attributes_reply reply;
+    int status;
+    lease_revoke(&client->leases, inode);
+    operation_begin(client, &operation);
+    do {
+        status = client_request(client, &operation, client_inode_server(client, inode), RPC_TRUNCATE,
+                                &request, sizeof request, &reply, sizeof reply);
+    } while (operation_again(client, &operation, &status));
+    lease_revoke(&client->leases, inode);
+    if (status == 0)
+        *attributes = reply.attributes;
+    return status;
+}
+
+int client_truncate_inode(struct client *client, uint64_t inode, uint64_t size)
+{
+    struct attributes attributes;
+    return client_truncate_checked(client, inode, size, true, UINT64_MAX, &attributes);
+}
+
+int client_truncate_file(struct client *client, struct client_file *file, uint64_t size)
+{
+    struct attributes attributes;
+    int status = client_truncate_checked(client, file->inode, size, true, UINT64_MAX, &attributes);
+    if (status == 0)
+        learn(file, attributes.generation, attributes.size);
+    return status;
+}
+
+/* SYNC_CHUNKS to `count` servers at once; the first failure counts. */
+static int sync_servers(struct client *client, uint64_t inode, const uint32_t *servers, uint32_t count)
+{
+    struct inode_request request = {.inode = inode};
+    struct rpc_call calls[WINDOW];
+    int result = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        calls[i] = (struct rpc_call){
+            .operation = RPC_SYNC_CHUNKS,
+            .body = &request,
+            .body_length = sizeof request,
+            .namespace_epoch = client->namespace_epoch,
+        };
+        rpc_start(client->peers[servers[i]], &calls[i]);
+    }
+    struct operation operation;
+    operation_begin(client, &operation);
+    for (uint32_t i = 0; i < count; i++) {
+        int status = rpc_finish(&calls[i]);
+        client_observe(client, &calls[i]);
+        while (operation_again(client, &operation, &status))
+            status = client_request(client, &operation, servers[i], RPC_SYNC_CHUNKS, &request, sizeof request,
+                                    NULL, 0);
+        if (status < 0 && result == 0)
+            result = status;
+    }
+    return result;
+}
+
+int client_sync(struct client *client, struct client_file *file)
+{
+    uint32_t servers[WINDOW] = {client_inode_server(client, file->inode)};
+    uint32_t owner = servers[0];
+    int result = sync_servers(client, file->inode, servers, 1);
+    if (result < 0 || client->map->server_count == 1 || (file->mode & S_IFMT) != S_IFREG)
+        return result;
+    struct attributes attributes;
+    result = client_attributes(client, file->inode, &attributes);
+    if (result < 0 || attributes.size <= UINT64_C(1) << file->layout.chunk_shift)
+        return result;
+    uint32_t count = 0;
+    for (uint32_t server = 0; server < client->map->server_count; server++) {
+        if (server != owner)
+            servers[count++] = server;
+        if (count < WINDOW && server + 1 < client->map->server_count)
+            continue;
+        int status = sync_servers(client, file->inode, servers, count);
+        if (status < 0 && result == 0)
+            result = status;
+        count = 0;
+    }
+    return result;
+}

@@ -1,0 +1,497 @@
+/* libbenchfs: connecting, and a worker per calling thread.
+ *
+ * A worker is a loop, a transport endpoint and a client core, all used by one thread only, so calls of
+ * different threads share nothing but the descriptor table. It is made at a thread's first call on a file
+ * system and ends with the thread, or with benchfs_disconnect. Finding it again costs one comparison in
+ * thread-local memory.
+ *
+ * A child after fork must not touch its parent's workers: their connections and shared-memory queues belong
+ * to the parent. A counter tells that a worker comes from before a fork; the child leaves it alone and makes
+ * its own. */
+#include "client/library.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "cluster/file.h"
+
+__thread struct worker_current worker_current;
+static __thread struct worker *thread_workers; /* all workers of this thread, whatever their file system */
+static __thread char last_error[1024];
+
+_Atomic uint32_t library_forks;
+
+static pthread_key_t exit_key;
+static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+static int prepare_status;
+static pthread_mutex_t library_mutex = PTHREAD_MUTEX_INITIALIZER; /* of file_systems */
+static struct list file_systems = LIST_INIT(file_systems);
+static _Atomic uint64_t next_id = 1;
+
+/* ---- threads and forks ---- */
+
+static struct benchfs *file_system_find(uint64_t id)
+{
+    list_for_each (node, &file_systems) {
+        struct benchfs *fs = container_of(node, struct benchfs, link);
+        if (fs->id == id)
+            return fs;
+    }
+    return NULL;
+}
+
+/* Ends and frees one worker of the calling thread. */
+static void worker_end(struct worker *worker)
+{
+    pthread_mutex_lock(&library_mutex);
+    struct benchfs *fs = file_system_find(worker->fs_id);
+    if (fs != NULL && worker->forks == library_forks) {
+        pthread_mutex_lock(&fs->mutex);
+        worker_shut_down(worker);
+        pthread_mutex_unlock(&fs->mutex);
+    }
+    pthread_mutex_unlock(&library_mutex);
+    free(worker);
+}
+
+static void thread_exit(void *argument)
+{
+    (void)argument;
+    worker_current = (struct worker_current){0};
+    while (thread_workers != NULL) {
+        struct worker *worker = thread_workers;
+        thread_workers = worker->next;
+        worker_end(worker);
+    }
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&library_mutex);
+    list_for_each (node, &file_systems)
+        pthread_mutex_lock(&container_of(node, struct benchfs, link)->mutex);
+}
+
+static void after_fork(void)
+{
+    list_for_each (node, &file_systems)
+        pthread_mutex_unlock(&container_of(node, struct benchfs, link)->mutex);
+    pthread_mutex_unlock(&library_mutex);
+}
+
+static void after_fork_in_child(void)
+{
+    library_forks++;
+    list_for_each (node, &file_systems) {
+        struct benchfs *fs = container_of(node, struct benchfs, link);
+        list_init(&fs->workers);
+        open_files_after_fork(fs);
+    }
+    after_fork();
+}
+
+static void prepare(void)
+{
+    prepare_status = -pthread_key_create(&exit_key, thread_exit);
+    if (prepare_status == 0)
+        prepare_status = -pthread_atfork(before_fork, after_fork, after_fork_in_child);
+    log_threshold = LOG_ERROR;
+}
+
+/* ---- workers ---- */
+
+static int worker_open(struct worker *worker)
+{
+    struct benchfs *fs = worker->fs;
+    struct loop_options loop_options = {.spin_ns = fs->spin_ns};
+    struct net_ucx_options net_options = {
+        .transports = fs->transports[0] != '\0' ? fs->transports : NULL,
+        .devices = fs->devices[0] != '\0' ? fs->devices : NULL,
+    };
+    struct client_options client_options = {
+        .cluster_key = fs->key,
+        .addresses = fs->address_pointers,
+        .address_count = fs->address_count,
+        .rpc_deadline_ns = fs->deadline_ns,
+        .rendezvous_threshold = fs->rendezvous_threshold,
+        .uid = fs->uid,
+        .gid = fs->gid,
+        .placement = fs->placement,
+        .chunk_shift = fs->chunk_shift,
+    };
+    int status = loop_create(&loop_options, &worker->loop);
+    if (status < 0)
+        return status;
+    status = net_ucx_create(worker->loop, &net_options, &worker->net);
+    if (status < 0)
+        goto destroy_loop;
+    status = client_create(worker->net, &client_options, &worker->client);
+    if (status < 0)
+        goto destroy_net;
+    return 0;
+
+destroy_net:
+    net_destroy(worker->net);
+destroy_loop:
+    loop_destroy(worker->loop);
+    return status;
+}
+
+int worker_create(struct benchfs *fs, struct worker **result)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL)
+        return -ENOMEM;
+    worker->fs = fs;
+    worker->fs_id = fs->id;
+    worker->forks = library_forks;
+    list_init(&worker->link);
+    list_init(&worker->listings);
+    list_init(&worker->finished);
+    int status = worker_open(worker);
+    if (status < 0) {
+        free(worker);
+        return status;
+    }
+    *result = worker;
+    return 0;
+}
+
+int worker_adopt(struct worker *worker)
+{
+    int status = pthread_setspecific(exit_key, worker); /* any non-NULL value makes thread_exit run */
+    if (status != 0)
+        return -status;
+    worker->next = thread_workers;
+    thread_workers = worker;
+    struct benchfs *fs = worker->fs;
+    pthread_mutex_lock(&fs->mutex);
+    list_push_back(&fs->workers, &worker->link);
+    pthread_mutex_unlock(&fs->mutex);
+    worker_current = (struct worker_current){.fs_id = fs->id, .forks = worker->forks, .worker = worker};
+    return 0;
+}
+
+void worker_shut_down(struct worker *worker)
+{
+    if (worker->client == NULL)
+        return;
+    /* Transfers that nobody waited for: their buffers may not be touched once the worker is gone. */
+    while (worker->under_way > 0) {
+        worker->arrival = COMPLETION_INIT;
+        worker->wanted = worker->finished_count + worker->under_way;
+        if (await_until(worker->loop, &worker->arrival,
+                        loop_now(worker->loop) + 2 * worker->fs->deadline_ns) < 0)
+            break;
+    }
+    worker->wanted = 0;
+    directory_detach_all(worker);
+    list_remove(&worker->link);
+    client_destroy(worker->client);
+    net_destroy(worker->net);
+    loop_destroy(worker->loop);
+    worker->client = NULL;
+}
+
+/* Forgets this thread's workers of file systems that are gone, and those from before a fork. */
+static void forget_dead_workers(void)
+{
+    struct worker **link = &thread_workers;
+    while (*link != NULL) {
+        struct worker *worker = *link;
+        pthread_mutex_lock(&library_mutex);
+        bool lives = worker->forks == library_forks && file_system_find(worker->fs_id) != NULL;
+        pthread_mutex_unlock(&library_mutex);
+        if (lives) {
+            link = &worker->next;
+            continue;
+        }
+        *link = worker->next;
+        /* One from before a fork stays in memory: the parent's connections must not be closed from here. */
+        if (worker->forks == library_forks)
+            free(worker);
+    }
+}
+
+struct worker *worker_get_slow(struct benchfs *fs)
+{
+    for (struct worker *worker = thread_workers; worker != NULL; worker = worker->next) {
+        if (worker->fs_id != fs->id || worker->forks != library_forks)
+            continue;
+        worker_current = (struct worker_current){.fs_id = fs->id, .forks = worker->forks, .worker = worker};
+        return worker;
+    }
+    forget_dead_workers();
+    struct worker *worker;
+    int status = worker_create(fs, &worker);
+    if (status == 0) {
+        status = worker_adopt(worker);
+        if (status < 0) {
+            worker_shut_down(worker);
+            free(worker);
+        }
+    }
+    if (status < 0) {
+        errno = public_errno(status);
+        return NULL;
+    }
+    return worker;
+}
+
+/* ---- connecting ---- */
+
+static int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int fail(int status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(last_error, sizeof last_error, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+static int addresses_allocate(struct benchfs *fs, uint32_t count)
+{
+    fs->addresses = calloc(count, sizeof *fs->addresses);
+    fs->address_pointers = calloc(count, sizeof *fs->address_pointers);
+    if (fs->addresses == NULL || fs->address_pointers == NULL)
+        return fail(-ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < count; i++)
+        fs->address_pointers[i] = fs->addresses[i];
+    fs->address_count = count;
+    return 0;
+}
+
+static int read_key(struct benchfs *fs, const char *path)
+{
+    int status = cluster_key_read(path, fs->key);
+    if (status == -EPERM)
+        return fail(-EACCES, "cluster key \"%s\" can be read by others: chmod 600 it", path);
+    if (status == -EINVAL)
+        return fail(-EACCES, "cluster key \"%s\" is not a key of %d bytes", path, CLUSTER_KEY_BYTES);
+    if (status < 0)
+        return fail(status == -ENOENT ? -ENOENT : -EACCES, "cannot read cluster key \"%s\": %s", path,
+                    status_text(status));
+    return 0;
+}
+
+/* BENCHFS_SERVERS and BENCHFS_KEY. */
+static int read_environment(struct benchfs *fs, const char *servers)
+{
+    const char *key = getenv("BENCHFS_KEY");
+    if (key == NULL || *key == '\0')
+        return fail(-ENOENT,
+                    "BENCHFS_SERVERS is set but BENCHFS_KEY is not: set it to the cluster's key file "
+                    "(the cluster file's name with .key behind it)");
+    uint32_t count = 1;
+    for (const char *c = servers; *c != '\0'; c++)
+        count += *c == ',';
+    int status = addresses_allocate(fs, count);
+    const char *at = servers;
+    for (uint32_t i = 0; i < count && status == 0; i++) {
+        size_t length = strcspn(at, ",");
+        if (length == 0 || length >= sizeof fs->addresses[0] || memchr(at, ':', length) == NULL)
+            return fail(-EINVAL, "BENCHFS_SERVERS: \"%.*s\" is not host:port", (int)length, at);
+        memcpy(fs->addresses[i], at, length);
+        at += length + 1;
+    }
+    return status < 0 ? status : read_key(fs, key);
+}
+
+static int read_cluster_file(struct benchfs *fs, const char *path, char *config, size_t config_size)
+{
+    struct cluster_file file;
+    char reason[512];
+    char key[PATH_MAX + 8];
+    int status = cluster_file_read(path, &file, reason, sizeof reason);
+    if (status == -ENOENT)
+        return fail(-ENOENT,
+                    "no cluster file at \"%s\": start a cluster with \"benchfs start\", or point "
+                    "BENCHFS_CLUSTER at its file",
+                    path);
+    if (status == -EINVAL)
+        return fail(-EINVAL, "cluster file \"%s\": %s", path, reason);
+    if (status < 0)
+        return fail(status, "cannot read cluster file \"%s\": %s", path, status_text(status));
+    status = addresses_allocate(fs, file.server_count);
+    for (uint32_t i = 0; i < file.server_count && status == 0; i++)
+        memcpy(fs->addresses[i], file.servers[i].address, sizeof fs->addresses[i]);
+    snprintf(config, config_size, "%s", file.config);
+    fs->device = file.cluster_id;
+    cluster_file_free(&file);
+    if (status == 0 && fs->address_count == 0)
+        status = fail(-EINVAL, "cluster file \"%s\" names no servers", path);
+    if (status < 0)
+        return status;
+    snprintf(key, sizeof key, "%s.key", path);
+    return read_key(fs, key);
+}
+
+static int read_config(struct benchfs *fs, const char *path)
+{
+    struct config config;
+    char reason[512];
+    config_defaults(&config);
+    const char *override = getenv("BENCHFS_CONFIG");
+    if (override != NULL && *override != '\0')
+        path = override;
+    if (*path != '\0' && config_read_file(&config, path, reason, sizeof reason) < 0)
+        return fail(-EINVAL, "%s", reason);
+    int placement = placement_from_name(config.cluster.placement);
+    if (placement < 0)
+        return fail(-EINVAL, "unknown placement \"%s\"", config.cluster.placement);
+    fs->placement = (uint8_t)placement;
+    fs->chunk_shift = (uint8_t)__builtin_ctzll(config.cluster.chunk_size);
+    fs->deadline_ns = config.client.deadline;
+    fs->spin_ns = config.client.spin;
+    fs->rendezvous_threshold = (uint32_t)config.rpc.rendezvous_threshold;
+    memcpy(fs->transports, config.server.transports, sizeof fs->transports);
+    memcpy(fs->devices, config.server.devices, sizeof fs->devices);
+    return 0;
+}
+
+static int read_settings(struct benchfs *fs, const char *cluster_file)
+{
+    char path[PATH_MAX] = "", config[PATH_MAX] = "";
+    const char *servers = getenv("BENCHFS_SERVERS");
+    int status;
+    if (cluster_file == NULL && servers != NULL && *servers != '\0') {
+        status = read_environment(fs, servers);
+    } else {
+        status = 0;
+        if (cluster_file != NULL)
+            status = snprintf(path, sizeof path, "%s", cluster_file) < (int)sizeof path ? 0 : -ENAMETOOLONG;
+        else
+            status = cluster_file_default_path(path, sizeof path);
+        if (status < 0)
+            return fail(status, "cannot tell the cluster file's path: %s", status_text(status));
+        status = read_cluster_file(fs, path, config, sizeof config);
+    }
+    return status < 0 ? status : read_config(fs, config);
+}
+
+static int explain_failure(const struct benchfs *fs, int status)
+{
+    const char *first = fs->addresses[0];
+    const char *more = fs->address_count > 1 ? " (and the others)" : "";
+    switch (-status) {
+    case EACCES:
+        return fail(-EACCES, "server %s%s refused the key: it belongs to another cluster", first, more);
+    case STATUS_BAD_VERSION:
+        return fail(-EPROTONOSUPPORT, "server %s%s speaks another protocol version than this library (%d)",
+                    first, more, RPC_PROTOCOL_VERSION);
+    case EHOSTDOWN:
+        return fail(-EHOSTDOWN, "no server answers at %s%s: is the cluster running? (benchfs status)", first,
+                    more);
+    case ETIMEDOUT:
+        return fail(-EHOSTDOWN, "server %s%s did not answer within %.3g s", first, more,
+                    (double)fs->deadline_ns / 1e9);
+    default:
+        return fail(status, "cannot connect to %s%s: %s", first, more, status_text(status));
+    }
+}
+
+static void free_settings(struct benchfs *fs)
+{
+    explicit_bzero(fs->key, sizeof fs->key);
+    free(fs->addresses);
+    free(fs->address_pointers);
+    free(fs);
+}
+
+/* umask(2) can only be read by changing it, which other threads would see. */
+static mode_t process_umask(void)
+{
+    unsigned mask = 022;
+    char line[128];
+    FILE *file = fopen("/proc/self/status", "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "Umask: %o", &mask) == 1)
+            break;
+    if (file != NULL)
+        fclose(file);
+    return mask;
+}
+
+benchfs *benchfs_connect(const char *cluster_file)
+{
+    struct worker *worker = NULL;
+    pthread_once(&prepared, prepare);
+    struct benchfs *fs = calloc(1, sizeof *fs);
+    if (fs == NULL || prepare_status < 0) {
+        free(fs);
+        errno = -fail(-ENOMEM, "out of memory");
+        return NULL;
+    }
+    fs->id = atomic_fetch_add(&next_id, 1);
+    fs->uid = geteuid();
+    fs->gid = getegid();
+    fs->umask = process_umask();
+    list_init(&fs->workers);
+    pthread_mutex_init(&fs->mutex, NULL);
+
+    int status = read_settings(fs, cluster_file);
+    if (status == 0) {
+        status = worker_create(fs, &worker);
+        if (status < 0)
+            status = explain_failure(fs, status);
+    }
+    if (status == 0)
+        status = worker_adopt(worker);
+    if (status < 0) {
+        if (worker != NULL) {
+            worker_shut_down(worker);
+            free(worker);
+        }
+        pthread_mutex_destroy(&fs->mutex);
+        free_settings(fs);
+        errno = status_errno(status);
+        return NULL;
+    }
+    if (fs->device == 0)
+        fs->device = hash64(fs->addresses, sizeof *fs->addresses * fs->address_count, 0);
+    pthread_mutex_lock(&library_mutex);
+    list_push_back(&file_systems, &fs->link);
+    pthread_mutex_unlock(&library_mutex);
+    return fs;
+}
+
+void benchfs_disconnect(benchfs *fs)
+{
+    if (fs == NULL)
+        return;
+    pthread_mutex_lock(&library_mutex);
+    list_remove(&fs->link);
+    pthread_mutex_lock(&fs->mutex);
+    while (!list_empty(&fs->workers))
+        worker_shut_down(container_of(fs->workers.next, struct worker, link));
+    pthread_mutex_unlock(&fs->mutex);
+    pthread_mutex_unlock(&library_mutex);
+    forget_dead_workers();
+    worker_current = (struct worker_current){0};
+    open_files_destroy(fs);
+    pthread_mutex_destroy(&fs->mutex);
+    free_settings(fs);
+}
+
+const char *benchfs_error(void)
+{
+    return last_error;
+}
+
+const char *benchfs_version(void)
+{
+    return BENCHFS_VERSION;
+}
+
+mode_t benchfs_umask(benchfs *fs, mode_t mask)
+{
+    return atomic_exchange(&fs->umask, mask & 0777);
+}

@@ -1,0 +1,269 @@
+/* Reading, writing and what else works on an open file: the calls of libbenchfs, synchronous and
+ * asynchronous.
+ *
+ * read and write hold the descriptor's lock while they run, so threads that share one get consecutive parts,
+ * as POSIX demands. pread and pwrite share nothing. An asynchronous transfer is a task on the calling
+ * thread's loop; it runs at once until it has to wait, and goes on whenever this thread is inside the
+ * library. */
+#include <limits.h>
+#include <string.h>
+
+#include "client/library.h"
+
+#define TRANSFER_MAX ((size_t)0x7ffff000) /* what one read(2) or write(2) moves at most on Linux */
+
+enum access { FOR_READING, FOR_WRITING };
+
+static bool opened_for(const struct open_file *slot, enum access access)
+{
+    int mode = slot->file.flags & (O_ACCMODE | O_PATH);
+    return mode == O_RDWR || mode == (access == FOR_READING ? O_RDONLY : O_WRONLY);
+}
+
+static struct open_file *acquire_for(benchfs *fs, int fd, enum access access)
+{
+    struct open_file *slot = open_file_acquire(fs, fd);
+    if (slot == NULL || __builtin_expect(opened_for(slot, access), 1))
+        return slot;
+    open_file_release(fs, slot);
+    errno = EBADF;
+    return NULL;
+}
+
+/* Writes at *offset, or at the end with O_APPEND, and moves *offset behind what was written. */
+static ssize_t write_at(struct client *client, struct open_file *slot, const void *buffer, size_t count,
+                        uint64_t *offset)
+{
+    ssize_t written = slot->file.flags & O_APPEND ? client_append(client, &slot->file, buffer, count, offset)
+                                                  : client_write(client, &slot->file, buffer, count, *offset);
+    if (written > 0)
+        *offset += (uint64_t)written;
+    return written;
+}
+
+ssize_t benchfs_pread(benchfs *fs, int fd, void *buffer, size_t count, off_t offset)
+{
+    struct client *client = client_get(fs);
+    struct open_file *slot = client == NULL ? NULL : acquire_for(fs, fd, FOR_READING);
+    if (slot == NULL)
+        return -1;
+    ssize_t got = -EINVAL;
+    if (offset >= 0)
+        got = client_read(client, &slot->file, buffer, count < TRANSFER_MAX ? count : TRANSFER_MAX,
+                          (uint64_t)offset);
+    open_file_release(fs, slot);
+    return finish_size(got);
+}
+
+ssize_t benchfs_read(benchfs *fs, int fd, void *buffer, size_t count)
+{
+    struct client *client = client_get(fs);
+    struct open_file *slot = client == NULL ? NULL : acquire_for(fs, fd, FOR_READING);
+    if (slot == NULL)
+        return -1;
+    pthread_mutex_lock(&slot->lock);
+    ssize_t got =
+        client_read(client, &slot->file, buffer, count < TRANSFER_MAX ? count : TRANSFER_MAX, slot->offset);
+    if (got > 0)
+        slot->offset += (uint64_t)got;
+    pthread_mutex_unlock(&slot->lock);
+    open_file_release(fs, slot);
+    return finish_size(got);
+}
+
+ssize_t benchfs_pwrite(benchfs *fs, int fd, const void *buffer, size_t count, off_t offset)
+{
+    struct client *client = client_get(fs);
+    struct open_file *slot = client == NULL ? NULL : acquire_for(fs, fd, FOR_WRITING);
+    if (slot == NULL)
+        return -1;
+    ssize_t written = -EINVAL;
+    uint64_t at = (uint64_t)offset;
+    if (offset >= 0)
+        written = write_at(client, slot, buffer, count < TRANSFER_MAX ? count : TRANSFER_MAX, &at);
+    open_file_release(fs, slot);
+    return finish_size(written);
+}
+
+ssize_t benchfs_write(benchfs *fs, int fd, const void *buffer, size_t count)
+{
+    struct client *client = client_get(fs);
+    struct open_file *slot = client == NULL ? NULL : acquire_for(fs, fd, FOR_WRITING);
+    if (slot == NULL)
+        return -1;
+    pthread_mutex_lock(&slot->lock);
+    ssize_t written =
+        write_at(client, slot, buffer, count < TRANSFER_MAX ? count : TRANSFER_MAX, &slot->offset);
+    pthread_mutex_unlock(&slot->lock);
+    open_file_release(fs, slot);
+    return finish_size(written);
+}
+
+int benchfs_fsync(benchfs *fs, int fd)
+{
+    struct client *client = client_get(fs);
+    struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
+    if (slot == NULL)
+        return -1;
+    int status = client_sync(client, &slot->file);
+    open_file_release(fs, slot);
+    return finish(status);
+}
+
+int benchfs_fdatasync(benchfs *fs, int fd)
+{
+    return benchfs_fsync(fs, fd);
+}
+
+int benchfs_ftruncate(benchfs *fs, int fd, off_t length)
+{
+    struct client *client = client_get(fs);
+    struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
+    if (slot == NULL)
+        return -1;
+    int status = -EINVAL;
+    if (length >= 0 && opened_for(slot, FOR_WRITING) && S_ISREG(slot->file.mode))
+        status = client_truncate_file(client, &slot->file, (uint64_t)length);
+    open_file_release(fs, slot);
+    return finish(status);
+}
+
+int benchfs_fstat(benchfs *fs, int fd, struct stat *result)
+{
+    struct attributes attributes;
+    struct client *client = client_get(fs);
+    struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
+    if (slot == NULL)
+        return -1;
+    int status = client_attributes(client, slot->file.inode, &attributes);
+    open_file_release(fs, slot);
+    if (status == 0)
+        fill_stat(fs, &attributes, result);
+    return finish(status);
+}
+
+/* ---- asynchronous transfers ---- */
+
+/* What a transfer under way needs, in the part of benchfs_io that is ours. */
+struct transfer_state {
+    struct list link; /* in worker->finished */
+    struct worker *worker;
+    struct open_file *slot;
+};
+static_assert(sizeof(struct transfer_state) <= sizeof(((struct benchfs_io *)NULL)->reserved), "fits");
+
+static struct transfer_state *state_of(struct benchfs_io *io)
+{
+    return (struct transfer_state *)(void *)io->reserved;
+}
+
+static void transfer_finish(struct benchfs_io *io, ssize_t result)
+{
+    struct transfer_state *state = state_of(io);
+    struct worker *worker = state->worker;
+    io->result = result < 0 ? -public_errno((int)result) : result;
+    open_file_release(worker->fs, state->slot);
+    list_push_back(&worker->finished, &state->link);
+    worker->under_way--;
+    worker->finished_count++;
+    if (worker->wanted != 0 && worker->finished_count >= worker->wanted) {
+        worker->wanted = 0;
+        completion_fire(&worker->arrival, 0);
+    }
+}
+
+static void transfer_run(void *argument)
+{
+    struct benchfs_io *io = argument;
+    struct transfer_state *state = state_of(io);
+    struct client *client = state->worker->client;
+    uint64_t offset = (uint64_t)io->offset;
+    size_t count = io->count < TRANSFER_MAX ? io->count : TRANSFER_MAX;
+    transfer_finish(io, io->kind == BENCHFS_IO_READ
+                            ? client_read(client, &state->slot->file, io->buffer, count, offset)
+                            : write_at(client, state->slot, io->buffer, count, &offset));
+}
+
+static int transfer_prepare(struct worker *worker, struct benchfs_io *io)
+{
+    if ((io->kind != BENCHFS_IO_READ && io->kind != BENCHFS_IO_WRITE) || io->offset < 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    struct transfer_state *state = state_of(io);
+    state->worker = worker;
+    state->slot = acquire_for(worker->fs, io->fd, io->kind == BENCHFS_IO_READ ? FOR_READING : FOR_WRITING);
+    return state->slot == NULL ? -1 : 0;
+}
+
+int benchfs_submit(benchfs *fs, struct benchfs_io *const *ios, unsigned count)
+{
+    struct worker *worker = worker_get(fs);
+    if (worker == NULL)
+        return -1;
+    for (unsigned i = 0; i < count; i++) {
+        if (transfer_prepare(worker, ios[i]) == 0)
+            continue;
+        int error = errno;
+        while (i-- > 0)
+            open_file_release(fs, state_of(ios[i])->slot);
+        errno = error;
+        return -1;
+    }
+    worker->under_way += count;
+    for (unsigned i = 0; i < count; i++) {
+        int status = task_spawn(worker->loop, transfer_run, ios[i]);
+        if (status < 0)
+            transfer_finish(ios[i], status);
+    }
+    return 0;
+}
+
+/* Waits until `minimum` transfers are finished or the deadline (loop_now ns; 0: never) passes. */
+static void wait_finished(struct worker *worker, unsigned minimum, uint64_t deadline)
+{
+    if (minimum > worker->finished_count + worker->under_way)
+        minimum = worker->finished_count + worker->under_way;
+    if (worker->finished_count >= minimum)
+        return;
+    worker->arrival = COMPLETION_INIT;
+    worker->wanted = minimum;
+    await_until(worker->loop, &worker->arrival, deadline);
+    worker->wanted = 0;
+}
+
+int benchfs_wait(benchfs *fs, struct benchfs_io **done, unsigned minimum, unsigned maximum,
+                 const struct timespec *timeout)
+{
+    struct worker *worker = worker_get(fs);
+    if (worker == NULL)
+        return -1;
+    if (maximum == 0 || minimum > maximum || maximum > INT_MAX ||
+        (timeout != NULL &&
+         (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000))) {
+        errno = EINVAL;
+        return -1;
+    }
+    uint64_t duration = 0;
+    if (timeout != NULL &&
+        (__builtin_mul_overflow((uint64_t)timeout->tv_sec, UINT64_C(1000000000), &duration) ||
+         __builtin_add_overflow(duration, (uint64_t)timeout->tv_nsec, &duration)))
+        timeout = NULL;
+    if (minimum == 0 || (timeout != NULL && duration == 0)) {
+        if (worker->finished_count < maximum && worker->under_way > 0)
+            loop_poll(worker->loop);
+    } else {
+        uint64_t now = loop_now(worker->loop), deadline = 0;
+        if (timeout != NULL && !__builtin_add_overflow(now, duration, &deadline) && deadline == 0)
+            deadline = 1;
+        wait_finished(worker, minimum, deadline);
+    }
+    unsigned count = 0;
+    while (count < maximum && !list_empty(&worker->finished)) {
+        struct transfer_state *state =
+            container_of(list_pop_front(&worker->finished), struct transfer_state, link);
+        done[count++] = (struct benchfs_io *)(void *)((char *)state - offsetof(struct benchfs_io, reserved));
+    }
+    worker->finished_count -= count;
+    return (int)count;
+}

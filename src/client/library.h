@@ -1,0 +1,166 @@
+/* Inside libbenchfs: the mounted file system, its workers (one per calling thread) and its descriptors. */
+#pragma once
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/list.h"
+#include "base/status.h"
+#include "benchfs.h"
+#include "client/client.h"
+
+/* ---- descriptors ---- */
+
+#define FD_FIRST 3 /* 0, 1 and 2 never belong to this library, so mixing them up is EBADF */
+#define FD_CHUNK_BITS 8
+#define FD_CHUNK (1u << FD_CHUNK_BITS)
+#define FD_CHUNKS 4096u
+#define FD_MAX (FD_CHUNK * FD_CHUNKS) /* 1,048,576 */
+
+#define OPEN_FILE_OPEN 0x80000000u   /* visible to new calls */
+#define OPEN_FILE_CLOSED 0x40000000u /* close was called; the last call under way frees the slot */
+
+/* A slot of the table, never freed while the file system is connected, so that looking it up needs no lock.
+ */
+struct open_file {
+    _Atomic uint32_t state; /* OPEN_FILE_* and the number of calls under way */
+    int fd;
+    pthread_mutex_t lock; /* of offset: read, write and lseek of threads that share the descriptor */
+    uint64_t offset;
+    struct client_file file;
+} __attribute__((aligned(64)));
+
+/* ---- the file system ---- */
+
+struct benchfs {
+    uint64_t id; /* never reused in this process, unlike the address */
+    uint8_t key[CLUSTER_KEY_BYTES];
+    char (*addresses)[64];
+    const char **address_pointers;
+    uint32_t address_count;
+    char transports[256];
+    char devices[256];
+    uint64_t deadline_ns;
+    uint64_t spin_ns;
+    uint32_t rendezvous_threshold;
+    uint32_t uid;
+    uint32_t gid;
+    uint8_t placement;
+    uint8_t chunk_shift;
+    _Atomic mode_t umask;
+    uint64_t device; /* st_dev */
+
+    pthread_mutex_t mutex; /* of the lists below */
+    struct list workers;
+    struct list link; /* in the list of all file systems */
+    _Atomic(struct open_file *) chunks[FD_CHUNKS];
+    _Atomic uint64_t used[FD_MAX / 64]; /* bitmap of descriptors */
+};
+
+/* What one thread needs to call the servers. */
+struct worker {
+    struct benchfs *fs; /* valid while client is not NULL */
+    uint64_t fs_id;
+    uint32_t forks; /* value of library_forks when it was made */
+    struct loop *loop;
+    struct net *net;
+    struct client *client; /* NULL: the file system was disconnected */
+    struct list link;      /* in fs->workers */
+    struct worker *next;   /* the thread's next worker */
+    struct list listings;  /* benchfs_dir that list through this worker */
+    struct list finished;  /* benchfs_io that are done */
+    uint32_t under_way;    /* benchfs_io not done */
+    uint32_t finished_count;
+    uint32_t wanted; /* benchfs_wait: fire arrival when so many are finished; 0: nobody waits */
+    struct completion arrival;
+};
+
+/* Counts forks of this process: a worker of another count belongs to the parent. */
+extern _Atomic uint32_t library_forks;
+
+/* The calling thread's worker for fs, made at its first call. NULL with errno set when that fails. */
+struct worker *worker_get_slow(struct benchfs *fs);
+
+struct worker_current {
+    uint64_t fs_id;
+    uint32_t forks;
+    struct worker *worker;
+};
+extern __thread struct worker_current worker_current
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+static inline struct worker *worker_get(struct benchfs *fs)
+{
+    if (__builtin_expect(worker_current.fs_id == fs->id &&
+                             worker_current.forks ==
+                                 atomic_load_explicit(&library_forks, memory_order_relaxed),
+                         1))
+        return worker_current.worker;
+    return worker_get_slow(fs);
+}
+static inline struct client *client_get(struct benchfs *fs)
+{
+    struct worker *worker = worker_get(fs);
+    return worker == NULL ? NULL : worker->client;
+}
+
+/* Builds a worker that belongs to no thread yet. Returns 0 or a negative status. */
+int worker_create(struct benchfs *fs, struct worker **worker);
+/* Makes it the calling thread's. 0 or -ENOMEM. */
+int worker_adopt(struct worker *worker);
+/* Ends what the worker has; the struct stays until its thread ends. fs->mutex must be held unless the caller
+ * owns it all. */
+void worker_shut_down(struct worker *worker);
+/* Directory streams that list through the worker lose their listing; fs->mutex held. */
+void directory_detach_all(struct worker *worker);
+
+/* ---- results ---- */
+
+/* A server that cannot be reached has lost what was asked of it: EIO, as a disk would say. */
+static inline int public_errno(int status)
+{
+    int error = status_errno(status);
+    return error == EHOSTDOWN ? EIO : error;
+}
+
+/* Turns a status into the POSIX convention. */
+static inline int finish(int status)
+{
+    if (__builtin_expect(status >= 0, 1))
+        return status;
+    errno = public_errno(status);
+    return -1;
+}
+static inline ssize_t finish_size(ssize_t result)
+{
+    if (__builtin_expect(result >= 0, 1))
+        return result;
+    errno = public_errno((int)result);
+    return -1;
+}
+
+/* ---- descriptors ---- */
+
+/* Takes the lowest free descriptor; the slot is filled by the caller, then published. -EMFILE, -ENOMEM. */
+int open_file_reserve(struct benchfs *fs, struct open_file **slot);
+void open_file_publish(struct open_file *slot);
+void open_file_cancel(struct benchfs *fs, struct open_file *slot);
+/* The open file, protected from close until open_file_release. NULL (errno EBADF) when fd is not open. */
+struct open_file *open_file_acquire(struct benchfs *fs, int fd);
+void open_file_release_last(struct benchfs *fs, struct open_file *slot);
+static inline void open_file_release(struct benchfs *fs, struct open_file *slot)
+{
+    uint32_t old = atomic_fetch_sub_explicit(&slot->state, 1, memory_order_acq_rel);
+    if (__builtin_expect(old == (OPEN_FILE_CLOSED | 1), 0))
+        open_file_release_last(fs, slot);
+}
+/* In the child after a fork: calls of other threads are not under way here. */
+void open_files_after_fork(struct benchfs *fs);
+void open_files_destroy(struct benchfs *fs);
+
+/* The directory that a *at call starts from. 0 or -1 with errno. */
+int start_directory(struct benchfs *fs, int dirfd, const char *path, uint64_t *inode);
+
+void fill_stat(const struct benchfs *fs, const struct attributes *attributes, struct stat *status);

@@ -1,0 +1,473 @@
+/* Operations on names and attributes: stat, access, mkdir, rmdir, unlink, rename, links, and setting
+ * attributes.
+ *
+ * Each walks to the last component and does its work there with one request to the server that owns it; the
+ * loop around an attempt is the same everywhere (see client.c). Errors for "." and ".." and "/" at the end
+ * are decided here, as Linux decides them; what only the owner of the entry can know (exists, not empty,
+ * wrong type) comes from it. */
+#include "client/core.h"
+
+/* ---- attributes ---- */
+
+int client_attributes(struct client *client, uint64_t inode, struct attributes *attributes)
+{
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        status = client_get_attributes(client, &operation, inode, attributes);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
+/* A directory's times and link count are gathered from all servers by GET_ATTRIBUTES; LOOKUP does not know
+ * them. */
+static int stat_once(struct walk *walk, bool follow, struct attributes *attributes)
+{
+    struct client *client = walk->client;
+    int status = 0;
+    if (walk->last == WALK_NAME) {
+        const struct directory *known =
+            cache_find(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length);
+        if (known != NULL) {
+            walk->operation->used_cache = true;
+            status = client_get_attributes(client, walk->operation, known->inode, attributes);
+            return status == -ENOENT ? -ESTALE : status;
+        }
+        status = follow || walk->slash ? walk_lookup_follow(walk, attributes) : walk_lookup(walk, attributes);
+        if (status < 0 || !is_directory(attributes->mode))
+            return status;
+        if (walk->last == WALK_NAME && walk->operation->epoch == client->namespace_epoch) {
+            struct directory directory;
+            directory_of(attributes, &directory);
+            cache_insert(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length,
+                         &directory);
+        }
+        return client_get_attributes(client, walk->operation, attributes->inode, attributes);
+    }
+    return client_get_attributes(client, walk->operation, walk->here.inode, attributes);
+}
+
+int client_stat(struct client *client, uint64_t directory, const char *path, bool follow,
+                struct attributes *attributes)
+{
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (__builtin_expect(status == 0, 1))
+            status = stat_once(&walk, follow, attributes);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
+int client_access(struct client *client, uint64_t directory, const char *path, int mode)
+{
+    if (mode & ~(R_OK | W_OK | X_OK))
+        return -EINVAL;
+    struct operation operation;
+    struct attributes attributes;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0)
+            status = walk_lookup_follow(&walk, &attributes);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    return status < 0
+               ? status
+               : client_permits(client, attributes.mode, attributes.uid, attributes.gid, (uint32_t)mode);
+}
+
+int client_set_attributes_inode(struct client *client, struct set_attributes_request *set)
+{
+    struct operation operation;
+    struct attributes_reply reply;
+    int status;
+    set->caller_uid = client->uid;
+    set->caller_gid = client->gid;
+    operation_begin(client, &operation);
+    do {
+        status = client_request(client, &operation, client_inode_server(client, set->inode),
+                                RPC_SET_ATTRIBUTES, set, sizeof *set, &reply, sizeof reply);
+    } while (operation_again(client, &operation, &status));
+    cache_forget_inode(&client->cache, set->inode);
+    return status;
+}
+
+/* Finds the inode of path for an operation on the inode. */
+static int find_inode(struct client *client, uint64_t directory, const char *path, bool follow,
+                      struct attributes *attributes)
+{
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0) {
+            if (walk.last != WALK_NAME) {
+                *attributes = (struct attributes){.inode = walk.here.inode, .mode = walk.here.mode};
+            } else {
+                status = follow || walk.slash ? walk_lookup_follow(&walk, attributes)
+                                              : walk_lookup(&walk, attributes);
+            }
+        }
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
+int client_set_attributes(struct client *client, uint64_t directory, const char *path, bool follow,
+                          struct set_attributes_request *set)
+{
+    struct attributes attributes;
+    int status = find_inode(client, directory, path, follow, &attributes);
+    if (status < 0)
+        return status;
+    if ((set->fields & SET_MODE) && is_link(attributes.mode))
+        return -EOPNOTSUPP;
+    set->inode = attributes.inode;
+    return client_set_attributes_inode(client, set);
+}
+
+int client_truncate(struct client *client, uint64_t directory, const char *path, uint64_t size)
+{
+    struct attributes attributes;
+    int status = find_inode(client, directory, path, true, &attributes);
+    if (status < 0)
+        return status;
+    if (is_directory(attributes.mode))
+        return -EISDIR;
+    return client_truncate_checked(client, attributes.inode, size, false, UINT64_MAX, &attributes);
+}
+
+/* ---- making ---- */
+
+static size_t create_request_fill(const struct walk *walk, mode_t mode, void *room)
+{
+    const struct client *client = walk->client;
+    struct create_request *request = room;
+    *request = (struct create_request){
+        .parent = walk->here.inode,
+        .uid = client->uid,
+        .gid = walk->here.mode & S_ISGID ? walk->here.gid : client->gid,
+        .mode = mode,
+        .flags = CREATE_EXCLUSIVE,
+        .chunk_shift = client->chunk_shift,
+        .placement = client->placement,
+        .layout_base = client->layout_base,
+        .name_length = (uint8_t)walk->name_length,
+    };
+    memcpy(request->name, walk->name, walk->name_length);
+    return sizeof *request + walk->name_length;
+}
+
+/* mkdir and symlink report what is there before they report that the caller may not write. */
+static int may_create(struct walk *walk)
+{
+    int status = walk_permits(walk, MAY_WRITE | MAY_SEARCH);
+    if (status != -EACCES)
+        return status;
+    struct attributes attributes;
+    return walk_lookup(walk, &attributes) == 0 ? -EEXIST : -EACCES;
+}
+
+static int mkdir_once(struct walk *walk, mode_t mode)
+{
+    struct client *client = walk->client;
+    if (walk->last != WALK_NAME)
+        return -EEXIST;
+    int status = may_create(walk);
+    if (status < 0)
+        return status;
+    uint8_t body[sizeof(struct create_request) + NAME_LENGTH_MAX];
+    struct attributes_reply reply;
+    size_t length =
+        create_request_fill(walk, (mode & 01777 & ~client->umask) | (walk->here.mode & S_ISGID), body);
+    status = client_request(client, walk->operation, client_hash_server(client, walk->hash),
+                            RPC_CREATE_DIRECTORY, body, length, &reply, sizeof reply);
+    if (status == 0 && walk->operation->epoch == client->namespace_epoch) {
+        struct directory made;
+        directory_of(&reply.attributes, &made);
+        cache_insert(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length, &made);
+    }
+    return status;
+}
+
+int client_mkdir(struct client *client, uint64_t directory, const char *path, mode_t mode)
+{
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0)
+            status = mkdir_once(&walk, mode);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
+static int symlink_once(struct walk *walk, const struct iovec *target)
+{
+    struct client *client = walk->client;
+    if (walk->last != WALK_NAME)
+        return -EEXIST;
+    if (walk->slash) {
+        struct attributes attributes;
+        int found = walk_lookup(walk, &attributes);
+        return found == 0 ? -EEXIST : found;
+    }
+    int status = may_create(walk);
+    if (status < 0)
+        return status;
+    uint8_t body[sizeof(struct create_request) + NAME_LENGTH_MAX];
+    struct attributes_reply reply;
+    struct rpc_call call = {
+        .operation = RPC_CREATE_SYMLINK,
+        .body = body,
+        .body_length = (uint32_t)create_request_fill(walk, 0777, body),
+        .send = target,
+        .send_count = 1,
+        .reply = &reply,
+        .reply_size = sizeof reply,
+    };
+    return client_call(client, walk->operation, client_hash_server(client, walk->hash), &call);
+}
+
+int client_symlink(struct client *client, const char *target, uint64_t directory, const char *path)
+{
+    size_t length = strnlen(target, SYMLINK_LENGTH_MAX + 1);
+    if (length == 0)
+        return -ENOENT;
+    if (length > SYMLINK_LENGTH_MAX)
+        return -ENAMETOOLONG;
+    struct iovec bulk = {(void *)(uintptr_t)target, length};
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0)
+            status = symlink_once(&walk, &bulk);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
+static ssize_t readlink_once(struct walk *walk, char *target, size_t size)
+{
+    struct client *client = walk->client;
+    struct attributes attributes;
+    if (walk->last != WALK_NAME)
+        return -EINVAL;
+    int status = walk->slash ? walk_lookup_follow(walk, &attributes) : walk_lookup(walk, &attributes);
+    if (status < 0)
+        return status;
+    if (!is_link(attributes.mode))
+        return -EINVAL;
+    struct inode_request request = {.inode = attributes.inode};
+    char whole[SYMLINK_LENGTH_MAX];
+    struct iovec into = {whole, sizeof whole};
+    struct rpc_call call = {
+        .operation = RPC_READ_LINK,
+        .body = &request,
+        .body_length = sizeof request,
+        .receive = &into,
+        .receive_count = 1,
+    };
+    status = client_call(client, walk->operation, client_inode_server(client, attributes.inode), &call);
+    if (status < 0)
+        return status;
+    size_t length = call.received < size ? call.received : size;
+    memcpy(target, whole, length);
+    return (ssize_t)length;
+}
+
+ssize_t client_readlink(struct client *client, uint64_t directory, const char *path, char *target,
+                        size_t size)
+{
+    struct operation operation;
+    int status;
+    ssize_t length;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        length = status;
+        if (status == 0)
+            length = readlink_once(&walk, target, size);
+        status = length < 0 ? (int)length : 0;
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    return status < 0 ? status : length;
+}
+
+/* ---- removing and renaming ---- */
+
+/* Write permission on the directory, and in a sticky one ownership of it or of the entry. */
+static int may_remove(struct walk *walk)
+{
+    struct client *client = walk->client;
+    int status = walk_permits(walk, MAY_WRITE | MAY_SEARCH);
+    if (status < 0 || client->uid == 0 || !(walk->here.mode & S_ISVTX) || walk->here.uid == client->uid)
+        return status;
+    struct attributes attributes;
+    status = walk_lookup(walk, &attributes);
+    if (status < 0)
+        return status;
+    return attributes.uid == client->uid ? 0 : -EPERM;
+}
+
+static int rmdir_once(struct walk *walk)
+{
+    struct client *client = walk->client;
+    static const int refusals[] = {[WALK_ROOT] = -EBUSY, [WALK_DOT] = -EINVAL, [WALK_DOT_DOT] = -ENOTEMPTY};
+    if (walk->last != WALK_NAME)
+        return refusals[walk->last];
+    int status = may_remove(walk);
+    if (status < 0)
+        return status;
+    union named_request named;
+    size_t length = walk_named_request(walk, &named);
+    return client_request(client, walk->operation, client_hash_server(client, walk->hash),
+                          RPC_REMOVE_DIRECTORY, &named, length, NULL, 0);
+}
+
+int client_rmdir(struct client *client, uint64_t directory, const char *path)
+{
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0)
+            status = rmdir_once(&walk);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    if (status == 0)
+        cache_clear(&client->cache);
+    return status;
+}
+
+static int unlink_once(struct walk *walk)
+{
+    struct client *client = walk->client;
+    if (walk->last != WALK_NAME)
+        return -EISDIR;
+    if (walk->slash) {
+        struct attributes attributes;
+        int found = walk_lookup(walk, &attributes);
+        return found < 0 ? found : is_directory(attributes.mode) ? -EISDIR : -ENOTDIR;
+    }
+    int status = may_remove(walk);
+    if (status < 0)
+        return status;
+    union named_request named;
+    size_t length = walk_named_request(walk, &named);
+    return client_request(client, walk->operation, client_hash_server(client, walk->hash), RPC_UNLINK, &named,
+                          length, NULL, 0);
+}
+
+int client_unlink(struct client *client, uint64_t directory, const char *path)
+{
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0)
+            status = unlink_once(&walk);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
+static int rename_once(struct walk *old, struct walk *new, unsigned flags)
+{
+    struct client *client = old->client;
+    if (old->last != WALK_NAME || new->last != WALK_NAME)
+        return (flags & RENAME_FLAG_NOREPLACE) && old->last == WALK_NAME ? -EEXIST : -EBUSY;
+    if (old->slash || new->slash) {
+        struct attributes attributes;
+        int status = walk_lookup(old, &attributes);
+        if (status < 0)
+            return status;
+        if (!is_directory(attributes.mode))
+            return -ENOTDIR;
+    }
+    int status = may_remove(old);
+    if (status < 0)
+        return status;
+    status = may_remove(new);
+    if (status < 0 && !(status == -ENOENT && (new->here.mode &S_ISVTX)))
+        return status;
+    union {
+        struct rename_request request;
+        uint8_t room[sizeof(struct rename_request) + 2 * NAME_LENGTH_MAX];
+    } body;
+    body.request = (struct rename_request){
+        .old_parent = old->here.inode,
+        .new_parent = new->here.inode,
+        .uid = client->uid,
+        .gid = client->gid,
+        .flags = (uint8_t)(flags & RENAME_FLAG_NOREPLACE),
+        .old_length = (uint8_t)old->name_length,
+        .new_length = (uint8_t) new->name_length,
+    };
+    memcpy(body.request.names, old->name, old->name_length);
+    memcpy(body.request.names + old->name_length, new->name, new->name_length);
+    return client_request(client, old->operation, client_hash_server(client, old->hash), RPC_RENAME, &body,
+                          sizeof body.request + old->name_length + new->name_length, NULL, 0);
+}
+
+int client_rename(struct client *client, uint64_t old_directory, const char *old_path, uint64_t new_directory,
+                  const char *new_path, unsigned flags)
+{
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk old, new = {.storage = NULL};
+        status = walk_path(&old, client, &operation, old_directory, old_path);
+        if (status == 0)
+            status = walk_path(&new, client, &operation, new_directory, new_path);
+        if (status == 0)
+            status = rename_once(&old, &new, flags);
+        walk_end(&old);
+        walk_end(&new);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
+/* ---- the file system ---- */
+
+int client_statfs(struct client *client, struct statfs_reply *total)
+{
+    *total = (struct statfs_reply){0};
+    for (uint32_t server = 0; server < client->map->server_count; server++) {
+        struct operation operation;
+        struct statfs_reply reply;
+        int status;
+        operation_begin(client, &operation);
+        do {
+            status = client_request(client, &operation, server, RPC_STATFS, NULL, 0, &reply, sizeof reply);
+        } while (operation_again(client, &operation, &status) && server < client->map->server_count);
+        if (status < 0)
+            return status;
+        total->used += reply.used;
+        total->capacity += reply.capacity;
+        total->inodes += reply.inodes;
+    }
+    return 0;
+}

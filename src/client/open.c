@@ -1,0 +1,255 @@
+/* Open, and the leases on what came with it.
+ *
+ * Opening an existing file is one OPEN; if it is opened for reading only and its data is inline in the inode,
+ * the reply brings the data and a lease: until it ends no other session's write or truncation of the file
+ * takes effect, so the client may serve reads from its copy. It keeps such copies in a small table by inode,
+ * not in the open file: any of its own writes drops the copy, whatever descriptor it comes through. A copy
+ * fetched while one of this client's own writes was under way is not kept at all, since it may show the state
+ * before it.
+ *
+ * Creating is one CREATE_FILE, which without O_EXCL opens (and with O_TRUNC cuts) an existing file as well.
+ */
+#include "client/core.h"
+
+#define LEASE_BYTES INLINE_DATA_MAX
+
+int lease_create(struct lease_table *leases)
+{
+    leases->memory = malloc((size_t)LEASE_BUFFERS * LEASE_BYTES);
+    if (leases->memory == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < LEASE_BUFFERS; i++)
+        leases->spare[i] = leases->memory + (size_t)i * LEASE_BYTES;
+    leases->spare_count = LEASE_BUFFERS;
+    return 0;
+}
+
+void lease_destroy(struct lease_table *leases)
+{
+    free(leases->memory);
+    leases->memory = NULL;
+}
+
+uint8_t *lease_take_buffer(struct lease_table *leases)
+{
+    return leases->spare_count == 0 ? NULL : leases->spare[--leases->spare_count];
+}
+
+void lease_return_buffer(struct lease_table *leases, uint8_t *buffer)
+{
+    if (buffer != NULL)
+        leases->spare[leases->spare_count++] = buffer;
+}
+
+void lease_install(struct lease_table *leases, uint64_t inode, uint8_t *buffer, uint32_t length,
+                   uint64_t until)
+{
+    struct lease *lease = lease_slot(leases, inode);
+    lease_return_buffer(leases, lease->bytes);
+    *lease = (struct lease){.inode = inode, .until = until, .length = length, .bytes = buffer};
+}
+
+/* ---- opening ---- */
+
+/* What the flags need of an existing inode. */
+static uint32_t access_of(int flags)
+{
+    if (flags & O_PATH)
+        return 0;
+    uint32_t access = (flags & O_ACCMODE) == O_RDONLY   ? MAY_READ
+                      : (flags & O_ACCMODE) == O_WRONLY ? MAY_WRITE
+                                                        : MAY_READ | MAY_WRITE;
+    return flags & O_TRUNC ? access | MAY_WRITE : access;
+}
+
+static void file_set(struct client_file *file, const struct attributes *attributes, int flags)
+{
+    file->inode = attributes->inode;
+    file->parent = attributes->parent;
+    file->layout = attributes->layout;
+    file->mode = attributes->mode;
+    file->flags = flags;
+    atomic_store_explicit(&file->generation, attributes->generation, memory_order_relaxed);
+    atomic_store_explicit(&file->size, attributes->size, memory_order_relaxed);
+}
+
+/* OPEN of the last component, taking a lease when only reading. */
+static int open_named(struct walk *walk, int flags, struct attributes *attributes)
+{
+    struct client *client = walk->client;
+    union {
+        struct open_request request;
+        uint8_t room[sizeof(struct open_request) + NAME_LENGTH_MAX];
+    } body;
+    body.request = (struct open_request){
+        .parent = walk->here.inode,
+        .uid = client->uid,
+        .gid = client->gid,
+        .access = (uint8_t)access_of(flags),
+        .name_length = (uint8_t)walk->name_length,
+    };
+    memcpy(body.request.name, walk->name, walk->name_length);
+    struct open_reply reply;
+    struct rpc_call call = {
+        .operation = RPC_OPEN,
+        .body = &body,
+        .body_length = (uint32_t)sizeof body.request + walk->name_length,
+        .reply = &reply,
+        .reply_size = sizeof reply,
+    };
+    struct iovec into;
+    bool reading = (flags & (O_ACCMODE | O_TRUNC | O_PATH | O_DIRECTORY)) == O_RDONLY;
+    uint8_t *buffer = reading ? lease_take_buffer(&client->leases) : NULL;
+    if (buffer != NULL) {
+        body.request.flags = OPEN_WANT_INLINE;
+        into = (struct iovec){buffer, LEASE_BYTES};
+        call.receive = &into;
+        call.receive_count = 1;
+    }
+    uint64_t mutations = client->leases.mutations;
+    uint64_t sent = loop_now(client->loop);
+    int status = client_call(client, walk->operation, client_hash_server(client, walk->hash), &call);
+    if (status == 0)
+        *attributes = reply.attributes;
+    if (buffer == NULL)
+        return status;
+    if (status == 0 && reply.lease_us != 0 && call.received == reply.attributes.size &&
+        mutations == client->leases.mutations)
+        lease_install(&client->leases, reply.attributes.inode, buffer, (uint32_t)call.received,
+                      sent + reply.lease_us * UINT64_C(1000));
+    else
+        lease_return_buffer(&client->leases, buffer);
+    return status;
+}
+
+/* A directory at the end of the path: "/", "..", or an OPEN that found one. */
+static int opened_directory(const struct client *client, const struct attributes *attributes, int flags)
+{
+    if ((flags & O_PATH) == 0 && (flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY)
+        return -EISDIR;
+    return client_permits(client, attributes->mode, attributes->uid, attributes->gid, access_of(flags));
+}
+
+/* Judges what OPEN found. 1: a link was followed, go on with the new last component. */
+static int opened(struct walk *walk, int flags, const struct attributes *attributes)
+{
+    if (is_link(attributes->mode)) {
+        if ((flags & O_CREAT) && (flags & O_EXCL))
+            return -EEXIST;
+        if ((flags & O_NOFOLLOW) && !walk->slash) {
+            if (flags & O_DIRECTORY)
+                return -ENOTDIR;
+            return flags & O_PATH ? 0 : -ELOOP;
+        }
+        int status = walk_follow(walk, attributes);
+        return status < 0 ? status : 1;
+    }
+    if (is_directory(attributes->mode))
+        return opened_directory(walk->client, attributes, flags);
+    return walk->slash || (flags & O_DIRECTORY) ? -ENOTDIR : 0;
+}
+
+static int create_named(struct walk *walk, int flags, mode_t mode, struct attributes *attributes)
+{
+    struct client *client = walk->client;
+    int status = walk_permits(walk, MAY_WRITE | MAY_SEARCH);
+    if (status < 0)
+        return status;
+    uint32_t access = access_of(flags);
+    union {
+        struct create_request request;
+        uint8_t room[sizeof(struct create_request) + NAME_LENGTH_MAX];
+    } body;
+    body.request = (struct create_request){
+        .parent = walk->here.inode,
+        .uid = client->uid,
+        .gid = walk->here.mode & S_ISGID ? walk->here.gid : client->gid,
+        .mode = mode & 07777 & ~client->umask,
+        .layout_base = client->layout_base,
+        .placement = client->placement,
+        .chunk_shift = client->chunk_shift,
+        .flags = (uint8_t)((flags & O_EXCL ? CREATE_EXCLUSIVE : 0) | (flags & O_TRUNC ? CREATE_TRUNCATE : 0) |
+                           (access & MAY_READ ? CREATE_READ : 0) | (access & MAY_WRITE ? CREATE_WRITE : 0)),
+        .name_length = (uint8_t)walk->name_length,
+    };
+    memcpy(body.request.name, walk->name, walk->name_length);
+    struct attributes_reply reply;
+    status = client_request(client, walk->operation, client_hash_server(client, walk->hash), RPC_CREATE_FILE,
+                            &body, sizeof body.request + walk->name_length, &reply, sizeof reply);
+    if (status < 0)
+        return status;
+    *attributes = reply.attributes;
+    if (flags & O_TRUNC)
+        lease_revoke(&client->leases, attributes->inode);
+    return 0;
+}
+
+/* O_CREAT on the last component. Returns as opened(). */
+static int open_or_create(struct walk *walk, int flags, mode_t mode, struct attributes *attributes)
+{
+    if (walk->last != WALK_NAME)
+        return flags & O_EXCL ? -EEXIST : -EISDIR;
+    if (walk->slash)
+        return -EISDIR;
+    int status = create_named(walk, flags, mode, attributes);
+    if (status == -EACCES && !(flags & O_EXCL)) {
+        /* Nothing may be made in this directory, but what is there may be opened. */
+        status = open_named(walk, flags, attributes);
+        if (status == -ENOENT)
+            return -EACCES;
+        if (status == 0 && is_directory(attributes->mode))
+            return -EISDIR;
+    }
+    return status < 0 ? status : opened(walk, flags, attributes);
+}
+
+static int open_once(struct walk *walk, int flags, mode_t mode, struct attributes *attributes)
+{
+    int status;
+    do {
+        if (flags & O_CREAT) {
+            status = open_or_create(walk, flags, mode, attributes);
+        } else if (walk->last == WALK_NAME) {
+            status = open_named(walk, flags, attributes);
+            if (status == 0)
+                status = opened(walk, flags, attributes);
+        } else {
+            status = client_get_attributes(walk->client, walk->operation, walk->here.inode, attributes);
+            if (status == 0)
+                status = opened_directory(walk->client, attributes, flags);
+        }
+    } while (status == 1);
+    return status;
+}
+
+int client_open(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
+                struct client_file *file)
+{
+    if ((flags & O_ACCMODE) == O_ACCMODE)
+        return -EINVAL;
+    if ((flags & O_TMPFILE) == O_TMPFILE)
+        return -EOPNOTSUPP;
+    if ((flags & O_CREAT) && (flags & O_DIRECTORY))
+        return -EINVAL;
+    struct operation operation;
+    struct attributes attributes;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0)
+            status = open_once(&walk, flags, mode, &attributes);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    if (status < 0)
+        return status;
+    bool cut_by_create = (flags & O_CREAT) && attributes.size == 0;
+    if ((flags & O_TRUNC) && !cut_by_create && (attributes.mode & S_IFMT) == S_IFREG) {
+        status = client_truncate_checked(client, attributes.inode, 0, true, UINT64_MAX, &attributes);
+        if (status < 0)
+            return status;
+    }
+    file_set(file, &attributes, flags);
+    return 0;
+}

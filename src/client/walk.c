@@ -1,0 +1,223 @@
+/* The path walk.
+ *
+ * A path is walked in place: no copy, no allocation, one component at a time. Directories on the way come
+ * from the cache or cost one LOOKUP; the last component is left to the operation, which usually does its work
+ * on it in one request. "." and ".." are taken as the kernel does: ".." is the parent of the directory
+ * reached, which after a symbolic link is not what precedes it in the text. Only following a link allocates:
+ * the rest of the path behind the target.
+ *
+ * Search permission is checked here on every directory walked through, from attributes that the namespace
+ * epoch keeps from being too permissive; being too strict is possible (a directory's permissions may have
+ * been widened), so a refusal is confirmed with fresh attributes first. */
+#include "client/core.h"
+
+#define LINKS_MAX 40u
+#define STORAGE_MAX (2 * (PATH_LENGTH_MAX + 1))
+
+static int directory_fetch(struct walk *walk, uint64_t inode)
+{
+    struct attributes attributes;
+    struct client *client = walk->client;
+    int status = client_get_attributes(client, walk->operation, inode, &attributes);
+    if (status < 0)
+        return status;
+    if (!is_directory(attributes.mode))
+        return -ENOTDIR;
+    directory_of(&attributes, &walk->here);
+    if (walk->operation->epoch == client->namespace_epoch)
+        cache_insert_inode(&client->cache, &walk->here);
+    return 0;
+}
+
+static int directory_enter(struct walk *walk, uint64_t inode)
+{
+    const struct directory *known = cache_find_inode(&walk->client->cache, inode);
+    if (known == NULL)
+        return directory_fetch(walk, inode);
+    walk->here = *known;
+    return 0;
+}
+
+static int permits_slow(struct walk *walk, uint32_t access)
+{
+    struct client *client = walk->client;
+    int status = directory_fetch(walk, walk->here.inode);
+    if (status < 0)
+        return status;
+    return client_permits(client, walk->here.mode, walk->here.uid, walk->here.gid, access);
+}
+
+int walk_permits(struct walk *walk, uint32_t access)
+{
+    const struct directory *here = &walk->here;
+    if (client_permits(walk->client, here->mode, here->uid, here->gid, access) == 0)
+        return 0;
+    return permits_slow(walk, access);
+}
+
+int walk_lookup(struct walk *walk, struct attributes *attributes)
+{
+    union named_request named;
+    struct attributes_reply reply;
+    size_t length = walk_named_request(walk, &named);
+    int status = client_request(walk->client, walk->operation, client_hash_server(walk->client, walk->hash),
+                                RPC_LOOKUP, &named, length, &reply, sizeof reply);
+    if (status < 0)
+        return status;
+    *attributes = reply.attributes;
+    return 0;
+}
+
+int walk_lookup_follow(struct walk *walk, struct attributes *attributes)
+{
+    for (;;) {
+        if (walk->last != WALK_NAME)
+            return client_get_attributes(walk->client, walk->operation, walk->here.inode, attributes);
+        int status = walk_lookup(walk, attributes);
+        if (status < 0)
+            return status;
+        if (!is_link(attributes->mode))
+            return walk->slash && !is_directory(attributes->mode) ? -ENOTDIR : 0;
+        status = walk_follow(walk, attributes);
+        if (status < 0)
+            return status;
+    }
+}
+
+/* Puts the link's target before what is left of the path. */
+static int splice_link(struct walk *walk, const struct attributes *link)
+{
+    if (++walk->links > LINKS_MAX)
+        return -ELOOP;
+    size_t rest = strlen(walk->rest);
+    if (rest + SYMLINK_LENGTH_MAX + 2 > STORAGE_MAX)
+        return -ENAMETOOLONG;
+    char *storage = malloc(SYMLINK_LENGTH_MAX + rest + 2);
+    if (storage == NULL)
+        return -ENOMEM;
+    struct inode_request request = {.inode = link->inode};
+    struct iovec into = {storage, SYMLINK_LENGTH_MAX};
+    struct rpc_call call = {
+        .operation = RPC_READ_LINK,
+        .body = &request,
+        .body_length = sizeof request,
+        .receive = &into,
+        .receive_count = 1,
+    };
+    int status =
+        client_call(walk->client, walk->operation, client_inode_server(walk->client, link->inode), &call);
+    if (status == 0 && call.received == 0)
+        status = -ENOENT;
+    if (status < 0) {
+        free(storage);
+        return status;
+    }
+    /* A slash that followed the link demands a directory of the target too. */
+    size_t target = call.received;
+    if (rest > 0 || walk->slash)
+        storage[target++] = '/';
+    memcpy(storage + target, walk->rest, rest + 1);
+    free(walk->storage);
+    walk->storage = storage;
+    walk->rest = storage;
+    return storage[0] == '/' ? directory_enter(walk, INODE_ROOT) : 0;
+}
+
+/* Enters the directory (or link) that a component in the middle of the path names. */
+static int step(struct walk *walk)
+{
+    struct client *client = walk->client;
+    const struct directory *known =
+        cache_find(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length);
+    if (known != NULL) {
+        walk->here = *known;
+        walk->operation->used_cache = true;
+        return 0;
+    }
+    struct attributes attributes;
+    int status = walk_lookup(walk, &attributes);
+    if (status < 0)
+        return status;
+    if (is_link(attributes.mode))
+        return splice_link(walk, &attributes);
+    if (!is_directory(attributes.mode))
+        return -ENOTDIR;
+    uint64_t parent = walk->here.inode;
+    directory_of(&attributes, &walk->here);
+    if (walk->operation->epoch == client->namespace_epoch)
+        cache_insert(&client->cache, parent, walk->hash, walk->name, walk->name_length, &walk->here);
+    return 0;
+}
+
+/* Walks rest up to its last component. */
+static int walk_rest(struct walk *walk)
+{
+    walk->last = WALK_ROOT;
+    walk->slash = false;
+    for (;;) {
+        const char *name = walk->rest;
+        while (*name == '/')
+            name++;
+        if (*name == '\0')
+            return 0;
+        const char *end = name;
+        while (*end != '/' && *end != '\0')
+            end++;
+        size_t length = (size_t)(end - name);
+        if (length > NAME_LENGTH_MAX)
+            return -ENAMETOOLONG;
+        const char *next = end;
+        while (*next == '/')
+            next++;
+        bool last = *next == '\0';
+        walk->slash = last && end != next;
+        walk->rest = next;
+
+        int status = walk_permits(walk, MAY_SEARCH);
+        if (status < 0)
+            return status;
+        if (name[0] == '.' && length == 1) {
+            walk->last = WALK_DOT;
+            continue;
+        }
+        if (name[0] == '.' && name[1] == '.' && length == 2) {
+            status = directory_enter(walk, walk->here.parent);
+            if (status < 0)
+                return status;
+            walk->last = WALK_DOT_DOT;
+            continue;
+        }
+        walk->last = WALK_NAME;
+        walk->name = name;
+        walk->name_length = (uint32_t)length;
+        walk->hash = dentry_hash(walk->here.inode, name, length);
+        if (last)
+            return 0;
+        status = step(walk);
+        if (status < 0)
+            return status;
+    }
+}
+
+int walk_path(struct walk *walk, struct client *client, struct operation *operation, uint64_t directory,
+              const char *path)
+{
+    walk->client = client;
+    walk->operation = operation;
+    walk->storage = NULL;
+    walk->links = 0;
+    walk->rest = path;
+    operation->by_path = true;
+    if (*path == '\0')
+        return -ENOENT;
+    if (strnlen(path, PATH_LENGTH_MAX + 1) > PATH_LENGTH_MAX)
+        return -ENAMETOOLONG;
+    int status = directory_enter(walk, *path == '/' ? INODE_ROOT : directory);
+    return status < 0 ? status : walk_rest(walk);
+}
+
+int walk_follow(struct walk *walk, const struct attributes *link)
+{
+    int status = splice_link(walk, link);
+    return status < 0 ? status : walk_rest(walk);
+}

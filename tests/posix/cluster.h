@@ -1,0 +1,28 @@
+/* Real servers for tests: benchfsd processes of this test program, each on a port of its own, that end with
+ * it. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define CLUSTER_SERVERS_MAX 8
+
+struct cluster {
+    unsigned count;
+    pid_t pids[CLUSTER_SERVERS_MAX];
+    int to[CLUSTER_SERVERS_MAX];
+    int from[CLUSTER_SERVERS_MAX];
+    char addresses[CLUSTER_SERVERS_MAX][64];
+    char directory[64]; /* temporary: holds the key */
+    char key[96];
+    char servers[CLUSTER_SERVERS_MAX * 64]; /* as BENCHFS_SERVERS wants it */
+};
+
+/* Starts `count` servers with `settings` ("table.key=value", NULL at the end; NULL: none), and points
+ * BENCHFS_SERVERS and BENCHFS_KEY at them. The program is $BENCHFSD. Returns 0, or -1 after a message. */
+int cluster_start(struct cluster *cluster, unsigned count, const char *const *settings);
+/* Sends SIGTERM, waits; returns 0 when every server that was alive ended with status 0. Removes the
+ * directory. */
+int cluster_stop(struct cluster *cluster);
+/* kill -9 of one server. */
+void cluster_kill(struct cluster *cluster, unsigned server);
