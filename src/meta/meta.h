@@ -1,10 +1,11 @@
-/* The metadata engine of one server: dentries and inodes in memory, and the local rules between them. Every call is
- * local, deterministic, and never suspends; distributed transactions are composed of these by server/.
+/* The metadata engine of one server: dentries and inodes in memory, and the local rules between them. Every
+ * call is local, deterministic, and never suspends; distributed transactions are composed of these by
+ * server/.
  *
- * A dentry maps (parent inode, name) to (inode, type). The inode may live on another server. Entries of a directory are
- * kept so that they can be walked in ascending (hash, name) order at any time, under any change between two steps.
- * 10 million entries in one directory or in many: create <= 400 ns, lookup <= 200 ns, <= 256 bytes each beyond the name;
- * no operation stalls for a rehash of everything. */
+ * A dentry maps (parent inode, name) to (inode, type). The inode may live on another server. Entries of a
+ * directory are kept so that they can be walked in ascending (hash, name) order at any time, under any change
+ * between two steps. 10 million entries in one directory or in many: create <= 400 ns, lookup <= 200 ns, <=
+ * 256 bytes each beyond the name; no operation stalls for a rehash of everything. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,35 +29,41 @@ struct inode {
     uint32_t links;
     uint32_t generation;
     struct layout layout;
-    uint32_t inline_length;  /* of inline_data: file contents (size <= INLINE_DATA_MAX, no chunk 0) or symlink target */
-    void *inline_data;       /* owned by the engine: meta_inline_set */
-    uint64_t parent;         /* directories: the inode that contains them (root: itself) */
+    uint16_t inline_length; /* of inline_data: file contents (size <= INLINE_DATA_MAX, no chunk 0) or symlink
+                               target */
+    uint8_t record;         /* the engine's own */
+    void *inline_data;      /* owned by the engine: meta_inline_set */
+    uint64_t parent;        /* directories: the inode that contains them (root: itself) */
     union {
         uint64_t lease_until;      /* files: loop_now ns until which a reader may serve inline data */
         int64_t modify_time_since; /* directories: when modify_time was set; later changes of entries count */
     };
-    uint64_t lease_session;  /* its session slot + 1; 0: none or several */
-    void *busy;              /* server/: a queue of tasks while a truncation or conversion is under way */
+    uint64_t lease_session; /* its session slot + 1; 0: none or several */
+    void *busy;             /* server/: a queue of tasks while a truncation or conversion is under way */
 };
 
 /* A found dentry. */
 struct dentry {
     uint64_t inode;
-    uint32_t type;          /* S_IFMT bits */
-    struct inode *local;    /* the inode when it lives here, else NULL */
+    uint32_t type;       /* S_IFMT bits */
+    struct inode *local; /* the inode when it lives here, else NULL */
 };
 
 struct meta_statistics {
     uint64_t inodes;
     uint64_t dentries;
     uint64_t directories; /* with entries here */
-    uint64_t bytes;       /* memory held by the engine, inline data included */
+    uint64_t bytes;       /* memory in use by the engine (64 KiB slabs, large blocks), inline data included */
 };
 
 int meta_create(struct meta **meta); /* 0 or -ENOMEM */
 void meta_destroy(struct meta *meta);
+/* Where the engine's memory comes from; for tests that make allocations fail. */
+struct memory;
+struct memory *meta_memory(struct meta *meta);
 
-/* Dentries. hash = dentry_hash(parent, name). now: realtime ns, recorded as the directory's change time here. */
+/* Dentries. hash = dentry_hash(parent, name). now: realtime ns, recorded as the directory's change time here.
+ */
 int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                      struct dentry *dentry); /* 0 or -ENOENT */
 int meta_dentry_insert(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
@@ -67,17 +74,19 @@ int meta_dentry_remove(struct meta *meta, uint64_t parent, uint64_t hash, const 
 int meta_dentry_set(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                     uint64_t inode, uint32_t type, int64_t now);
 
-/* Makes the inode and its dentry in one step (the fast path of create): number is taken from the partition of hash.
- * Returns 0 and *inode (zeroed but for number, mode, links = 1 (directory: 2), times = now), -EEXIST, -ENOMEM, -ENOSPC
- * when the partition's counter is used up. */
+/* Makes the inode and its dentry in one step (the fast path of create): number is taken from the partition of
+ * hash. A new directory's parent is set. Returns 0 and *inode (zeroed but for number, mode, links = 1
+ * (directory: 2), times = now), -EEXIST, -ENOMEM, -ENOSPC when the partition's counter is used up. */
 int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                       uint32_t mode, int64_t now, struct inode **inode);
 
 /* Inodes. */
 struct inode *meta_inode_find(struct meta *meta, uint64_t number); /* NULL: not here */
+/* With a number from outside (the root): numbers up to it are never made again. 0, -EEXIST, -ENOMEM. */
 int meta_inode_create(struct meta *meta, uint64_t number, uint32_t mode, int64_t now, struct inode **inode);
 void meta_inode_remove(struct meta *meta, struct inode *inode); /* frees inline data too; not its dentries */
-/* Sets inline data to length bytes (copied; bytes NULL: zeros; length 0 frees). 0 or -ENOMEM (unchanged). */
+/* Sets inline data to length <= INLINE_DATA_MAX bytes (copied; bytes NULL: zeros; length 0 frees). 0 or
+ * -ENOMEM (unchanged). bytes may lie in the old inline data. */
 int meta_inline_set(struct meta *meta, struct inode *inode, const void *bytes, uint32_t length);
 /* Grows or cuts inline data, zero-filling. 0 or -ENOMEM (unchanged). */
 int meta_inline_resize(struct meta *meta, struct inode *inode, uint32_t length);
@@ -92,9 +101,11 @@ void meta_directory_status(struct meta *meta, uint64_t directory, struct meta_di
 /* Forgets an empty directory's record. */
 void meta_directory_forget(struct meta *meta, uint64_t directory);
 
-/* Walks entries with hash >= cursor in ascending (hash, name) order until visit returns false. */
+/* Walks entries with hash >= cursor in ascending (hash, name) order until visit returns false. visit must not
+ * change the directory; between two walks anything may change, and entries that stay are found once. */
 typedef bool (*meta_visit)(void *owner, uint64_t hash, const char *name, size_t length, uint64_t inode,
                            uint32_t type);
-void meta_directory_walk(struct meta *meta, uint64_t directory, uint64_t cursor, meta_visit visit, void *owner);
+void meta_directory_walk(struct meta *meta, uint64_t directory, uint64_t cursor, meta_visit visit,
+                         void *owner);
 
 void meta_statistics(struct meta *meta, struct meta_statistics *statistics);

@@ -1,0 +1,543 @@
+/* The index: a radix tree with gapped leaves.
+ *
+ * Memory answers in 100 to 200 ns, so what a lookup costs is the number of cache lines that it waits for one
+ * after the other, and whether the processor gets on with the next lookup meanwhile: it looks a few hundred
+ * instructions ahead, up to the first branch that it predicted wrongly. Hence few instructions, few branches
+ * that depend on data, and one line of one leaf.
+ *
+ * Nodes: an array of 64 children, indexed by the next 6 bits of the key. A child is a node, a leaf or
+ * nothing. A leaf of depth d in its node (1 to 6) stands in 2^(6-d) neighbouring places, those that share d
+ * bits; splitting it makes two of depth d + 1, at depth 6 a new node. So there are about a hundred times
+ * fewer nodes than elements, and they stay in the cache. (Extendible hashing, Fagin et al. 1979, with its
+ * directory cut into a tree: nothing ever doubles.)
+ *
+ * Leaves: keys are hashes, evenly spread most of the time, so the bits after the leaf's own prefix tell where
+ * in the leaf a key should stand: its home. A leaf (127 slots, 2 KiB) is a table with linear probing by home,
+ * which, as home grows with the key, is sorted at the same time: a lookup reads one or two lines of it, an
+ * insertion moves a few neighbours up to the next gap, a walk goes through it from left to right. The prefix
+ * is known from the way down, so the leaf's header is not read by lookups.
+ *
+ * Where keys are not evenly spread (an adversary's), a leaf whose elements would stand more than REACH slots
+ * from home is packed instead: a plain sorted array and binary search. Leaves of less than 127 slots are
+ * packed, too; the first has 3 slots, for small directories. At level 10, 60 bits deep, leaves are not split
+ * any more but double.
+ *
+ * A leaf that falls below an eighth merges with its buddy (the leaf that shares all but the last bit) when
+ * both together are at most 48 elements; a leaf of depth 0 takes the place of its node. So what was removed
+ * leaves nothing behind.
+ *
+ * Pointers to children carry in their low bits: is it a node, is the leaf packed, and the leaf's depth.
+ * "Nothing" has a depth, too. */
+#include "meta/index.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define NODE_BITS 6u
+#define NODE_SLOTS (1u << NODE_BITS)
+#define LEAF_FIRST 3u
+#define LEAF_SLOTS 127u
+#define LEAF_HOMES 112u /* the slots behind take what is pushed over the end */
+#define LEAF_LIMIT 97u  /* elements of a gapped leaf */
+#define REACH 24u       /* the farthest that an element is moved from home or a gap is looked for */
+#define MERGE_BELOW 15u
+#define MERGE_MAX 48u
+
+#define CHILD_PACKED ((uintptr_t)1)
+#define CHILD_NODE ((uintptr_t)2)
+#define CHILD_DEPTH_SHIFT 2u
+#define CHILD_TAGS ((uintptr_t)31)
+
+struct index_node {
+    uintptr_t children[NODE_SLOTS];
+};
+static_assert(sizeof(struct index_leaf) + LEAF_SLOTS * sizeof(struct index_slot) == 2048,
+              "a leaf's size class");
+
+static size_t leaf_size(uint32_t capacity)
+{
+    return sizeof(struct index_leaf) + (size_t)capacity * sizeof(struct index_slot);
+}
+
+static inline struct index_leaf *child_leaf(uintptr_t child)
+{
+    return (struct index_leaf *)(child & ~CHILD_TAGS);
+}
+
+static inline struct index_node *child_node(uintptr_t child)
+{
+    return (struct index_node *)(child & ~CHILD_TAGS);
+}
+
+static inline uint32_t child_depth(uintptr_t child)
+{
+    return (uint32_t)(child >> CHILD_DEPTH_SHIFT) & 7;
+}
+
+static inline uintptr_t depth_tag(uint32_t depth)
+{
+    return (uintptr_t)depth << CHILD_DEPTH_SHIFT;
+}
+
+static inline uint32_t child_count(uintptr_t child)
+{
+    return child_leaf(child) == NULL ? 0 : child_leaf(child)->count;
+}
+
+/* Bits of the key that all elements of path's leaf share. */
+static inline uint32_t path_prefix(const struct index_path *path)
+{
+    return path->level_count == 0 ? 0 : (path->level_count - 1) * NODE_BITS + child_depth(path->child);
+}
+
+static inline uint32_t home_of(uint64_t key, uint32_t prefix)
+{
+    return (uint32_t)((((key << prefix) >> 32) * LEAF_HOMES) >> 32);
+}
+
+static inline uint32_t node_slot(uint64_t key, uint32_t level)
+{
+    return (uint32_t)(key >> (64 - NODE_BITS - level * NODE_BITS)) & (NODE_SLOTS - 1);
+}
+
+void index_init(struct index *index, struct memory *memory)
+{
+    *index = (struct index){.memory = memory};
+}
+
+static void leaf_free(struct index *index, struct index_leaf *leaf)
+{
+    memory_release(index->memory, leaf, leaf_size(leaf->capacity));
+}
+
+/* The first place after those that the child at slot stands in. */
+static uint32_t slot_after(uint32_t slot, uintptr_t child)
+{
+    uint32_t places = child & CHILD_NODE ? 1 : NODE_SLOTS >> child_depth(child);
+    return (slot & ~(places - 1)) + places;
+}
+
+static void clear_child(struct index *index, uintptr_t child)
+{
+    if (child & CHILD_NODE) {
+        struct index_node *node = child_node(child);
+        for (uint32_t slot = 0; slot < NODE_SLOTS; slot = slot_after(slot, node->children[slot]))
+            clear_child(index, node->children[slot]);
+        memory_release(index->memory, node, sizeof(*node));
+    } else if (child_leaf(child) != NULL) {
+        leaf_free(index, child_leaf(child));
+    }
+}
+
+void index_clear(struct index *index)
+{
+    clear_child(index, index->root);
+    index->root = 0;
+}
+
+/* ---- search ---- */
+
+void index_descend(const struct index *index, uint64_t key, struct index_path *path)
+{
+    uintptr_t child = index->root;
+    uint32_t level = 0;
+    while (child & CHILD_NODE) {
+        uint32_t slot = node_slot(key, level);
+        path->levels[level].node = child_node(child);
+        path->levels[level].slot = slot;
+        child = child_node(child)->children[slot];
+        level++;
+    }
+    path->level_count = level;
+    path->child = child;
+    path->leaf = child_leaf(child);
+    path->slot = home_of(key, path_prefix(path));
+    if (path->leaf != NULL) {
+        __builtin_prefetch(&path->leaf->slots[path->slot]);
+        __builtin_prefetch(&path->leaf->slots[path->slot + 3]);
+    }
+}
+
+/* The first element with a key >= key of a sorted leaf. */
+static uint32_t packed_search(const struct index_leaf *leaf, uint64_t key)
+{
+    uint32_t left = 0;
+    for (uint32_t right = leaf->count; left < right;) {
+        uint32_t middle = left + (right - left) / 2;
+        if (leaf->slots[middle].key < key)
+            left = middle + 1;
+        else
+            right = middle;
+    }
+    return left;
+}
+
+static uint32_t packed_find(struct index_path *path, uint64_t key)
+{
+    const struct index_leaf *leaf = path->leaf;
+    uint32_t slot = packed_search(leaf, key);
+    path->slot = slot;
+    if (slot == leaf->count || leaf->slots[slot].key != key)
+        return 0;
+    if (slot + 1 == leaf->count || leaf->slots[slot + 1].key != key)
+        return 1;
+    return (key == UINT64_MAX ? leaf->count : packed_search(leaf, key + 1)) - slot;
+}
+
+uint32_t index_search(struct index_path *path, uint64_t key)
+{
+    if (path->leaf == NULL)
+        return 0;
+    if (path->child & CHILD_PACKED)
+        return packed_find(path, key);
+    /* Empty slots have the greatest key. The first four comparisons have no branches. */
+    const struct index_slot *slots = path->leaf->slots;
+    uint32_t slot = path->slot;
+    uint32_t below = 0;
+    for (uint32_t i = 0; i < 4; i++)
+        below += slots[slot + i].key < key;
+    slot += below;
+    if (below == 4) {
+        while (slot < LEAF_SLOTS && slots[slot].key < key)
+            slot++;
+    }
+    path->slot = slot;
+    uint32_t end = slot;
+    while (end < LEAF_SLOTS && slots[end].key == key && slots[end].value != NULL)
+        end++;
+    return end - slot;
+}
+
+/* Moves path to the leaf after its own. */
+static bool next_leaf(struct index_path *path)
+{
+    uintptr_t child = path->child;
+    for (uint32_t level = path->level_count; level > 0; level--) {
+        uint32_t slot = slot_after(path->levels[level - 1].slot, child);
+        if (slot == NODE_SLOTS) {
+            child = CHILD_NODE;
+            continue;
+        }
+        path->levels[level - 1].slot = slot;
+        child = path->levels[level - 1].node->children[slot];
+        for (; child & CHILD_NODE; level++) {
+            path->levels[level].node = child_node(child);
+            path->levels[level].slot = 0;
+            child = child_node(child)->children[0];
+        }
+        path->level_count = level;
+        path->child = child;
+        path->leaf = child_leaf(child);
+        path->slot = 0;
+        return true;
+    }
+    return false;
+}
+
+struct index_slot *index_element(struct index_path *path)
+{
+    do {
+        struct index_leaf *leaf = path->leaf;
+        uint32_t limit = leaf == NULL ? 0 : path->child & CHILD_PACKED ? leaf->count : LEAF_SLOTS;
+        for (; path->slot < limit; path->slot++) {
+            if (leaf->slots[path->slot].value != NULL)
+                return &leaf->slots[path->slot];
+        }
+    } while (next_leaf(path));
+    return NULL;
+}
+
+/* ---- leaves ---- */
+
+static struct index_leaf *leaf_create(struct index *index, uint32_t capacity)
+{
+    struct index_leaf *leaf = memory_allocate(index->memory, leaf_size(capacity));
+    if (leaf != NULL)
+        *leaf = (struct index_leaf){.capacity = capacity};
+    return leaf;
+}
+
+/* Lays out sorted elements in a leaf; they must not lie in it. Returns the pointer to it, without a depth. */
+static uintptr_t leaf_fill(struct index_leaf *leaf, const struct index_slot *elements, uint32_t count,
+                           uint32_t prefix)
+{
+    assert(count <= leaf->capacity);
+    leaf->count = count;
+    uint8_t places[LEAF_LIMIT];
+    bool gapped = leaf->capacity == LEAF_SLOTS && count <= LEAF_LIMIT;
+    uint32_t next = 0;
+    for (uint32_t i = 0; gapped && i < count; i++) {
+        uint32_t home = home_of(elements[i].key, prefix);
+        uint32_t place = home > next ? home : next;
+        gapped = place < LEAF_SLOTS && place - home <= REACH;
+        places[i] = (uint8_t)place;
+        next = place + 1;
+    }
+    if (!gapped) {
+        memcpy(leaf->slots, elements, count * sizeof(*elements));
+        return (uintptr_t)leaf | CHILD_PACKED;
+    }
+    for (uint32_t slot = 0; slot < LEAF_SLOTS; slot++)
+        leaf->slots[slot] = (struct index_slot){.key = UINT64_MAX};
+    for (uint32_t i = 0; i < count; i++)
+        leaf->slots[places[i]] = elements[i];
+    return (uintptr_t)leaf;
+}
+
+/* Copies the elements in order; returns how many. */
+static uint32_t leaf_gather(uintptr_t child, struct index_slot *elements)
+{
+    const struct index_leaf *leaf = child_leaf(child);
+    if (leaf == NULL)
+        return 0;
+    if (child & CHILD_PACKED) {
+        memcpy(elements, leaf->slots, leaf->count * sizeof(*elements));
+        return leaf->count;
+    }
+    uint32_t count = 0;
+    for (uint32_t slot = 0; slot < LEAF_SLOTS; slot++) {
+        if (leaf->slots[slot].value != NULL)
+            elements[count++] = leaf->slots[slot];
+    }
+    return count;
+}
+
+/* Makes room at path->slot of a gapped leaf by moving what stands there up to the next gap. */
+static bool gapped_insert(struct index_path *path, uint64_t key, void *value)
+{
+    struct index_leaf *leaf = path->leaf;
+    uint32_t slot = path->slot;
+    uint32_t gap = slot;
+    while (gap < LEAF_SLOTS && leaf->slots[gap].value != NULL && gap - slot < REACH)
+        gap++;
+    if (leaf->count >= LEAF_LIMIT || gap >= LEAF_SLOTS || leaf->slots[gap].value != NULL)
+        return false;
+    for (; gap > slot; gap--)
+        leaf->slots[gap] = leaf->slots[gap - 1];
+    leaf->slots[slot] = (struct index_slot){.key = key, .value = value};
+    leaf->count++;
+    return true;
+}
+
+static void packed_insert(struct index_leaf *leaf, uint32_t slot, uint64_t key, void *value)
+{
+    memmove(leaf->slots + slot + 1, leaf->slots + slot, (leaf->count - slot) * sizeof(struct index_slot));
+    leaf->slots[slot] = (struct index_slot){.key = key, .value = value};
+    leaf->count++;
+}
+
+/* ---- growing ---- */
+
+/* Puts child (its depth in its tag) into all its places in node, slot being one of them. */
+static void place_child(struct index_node *node, uint32_t slot, uintptr_t child)
+{
+    uint32_t places = child & CHILD_NODE ? 1 : NODE_SLOTS >> child_depth(child);
+    uint32_t first = slot & ~(places - 1);
+    for (uint32_t i = 0; i < places; i++)
+        node->children[first + i] = child;
+}
+
+/* Puts child where path leads. */
+static void set_child(struct index *index, struct index_path *path, uintptr_t child)
+{
+    path->child = child;
+    if (path->level_count == 0)
+        index->root = child;
+    else
+        place_child(path->levels[path->level_count - 1].node, path->levels[path->level_count - 1].slot,
+                    child);
+}
+
+/* Makes a leaf of depth 6 (or the root) the only child, of depth 0, of a new node. */
+static int add_node(struct index *index, struct index_path *path, uint64_t key)
+{
+    struct index_node *node = memory_allocate(index->memory, sizeof(*node));
+    if (node == NULL)
+        return -ENOMEM;
+    uintptr_t child = path->child & ~depth_tag(7);
+    for (uint32_t slot = 0; slot < NODE_SLOTS; slot++)
+        node->children[slot] = child;
+    set_child(index, path, (uintptr_t)node | CHILD_NODE);
+    path->levels[path->level_count].node = node;
+    path->levels[path->level_count].slot = node_slot(key, path->level_count);
+    path->level_count++;
+    path->child = child;
+    return 0;
+}
+
+/* Splits path's leaf by one more bit. */
+static int leaf_split(struct index *index, struct index_path *path, uint64_t key)
+{
+    if (path->level_count == 0 || child_depth(path->child) == NODE_BITS) {
+        int status = add_node(index, path, key);
+        if (status < 0)
+            return status;
+    }
+    struct index_leaf *leaf = path->leaf;
+    struct index_slot elements[LEAF_SLOTS];
+    uint32_t count = leaf_gather(path->child, elements);
+    uint32_t prefix = path_prefix(path) + 1;
+    uint32_t below = 0;
+    while (below < count && ((elements[below].key >> (64 - prefix)) & 1) == 0)
+        below++;
+    struct index_leaf *other = NULL;
+    if (below > 0 && below < count) {
+        other = leaf_create(index, LEAF_SLOTS);
+        if (other == NULL)
+            return -ENOMEM;
+    }
+    uintptr_t tag = depth_tag(child_depth(path->child) + 1);
+    uintptr_t sides[2] = {tag, tag};
+    if (below > 0)
+        sides[0] |= leaf_fill(leaf, elements, below, prefix);
+    if (below < count)
+        sides[1] |= leaf_fill(other != NULL ? other : leaf, elements + below, count - below, prefix);
+    struct index_node *node = path->levels[path->level_count - 1].node;
+    uint32_t own = path->levels[path->level_count - 1].slot;
+    uint32_t bit = NODE_SLOTS >> child_depth(tag);
+    place_child(node, own & ~bit, sides[0]);
+    place_child(node, own | bit, sides[1]);
+    return 0;
+}
+
+/* Replaces path's packed leaf by one of twice the capacity. */
+static int leaf_grow(struct index *index, struct index_path *path)
+{
+    struct index_leaf *old = path->leaf;
+    struct index_leaf *leaf = leaf_create(index, old->capacity * 2 + 1);
+    if (leaf == NULL)
+        return -ENOMEM;
+    uintptr_t tag = depth_tag(child_depth(path->child));
+    set_child(index, path, leaf_fill(leaf, old->slots, old->count, path_prefix(path)) | tag);
+    leaf_free(index, old);
+    return 0;
+}
+
+/* One step towards room for key where there is none: a first leaf, a bigger one, a packed one, or a split. */
+static int make_room(struct index *index, struct index_path *path, uint64_t key)
+{
+    struct index_leaf *leaf = path->leaf;
+    uintptr_t tag = depth_tag(child_depth(path->child));
+    if (leaf == NULL) {
+        leaf = leaf_create(index, LEAF_FIRST);
+        if (leaf == NULL)
+            return -ENOMEM;
+        set_child(index, path, (uintptr_t)leaf | CHILD_PACKED | tag);
+        return 0;
+    }
+    bool packed = path->child & CHILD_PACKED;
+    if (packed && leaf->capacity < LEAF_SLOTS)
+        return leaf_grow(index, path);
+    bool bottom = path->level_count == INDEX_LEVELS_MAX && child_depth(path->child) == NODE_BITS;
+    if (packed && (bottom || leaf->capacity > LEAF_SLOTS))
+        return leaf_grow(index, path);
+    if (packed || (leaf->count >= LEAF_LIMIT / 2 && !bottom))
+        return leaf_split(index, path, key);
+    struct index_slot elements[LEAF_SLOTS];
+    uint32_t count = leaf_gather(path->child, elements);
+    memcpy(leaf->slots, elements, count * sizeof(*elements));
+    set_child(index, path, path->child | CHILD_PACKED);
+    return 0;
+}
+
+int index_insert(struct index *index, struct index_path *path, uint64_t key, void *value)
+{
+    assert(value != NULL);
+    /* Among its equals, where the caller wants it: counted from the first of them. */
+    for (uint32_t place = UINT32_MAX;;) {
+        if (path->leaf != NULL) {
+            if (place != UINT32_MAX) {
+                index_search(path, key);
+                path->slot += place;
+            }
+            if (path->child & CHILD_PACKED) {
+                if (path->leaf->count < path->leaf->capacity) {
+                    packed_insert(path->leaf, path->slot, key, value);
+                    return 0;
+                }
+            } else if (gapped_insert(path, key, value)) {
+                return 0;
+            }
+        }
+        if (place == UINT32_MAX) {
+            uint32_t wanted = path->slot;
+            path->slot = home_of(key, path_prefix(path));
+            index_search(path, key);
+            place = path->leaf == NULL ? 0 : wanted - path->slot;
+        }
+        int status = make_room(index, path, key);
+        if (status < 0)
+            return status;
+        index_descend(index, key, path);
+    }
+}
+
+/* ---- shrinking ---- */
+
+/* Merges path's leaf (or nothing) with its buddy, as often as that is possible. */
+static void merge(struct index *index, struct index_path *path)
+{
+    while (path->level_count > 0) {
+        struct index_node *node = path->levels[path->level_count - 1].node;
+        uint32_t depth = child_depth(path->child);
+        if (depth == 0) {
+            /* The only child takes the node's place. */
+            path->level_count--;
+            uintptr_t child = path->child | (path->level_count > 0 ? depth_tag(NODE_BITS) : 0);
+            set_child(index, path, child);
+            memory_release(index->memory, node, sizeof(*node));
+            continue;
+        }
+        uint32_t bit = NODE_SLOTS >> depth;
+        uint32_t own = path->levels[path->level_count - 1].slot;
+        uintptr_t left = node->children[own & ~bit];
+        uintptr_t right = node->children[own | bit];
+        if ((left | right) & CHILD_NODE || child_depth(left) != child_depth(right) ||
+            child_count(left) + child_count(right) > MERGE_MAX)
+            return;
+        struct index_slot elements[MERGE_MAX];
+        uint32_t count = leaf_gather(left, elements);
+        count += leaf_gather(right, elements + count);
+        struct index_leaf *kept = child_leaf(left);
+        struct index_leaf *freed = child_leaf(right);
+        if (kept == NULL || (freed != NULL && freed->capacity > kept->capacity)) {
+            kept = child_leaf(right);
+            freed = child_leaf(left);
+        }
+        if (kept != NULL && count > kept->capacity)
+            return;
+        uintptr_t merged = depth_tag(depth - 1);
+        if (kept != NULL)
+            merged |= leaf_fill(kept, elements, count, path_prefix(path) - 1);
+        if (freed != NULL)
+            leaf_free(index, freed);
+        set_child(index, path, merged);
+    }
+}
+
+void index_remove(struct index *index, struct index_path *path)
+{
+    struct index_leaf *leaf = path->leaf;
+    uint32_t hole = path->slot;
+    leaf->count--;
+    if (path->child & CHILD_PACKED) {
+        memmove(leaf->slots + hole, leaf->slots + hole + 1, (leaf->count - hole) * sizeof(struct index_slot));
+    } else {
+        uint32_t prefix = path_prefix(path);
+        for (uint32_t next = hole + 1; next < LEAF_SLOTS && leaf->slots[next].value != NULL &&
+                                       home_of(leaf->slots[next].key, prefix) <= hole;
+             next++) {
+            leaf->slots[hole] = leaf->slots[next];
+            hole = next;
+        }
+        leaf->slots[hole] = (struct index_slot){.key = UINT64_MAX};
+    }
+    if (leaf->count >= MERGE_BELOW)
+        return;
+    if (leaf->count == 0) {
+        set_child(index, path, depth_tag(child_depth(path->child)));
+        leaf_free(index, leaf);
+    }
+    merge(index, path);
+}

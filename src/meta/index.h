@@ -1,0 +1,63 @@
+/* An ordered index: 64-bit key to pointer, a radix tree in memory whose leaves are probed like a hash table.
+ *
+ * Keys may repeat; values of one key stand in the order in which the caller places them, always in one leaf.
+ * No operation touches more than a few nodes, except that a leaf full of one single key grows by doubling. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "meta/memory.h"
+
+#define INDEX_LEVELS_MAX 10
+
+struct index_node;
+
+struct index_slot {
+    uint64_t key;
+    void *value; /* NULL: an empty slot */
+};
+
+struct index_leaf {
+    uint32_t count;
+    uint32_t capacity; /* of slots */
+    uint64_t reserved;
+    struct index_slot slots[];
+};
+
+struct index {
+    uintptr_t root; /* a node, a leaf, or nothing; see index.c */
+    struct memory *memory;
+};
+
+/* A place in the tree. Valid until the index changes. */
+struct index_path {
+    uintptr_t child;         /* what the lowest node (or the root) points to: a leaf or nothing */
+    struct index_leaf *leaf; /* NULL: nothing there */
+    uint32_t slot; /* of the first element with a key not below the one looked for, or where it would stand */
+    uint32_t level_count;
+    struct {
+        struct index_node *node;
+        uint32_t slot;
+    } levels[INDEX_LEVELS_MAX];
+};
+
+void index_init(struct index *index, struct memory *memory);
+/* Frees the nodes. */
+void index_clear(struct index *index);
+
+/* First half of a search: finds the leaf where key belongs and starts to bring the right place of it into the
+ * cache. */
+void index_descend(const struct index *index, uint64_t key, struct index_path *path);
+/* Second half: sets path->slot. Returns how many elements have this key; they stand in path->slot and after.
+ */
+uint32_t index_search(struct index_path *path, uint64_t key);
+/* Moves to the element at path->slot or the next one after it, into later leaves too. Returns it, or NULL at
+ * the end. */
+struct index_slot *index_element(struct index_path *path);
+
+/* Inserts before path->slot; path comes from a search for key (slot possibly moved behind equal keys) and is
+ * used up. Returns 0 or -ENOMEM, then the elements are unchanged. */
+int index_insert(struct index *index, struct index_path *path, uint64_t key, void *value);
+/* Removes the element at path->slot; path is used up. */
+void index_remove(struct index *index, struct index_path *path);

@@ -1,0 +1,43 @@
+/* Memory of the metadata engine: size-classed slabs cut from 2 MiB arenas, every byte of them accounted.
+ *
+ * Small blocks (up to MEMORY_BLOCK_MAX) come from slabs of one size class; freed blocks are reused by their
+ * class, and a slab whose last block was freed may serve any class again. Larger blocks come from malloc and
+ * are accounted too. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+
+#define MEMORY_BLOCK_MAX 4608u
+#define MEMORY_CLASSES 64u
+#define MEMORY_ALIGNMENT 64u /* of blocks whose size is a multiple of it */
+
+struct arena;
+struct slab;
+
+struct memory {
+    struct list large;                    /* blocks beyond MEMORY_BLOCK_MAX */
+    struct slab *partial[MEMORY_CLASSES]; /* slabs of each class with a free block */
+    struct arena *arenas;                 /* all */
+    struct arena *open;                   /* those with a free slab */
+    uint64_t arena_count;
+    uint64_t bytes; /* slabs in use and large blocks */
+    /* For tests: called before every allocation; true makes it fail. NULL otherwise. */
+    bool (*refuse)(void *owner, size_t size);
+    void *refuse_owner;
+};
+
+void memory_init(struct memory *memory);
+/* Returns everything to the system, blocks still in use included. */
+void memory_free_all(struct memory *memory);
+
+/* Returns uninitialised memory aligned to 16 bytes (MEMORY_ALIGNMENT if size is a multiple of it), or NULL.
+ */
+void *memory_allocate(struct memory *memory, size_t size);
+/* size: as it was allocated. */
+void memory_release(struct memory *memory, void *block, size_t size);
+/* Bytes that an allocation of size really takes. */
+size_t memory_rounded(size_t size);

@@ -1,0 +1,555 @@
+/* The metadata engine.
+ *
+ * Three kinds of ordered index (meta/index.h), all memory from one slab pool (meta/memory.h):
+ *
+ *   inodes       mixed inode number -> struct inode
+ *   directories  mixed inode number -> struct directory, for those with entries (or a change time) here
+ *   entries      one per directory: dentry hash -> struct dentry_record; those of equal hash in order of
+ * their names
+ *
+ * An ordered index in place of a hash table, because it never rehashes, costs a small directory 64 bytes, and
+ * a walk in hash order from any cursor is a plain step through its leaves.
+ *
+ * A file that is created gets one block that holds both its inode and its first dentry:
+ * [inode][dentry][name]. So a lookup by name, which ends with the attributes, touches one leaf of one index
+ * and one block. The two parts live and die separately - a rename drops the dentry and keeps the inode,
+ * KEY_SET points the dentry at another inode - so each has its own sign of life (inode.record,
+ * dentry_record.state) and the block is freed with the last of them. Dentries made by insert or set, and
+ * inodes made alone, have blocks of their own.
+ *
+ * Failure: whatever can fail is allocated before anything becomes visible. */
+#include "meta/meta.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "meta/index.h"
+
+#define COUNTER_MAX ((UINT64_C(1) << INODE_COUNTER_BITS) - 1)
+#define DIRECTORY_CACHE_BITS 10 /* last used directories, by inode number */
+
+enum { INODE_ALONE = 0, INODE_WITH_DENTRY = 1, INODE_DENTRY_GONE = 2 }; /* inode.record */
+enum { DENTRY_ALONE = 0, DENTRY_WITH_INODE = 1 };                       /* dentry_record.state */
+
+struct dentry_record {
+    uint64_t inode;
+    uint16_t type; /* S_IFMT bits */
+    uint8_t name_length;
+    uint8_t state;
+    char name[];
+};
+#define DENTRY_FIXED offsetof(struct dentry_record, name)
+static_assert(sizeof(struct inode) % 8 == 0 && sizeof(struct inode) <= 112,
+              "the block of a file stays small");
+
+struct directory {
+    uint64_t number;
+    struct index entries;
+    uint64_t count;
+    uint64_t subdirectories;
+    int64_t modify_time;
+};
+
+struct meta {
+    struct memory memory;
+    struct index inodes;
+    struct index directories;
+    uint64_t inode_count;
+    uint64_t dentry_count;
+    uint64_t directory_count;
+    struct directory *recent[1 << DIRECTORY_CACHE_BITS];
+    uint64_t counters[PARTITION_COUNT]; /* last inode number made in each partition */
+};
+
+int meta_create(struct meta **meta)
+{
+    struct meta *created = calloc(1, sizeof(*created));
+    if (created == NULL)
+        return -ENOMEM;
+    memory_init(&created->memory);
+    index_init(&created->inodes, &created->memory);
+    index_init(&created->directories, &created->memory);
+    created->counters[inode_partition(INODE_ROOT)] = INODE_ROOT;
+    *meta = created;
+    return 0;
+}
+
+void meta_destroy(struct meta *meta)
+{
+    memory_free_all(&meta->memory);
+    free(meta);
+}
+
+struct memory *meta_memory(struct meta *meta)
+{
+    return &meta->memory;
+}
+
+/* ---- blocks ---- */
+
+static struct inode *beside(struct dentry_record *record)
+{
+    return (struct inode *)((char *)record - sizeof(struct inode));
+}
+
+static size_t block_size(const struct dentry_record *record)
+{
+    return (record->state == DENTRY_WITH_INODE ? sizeof(struct inode) : 0) + DENTRY_FIXED +
+           record->name_length;
+}
+
+static void record_fill(struct dentry_record *record, uint64_t inode, uint32_t type, uint8_t state,
+                        const char *name, size_t length)
+{
+    record->inode = inode;
+    record->type = (uint16_t)(type & S_IFMT);
+    record->state = state;
+    record->name_length = (uint8_t)length;
+    memcpy(record->name, name, length);
+}
+
+static void inode_fill(struct inode *inode, uint64_t number, uint32_t mode, int64_t now, uint8_t record)
+{
+    *inode = (struct inode){.number = number,
+                            .access_time = now,
+                            .modify_time = now,
+                            .change_time = now,
+                            .mode = mode,
+                            .links = S_ISDIR(mode) ? 2 : 1,
+                            .record = record};
+}
+
+static void dentry_record_free(struct meta *meta, struct dentry_record *record)
+{
+    if (record->state == DENTRY_ALONE) {
+        memory_release(&meta->memory, record, block_size(record));
+        return;
+    }
+    struct inode *inode = beside(record);
+    if (inode->number == 0)
+        memory_release(&meta->memory, inode, block_size(record));
+    else
+        inode->record = INODE_DENTRY_GONE;
+}
+
+static void inode_block_free(struct meta *meta, struct inode *inode)
+{
+    struct dentry_record *record = (struct dentry_record *)(inode + 1);
+    if (inode->record == INODE_ALONE)
+        memory_release(&meta->memory, inode, sizeof(*inode));
+    else if (inode->record == INODE_DENTRY_GONE)
+        memory_release(&meta->memory, inode, block_size(record));
+    else
+        inode->number = 0;
+}
+
+/* ---- directories ---- */
+
+static struct directory **recent(struct meta *meta, uint64_t number)
+{
+    return &meta->recent[(number * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - DIRECTORY_CACHE_BITS)];
+}
+
+/* Inodes and directories are indexed by the mixed number: evenly spread. */
+static void *number_find(const struct index *index, uint64_t number, struct index_path *path)
+{
+    uint64_t key = hash_mix(number);
+    index_descend(index, key, path);
+    return index_search(path, key) == 0 ? NULL : path->leaf->slots[path->slot].value;
+}
+
+static struct directory *directory_find(struct meta *meta, uint64_t number)
+{
+    struct directory **cached = recent(meta, number);
+    if (*cached != NULL && (*cached)->number == number)
+        return *cached;
+    struct index_path path;
+    struct directory *directory = number_find(&meta->directories, number, &path);
+    if (directory != NULL)
+        *cached = directory;
+    return directory;
+}
+
+static struct directory *directory_make(struct meta *meta, uint64_t number)
+{
+    struct directory *directory = directory_find(meta, number);
+    if (directory != NULL)
+        return directory;
+    directory = memory_allocate(&meta->memory, sizeof(*directory));
+    if (directory == NULL)
+        return NULL;
+    *directory = (struct directory){.number = number};
+    index_init(&directory->entries, &meta->memory);
+    struct index_path path;
+    number_find(&meta->directories, number, &path);
+    if (index_insert(&meta->directories, &path, hash_mix(number), directory) < 0) {
+        memory_release(&meta->memory, directory, sizeof(*directory));
+        return NULL;
+    }
+    *recent(meta, number) = directory;
+    return directory;
+}
+
+static void directory_drop(struct meta *meta, struct directory *directory)
+{
+    struct index_path path;
+    if (number_find(&meta->directories, directory->number, &path) != NULL)
+        index_remove(&meta->directories, &path);
+    struct directory **cached = recent(meta, directory->number);
+    if (*cached == directory)
+        *cached = NULL;
+    memory_release(&meta->memory, directory, sizeof(*directory));
+}
+
+/* After a failed insertion: a directory that nobody has used yet goes again. */
+static void directory_drop_unused(struct meta *meta, struct directory *directory)
+{
+    if (directory->count == 0 && directory->modify_time == 0)
+        directory_drop(meta, directory);
+}
+
+static void directory_changed(struct meta *meta, struct directory *directory, int added, uint32_t type,
+                              int64_t now)
+{
+    if (added != 0) {
+        directory->count += (uint64_t)(int64_t)added;
+        meta->dentry_count += (uint64_t)(int64_t)added;
+        if (added > 0 && directory->count == 1)
+            meta->directory_count++;
+        else if (added < 0 && directory->count == 0)
+            meta->directory_count--;
+        if (S_ISDIR(type))
+            directory->subdirectories += (uint64_t)(int64_t)added;
+    }
+    if (now > directory->modify_time)
+        directory->modify_time = now;
+}
+
+/* ---- dentries ---- */
+
+static int name_compare(const struct dentry_record *record, const char *name, size_t length)
+{
+    size_t shorter = record->name_length < length ? record->name_length : length;
+    int order = memcmp(record->name, name, shorter);
+    return order != 0 ? order : (int)record->name_length - (int)length;
+}
+
+/* Second half of a search: moves path to the entry (hash, name), or to where it would stand. Returns it or
+ * NULL. */
+static struct dentry_record *entry_search(struct index_path *path, uint64_t hash, const char *name,
+                                          size_t length)
+{
+    /* One entry of this hash is the rule; more are in order of their names. */
+    uint32_t count = index_search(path, hash);
+    while (count > 0) {
+        uint32_t middle = count / 2;
+        struct dentry_record *record = path->leaf->slots[path->slot + middle].value;
+        __builtin_prefetch((char *)record - 64);
+        __builtin_prefetch((char *)record - sizeof(struct inode));
+        int order = name_compare(record, name, length);
+        if (order == 0) {
+            path->slot += middle;
+            return record;
+        }
+        if (order < 0) {
+            path->slot += middle + 1;
+            count -= middle + 1;
+        } else {
+            count = middle;
+        }
+    }
+    return NULL;
+}
+
+static struct dentry_record *entry_find(const struct index *entries, uint64_t hash, const char *name,
+                                        size_t length, struct index_path *path)
+{
+    index_descend(entries, hash, path);
+    return entry_search(path, hash, name, length);
+}
+
+int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                     struct dentry *dentry)
+{
+    struct directory *directory = directory_find(meta, parent);
+    if (directory == NULL)
+        return -ENOENT;
+    struct index_path path;
+    struct dentry_record *record = entry_find(&directory->entries, hash, name, length, &path);
+    if (record == NULL)
+        return -ENOENT;
+    dentry->inode = record->inode;
+    dentry->type = record->type;
+    if (record->state == DENTRY_WITH_INODE && beside(record)->number == record->inode)
+        dentry->local = beside(record);
+    else
+        dentry->local = meta_inode_find(meta, record->inode);
+    return 0;
+}
+
+/* Adds an entry at path, which comes from entry_find. */
+static int entry_add(struct meta *meta, struct directory *directory, struct index_path *path, uint64_t hash,
+                     const char *name, size_t length, uint64_t inode, uint32_t type, int64_t now)
+{
+    assert(length > 0 && length <= NAME_LENGTH_MAX);
+    struct dentry_record *record = memory_allocate(&meta->memory, DENTRY_FIXED + length);
+    if (record == NULL)
+        return -ENOMEM;
+    record_fill(record, inode, type, DENTRY_ALONE, name, length);
+    int status = index_insert(&directory->entries, path, hash, record);
+    if (status < 0) {
+        memory_release(&meta->memory, record, block_size(record));
+        return status;
+    }
+    directory_changed(meta, directory, 1, type, now);
+    return 0;
+}
+
+int meta_dentry_insert(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                       uint64_t inode, uint32_t type, int64_t now)
+{
+    struct directory *directory = directory_make(meta, parent);
+    if (directory == NULL)
+        return -ENOMEM;
+    struct index_path path;
+    if (entry_find(&directory->entries, hash, name, length, &path) != NULL)
+        return -EEXIST;
+    int status = entry_add(meta, directory, &path, hash, name, length, inode, type, now);
+    if (status < 0)
+        directory_drop_unused(meta, directory);
+    return status;
+}
+
+int meta_dentry_set(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                    uint64_t inode, uint32_t type, int64_t now)
+{
+    struct directory *directory = directory_make(meta, parent);
+    if (directory == NULL)
+        return -ENOMEM;
+    struct index_path path;
+    struct dentry_record *record = entry_find(&directory->entries, hash, name, length, &path);
+    if (record == NULL) {
+        int status = entry_add(meta, directory, &path, hash, name, length, inode, type, now);
+        if (status < 0)
+            directory_drop_unused(meta, directory);
+        return status;
+    }
+    directory->subdirectories += (uint64_t)S_ISDIR(type) - (uint64_t)S_ISDIR(record->type);
+    record->inode = inode;
+    record->type = (uint16_t)(type & S_IFMT);
+    directory_changed(meta, directory, 0, type, now);
+    return 0;
+}
+
+int meta_dentry_remove(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                       int64_t now)
+{
+    struct directory *directory = directory_find(meta, parent);
+    if (directory == NULL)
+        return -ENOENT;
+    struct index_path path;
+    struct dentry_record *record = entry_find(&directory->entries, hash, name, length, &path);
+    if (record == NULL)
+        return -ENOENT;
+    index_remove(&directory->entries, &path);
+    directory_changed(meta, directory, -1, record->type, now);
+    dentry_record_free(meta, record);
+    return 0;
+}
+
+int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                      uint32_t mode, int64_t now, struct inode **inode)
+{
+    assert(length > 0 && length <= NAME_LENGTH_MAX);
+    uint64_t *counter = &meta->counters[hash_partition(hash)];
+    if (*counter >= COUNTER_MAX)
+        return -ENOSPC;
+    struct directory *directory = directory_make(meta, parent);
+    if (directory == NULL)
+        return -ENOMEM;
+    uint64_t number = inode_make(hash_partition(hash), *counter + 1);
+
+    /* Both leaves are on their way from memory while the other index is descended. */
+    struct index_path entry_path, inode_path;
+    index_descend(&directory->entries, hash, &entry_path);
+    uint64_t inode_key = hash_mix(number);
+    index_descend(&meta->inodes, inode_key, &inode_path);
+    if (entry_search(&entry_path, hash, name, length) != NULL)
+        return -EEXIST;
+    size_t size = sizeof(struct inode) + DENTRY_FIXED + length;
+    struct inode *made = memory_allocate(&meta->memory, size);
+    if (made == NULL)
+        goto no_block;
+    inode_fill(made, number, mode, now, INODE_WITH_DENTRY);
+    if (S_ISDIR(mode))
+        made->parent = parent;
+    struct dentry_record *record = (struct dentry_record *)(made + 1);
+    record_fill(record, number, mode, DENTRY_WITH_INODE, name, length);
+    index_search(&inode_path, inode_key);
+    if (index_insert(&meta->inodes, &inode_path, inode_key, made) < 0)
+        goto no_inode;
+    if (index_insert(&directory->entries, &entry_path, hash, record) < 0)
+        goto no_entry;
+    *counter += 1;
+    meta->inode_count++;
+    directory_changed(meta, directory, 1, mode, now);
+    *inode = made;
+    return 0;
+
+no_entry:
+    if (number_find(&meta->inodes, number, &inode_path) != NULL)
+        index_remove(&meta->inodes, &inode_path);
+no_inode:
+    memory_release(&meta->memory, made, size);
+no_block:
+    directory_drop_unused(meta, directory);
+    return -ENOMEM;
+}
+
+/* ---- inodes ---- */
+
+struct inode *meta_inode_find(struct meta *meta, uint64_t number)
+{
+    struct index_path path;
+    return number_find(&meta->inodes, number, &path);
+}
+
+int meta_inode_create(struct meta *meta, uint64_t number, uint32_t mode, int64_t now, struct inode **inode)
+{
+    assert(inode_valid(number));
+    struct index_path path;
+    if (number_find(&meta->inodes, number, &path) != NULL)
+        return -EEXIST;
+    struct inode *made = memory_allocate(&meta->memory, sizeof(*made));
+    if (made == NULL)
+        return -ENOMEM;
+    inode_fill(made, number, mode, now, INODE_ALONE);
+    int status = index_insert(&meta->inodes, &path, hash_mix(number), made);
+    if (status < 0) {
+        memory_release(&meta->memory, made, sizeof(*made));
+        return status;
+    }
+    uint64_t *counter = &meta->counters[inode_partition(number)];
+    if (*counter < (number & COUNTER_MAX))
+        *counter = number & COUNTER_MAX;
+    meta->inode_count++;
+    *inode = made;
+    return 0;
+}
+
+void meta_inode_remove(struct meta *meta, struct inode *inode)
+{
+    struct index_path path;
+    struct inode *found = number_find(&meta->inodes, inode->number, &path);
+    assert(found == inode);
+    if (found != inode)
+        return;
+    index_remove(&meta->inodes, &path);
+    meta->inode_count--;
+    meta_inline_set(meta, inode, NULL, 0);
+    inode_block_free(meta, inode);
+}
+
+static void inline_release(struct meta *meta, struct inode *inode)
+{
+    if (inode->inline_data != NULL)
+        memory_release(&meta->memory, inode->inline_data, inode->inline_length);
+    inode->inline_data = NULL;
+    inode->inline_length = 0;
+}
+
+int meta_inline_set(struct meta *meta, struct inode *inode, const void *bytes, uint32_t length)
+{
+    assert(length <= INLINE_DATA_MAX);
+    if (length == 0) {
+        inline_release(meta, inode);
+        return 0;
+    }
+    void *data = inode->inline_data;
+    if (data == NULL || memory_rounded(inode->inline_length) != memory_rounded(length)) {
+        data = memory_allocate(&meta->memory, length);
+        if (data == NULL)
+            return -ENOMEM;
+    }
+    if (bytes != NULL)
+        memmove(data, bytes, length);
+    else
+        memset(data, 0, length);
+    if (data != inode->inline_data)
+        inline_release(meta, inode);
+    inode->inline_data = data;
+    inode->inline_length = (uint16_t)length;
+    return 0;
+}
+
+int meta_inline_resize(struct meta *meta, struct inode *inode, uint32_t length)
+{
+    assert(length <= INLINE_DATA_MAX);
+    if (length == 0) {
+        inline_release(meta, inode);
+        return 0;
+    }
+    uint32_t kept = inode->inline_length < length ? inode->inline_length : length;
+    char *data = inode->inline_data;
+    if (data == NULL || memory_rounded(inode->inline_length) != memory_rounded(length)) {
+        data = memory_allocate(&meta->memory, length);
+        if (data == NULL)
+            return -ENOMEM;
+        if (kept > 0)
+            memcpy(data, inode->inline_data, kept);
+        inline_release(meta, inode);
+    }
+    memset(data + kept, 0, length - kept);
+    inode->inline_data = data;
+    inode->inline_length = (uint16_t)length;
+    return 0;
+}
+
+/* ---- whole directories ---- */
+
+void meta_directory_status(struct meta *meta, uint64_t number, struct meta_directory_status *status)
+{
+    *status = (struct meta_directory_status){0};
+    struct directory *directory = directory_find(meta, number);
+    if (directory == NULL)
+        return;
+    status->entries = directory->count;
+    status->subdirectories = directory->subdirectories;
+    status->modify_time = directory->modify_time;
+}
+
+void meta_directory_forget(struct meta *meta, uint64_t number)
+{
+    struct directory *directory = directory_find(meta, number);
+    if (directory != NULL && directory->count == 0)
+        directory_drop(meta, directory);
+}
+
+void meta_directory_walk(struct meta *meta, uint64_t number, uint64_t cursor, meta_visit visit, void *owner)
+{
+    struct directory *directory = directory_find(meta, number);
+    if (directory == NULL)
+        return;
+    struct index_path path;
+    index_descend(&directory->entries, cursor, &path);
+    index_search(&path, cursor);
+    struct index_slot *element;
+    for (; (element = index_element(&path)) != NULL; path.slot++) {
+        struct dentry_record *record = element->value;
+        if (!visit(owner, element->key, record->name, record->name_length, record->inode, record->type))
+            return;
+    }
+}
+
+void meta_statistics(struct meta *meta, struct meta_statistics *statistics)
+{
+    *statistics = (struct meta_statistics){
+        .inodes = meta->inode_count,
+        .dentries = meta->dentry_count,
+        .directories = meta->directory_count,
+        .bytes = meta->memory.bytes + sizeof(*meta),
+    };
+}
