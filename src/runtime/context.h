@@ -47,7 +47,7 @@ static inline void context_make(struct context *context, void *base, void *top, 
 #ifdef __AVX512F__
 #define CONTEXT_WIDE_REGISTERS                                                                               \
     , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26",     \
-        "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+        "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
 #else
 #define CONTEXT_WIDE_REGISTERS
 #endif
