@@ -396,6 +396,8 @@ struct WIRE server_status_reply {
     uint64_t idle_ns;
     uint64_t uptime_ns;
     uint64_t metadata_bytes;
+    uint64_t dispatch_ns; /* of rpc_counters: receive callback to reply sent, summed */
+    uint64_t dispatched;
 };
 struct WIRE statfs_reply {
     uint64_t used;
