@@ -1,5 +1,5 @@
-/* A server: namespace and chunk handlers over meta/, store/ and rpc/. One per loop; benchfsd runs one, the simulator
- * many in one process. */
+/* A server: namespace and chunk handlers over meta/, store/ and rpc/. One per loop; benchfsd runs one, the
+ * simulator many in one process. */
 #pragma once
 
 #include "cluster/map.h"
@@ -11,19 +11,23 @@ struct server;
 struct server_options {
     uint32_t id;
     const uint8_t *cluster_key;
-    const char *listen;             /* bootstrap "host:port", port 0: any */
-    struct store_options store;     /* net and loop are filled in */
-    uint64_t lease_ns;              /* meta.open_lease; 0: never return data with open */
+    const char *listen;         /* bootstrap "host:port", port 0: any */
+    struct store_options store; /* net and loop are filled in */
+    uint64_t lease_ns;          /* meta.open_lease; 0: never return data with open */
     uint64_t rpc_deadline_ns;
     uint32_t rendezvous_threshold;
-    uint64_t metadata_capacity;     /* meta.capacity: bytes of metadata and inline data; beyond: -ENOSPC. 0: unlimited */
+    uint64_t metadata_capacity; /* meta.capacity: bytes of metadata and inline data; beyond: -ENOSPC. 0:
+                                   unlimited */
 };
 
 /* Creates the server and starts to listen; requests other than GET_MAP, PING and SHUT_DOWN are refused with
  * -EAGAIN until server_set_map. *bound: 64 bytes, the bootstrap address. */
 int server_create(struct net *net, const struct server_options *options, struct server **server, char *bound);
-/* The membership (fixed at start for now): the server finds itself by id. The owner of partition 0 makes the root. */
+/* The membership (fixed at start for now): the server finds itself by id. The owner of partition 0 makes the
+ * root. */
 int server_set_map(struct server *server, struct cluster_map *map); /* takes ownership of map */
 void server_destroy(struct server *server);
+/* What `benchfs status` shows, counted since the start. */
+void server_status(struct server *server, struct server_status_reply *status);
 /* Called when a client asked for shutdown. */
 void server_on_shut_down(struct server *server, void (*callback)(void *owner), void *owner);

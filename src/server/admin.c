@@ -1,0 +1,100 @@
+/* What is asked about the server itself: the cluster map, status, space, a ping, the request to end.
+ *
+ * PING moves bulk either way through one buffer of transport memory, made at the first ping that needs it;
+ * its contents mean nothing, so pings may share it. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "server/state.h"
+
+#define PING_BYTES_MAX (64u << 20)
+
+void serve_GET_MAP(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    if (server->map == NULL) {
+        answer(request, -EAGAIN, NULL, 0);
+        return;
+    }
+    struct iovec bulk = {server->encoded_map.bytes, server->encoded_map.length};
+    rpc_reply(request, 0, NULL, 0, &bulk, 1);
+}
+
+void serve_PING(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct ping_request *body = request->body;
+    bool fetch = body->discard != 0 && request->bulk_length > 0;
+    int status = 0;
+    if (body->reply_bytes > PING_BYTES_MAX || (fetch && request->bulk_length > PING_BYTES_MAX))
+        status = -EINVAL;
+    if (status == 0 && (fetch || body->reply_bytes > 0) && server->ping_memory == NULL) {
+        void *memory;
+        status = net_memory_allocate(server->net, PING_BYTES_MAX, &memory, &server->ping_region);
+        if (status == 0)
+            server->ping_memory = memory;
+    }
+    if (status == 0 && fetch) {
+        struct iovec into = {server->ping_memory, request->bulk_length};
+        status = rpc_request_receive(request, &into, 1);
+    }
+    struct ping_reply reply = {.server_time = loop_now(server->loop)};
+    if (status != 0 || body->reply_bytes == 0) {
+        answer(request, status, &reply, sizeof(reply));
+        return;
+    }
+    struct iovec bulk = {server->ping_memory, body->reply_bytes};
+    rpc_reply(request, 0, &reply, sizeof(reply), &bulk, 1);
+}
+
+void server_status(struct server *server, struct server_status_reply *status)
+{
+    struct store_statistics store;
+    struct meta_statistics meta;
+    struct rpc_counters rpc;
+    struct loop_statistics loop;
+    server->store->operations->statistics(server->store, &store);
+    meta_statistics(server->meta, &meta);
+    rpc_counters(server->rpc, &rpc);
+    loop_statistics(server->loop, &loop);
+    *status = (struct server_status_reply){
+        .server = server->options.id,
+        .pid = (uint32_t)getpid(),
+        .used = store.used,
+        .capacity = store.capacity,
+        .inodes = meta.inodes,
+        .dentries = meta.dentries,
+        .sessions = rpc.sessions,
+        .requests = rpc.requests,
+        .busy_ns = loop.busy_ns,
+        .idle_ns = loop.idle_ns,
+        .uptime_ns = loop_now(server->loop) - server->started,
+        .metadata_bytes = meta.bytes,
+    };
+}
+
+void serve_SERVER_STATUS(void *owner, struct rpc_request *request)
+{
+    struct server_status_reply reply;
+    server_status(owner, &reply);
+    answer(request, 0, &reply, sizeof(reply));
+}
+
+void serve_STATFS(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    struct store_statistics store;
+    struct meta_statistics meta;
+    server->store->operations->statistics(server->store, &store);
+    meta_statistics(server->meta, &meta);
+    struct statfs_reply reply = {.used = store.used, .capacity = store.capacity, .inodes = meta.inodes};
+    answer(request, server->map == NULL ? -EAGAIN : 0, &reply, sizeof(reply));
+}
+
+void serve_SHUT_DOWN(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    answer(request, 0, NULL, 0);
+    if (server->shut_down != NULL)
+        server->shut_down(server->shut_down_owner);
+}

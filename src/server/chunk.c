@@ -1,0 +1,403 @@
+/* Bytes: reading and writing chunks, and the fence that keeps overtaken writes out.
+ *
+ * A chunk's bytes move once: WRITE_CHUNK asks the store for memory, lets the transport land the bulk there,
+ * and commits; READ_CHUNK sends from the store's memory. Only inline data are copied, through the task's
+ * stack, because the engine may move them while a message waits to be sent.
+ *
+ * On the inode's server the inode itself says what is allowed: removed, truncated since (generation), busy.
+ * On another server a fence does: TRUNCATE_CHUNKS leaves (inode, generation) behind for FENCE_LIFE_NS, longer
+ * than any request lives. Either is asked twice, before memory is taken and again before the commit, because
+ * a rendezvous suspends in between for as long as the client takes; a client that dies there ends in
+ * write_abort.
+ *
+ * A write with CHUNK_KEEP_SIZE lands beyond the file's size and becomes visible with the EXTEND that follows:
+ * reads on the inode's server are cut at the size. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "data/placement.h"
+#include "server/state.h"
+
+#define CHUNK_BYTES_MAX (1u << CHUNK_SHIFT_MAX)
+#define DAY_NS (INT64_C(86400) * 1000000000)
+
+/* ---- fences ---- */
+
+static void fence_drop(struct server *server, struct fence *fence)
+{
+    map_remove(&server->fences, fence->inode);
+    list_remove(&fence->link);
+    free(fence);
+    server->fence_count--;
+}
+
+void fences_clear(struct server *server)
+{
+    while (!list_empty(&server->fence_ages))
+        fence_drop(server, container_of(server->fence_ages.next, struct fence, link));
+}
+
+static int fence_set(struct server *server, uint64_t inode, uint32_t generation, bool removed)
+{
+    uint64_t now = loop_now(server->loop);
+    while (!list_empty(&server->fence_ages)) {
+        struct fence *oldest = container_of(server->fence_ages.next, struct fence, link);
+        if (oldest->until > now && server->fence_count < FENCES_MAX)
+            break;
+        fence_drop(server, oldest);
+    }
+    struct fence *fence = map_get(&server->fences, inode);
+    if (fence == NULL) {
+        fence = calloc(1, sizeof(*fence));
+        if (fence == NULL)
+            return -ENOMEM;
+        fence->inode = inode;
+        fence->generation = generation;
+        list_init(&fence->link);
+        int status = map_put(&server->fences, inode, fence);
+        if (status != 0) {
+            free(fence);
+            return status;
+        }
+        server->fence_count++;
+    }
+    if ((int32_t)(generation - fence->generation) > 0)
+        fence->generation = generation;
+    fence->removed |= removed;
+    fence->until = now + FENCE_LIFE_NS;
+    list_remove(&fence->link);
+    list_push_back(&server->fence_ages, &fence->link);
+    return 0;
+}
+
+static int fence_check(struct server *server, uint64_t inode, uint32_t generation)
+{
+    if (server->fence_count == 0)
+        return 0;
+    const struct fence *fence = map_get(&server->fences, inode);
+    if (fence == NULL || fence->until <= loop_now(server->loop))
+        return 0;
+    if (fence->removed)
+        return -ESTALE;
+    return (int32_t)(generation - fence->generation) < 0 ? -STATUS_STALE_GENERATION : 0;
+}
+
+/* ---- reading ---- */
+
+/* relatime: a read is noted when the last one is older than the last change, or than a day. */
+static void note_access(struct server *server, struct inode *inode)
+{
+    int64_t now = loop_realtime(server->loop);
+    if (inode->access_time <= inode->modify_time || inode->access_time <= inode->change_time ||
+        now - inode->access_time >= DAY_NS)
+        inode->access_time = now;
+}
+
+static int readable_file(struct server *server, const struct rpc_request *request, uint64_t number,
+                         struct inode **inode)
+{
+    for (;;) {
+        int status = gate_inode(server, number, inode);
+        if (status != 0)
+            return status;
+        if (!S_ISREG((*inode)->mode))
+            return S_ISDIR((*inode)->mode) ? -EISDIR : -EINVAL;
+        if ((*inode)->busy == NULL)
+            return 0;
+        status = inode_busy_wait(server, *inode, request->deadline);
+        if (status != 0)
+            return status;
+    }
+}
+
+/* How many of length bytes from offset in chunk index lie below the file's size. */
+static uint32_t below_size(const struct inode *inode, uint64_t index, uint32_t offset, uint32_t length)
+{
+    unsigned shift = inode->layout.chunk_shift;
+    if (index > (uint64_t)INT64_MAX >> shift)
+        return 0;
+    uint64_t start = (index << shift) + offset;
+    if (start >= inode->size)
+        return 0;
+    return inode->size - start < length ? (uint32_t)(inode->size - start) : length;
+}
+
+static void reply_inline(struct rpc_request *request, const struct inode *inode, uint32_t offset,
+                         uint32_t length, struct chunk_reply *reply)
+{
+    uint8_t bytes[INLINE_DATA_MAX];
+    struct iovec bulk = {bytes, length};
+    memcpy(bytes, (const char *)inode->inline_data + offset, length);
+    reply->length = length;
+    rpc_reply(request, 0, reply, sizeof(*reply), &bulk, 1);
+}
+
+void serve_READ_CHUNK(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct chunk_read_request *body = request->body;
+    const struct store_operations *store = server->store->operations;
+    struct chunk_reply reply = {0};
+    uint32_t length = body->length;
+    int status = server->map == NULL ? -EAGAIN : 0;
+    if (status == 0 && (body->offset > CHUNK_BYTES_MAX || length > CHUNK_BYTES_MAX - body->offset ||
+                        !inode_valid(body->inode)))
+        status = -EINVAL;
+    if (status == 0 && (body->index == 0 || server_of_inode(server, body->inode) == server->self)) {
+        struct inode *inode;
+        status = readable_file(server, request, body->inode, &inode);
+        if (status == 0) {
+            note_access(server, inode);
+            reply.owner = 1;
+            reply.size = inode->size;
+            reply.generation = inode->generation;
+            length = below_size(inode, body->index, body->offset, length);
+            if (inode_is_inline(inode) && length > 0) {
+                reply_inline(request, inode, body->offset, length, &reply);
+                return;
+            }
+        }
+    }
+    if (status != 0 || length == 0) {
+        answer(request, status, &reply, sizeof(reply));
+        return;
+    }
+
+    struct store_io io = {
+        .inode = body->inode, .index = body->index, .offset = body->offset, .length = length};
+    uint64_t before = loop_now(server->loop);
+    status = store->read_begin(server->store, &io);
+    request->storage_ns += loop_now(server->loop) - before;
+    if (status != 0) {
+        answer(request, status, NULL, 0);
+        return;
+    }
+    reply.length = io.length;
+    rpc_reply(request, 0, &reply, sizeof(reply), io.vector, io.length > 0 ? io.count : 0);
+    store->read_end(server->store, &io);
+}
+
+/* ---- writing ---- */
+
+static int check_write(const struct server *server, const struct rpc_request *request,
+                       const struct chunk_write_request *body)
+{
+    if (server->map == NULL)
+        return -EAGAIN;
+    if (body->chunk_shift < CHUNK_SHIFT_MIN || body->chunk_shift > CHUNK_SHIFT_MAX || body->length == 0 ||
+        body->length != request->bulk_length || !inode_valid(body->inode) ||
+        body->index > (uint64_t)INT64_MAX >> body->chunk_shift)
+        return -EINVAL;
+    uint32_t chunk_size = 1u << body->chunk_shift;
+    return body->offset <= chunk_size && body->length <= chunk_size - body->offset ? 0 : -EINVAL;
+}
+
+static int write_inline(struct server *server, struct inode *inode, uint32_t offset, const void *bytes,
+                        uint32_t length)
+{
+    uint32_t end = offset + length;
+    int status = 0;
+    if (end > inode->inline_length) {
+        status = server_metadata_room(server, end - inode->inline_length);
+        if (status != 0)
+            return status;
+        if (offset == 0)
+            status = meta_inline_set(server->meta, inode, bytes, length);
+        else
+            status = meta_inline_resize(server->meta, inode, end);
+        if (status != 0)
+            return status;
+        inode->size = end;
+    }
+    memcpy((char *)inode->inline_data + offset, bytes, length);
+    return 0;
+}
+
+/* Fetches a write's bytes into the store's memory, or copies them there when they are here already. */
+static int land(struct rpc_request *request, struct store_io *io, const char *bytes)
+{
+    if (bytes == NULL)
+        return rpc_request_receive(request, io->vector, io->count);
+    for (uint32_t i = 0; i < io->count; i++) {
+        memcpy(io->vector[i].iov_base, bytes, io->vector[i].iov_len);
+        bytes += io->vector[i].iov_len;
+    }
+    return 0;
+}
+
+/* May the write still be committed? On the inode's server finds the inode anew and makes room for the new
+ * size. */
+static int check_commit(struct server *server, const struct chunk_write_request *body, uint64_t end,
+                        struct inode **inode)
+{
+    if (*inode == NULL)
+        return fence_check(server, body->inode, body->generation);
+    int status = gate_inode(server, body->inode, inode);
+    if (status == 0 && (*inode)->generation != body->generation)
+        status = -STATUS_STALE_GENERATION;
+    return status == 0 ? inode_prepare_growth(server, *inode, end) : status;
+}
+
+/* inode: NULL on a server that does not hold it. bytes: NULL when they are still to be fetched. */
+static int write_chunk(struct server *server, struct rpc_request *request,
+                       const struct chunk_write_request *body, uint64_t end, struct inode **inode,
+                       const char *bytes)
+{
+    const struct store_operations *store = server->store->operations;
+    struct store_io io = {
+        .inode = body->inode, .index = body->index, .offset = body->offset, .length = body->length};
+    uint64_t before = loop_now(server->loop);
+    int status = store->write_begin(server->store, &io, 1u << body->chunk_shift);
+    request->storage_ns += loop_now(server->loop) - before;
+    if (status != 0)
+        return status;
+    status = land(request, &io, bytes);
+    if (status == 0 && (bytes == NULL || store->persistent))
+        status = check_commit(server, body, end, inode);
+    if (status != 0) {
+        store->write_abort(server->store, &io);
+        return status;
+    }
+    before = loop_now(server->loop);
+    status = store->write_commit(server->store, &io);
+    request->storage_ns += loop_now(server->loop) - before;
+    if (status == 0 && store->persistent && *inode != NULL)
+        status = gate_inode(server, body->inode, inode);
+    return status;
+}
+
+/* The inode is here: bytes, size and times change together. */
+static int write_owned(struct server *server, struct rpc_request *request,
+                       const struct chunk_write_request *body, struct chunk_reply *reply)
+{
+    uint8_t small[INLINE_DATA_MAX];
+    const char *bytes = NULL;
+    uint64_t end = (body->index << body->chunk_shift) + body->offset + body->length;
+    uint32_t generation = body->generation;
+    struct inode *inode;
+    int status = 0;
+    bool fits_inline = end <= INLINE_DATA_MAX;
+    if (fits_inline) {
+        /* Fetched first: nothing suspends between the checks below and the change. */
+        status = rpc_request_receive(request, &(struct iovec){small, body->length}, 1);
+        bytes = (const char *)small;
+    }
+    if (status == 0)
+        status = inode_prepare_change(server, request, body->inode, &generation, &inode);
+    if (status == 0 && inode->layout.chunk_shift != body->chunk_shift)
+        status = -EINVAL;
+    if (status != 0)
+        return status;
+    if (fits_inline && inode_is_inline(inode)) {
+        status = write_inline(server, inode, body->offset, bytes, body->length);
+    } else {
+        status = inode_prepare_growth(server, inode, end);
+        if (status == 0)
+            status = write_chunk(server, request, body, end, &inode, bytes);
+        if (status == 0 && end > inode->size && (fits_inline || (body->flags & CHUNK_KEEP_SIZE) == 0))
+            inode->size = end;
+    }
+    if (status != 0)
+        return status;
+    inode->modify_time = inode->change_time = loop_realtime(server->loop);
+    reply->owner = 1;
+    reply->size = inode->size;
+    reply->generation = inode->generation;
+    return 0;
+}
+
+void serve_WRITE_CHUNK(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct chunk_write_request *body = request->body;
+    struct chunk_reply reply = {.length = body->length};
+    int status = check_write(server, request, body);
+    if (status == 0 && server_of_inode(server, body->inode) == server->self) {
+        status = write_owned(server, request, body, &reply);
+    } else if (status == 0 && body->index == 0) {
+        status = -STATUS_WRONG_EPOCH;
+    } else if (status == 0) {
+        struct inode *elsewhere = NULL;
+        status = fence_check(server, body->inode, body->generation);
+        if (status == 0)
+            status = write_chunk(server, request, body, 0, &elsewhere, NULL);
+    }
+    answer(request, status, &reply, sizeof(reply));
+}
+
+void serve_SYNC_CHUNKS(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct inode_request *body = request->body;
+    int status = server->map == NULL ? -EAGAIN : 0;
+    if (status == 0)
+        status = server->store->operations->sync(server->store, body->inode);
+    answer(request, status, NULL, 0);
+}
+
+/* ---- truncation and removal ---- */
+
+int chunks_truncate_here(struct server *server, uint64_t inode, uint64_t size, uint8_t chunk_shift)
+{
+    const struct store_operations *store = server->store->operations;
+    uint64_t first = size >> chunk_shift;
+    uint32_t rest = (uint32_t)(size & ((UINT64_C(1) << chunk_shift) - 1));
+    int status = 0;
+    if (rest != 0) {
+        status = store->truncate(server->store, inode, first, rest);
+        first++;
+    }
+    int removed = store->remove(server->store, inode, first);
+    return status != 0 ? status : removed;
+}
+
+void serve_TRUNCATE_CHUNKS(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct chunk_truncate_request *body = request->body;
+    int status = server->map == NULL ? -EAGAIN : 0;
+    if (status == 0 && (!inode_valid(body->inode) || body->chunk_shift < CHUNK_SHIFT_MIN ||
+                        body->chunk_shift > CHUNK_SHIFT_MAX || body->size > (uint64_t)INT64_MAX))
+        status = -EINVAL;
+    if (status == 0)
+        status = fence_set(server, body->inode, body->generation, body->remove != 0);
+    if (status == 0)
+        status =
+            chunks_truncate_here(server, body->inode, body->remove != 0 ? 0 : body->size, body->chunk_shift);
+    answer(request, status, NULL, 0);
+}
+
+int chunks_truncate_elsewhere(struct server *server, const struct inode *inode, uint64_t size,
+                              uint64_t old_size, bool remove, uint64_t deadline)
+{
+    uint8_t shift = inode->layout.chunk_shift;
+    uint64_t first = size >> shift;
+    uint64_t last = old_size == 0 ? 0 : (old_size - 1) >> shift;
+    if (server_single(server) || last == 0)
+        return 0;
+    if (first == 0)
+        first = 1; /* chunk 0 is here */
+    uint32_t count = server->map->server_count;
+    uint64_t *wanted = calloc((count + 63) / 64, sizeof(*wanted));
+    if (wanted == NULL)
+        return -ENOMEM;
+    bool everywhere = old_size == UINT64_MAX || last - first >= 4 * (uint64_t)count;
+    uint32_t steps = everywhere ? count : (uint32_t)(last - first + 1);
+    for (uint32_t i = 0; i < steps; i++) {
+        uint32_t index =
+            everywhere ? i : placement_server(server->map, inode->number, &inode->layout, first + i);
+        if (index != server->self)
+            wanted[index / 64] |= UINT64_C(1) << (index % 64);
+    }
+    struct chunk_truncate_request body = {
+        .inode = inode->number,
+        .size = size,
+        .generation = inode->generation,
+        .chunk_shift = shift,
+        .remove = remove,
+    };
+    int status =
+        server_call_many(server, wanted, RPC_TRUNCATE_CHUNKS, &body, sizeof(body), NULL, 0, deadline);
+    free(wanted);
+    return status;
+}

@@ -1,0 +1,513 @@
+/* Inodes by number: attributes, sizes, links, and the waiting that keeps changes apart.
+ *
+ * Sizes. A regular file is inline while inline_length == size (at most INLINE_DATA_MAX bytes, and no chunk 0
+ * exists); otherwise inline_length is 0 and bytes are in chunks. A file of size 0 is inline and has no
+ * chunks. Every change of size keeps this: growth beyond INLINE_DATA_MAX first moves inline data to chunk 0,
+ * which either happens or leaves all as it was.
+ *
+ * Busy. What has to suspend in the middle of a change marks the inode busy; everyone else who would read or
+ * change its data, or remove it, waits. Narrowing a directory's permissions also hides its attributes:
+ * between the bump of the namespace epoch and the change, a lookup would put old permissions under the new
+ * epoch.
+ *
+ * Leases. Data returned with an open may be served by the client for a moment without asking. A writer of
+ * another session waits until that moment has passed here too; while it waits no new lease is granted, so it
+ * waits once.
+ *
+ * A directory's times and links are spread over all servers: its inode knows the explicitly set times, every
+ * server knows when it last changed an entry of it. GET_ATTRIBUTES from a client puts them together; the
+ * modification time set by a caller stands until an entry changes later than that. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "server/state.h"
+
+#define DIRECTORY_SIZE 4096u
+
+void inode_attributes(const struct inode *inode, struct attributes *attributes)
+{
+    bool directory = S_ISDIR(inode->mode);
+    *attributes = (struct attributes){
+        .inode = inode->number,
+        .size = directory ? DIRECTORY_SIZE : inode->size,
+        .access_time = inode->access_time,
+        .modify_time = inode->modify_time,
+        .change_time = inode->change_time,
+        .mode = inode->mode,
+        .uid = inode->uid,
+        .gid = inode->gid,
+        .links = inode->links,
+        .generation = inode->generation,
+        .layout = inode->layout,
+        .blocks = directory ? 0 : inode->size / 512 + (inode->size % 512 != 0),
+        .parent = directory ? inode->parent : 0,
+    };
+}
+
+bool mode_permits(uint32_t mode, uint32_t owner, uint32_t group, uint32_t uid, uint32_t gid, unsigned access)
+{
+    if (uid == 0)
+        return true;
+    unsigned granted = uid == owner ? mode >> 6 : gid == group ? mode >> 3 : mode;
+    return (granted & access & 7) == (access & 7);
+}
+
+/* ---- other servers' inodes ---- */
+
+int attributes_elsewhere(struct server *server, uint64_t inode, uint64_t deadline,
+                         struct attributes *attributes)
+{
+    struct inode_request body = {.inode = inode};
+    struct attributes_reply reply;
+    uint32_t index = server_of_inode(server, inode);
+    if (index == server->self) {
+        log_error("inode %llx has a name but does not exist", (unsigned long long)inode);
+        return -EIO;
+    }
+    int status =
+        server_call(server, index, RPC_GET_ATTRIBUTES, &body, sizeof(body), &reply, sizeof(reply), deadline);
+    if (status == 0)
+        *attributes = reply.attributes;
+    return status == -ESTALE ? -ENOENT : status == -EAGAIN ? -EIO : status;
+}
+
+int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline)
+{
+    struct inode_unlink_request body = {.inode = inode};
+    int status = server_call(server, server_of_inode(server, inode), RPC_INODE_UNLINK, &body, sizeof(body),
+                             NULL, 0, deadline);
+    if (status == 0 || status == -ESTALE)
+        return 0;
+    log_warning("inode %llx keeps a link: its server answers: %s", (unsigned long long)inode,
+                status_text(status));
+    return -EIO;
+}
+
+/* ---- busy, lease ---- */
+
+void inode_busy_begin(struct inode *inode, struct inode_busy *busy, bool hides_attributes)
+{
+    wait_queue_init(&busy->waiters);
+    busy->hides_attributes = hides_attributes;
+    inode->busy = busy;
+}
+
+void inode_busy_end(struct server *server, struct inode *inode)
+{
+    struct inode_busy *busy = inode->busy;
+    inode->busy = NULL;
+    wait_queue_wake_all(server->loop, &busy->waiters);
+}
+
+int inode_busy_wait(struct server *server, struct inode *inode, uint64_t deadline)
+{
+    if (server->stopping)
+        return -ECANCELED;
+    struct inode_busy *busy = inode->busy;
+    return wait_queue_wait(server->loop, &busy->waiters, deadline);
+}
+
+/* Sleeps until the leases of other sessions have passed. */
+static int lease_wait(struct server *server, struct inode *inode, uint64_t now, uint64_t deadline)
+{
+    if (server->stopping)
+        return -ECANCELED;
+    if (inode->lease_until >= deadline)
+        return -ETIMEDOUT;
+    inode->lease_session = LEASE_REFUSED;
+    return task_sleep(server->loop, inode->lease_until - now);
+}
+
+int inode_prepare_change(struct server *server, const struct rpc_request *request, uint64_t number,
+                         const uint32_t *generation, struct inode **result)
+{
+    for (;;) {
+        struct inode *inode;
+        int status = gate_inode(server, number, &inode);
+        if (status != 0)
+            return status;
+        if (!S_ISREG(inode->mode))
+            return S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
+        if (generation != NULL && *generation != inode->generation)
+            return -STATUS_STALE_GENERATION;
+        if (inode->busy != NULL) {
+            status = inode_busy_wait(server, inode, request->deadline);
+        } else if (__builtin_expect(inode->lease_until != 0, 0)) {
+            uint64_t now = loop_now(server->loop);
+            if (inode->lease_until <= now || inode->lease_session == (uint64_t)request->header->session + 1) {
+                *result = inode;
+                return 0;
+            }
+            status = lease_wait(server, inode, now, request->deadline);
+        } else {
+            *result = inode;
+            return 0;
+        }
+        if (status != 0)
+            return status;
+    }
+}
+
+/* ---- size ---- */
+
+/* Moves inline data to chunk 0. */
+static int convert_to_chunk(struct server *server, struct inode *inode)
+{
+    struct store *store = server->store;
+    struct store_io io = {.inode = inode->number, .length = inode->inline_length};
+    struct inode_busy busy;
+    inode_busy_begin(inode, &busy, false);
+    int status = store->operations->write_begin(store, &io, 1u << inode->layout.chunk_shift);
+    if (status == 0) {
+        const char *from = inode->inline_data;
+        for (uint32_t i = 0; i < io.count; i++) {
+            memcpy(io.vector[i].iov_base, from, io.vector[i].iov_len);
+            from += io.vector[i].iov_len;
+        }
+        status = store->operations->write_commit(store, &io);
+    }
+    if (status == 0)
+        meta_inline_set(server->meta, inode, NULL, 0);
+    inode_busy_end(server, inode);
+    return status;
+}
+
+int inode_prepare_growth(struct server *server, struct inode *inode, uint64_t end)
+{
+    if (end > (uint64_t)INT64_MAX)
+        return -EFBIG;
+    if (inode->inline_length == 0 || end <= INLINE_DATA_MAX)
+        return 0;
+    return convert_to_chunk(server, inode);
+}
+
+static int grow(struct server *server, struct inode *inode, uint64_t size)
+{
+    int status = inode_prepare_growth(server, inode, size);
+    if (status == 0 && inode_is_inline(inode) && size <= INLINE_DATA_MAX) {
+        status = server_metadata_room(server, size - inode->size);
+        if (status == 0)
+            status = meta_inline_resize(server->meta, inode, (uint32_t)size);
+    }
+    if (status == 0)
+        inode->size = size;
+    return status;
+}
+
+/* Drops what lies at or beyond size; old_size says how far chunks may reach (UINT64_MAX: unknown). */
+static int shrink(struct server *server, struct inode *inode, uint64_t size, uint64_t old_size,
+                  uint64_t deadline)
+{
+    struct inode_busy busy;
+    inode_busy_begin(inode, &busy, false);
+    /* Writes under way see it before they commit. */
+    inode->generation++;
+    bool is_inline = inode_is_inline(inode);
+    int status = chunks_truncate_elsewhere(server, inode, size, old_size, false, deadline);
+    /* An inline file has no chunk 0 but what a write that never finished left. */
+    if (status == 0)
+        status = chunks_truncate_here(server, inode->number, is_inline ? 0 : size, inode->layout.chunk_shift);
+    if (status == 0 && is_inline)
+        status = meta_inline_resize(server->meta, inode, (uint32_t)size);
+    if (status == 0)
+        inode->size = size;
+    inode_busy_end(server, inode);
+    return status;
+}
+
+int inode_truncate(struct server *server, struct inode *inode, uint64_t size, uint64_t deadline)
+{
+    int status = 0;
+    if (size > inode->size)
+        status = grow(server, inode, size);
+    else if (size < inode->size)
+        status = shrink(server, inode, size, inode->size, deadline);
+    if (status == 0)
+        inode->modify_time = inode->change_time = loop_realtime(server->loop);
+    return status;
+}
+
+void serve_TRUNCATE(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct truncate_request *body = request->body;
+    struct attributes_reply reply;
+    struct inode *inode;
+    int status = body->size > (uint64_t)INT64_MAX ? -EFBIG : 0;
+    if (status == 0)
+        status = inode_prepare_change(server, request, body->inode, NULL, &inode);
+    if (status == 0 && !body->checked &&
+        !mode_permits(inode->mode, inode->uid, inode->gid, body->uid, body->gid, 2))
+        status = -EACCES;
+    if (status == 0 && body->expected != UINT64_MAX && body->expected != inode->size)
+        status = -EAGAIN;
+    if (status == 0 && body->size == body->expected)
+        status = shrink(server, inode, body->size, UINT64_MAX, request->deadline);
+    else if (status == 0)
+        status = inode_truncate(server, inode, body->size, request->deadline);
+    if (status == 0)
+        inode_attributes(inode, &reply.attributes);
+    answer(request, status, &reply, sizeof(reply));
+}
+
+void serve_EXTEND(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct extend_request *body = request->body;
+    struct extend_reply reply = {0};
+    struct inode *inode;
+    uint32_t generation = body->generation;
+    int status = inode_prepare_change(server, request, body->inode, &generation, &inode);
+    if (status == 0) {
+        bool append = (body->flags & EXTEND_APPEND) != 0;
+        reply.offset = append ? inode->size : 0;
+        uint64_t end = body->end;
+        if (append && __builtin_add_overflow(inode->size, body->end, &end))
+            status = -EFBIG;
+        else if (end > inode->size)
+            status = grow(server, inode, end);
+    }
+    if (status == 0) {
+        inode->modify_time = inode->change_time = loop_realtime(server->loop);
+        reply.size = inode->size;
+        reply.generation = inode->generation;
+    }
+    answer(request, status, &reply, sizeof(reply));
+}
+
+/* ---- links ---- */
+
+void inode_drop_link(struct server *server, struct inode *inode, uint64_t deadline)
+{
+    if (inode->links > 1) {
+        inode->links--;
+        inode->change_time = loop_realtime(server->loop);
+        return;
+    }
+    struct inode gone = *inode;
+    meta_inode_remove(server->meta, inode);
+    if (!S_ISREG(gone.mode))
+        return;
+    /* Even an inline file may have chunks: what a write that never finished left. */
+    server->store->operations->remove(server->store, gone.number, 0);
+    int status = chunks_truncate_elsewhere(server, &gone, 0, gone.size, true, deadline);
+    if (status != 0)
+        log_warning("chunks of removed file %llx may stay on other servers: %s",
+                    (unsigned long long)gone.number, status_text(status));
+}
+
+void serve_INODE_UNLINK(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct inode_unlink_request *body = request->body;
+    struct inode *inode;
+    int status;
+    for (;;) {
+        status = gate_inode(server, body->inode, &inode);
+        if (status != 0 || inode->busy == NULL)
+            break;
+        status = inode_busy_wait(server, inode, request->deadline);
+        if (status != 0)
+            break;
+    }
+    if (status == 0 && S_ISDIR(inode->mode))
+        meta_inode_remove(server->meta, inode);
+    else if (status == 0)
+        inode_drop_link(server, inode, request->deadline);
+    answer(request, status, NULL, 0);
+}
+
+void serve_SET_PARENT(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct parent_request *body = request->body;
+    struct inode *inode;
+    int status = gate_inode(server, body->directory, &inode);
+    if (status == 0 && !S_ISDIR(inode->mode))
+        status = -ENOTDIR;
+    if (status == 0) {
+        inode->parent = body->parent;
+        inode->change_time = loop_realtime(server->loop);
+    }
+    answer(request, status, NULL, 0);
+}
+
+void serve_READ_LINK(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct inode_request *body = request->body;
+    struct inode *inode;
+    int status = gate_inode(server, body->inode, &inode);
+    if (status == 0 && !S_ISLNK(inode->mode))
+        status = -EINVAL;
+    if (status != 0) {
+        answer(request, status, NULL, 0);
+        return;
+    }
+    char target[SYMLINK_LENGTH_MAX];
+    struct iovec bulk = {target, inode->inline_length};
+    memcpy(target, inode->inline_data, inode->inline_length);
+    rpc_reply(request, 0, NULL, 0, &bulk, 1);
+}
+
+/* ---- attributes ---- */
+
+/* Sums a directory's entries over all servers and finds the newest change. */
+static int gather_directory(struct server *server, uint64_t directory, uint64_t deadline,
+                            struct meta_directory_status *sum)
+{
+    meta_directory_status(server->meta, directory, sum);
+    if (server_single(server))
+        return 0;
+    uint32_t count = server->map->server_count;
+    struct directory_reply *replies = calloc(count, sizeof(*replies));
+    uint64_t *wanted = calloc((count + 63) / 64, sizeof(*wanted));
+    int status = -ENOMEM;
+    if (replies != NULL && wanted != NULL) {
+        for (uint32_t i = 0; i < count; i++)
+            wanted[i / 64] |= (uint64_t)(i != server->self) << (i % 64);
+        struct directory_request body = {.directory = directory};
+        status = server_call_many(server, wanted, RPC_DIRECTORY_STATUS, &body, sizeof(body), replies,
+                                  sizeof(*replies), deadline);
+    }
+    for (uint32_t i = 0; status == 0 && i < count; i++) {
+        sum->entries += replies[i].entries;
+        sum->subdirectories += replies[i].subdirectories;
+        if (sum->modify_time < replies[i].modify_time)
+            sum->modify_time = replies[i].modify_time;
+    }
+    free(wanted);
+    free(replies);
+    return status;
+}
+
+static void add_gathered(const struct inode *inode, const struct meta_directory_status *sum,
+                         struct attributes *attributes)
+{
+    attributes->links = (uint32_t)(2 + sum->subdirectories);
+    if (sum->modify_time > inode->modify_time_since)
+        attributes->modify_time = sum->modify_time;
+    if (sum->modify_time > attributes->change_time)
+        attributes->change_time = sum->modify_time;
+}
+
+/* Finds an inode whose attributes may be shown, waiting while they are hidden. */
+static int visible_inode(struct server *server, const struct rpc_request *request, uint64_t number,
+                         struct inode **inode)
+{
+    for (;;) {
+        int status = gate_inode(server, number, inode);
+        if (status != 0 || !inode_hides_attributes(*inode))
+            return status;
+        status = inode_busy_wait(server, *inode, request->deadline);
+        if (status != 0)
+            return status;
+    }
+}
+
+void serve_GET_ATTRIBUTES(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct inode_request *body = request->body;
+    struct attributes_reply reply;
+    struct inode *inode;
+    int status = request->peer_is_server ? 0 : gate_epoch(server, request);
+    if (status == 0)
+        status = visible_inode(server, request, body->inode, &inode);
+    if (status == 0 && S_ISDIR(inode->mode) && !request->peer_is_server) {
+        struct meta_directory_status sum;
+        status = gather_directory(server, body->inode, request->deadline, &sum);
+        if (status == 0)
+            status = visible_inode(server, request, body->inode, &inode);
+        if (status == 0) {
+            inode_attributes(inode, &reply.attributes);
+            add_gathered(inode, &sum, &reply.attributes);
+        }
+    } else if (status == 0) {
+        inode_attributes(inode, &reply.attributes);
+    }
+    answer(request, status, &reply, sizeof(reply));
+}
+
+/* Who may change what: chmod and explicit times the owner, chown root (a group also its member who owns the
+ * file), times "now" whoever may write. */
+static int check_set(const struct inode *inode, const struct set_attributes_request *set)
+{
+    uint32_t caller = set->caller_uid;
+    bool owner = caller == 0 || caller == inode->uid;
+    if (caller == 0)
+        return 0;
+    if ((set->fields & (SET_MODE | SET_ACCESS_TIME | SET_MODIFY_TIME)) != 0 && !owner)
+        return -EPERM;
+    if ((set->fields & SET_UID) != 0 && (!owner || set->uid != inode->uid))
+        return -EPERM;
+    if ((set->fields & SET_GID) != 0 && (!owner || (set->gid != inode->gid && set->gid != set->caller_gid)))
+        return -EPERM;
+    if ((set->fields & (SET_ACCESS_TIME_NOW | SET_MODIFY_TIME_NOW)) != 0 && !owner &&
+        !mode_permits(inode->mode, inode->uid, inode->gid, caller, set->caller_gid, 2))
+        return -EACCES;
+    return 0;
+}
+
+/* Does anybody lose access to what clients have cached? */
+static bool narrows(const struct inode *inode, const struct set_attributes_request *set)
+{
+    if (!S_ISDIR(inode->mode))
+        return false;
+    return ((set->fields & SET_MODE) != 0 && (inode->mode & ~set->mode & 07777) != 0) ||
+           ((set->fields & SET_UID) != 0 && set->uid != inode->uid) ||
+           ((set->fields & SET_GID) != 0 && set->gid != inode->gid);
+}
+
+static void apply_set(struct inode *inode, const struct set_attributes_request *set, int64_t now)
+{
+    if ((set->fields & SET_MODE) != 0)
+        inode->mode = (inode->mode & S_IFMT) | (set->mode & 07777);
+    if ((set->fields & SET_UID) != 0)
+        inode->uid = set->uid;
+    if ((set->fields & SET_GID) != 0)
+        inode->gid = set->gid;
+    if ((set->fields & SET_ACCESS_TIME) != 0)
+        inode->access_time = set->access_time;
+    if ((set->fields & SET_MODIFY_TIME) != 0)
+        inode->modify_time = set->modify_time;
+    if ((set->fields & SET_ACCESS_TIME_NOW) != 0)
+        inode->access_time = now;
+    if ((set->fields & SET_MODIFY_TIME_NOW) != 0)
+        inode->modify_time = now;
+    if ((set->fields & (SET_MODIFY_TIME | SET_MODIFY_TIME_NOW)) != 0 && S_ISDIR(inode->mode))
+        inode->modify_time_since = now;
+    if (set->fields != 0)
+        inode->change_time = now;
+}
+
+void serve_SET_ATTRIBUTES(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct set_attributes_request *body = request->body;
+    struct attributes_reply reply;
+    struct inode *inode;
+    int status = gate_epoch(server, request);
+    while (status == 0) {
+        status = gate_inode(server, body->inode, &inode);
+        if (status != 0 || inode->busy == NULL)
+            break;
+        status = inode_busy_wait(server, inode, request->deadline);
+    }
+    if (status == 0)
+        status = check_set(inode, body);
+    if (status == 0 && narrows(inode, body)) {
+        struct inode_busy busy;
+        inode_busy_begin(inode, &busy, true);
+        status = server_bump_namespace(server, request->deadline);
+        if (status == 0)
+            apply_set(inode, body, loop_realtime(server->loop));
+        inode_busy_end(server, inode);
+    } else if (status == 0) {
+        apply_set(inode, body, loop_realtime(server->loop));
+    }
+    if (status == 0)
+        inode_attributes(inode, &reply.attributes);
+    answer(request, status, &reply, sizeof(reply));
+}

@@ -1,0 +1,336 @@
+/* Names: look up, open, create, unlink. The path that every small operation takes.
+ *
+ * A dentry and the inode made with it are on one server, so the common case of each handler is one pass
+ * through the gate, one dentry probe and a reply, without suspension. After a rename dentry and inode may
+ * live apart: then the handler asks the inode's server (attributes_elsewhere) and the answer is as fresh as
+ * that server's.
+ *
+ * Attributes of a directory end up in clients' lookup caches under the namespace epoch of the reply. So a
+ * handler never answers with a directory's attributes that it read before the epoch changed. */
+#include <errno.h>
+
+#include "data/placement.h"
+#include "server/state.h"
+
+/* Attributes of what a dentry points to, or LOOK_AGAIN. */
+static int dentry_attributes(struct server *server, const struct rpc_request *request,
+                             const struct dentry *dentry, struct attributes *attributes)
+{
+    if (__builtin_expect(dentry->local != NULL, 1)) {
+        if (__builtin_expect(inode_hides_attributes(dentry->local), 0)) {
+            int status = inode_busy_wait(server, dentry->local, request->deadline);
+            return status == 0 ? LOOK_AGAIN : status;
+        }
+        inode_attributes(dentry->local, attributes);
+        return 0;
+    }
+    uint32_t epoch = server->namespace_epoch;
+    int status = attributes_elsewhere(server, dentry->inode, request->deadline, attributes);
+    return status == 0 && epoch != server->namespace_epoch ? LOOK_AGAIN : status;
+}
+
+/* Finds (parent, name) and its attributes. *dentry is not valid after a suspension; its numbers are. */
+static int find_entry(struct server *server, const struct rpc_request *request, uint64_t parent,
+                      uint64_t hash, const char *name, size_t length, struct dentry *dentry,
+                      struct attributes *attributes)
+{
+    int status;
+    do {
+        status = gate_dentry(server, request, parent, hash, GATE_LOOK);
+        if (status != 0)
+            return status;
+        status = meta_dentry_find(server->meta, parent, hash, name, length, dentry);
+        if (status != 0)
+            return status;
+        status = dentry_attributes(server, request, dentry, attributes);
+    } while (status == LOOK_AGAIN);
+    return status;
+}
+
+void serve_LOOKUP(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct name_request *body = request->body;
+    struct attributes_reply reply;
+    struct dentry dentry;
+    uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
+    int status = find_entry(server, request, body->parent, hash, body->name, body->name_length, &dentry,
+                            &reply.attributes);
+    answer(request, status, &reply, sizeof(reply));
+}
+
+/* What an open may find: a directory for writing is refused, a file asks its permission bits; a symbolic link
+ * is for the client to follow. */
+static int check_open(const struct attributes *attributes, uint32_t uid, uint32_t gid, unsigned access)
+{
+    if (S_ISLNK(attributes->mode))
+        return 0;
+    if (S_ISDIR(attributes->mode) && (access & 2) != 0)
+        return -EISDIR;
+    return mode_permits(attributes->mode, attributes->uid, attributes->gid, uid, gid, access) ? 0 : -EACCES;
+}
+
+/* Grants the session a read lease, unless a writer is waiting for leases to end. Returns its length in
+ * microseconds. */
+static uint32_t grant_lease(struct server *server, const struct rpc_request *request, struct inode *inode)
+{
+    uint64_t lease = server->options.lease_ns;
+    uint64_t now = request->arrived;
+    uint64_t session = (uint64_t)request->header->session + 1;
+    if (lease < NSEC_PER_USEC || inode->busy != NULL)
+        return 0;
+    if (inode->lease_until > now) {
+        if (inode->lease_session == LEASE_REFUSED)
+            return 0;
+        if (inode->lease_session != session)
+            session = 0;
+    }
+    uint64_t until = now + lease + lease / 4;
+    if (inode->lease_until < until)
+        inode->lease_until = until;
+    inode->lease_session = session;
+    return (uint32_t)(lease / NSEC_PER_USEC);
+}
+
+void serve_OPEN(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct open_request *body = request->body;
+    struct open_reply reply = {0};
+    struct dentry dentry;
+    uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
+    int status = find_entry(server, request, body->parent, hash, body->name, body->name_length, &dentry,
+                            &reply.attributes);
+    if (status == 0)
+        status = check_open(&reply.attributes, body->uid, body->gid, body->access);
+    struct inode *inode = status == 0 ? dentry.local : NULL;
+    if (inode == NULL || (body->flags & OPEN_WANT_INLINE) == 0 || !S_ISREG(inode->mode) ||
+        inode->inline_length == 0) {
+        answer(request, status, &reply, sizeof(reply));
+        return;
+    }
+    reply.lease_us = grant_lease(server, request, inode);
+    if (reply.lease_us == 0) {
+        answer(request, 0, &reply, sizeof(reply));
+        return;
+    }
+    /* The engine's memory may move while the reply waits to be sent. */
+    uint8_t bytes[INLINE_DATA_MAX];
+    memcpy(bytes, inode->inline_data, inode->inline_length);
+    struct iovec bulk = {bytes, inode->inline_length};
+    rpc_reply(request, 0, &reply, sizeof(reply), &bulk, 1);
+}
+
+static int check_create(const struct create_request *body)
+{
+    const char *name = body->name;
+    uint8_t length = body->name_length;
+    if (!inode_valid(body->parent) || (length == 1 && name[0] == '.') ||
+        (length == 2 && name[0] == '.' && name[1] == '.'))
+        return -EINVAL;
+    if (body->placement > PLACEMENT_LOCAL || body->chunk_shift < CHUNK_SHIFT_MIN ||
+        body->chunk_shift > CHUNK_SHIFT_MAX || body->layout_base >= PARTITION_COUNT)
+        return -EINVAL;
+    return 0;
+}
+
+/* Makes inode and dentry together. type: S_IFREG, S_IFDIR or S_IFLNK. Never suspends. */
+static int create_entry(struct server *server, const struct create_request *body, uint64_t hash,
+                        uint32_t type, struct inode **inode)
+{
+    int status = server_metadata_room(server, sizeof(**inode) + body->name_length);
+    if (status != 0)
+        return status;
+    status = meta_create_entry(server->meta, body->parent, hash, body->name, body->name_length,
+                               type | (body->mode & 07777), loop_realtime(server->loop), inode);
+    if (status != 0)
+        return status;
+    (*inode)->uid = body->uid;
+    (*inode)->gid = body->gid;
+    (*inode)->layout = (struct layout){
+        .placement = body->placement,
+        .chunk_shift = body->chunk_shift,
+        .base = body->layout_base,
+    };
+    return 0;
+}
+
+/* O_CREAT found an entry: the same checks as an open, and O_TRUNC. */
+static int create_existing(struct server *server, const struct rpc_request *request,
+                           const struct create_request *body, uint64_t hash, struct attributes *attributes)
+{
+    struct dentry dentry;
+    int status =
+        find_entry(server, request, body->parent, hash, body->name, body->name_length, &dentry, attributes);
+    if (status != 0)
+        return status;
+    if ((body->flags & CREATE_EXCLUSIVE) != 0)
+        return -EEXIST;
+    if (S_ISDIR(attributes->mode))
+        return -EISDIR;
+    unsigned access =
+        ((body->flags & CREATE_READ) != 0 ? 4u : 0) | ((body->flags & CREATE_WRITE) != 0 ? 2u : 0);
+    bool truncate = (body->flags & CREATE_TRUNCATE) != 0 && S_ISREG(attributes->mode);
+    status = check_open(attributes, body->uid, body->gid, truncate ? access | 2u : access);
+    if (status != 0 || !truncate || attributes->size == 0)
+        return status;
+
+    if (dentry.local == NULL) {
+        struct truncate_request cut = {
+            .inode = dentry.inode, .size = 0, .checked = 1, .expected = UINT64_MAX};
+        struct attributes_reply reply;
+        status = server_call(server, server_of_inode(server, dentry.inode), RPC_TRUNCATE, &cut, sizeof(cut),
+                             &reply, sizeof(reply), request->deadline);
+        if (status == 0)
+            *attributes = reply.attributes;
+        return status == -ESTALE ? LOOK_AGAIN : status;
+    }
+    struct inode *inode;
+    status = inode_prepare_change(server, request, dentry.inode, NULL, &inode);
+    if (status == 0)
+        status = inode_truncate(server, inode, 0, request->deadline);
+    if (status == 0)
+        inode_attributes(inode, attributes);
+    return status == -ESTALE ? LOOK_AGAIN : status;
+}
+
+void serve_CREATE_FILE(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct create_request *body = request->body;
+    struct attributes_reply reply;
+    uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
+    struct inode *inode;
+    int status = check_create(body);
+    while (status == 0) {
+        status = gate_dentry(server, request, body->parent, hash, GATE_CREATE);
+        if (status != 0)
+            break;
+        status = create_entry(server, body, hash, S_IFREG, &inode);
+        if (status == 0) {
+            inode_attributes(inode, &reply.attributes);
+            break;
+        }
+        /* A full server still opens what exists. */
+        if (status != -EEXIST && status != -ENOSPC && status != -ENOMEM)
+            break;
+        int existing = create_existing(server, request, body, hash, &reply.attributes);
+        if (existing == LOOK_AGAIN || (existing == -ENOENT && status == -EEXIST))
+            status = 0; /* it went away meanwhile */
+        else if (existing == -ENOENT)
+            break;
+        else {
+            status = existing;
+            break;
+        }
+    }
+    answer(request, status, &reply, sizeof(reply));
+}
+
+void serve_CREATE_DIRECTORY(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct create_request *body = request->body;
+    struct attributes_reply reply;
+    struct inode *inode;
+    uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
+    int status = check_create(body);
+    if (status == 0)
+        status = gate_dentry(server, request, body->parent, hash, GATE_CREATE);
+    if (status == 0)
+        status = create_entry(server, body, hash, S_IFDIR, &inode);
+    if (status == 0)
+        inode_attributes(inode, &reply.attributes);
+    answer(request, status, &reply, sizeof(reply));
+}
+
+void serve_CREATE_SYMLINK(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct create_request *body = request->body;
+    struct attributes_reply reply;
+    struct inode *inode;
+    char target[SYMLINK_LENGTH_MAX];
+    uint32_t length = (uint32_t)request->bulk_length;
+    uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
+    int status = check_create(body);
+    if (status == 0 && (request->bulk_length == 0 || request->bulk_length > sizeof(target)))
+        status = request->bulk_length == 0 ? -ENOENT : -ENAMETOOLONG;
+    if (status == 0)
+        status = rpc_request_receive(request, &(struct iovec){target, length}, 1);
+    if (status == 0 && memchr(target, 0, length) != NULL)
+        status = -EINVAL;
+    if (status == 0)
+        status = gate_dentry(server, request, body->parent, hash, GATE_CREATE);
+    if (status == 0)
+        status = server_metadata_room(server, length);
+    if (status == 0)
+        status = create_entry(server, body, hash, S_IFLNK, &inode);
+    if (status == 0) {
+        status = meta_inline_set(server->meta, inode, target, length);
+        if (status != 0) {
+            meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
+                               loop_realtime(server->loop));
+            meta_inode_remove(server->meta, inode);
+        }
+    }
+    if (status == 0) {
+        inode->size = length;
+        inode_attributes(inode, &reply.attributes);
+    }
+    answer(request, status, &reply, sizeof(reply));
+}
+
+/* The inode lives elsewhere: it loses its link there before the entry goes, so that no failure leaves an
+ * inode without a name. The locked key keeps others away from an entry whose inode may be gone already. */
+static int unlink_elsewhere(struct server *server, struct rpc_request *request,
+                            const struct name_request *body, uint64_t hash, uint64_t inode)
+{
+    uint64_t transaction = server_transaction(server);
+    int status = key_lock(server, transaction, body->parent, hash, request->deadline);
+    if (status != 0)
+        return status;
+    struct dentry dentry;
+    status = meta_dentry_find(server->meta, body->parent, hash, body->name, body->name_length, &dentry);
+    if (status == 0 && dentry.inode != inode)
+        status = LOOK_AGAIN;
+    if (status == 0)
+        status = inode_unlink_elsewhere(server, inode, request->deadline);
+    if (status == 0)
+        status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
+                                    loop_realtime(server->loop));
+    key_unlock(server, transaction, hash);
+    return status;
+}
+
+void serve_UNLINK(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct name_request *body = request->body;
+    uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
+    int status;
+    do {
+        struct dentry dentry;
+        status = gate_dentry(server, request, body->parent, hash, GATE_LOOK);
+        if (status == 0)
+            status =
+                meta_dentry_find(server->meta, body->parent, hash, body->name, body->name_length, &dentry);
+        if (status != 0)
+            break;
+        if (S_ISDIR(dentry.type)) {
+            status = -EISDIR;
+        } else if (dentry.local == NULL) {
+            status = unlink_elsewhere(server, request, body, hash, dentry.inode);
+        } else if (dentry.local->busy != NULL) {
+            status = inode_busy_wait(server, dentry.local, request->deadline);
+            if (status == 0)
+                status = LOOK_AGAIN;
+        } else {
+            status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
+                                        loop_realtime(server->loop));
+            if (status == 0)
+                inode_drop_link(server, dentry.local, request->deadline);
+        }
+    } while (status == LOOK_AGAIN);
+    answer(request, status, NULL, 0);
+}

@@ -1,0 +1,322 @@
+/* The rename transaction. Dentries are at the servers of their hashes, so up to four servers take part: those
+ * of the two names, of the moved inode and of the replaced one.
+ *
+ * Files and symbolic links are coordinated by the source name's server. Directories are coordinated by the
+ * namespace coordinator, one at a time: only under that mutex does a walk from the new parent up to the root
+ * prove that the new parent is not inside the directory to be moved.
+ *
+ *   1. lock both names in ascending order of hash (KEY_LOCK tells what they point to)
+ *   2. check: types, emptiness of a replaced directory (frozen as for rmdir), no cycle, and that the
+ * namespace epoch is still the one under which the client resolved the paths
+ *   3. a directory: bump the namespace epoch everywhere, so that no cached path survives
+ *   4. KEY_FINISH(SET) at the destination: this commits
+ *   5. KEY_FINISH(REMOVE) at the source, bury a replaced directory, set the moved directory's parent, drop
+ * the replaced inode's link
+ *
+ * Whoever looks up a locked name waits, so no one sees the destination without the source's removal having
+ * been decided, and no one finds neither. Before step 4 every failure gives all locks back and leaves
+ * everything as it was. After it the rename has happened and only goes forward; what cannot be reached then
+ * is logged. A conflict in freezing gives the locks back and starts again (directory.c says why). */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "server/state.h"
+
+#define DEPTH_MAX 65536u /* of directories */
+
+/* One of the two names. */
+struct name_key {
+    uint64_t parent;
+    uint64_t hash;
+    const char *name;
+    uint8_t length;
+    uint32_t server;
+    uint64_t inode; /* once locked: what it points to, 0: nothing */
+    uint32_t type;
+};
+
+struct rename {
+    struct server *server;
+    const struct rpc_request *request;
+    uint8_t flags;
+    uint64_t transaction;
+    struct name_key old;
+    struct name_key new;
+    bool coordinated; /* a directory; this server is the namespace coordinator and holds the mutex */
+};
+
+static void key_init(const struct server *server, struct name_key *key, uint64_t parent, const char *name,
+                     uint8_t length)
+{
+    *key = (struct name_key){.parent = parent, .name = name, .length = length};
+    key->hash = dentry_hash(parent, name, length);
+    key->server = server_of_hash(server, key->hash);
+}
+
+static int lock_name(struct rename *rename, struct name_key *key)
+{
+    uint8_t bytes[sizeof(struct key_lock_request) + NAME_LENGTH_MAX];
+    struct key_lock_request *body = (void *)bytes;
+    *body = (struct key_lock_request){
+        .transaction = rename->transaction, .parent = key->parent, .name_length = key->length};
+    memcpy(body->name, key->name, key->length);
+    struct key_lock_reply reply;
+    int status =
+        server_call(rename->server, key->server, RPC_KEY_LOCK, body, (uint32_t)sizeof(*body) + key->length,
+                    &reply, sizeof(reply), rename->request->deadline);
+    if (status == 0) {
+        key->inode = reply.inode;
+        key->type = reply.type;
+    }
+    return status;
+}
+
+static int finish_name(struct rename *rename, const struct name_key *key, uint8_t action)
+{
+    uint8_t bytes[sizeof(struct key_finish_request) + NAME_LENGTH_MAX];
+    struct key_finish_request *body = (void *)bytes;
+    *body = (struct key_finish_request){
+        .transaction = rename->transaction,
+        .parent = key->parent,
+        .inode = rename->old.inode,
+        .type = rename->old.type,
+        .action = action,
+        .name_length = key->length,
+    };
+    memcpy(body->name, key->name, key->length);
+    return server_call(rename->server, key->server, RPC_KEY_FINISH, body,
+                       (uint32_t)sizeof(*body) + key->length, NULL, 0, transaction_end(rename->server));
+}
+
+/* -EINVAL when new_parent is the moved directory or lies in it. */
+static int check_no_cycle(const struct rename *rename)
+{
+    struct server *server = rename->server;
+    uint64_t directory = rename->new.parent;
+    for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
+        if (directory == rename->old.inode)
+            return -EINVAL;
+        if (directory == INODE_ROOT)
+            return 0;
+        struct inode *inode;
+        struct attributes attributes;
+        int status = gate_inode(server, directory, &inode);
+        if (status == 0) {
+            directory = inode->parent;
+            continue;
+        }
+        if (status == -STATUS_WRONG_EPOCH)
+            status = attributes_elsewhere(server, directory, rename->request->deadline, &attributes);
+        if (status != 0)
+            return status == -ESTALE ? -ENOENT : status;
+        directory = attributes.parent;
+    }
+    return -ELOOP;
+}
+
+/* Both names are locked. LOOK_AGAIN: the source turned into a directory (or ceased to be one) since it was
+ * looked at. */
+static int check_types(const struct rename *rename)
+{
+    const struct name_key *old = &rename->old, *new = &rename->new;
+    if (old->inode == 0)
+        return -ENOENT;
+    if (S_ISDIR(old->type) != rename->coordinated)
+        return LOOK_AGAIN;
+    if (new->inode == 0 || new->inode == old->inode)
+        return 0;
+    if ((rename->flags & RENAME_FLAG_NOREPLACE) != 0)
+        return -EEXIST;
+    if (S_ISDIR(old->type) != S_ISDIR(new->type))
+        return S_ISDIR(new->type) ? -EISDIR : -ENOTDIR;
+    return S_ISDIR(new->type) && old->parent == new->inode ? -ENOTEMPTY : 0;
+}
+
+static void complain(const struct rename *rename, const char *what, int status)
+{
+    if (status != 0)
+        log_error("rename of inode %llx is done, but %s: %s", (unsigned long long)rename->old.inode, what,
+                  status_text(status));
+}
+
+/* After the destination was set: the rest of the transaction. */
+static void go_forward(struct rename *rename, bool buries)
+{
+    struct server *server = rename->server;
+    const struct name_key *old = &rename->old, *new = &rename->new;
+    complain(rename, "its old name stays", finish_name(rename, old, KEY_REMOVE));
+    if (rename->coordinated && old->parent != new->parent) {
+        struct parent_request body = {.directory = old->inode, .parent = new->parent};
+        complain(rename, "its parent is not recorded",
+                 server_call(server, server_of_inode(server, old->inode), RPC_SET_PARENT, &body, sizeof(body),
+                             NULL, 0, transaction_end(server)));
+    }
+    if (buries)
+        complain(rename, "the replaced directory is not removed everywhere",
+                 directory_finish(server, new->inode, rename->transaction, DIRECTORY_REMOVE));
+    if (new->inode != 0)
+        complain(rename, "the replaced inode keeps a link",
+                 inode_unlink_elsewhere(server, new->inode, transaction_end(server)));
+}
+
+/* Both names are locked; on success they are released. */
+static int rename_locked(struct rename *rename)
+{
+    struct server *server = rename->server;
+    struct name_key *new = &rename->new;
+    int status = gate_epoch(server, rename->request);
+    if (status == 0)
+        status = check_types(rename);
+    if (status != 0)
+        return status;
+    if (new->inode == rename->old.inode) {
+        finish_name(rename, new, KEY_UNLOCK);
+        finish_name(rename, &rename->old, KEY_UNLOCK);
+        return 0;
+    }
+    if (rename->coordinated)
+        status = check_no_cycle(rename);
+    bool buries = status == 0 && rename->coordinated && new->inode != 0;
+    if (buries)
+        status = directory_freeze_empty(server, new->inode, rename->transaction, rename->request->deadline);
+    if (status != 0)
+        return status;
+    if (rename->coordinated)
+        status = server_bump_namespace(server, rename->request->deadline);
+    if (status == 0)
+        status = finish_name(rename, new, KEY_SET);
+    if (status == 0)
+        go_forward(rename, buries);
+    else if (buries)
+        directory_finish(server, new->inode, rename->transaction, DIRECTORY_THAW);
+    return status;
+}
+
+static int rename_once(struct rename *rename)
+{
+    struct name_key *first = &rename->old, *second = &rename->new;
+    if (first->hash > second->hash || (first->hash == second->hash && first->parent > second->parent)) {
+        first = &rename->new;
+        second = &rename->old;
+    }
+    rename->transaction = server_transaction(rename->server);
+    int status = lock_name(rename, first);
+    if (status == 0) {
+        status = lock_name(rename, second);
+        if (status == 0)
+            status = rename_locked(rename);
+        /* A lock whose reply was lost is given back too. */
+        if (status != 0)
+            finish_name(rename, second, KEY_UNLOCK);
+    }
+    if (status != 0)
+        finish_name(rename, first, KEY_UNLOCK);
+    return status;
+}
+
+/* Directories: here, at the coordinator. */
+static int rename_coordinated(struct rename *rename)
+{
+    struct server *server = rename->server;
+    rename->coordinated = true;
+    for (unsigned attempt = 0;; attempt++) {
+        int status = mutex_lock(server->loop, &server->rename_mutex, rename->request->deadline);
+        if (status != 0)
+            return status;
+        status = rename_once(rename);
+        mutex_unlock(server->loop, &server->rename_mutex);
+        if (status != -STATUS_BUSY_RETRY)
+            return status;
+        status = transaction_back_off(server, attempt, rename->request->deadline);
+        if (status != 0)
+            return status;
+    }
+}
+
+static int forward_to_coordinator(struct server *server, const struct rpc_request *request,
+                                  const struct rename_request *body)
+{
+    uint8_t bytes[sizeof(*body) + 2 * NAME_LENGTH_MAX];
+    struct rename_request *forwarded = (void *)bytes;
+    memcpy(bytes, body, sizeof(*body) + body->old_length + body->new_length);
+    forwarded->flags |= RENAME_FLAG_COORDINATE;
+    struct rpc_call call = {
+        .operation = RPC_RENAME,
+        .body = bytes,
+        .body_length = (uint32_t)sizeof(*body) + body->old_length + body->new_length,
+        .namespace_epoch = request->header->namespace_epoch,
+        .deadline = request->deadline,
+    };
+    int status = rpc_call(server->peers[server_coordinator(server)], &call);
+    server_adopt_epoch(server, call.reply_namespace_epoch);
+    return status;
+}
+
+static bool is_dots(const char *name, uint8_t length)
+{
+    return name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.'));
+}
+
+static int check_rename(struct server *server, const struct rpc_request *request,
+                        const struct rename_request *body)
+{
+    if (server->map == NULL)
+        return -EAGAIN;
+    if (!inode_valid(body->old_parent) || !inode_valid(body->new_parent))
+        return -EINVAL;
+    if (is_dots(body->names, body->old_length) || is_dots(body->names + body->old_length, body->new_length))
+        return -EBUSY;
+    if ((body->flags & RENAME_FLAG_COORDINATE) == 0)
+        return 0;
+    if (!request->peer_is_server)
+        return -EPERM;
+    return server_coordinator(server) == server->self ? 0 : -STATUS_WRONG_EPOCH;
+}
+
+/* At the source name's server. LOOK_AGAIN: the source changed its type meanwhile. */
+static int rename_here(struct rename *rename, const struct rename_request *body)
+{
+    struct server *server = rename->server;
+    struct name_key *old = &rename->old;
+    struct dentry dentry;
+    int status = gate_dentry(server, rename->request, old->parent, old->hash, GATE_LOOK);
+    if (status == 0)
+        status = meta_dentry_find(server->meta, old->parent, old->hash, old->name, old->length, &dentry);
+    if (status != 0)
+        return status;
+    if (!S_ISDIR(dentry.type)) {
+        rename->coordinated = false;
+        return rename_once(rename);
+    }
+    if (server_coordinator(server) == server->self)
+        return rename_coordinated(rename);
+    return forward_to_coordinator(server, rename->request, body);
+}
+
+void serve_RENAME(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct rename_request *body = request->body;
+    int status = check_rename(server, request, body);
+    if (status != 0) {
+        answer(request, status, NULL, 0);
+        return;
+    }
+    struct rename rename = {.server = server, .request = request, .flags = body->flags};
+    key_init(server, &rename.old, body->old_parent, body->names, body->old_length);
+    key_init(server, &rename.new, body->new_parent, body->names + body->old_length, body->new_length);
+    if ((body->flags & RENAME_FLAG_COORDINATE) != 0) {
+        status = rename_coordinated(&rename);
+        /* The source's server asks the client to look at the name once more. */
+        if (status == LOOK_AGAIN)
+            status = -STATUS_STALE_NAMESPACE;
+    } else {
+        for (unsigned attempt = 0; (status = rename_here(&rename, body)) == LOOK_AGAIN; attempt++) {
+            status = transaction_back_off(server, attempt, request->deadline);
+            if (status != 0)
+                break;
+        }
+    }
+    answer(request, status, NULL, 0);
+}

@@ -1,0 +1,295 @@
+/* A server's life: made without a map, given the map once all members are known, then serving until
+ * destroyed.
+ *
+ * Everything runs on one loop. rpc/ starts each request's handler in a task of its own; handlers are found by
+ * the operation table, one function `serve_<OPERATION>` each, spread over this folder by what they are about:
+ *
+ *   namespace.c  names: look up, create, open, unlink        inode.c   attributes, sizes, leases
+ *   listing.c    walking a directory, find's filter          chunk.c   bytes, and the truncation fence
+ *   directory.c  freezing and removing directories           rename.c  the rename transaction
+ *   obstacle.c   locked keys, frozen and removed directories admin.c   map, status, ping, shutdown
+ *
+ * This file also holds the two things that concern all servers at once: calling peers, and the namespace
+ * epoch. The epoch only grows. Servers learn a newer one from any request or reply that carries it; a bump is
+ * complete only when every server has acknowledged it, and only the owner of partition 0 makes one, so that
+ * numbers are never reused. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "server/state.h"
+
+/* ---- epochs ---- */
+
+static void publish_epochs(struct server *server)
+{
+    rpc_set_epochs(server->rpc, server->map != NULL ? server->map->epoch : 0, server->namespace_epoch);
+}
+
+void server_adopt_epoch(struct server *server, uint32_t epoch)
+{
+    if ((int32_t)(epoch - server->namespace_epoch) <= 0)
+        return;
+    server->namespace_epoch = epoch;
+    if (!server->stopping)
+        publish_epochs(server);
+}
+
+int server_bump_namespace(struct server *server, uint64_t deadline)
+{
+    struct epoch_request body = {.epoch = 0};
+    if (server_coordinator(server) != server->self)
+        return server_call(server, server_coordinator(server), RPC_NAMESPACE_BUMP, &body, sizeof(body), NULL,
+                           0, deadline);
+
+    body.epoch = server->namespace_epoch + 1;
+    if (body.epoch == 0)
+        body.epoch = 1;
+    server_adopt_epoch(server, body.epoch);
+    if (server_single(server))
+        return 0;
+    return server_call_many(server, NULL, RPC_NAMESPACE_BUMP, &body, sizeof(body), NULL, 0, deadline);
+}
+
+void serve_NAMESPACE_BUMP(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct epoch_request *body = request->body;
+    int status = 0;
+    if (server->map == NULL)
+        status = -EAGAIN;
+    else if (body->epoch != 0)
+        server_adopt_epoch(server, body->epoch);
+    else if (server_coordinator(server) != server->self)
+        status = -STATUS_WRONG_EPOCH;
+    else
+        status = server_bump_namespace(server, request->deadline);
+    answer(request, status, NULL, 0);
+}
+
+uint64_t server_transaction(struct server *server)
+{
+    return ((uint64_t)(server->self + 1) << 48) | ++server->transactions;
+}
+
+/* ---- calling peers ---- */
+
+static int finish_call(struct server *server, struct rpc_call *call)
+{
+    int status = rpc_finish(call);
+    server_adopt_epoch(server, call->reply_namespace_epoch);
+    return status;
+}
+
+int server_call(struct server *server, uint32_t index, uint16_t operation, const void *body,
+                uint32_t body_length, void *reply, uint32_t reply_size, uint64_t deadline)
+{
+    struct rpc_call call = {
+        .operation = operation,
+        .body = body,
+        .body_length = body_length,
+        .reply = reply,
+        .reply_size = reply_size,
+        .namespace_epoch = server->namespace_epoch,
+        .deadline = deadline,
+    };
+    rpc_start(server->peers[index], &call);
+    return finish_call(server, &call);
+}
+
+int server_call_many(struct server *server, const uint64_t *wanted, uint16_t operation, const void *body,
+                     uint32_t body_length, void *replies, uint32_t reply_size, uint64_t deadline)
+{
+    uint32_t count = server->map->server_count;
+    struct rpc_call *calls = calloc(count, sizeof(*calls));
+    if (calls == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        if (wanted != NULL && (wanted[i / 64] >> (i % 64) & 1) == 0)
+            continue;
+        calls[i] = (struct rpc_call){
+            .operation = operation,
+            .body = body,
+            .body_length = body_length,
+            .reply = replies != NULL ? (char *)replies + (size_t)i * reply_size : NULL,
+            .reply_size = reply_size,
+            .namespace_epoch = server->namespace_epoch,
+            .deadline = deadline,
+        };
+        rpc_start(server->peers[i], &calls[i]);
+    }
+    int result = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (calls[i].operation == 0)
+            continue;
+        int status = finish_call(server, &calls[i]);
+        if (result == 0)
+            result = status;
+    }
+    free(calls);
+    return result;
+}
+
+int server_metadata_room(struct server *server, uint64_t extra)
+{
+    if (server->options.metadata_capacity == 0)
+        return 0;
+    struct meta_statistics statistics;
+    meta_statistics(server->meta, &statistics);
+    return statistics.bytes + extra <= server->options.metadata_capacity ? 0 : -ENOSPC;
+}
+
+/* ---- life ---- */
+
+int server_create(struct net *net, const struct server_options *options, struct server **result, char *bound)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    if (server == NULL)
+        return -ENOMEM;
+    server->net = net;
+    server->loop = net->loop;
+    server->options = *options;
+    if (server->options.rpc_deadline_ns == 0)
+        server->options.rpc_deadline_ns = 10 * NSEC_PER_SEC;
+    server->namespace_epoch = 1;
+    server->started = loop_now(server->loop);
+    map_init(&server->key_locks);
+    map_init(&server->directory_marks);
+    map_init(&server->fences);
+    list_init(&server->tombstones);
+    list_init(&server->fence_ages);
+    mutex_init(&server->rename_mutex);
+    wait_group_init(&server->background);
+    buffer_init(&server->encoded_map);
+
+    int status = meta_create(&server->meta);
+    if (status != 0)
+        goto fail_meta;
+    struct store_options store = options->store;
+    store.net = net;
+    store.loop = net->loop;
+    status = store_create(&store, &server->store);
+    if (status != 0)
+        goto fail_store;
+    struct rpc_options rpc = {
+        .cluster_key = options->cluster_key,
+        .deadline_ns = server->options.rpc_deadline_ns,
+        .rendezvous_threshold = options->rendezvous_threshold,
+        .server_id = options->id,
+        .owner = server,
+    };
+    status = rpc_create(net, &rpc, &server->rpc);
+    if (status != 0)
+        goto fail_rpc;
+#define OP(id, name, request, reply, flags) rpc_register(server->rpc, RPC_##name, serve_##name);
+    OPERATION_TABLE(OP)
+#undef OP
+    publish_epochs(server);
+    status = rpc_listen(server->rpc, options->listen, bound);
+    if (status != 0)
+        goto fail_listen;
+    *result = server;
+    return 0;
+
+fail_listen:
+    rpc_destroy(server->rpc);
+fail_rpc:
+    store_destroy(server->store);
+fail_store:
+    meta_destroy(server->meta);
+fail_meta:
+    free(server);
+    return status;
+}
+
+static void destroy_peers(struct server *server)
+{
+    for (uint32_t i = 0; server->peers != NULL && i < server->map->server_count; i++) {
+        if (server->peers[i] != NULL)
+            rpc_peer_destroy(server->peers[i]);
+    }
+    free(server->peers);
+    server->peers = NULL;
+}
+
+static int make_root(struct server *server)
+{
+    struct inode *root;
+    int status =
+        meta_inode_create(server->meta, INODE_ROOT, S_IFDIR | 0755, loop_realtime(server->loop), &root);
+    if (status != 0)
+        return status;
+    root->uid = (uint32_t)geteuid();
+    root->gid = (uint32_t)getegid();
+    root->links = 2;
+    root->parent = INODE_ROOT;
+    return 0;
+}
+
+int server_set_map(struct server *server, struct cluster_map *map)
+{
+    int status = -EINVAL;
+    uint32_t self = 0;
+    while (self < map->server_count && map->servers[self].id != server->options.id)
+        self++;
+    if (server->map != NULL || self == map->server_count)
+        goto fail;
+
+    cluster_map_encode(map, &server->encoded_map);
+    status = -ENOMEM;
+    if (server->encoded_map.failed)
+        goto fail;
+    server->peers = calloc(map->server_count, sizeof(*server->peers));
+    if (server->peers == NULL)
+        goto fail;
+    server->map = map;
+    server->self = self;
+    for (uint32_t i = 0; i < map->server_count; i++) {
+        status = i == self ? rpc_peer_create_self(server->rpc, &server->peers[i])
+                           : rpc_peer_create(server->rpc, map->servers[i].address, &server->peers[i]);
+        if (status != 0)
+            goto fail_peers;
+    }
+    if (server_coordinator(server) == self) {
+        status = make_root(server);
+        if (status != 0)
+            goto fail_peers;
+    }
+    publish_epochs(server);
+    return 0;
+
+fail_peers:
+    destroy_peers(server);
+    server->map = NULL;
+fail:
+    cluster_map_destroy(map);
+    return status;
+}
+
+void server_destroy(struct server *server)
+{
+    server->stopping = true;
+    rpc_destroy(server->rpc); /* cancels and awaits handlers, destroys peers */
+    wait_group_wait(server->loop, &server->background, 0);
+    obstacles_clear(server);
+    fences_clear(server);
+    map_free(&server->key_locks);
+    map_free(&server->directory_marks);
+    map_free(&server->fences);
+    if (server->ping_region != NULL)
+        net_memory_free(server->net, server->ping_region);
+    store_destroy(server->store);
+    meta_destroy(server->meta);
+    if (server->map != NULL)
+        cluster_map_destroy(server->map);
+    free(server->peers);
+    buffer_free(&server->encoded_map);
+    free(server);
+}
+
+void server_on_shut_down(struct server *server, void (*callback)(void *owner), void *owner)
+{
+    server->shut_down = callback;
+    server->shut_down_owner = owner;
+}

@@ -1,0 +1,289 @@
+/* What the files of server/ share: the server's state, the gate that every namespace request passes, and the
+ * local steps that handlers are composed of. Nothing outside server/ includes this.
+ *
+ * A handler runs in a task of the one loop, so what it does between two suspensions is atomic. Whatever a
+ * handler learnt before a suspension (an inode's address, a dentry, the epoch) has to be looked up again
+ * after it. */
+#pragma once
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "base/status.h"
+#include "meta/meta.h"
+#include "runtime/sync.h"
+#include "server/server.h"
+
+/* A dentry key that a transaction holds. Two keys of equal hash share a lock: the same transaction may lock
+ * it twice. */
+struct key_lock {
+    uint64_t hash;
+    uint64_t parent;
+    uint64_t transaction;
+    uint32_t depth;
+    struct wait_queue waiters;
+    struct timer expiry;
+    struct server *server;
+};
+
+/* A directory that is frozen by a transaction, or (transaction 0) removed. */
+struct directory_mark {
+    uint64_t directory;
+    uint64_t transaction;
+    uint32_t epoch; /* tombstones: the namespace epoch at removal */
+    struct wait_queue waiters;
+    struct timer expiry;
+    struct list link; /* tombstones, oldest first */
+    struct server *server;
+};
+
+/* An inode under a truncation, a conversion or a change of permissions; lives on the stack of the task that
+ * does it. While inode.busy is set, the inode is not removed and its data are neither read nor written by
+ * others. */
+struct inode_busy {
+    struct wait_queue waiters;
+    bool hides_attributes; /* directories: lookups wait too */
+};
+
+/* Refuses chunk writes that a truncation or removal has overtaken. */
+struct fence {
+    uint64_t inode;
+    uint32_t generation;
+    bool removed;
+    uint64_t until;   /* loop_now ns */
+    struct list link; /* oldest first */
+};
+
+#define FENCE_LIFE_NS (20 * NSEC_PER_SEC)
+#define FENCES_MAX 262144u
+#define TOMBSTONES_MAX 65536u
+/* inode.lease_session: a writer waits for the leases to end, so no new one is granted. */
+#define LEASE_REFUSED UINT64_MAX
+
+struct server {
+    struct net *net;
+    struct loop *loop;
+    struct rpc *rpc;
+    struct store *store;
+    struct meta *meta;
+    struct server_options options;
+
+    struct cluster_map *map; /* NULL until server_set_map */
+    uint32_t self;           /* index into map->servers */
+    uint32_t namespace_epoch;
+    struct rpc_peer **peers; /* by map index; [self] calls this very server */
+    struct buffer encoded_map;
+
+    /* Locked keys and marked directories together: 0 lets the gate pass without looking. */
+    uint64_t obstacles;
+    struct map key_locks;       /* by hash: struct key_lock */
+    struct map directory_marks; /* by inode: struct directory_mark */
+    struct list tombstones;
+    uint32_t tombstone_count;
+    bool retiring;             /* tombstones are being dropped */
+    uint64_t transactions;     /* counter of transaction numbers */
+    struct mutex rename_mutex; /* coordinator: one directory rename at a time */
+
+    struct map fences; /* by inode: struct fence */
+    struct list fence_ages;
+    uint32_t fence_count;
+
+    struct wait_group background; /* tasks that are no request's */
+    bool stopping;
+    uint64_t started;
+    uint8_t *ping_memory;
+    void *ping_region;
+    void (*shut_down)(void *owner);
+    void *shut_down_owner;
+};
+
+/* ---- server.c ---- */
+
+/* Takes over a newer namespace epoch. */
+void server_adopt_epoch(struct server *server, uint32_t epoch);
+/* Raises the namespace epoch on every server; any server may ask. Returns when all have it. May suspend. */
+int server_bump_namespace(struct server *server, uint64_t deadline);
+uint64_t server_transaction(struct server *server);
+/* Calls one server (by map index). Statuses of rpc_finish. May suspend. */
+int server_call(struct server *server, uint32_t index, uint16_t operation, const void *body,
+                uint32_t body_length, void *reply, uint32_t reply_size, uint64_t deadline);
+/* Calls every server whose bit is set in `wanted` (NULL: every server), all at once. replies (may be NULL):
+ * server_count elements of reply_size bytes. Returns the first failure in map order, after all have finished.
+ */
+int server_call_many(struct server *server, const uint64_t *wanted, uint16_t operation, const void *body,
+                     uint32_t body_length, void *replies, uint32_t reply_size, uint64_t deadline);
+/* 0 if `extra` more bytes of metadata fit, else -ENOSPC. */
+int server_metadata_room(struct server *server, uint64_t extra);
+
+static inline bool server_single(const struct server *server)
+{
+    return server->map->server_count == 1;
+}
+
+static inline uint32_t server_of_hash(const struct server *server, uint64_t hash)
+{
+    return server->map->owner[hash_partition(hash)];
+}
+
+static inline uint32_t server_of_inode(const struct server *server, uint64_t inode)
+{
+    return server->map->owner[inode_partition(inode)];
+}
+
+static inline uint32_t server_coordinator(const struct server *server)
+{
+    return server->map->owner[0];
+}
+
+/* An internal status: the call waited, what was found before may be gone, so look at everything again. */
+#define LOOK_AGAIN 1
+
+/* ---- the gate (obstacle.c has its slow path) ---- */
+
+enum gate_intent {
+    GATE_LOOK,   /* frozen directories let it pass: it adds nothing */
+    GATE_CREATE, /* waits while the directory is frozen */
+};
+
+/* Waits for what stands in the way of (parent, hash). 0: the way was free; LOOK_AGAIN; -ESTALE: the directory
+ * was removed; other: refuse. */
+int obstacles_pass(struct server *server, uint64_t parent, uint64_t hash, enum gate_intent intent,
+                   uint64_t deadline);
+
+/* Compares the request's namespace epoch with ours. */
+static inline int gate_epoch(struct server *server, const struct rpc_request *request)
+{
+    uint32_t theirs = request->header->namespace_epoch;
+    if (__builtin_expect(theirs == server->namespace_epoch, 1))
+        return 0;
+    if ((int32_t)(theirs - server->namespace_epoch) < 0)
+        return -STATUS_STALE_NAMESPACE;
+    server_adopt_epoch(server, theirs);
+    return 0;
+}
+
+/* Every request about (parent, name) passes here before it looks at anything. May suspend. */
+static inline int gate_dentry(struct server *server, const struct rpc_request *request, uint64_t parent,
+                              uint64_t hash, enum gate_intent intent)
+{
+    for (;;) {
+        if (__builtin_expect(server->map == NULL, 0))
+            return -EAGAIN;
+        int status = gate_epoch(server, request);
+        if (status != 0)
+            return status;
+        if (server_of_hash(server, hash) != server->self)
+            return -STATUS_WRONG_EPOCH;
+        if (__builtin_expect(server->obstacles == 0, 1))
+            return 0;
+        status = obstacles_pass(server, parent, hash, intent, request->deadline);
+        if (status != LOOK_AGAIN)
+            return status;
+    }
+}
+
+/* Every request about an inode by number passes here. *inode on success. -ESTALE: removed. Never suspends. */
+static inline int gate_inode(struct server *server, uint64_t number, struct inode **inode)
+{
+    if (__builtin_expect(server->map == NULL, 0))
+        return -EAGAIN;
+    if (!inode_valid(number))
+        return -EINVAL;
+    if (server_of_inode(server, number) != server->self)
+        return -STATUS_WRONG_EPOCH;
+    *inode = meta_inode_find(server->meta, number);
+    return *inode != NULL ? 0 : -ESTALE;
+}
+
+/* ---- obstacle.c: locked keys and marked directories ---- */
+
+/* Locks a key of this server, waiting while another transaction holds it or its directory is frozen. -ESTALE:
+ * the directory was removed. The lock frees itself after server_lock_life, should its transaction vanish. */
+int key_lock(struct server *server, uint64_t transaction, uint64_t parent, uint64_t hash, uint64_t deadline);
+/* Undoes one key_lock. -ESTALE: the transaction does not hold it (any more). */
+int key_unlock(struct server *server, uint64_t transaction, uint64_t hash);
+bool key_locked_by(struct server *server, uint64_t transaction, uint64_t hash);
+/* How long a key or directory stays with a transaction that says nothing more. */
+static inline uint64_t server_lock_life(const struct server *server)
+{
+    return 3 * server->options.rpc_deadline_ns;
+}
+/* Wakes and frees everything; the server ends. */
+void obstacles_clear(struct server *server);
+
+/* ---- inode.c ---- */
+
+void inode_attributes(const struct inode *inode, struct attributes *attributes);
+/* Attributes of an inode on another server. -ENOENT: removed meanwhile. May suspend. */
+int attributes_elsewhere(struct server *server, uint64_t inode, uint64_t deadline,
+                         struct attributes *attributes);
+/* access: bits 4 read, 2 write, 1 execute. */
+bool mode_permits(uint32_t mode, uint32_t owner, uint32_t group, uint32_t uid, uint32_t gid, unsigned access);
+
+static inline bool inode_is_inline(const struct inode *inode)
+{
+    return inode->inline_length == inode->size;
+}
+
+void inode_busy_begin(struct inode *inode, struct inode_busy *busy, bool hides_attributes);
+void inode_busy_end(struct server *server, struct inode *inode);
+/* Waits until the inode may have changed its mind; it must be looked up again afterwards. */
+int inode_busy_wait(struct server *server, struct inode *inode, uint64_t deadline);
+static inline bool inode_hides_attributes(const struct inode *inode)
+{
+    return inode->busy != NULL && ((struct inode_busy *)inode->busy)->hides_attributes;
+}
+
+/* Makes the inode ready for a change of its data by this request's session: waits for a truncation under way
+ * and for other sessions' read leases. generation (NULL: not asked) must match. *inode is looked up last, so
+ * no suspension lies between it and the return. */
+int inode_prepare_change(struct server *server, const struct rpc_request *request, uint64_t number,
+                         const uint32_t *generation, struct inode **inode);
+/* Lets a file's size become at least end: inline data that would no longer be inline moves to chunk 0.
+ * Changes no size. May suspend on a persistent store; the inode stays valid (it is busy meanwhile). */
+int inode_prepare_growth(struct server *server, struct inode *inode, uint64_t end);
+/* Sets the size of a regular file, in either direction. *inode is valid and not busy; afterwards it is still
+ * valid. */
+int inode_truncate(struct server *server, struct inode *inode, uint64_t size, uint64_t deadline);
+/* Drops one link; the last one frees inode and chunks everywhere. The inode must not be busy. */
+void inode_drop_link(struct server *server, struct inode *inode, uint64_t deadline);
+/* Drops a link of an inode on another server. -EIO when that server cannot be reached. */
+int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline);
+
+/* ---- chunk.c ---- */
+
+/* Cuts this server's chunks of a file to `size`. */
+int chunks_truncate_here(struct server *server, uint64_t inode, uint64_t size, uint8_t chunk_shift);
+/* Tells the other servers that may hold chunks of [size, old_size). */
+int chunks_truncate_elsewhere(struct server *server, const struct inode *inode, uint64_t size,
+                              uint64_t old_size, bool remove, uint64_t deadline);
+void fences_clear(struct server *server);
+
+/* ---- directory.c ---- */
+
+/* Freezes a directory everywhere and checks that it has no entries. 0: frozen. Otherwise it is thawed again:
+ * -ENOTEMPTY, -STATUS_BUSY_RETRY (a conflicting transaction), or why a server was not reached. */
+int directory_freeze_empty(struct server *server, uint64_t directory, uint64_t transaction,
+                           uint64_t deadline);
+/* Thaws or buries it everywhere; takes its own time, since a transaction that has begun to end must end. */
+int directory_finish(struct server *server, uint64_t directory, uint64_t transaction, uint8_t action);
+/* Until when the ending of a transaction may take: a deadline of its own, beyond the request's. */
+static inline uint64_t transaction_end(struct server *server)
+{
+    return loop_now(server->loop) + server->options.rpc_deadline_ns;
+}
+/* Sleeps for a random time that grows with attempt; -ETIMEDOUT: there is no time left. */
+int transaction_back_off(struct server *server, unsigned attempt, uint64_t deadline);
+
+/* ---- handlers ---- */
+
+static inline void answer(struct rpc_request *request, int status, const void *body, uint32_t body_length)
+{
+    rpc_reply(request, status, status == 0 ? body : NULL, status == 0 ? body_length : 0, NULL, 0);
+}
+
+#define OP(id, name, request, reply, flags) void serve_##name(void *owner, struct rpc_request *request_);
+OPERATION_TABLE(OP)
+#undef OP

@@ -1,0 +1,389 @@
+/* What several servers do together: rename, rmdir, removal of what lives elsewhere; alone, racing with each
+ * other, and on a network that loses messages. */
+#include "server_fixture.h"
+
+static struct fixture f;
+
+static int open_three(void **state)
+{
+    (void)state;
+    fixture_open(&f, &(struct fixture_options){.servers = 3});
+    return 0;
+}
+
+static int open_lossy(void **state)
+{
+    (void)state;
+    fixture_open(&f, &(struct fixture_options){.servers = 3, .loss_per_million = 100000});
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    fixture_close(&f);
+    return 0;
+}
+
+static void test_rename_file(void **state)
+{
+    (void)state;
+    /* Every pair of servers of the two names; the inode stays where it was made. */
+    for (uint32_t from = 0; from < 3; from++) {
+        for (uint32_t to = 0; to < 3; to++) {
+            char old[64], new[64], stem[16];
+            struct attributes attributes = {0};
+            snprintf(stem, sizeof(stem), "r%u%u_", from, to);
+            uint64_t inode = make_file(&f, INODE_ROOT, name_on(&f, INODE_ROOT, from, stem, old));
+            snprintf(stem, sizeof(stem), "t%u%u_", from, to);
+            name_on(&f, INODE_ROOT, to, stem, new);
+            assert_int_equal(rename_name(&f, INODE_ROOT, old, INODE_ROOT, new, 0), 0);
+            assert_int_equal(lookup(&f, INODE_ROOT, old, NULL), -ENOENT);
+            assert_int_equal(lookup(&f, INODE_ROOT, new, &attributes), 0);
+            assert_int_equal(attributes.inode, inode);
+            assert_int_equal(attributes.links, 1);
+            assert_int_equal(unlink_name(&f, INODE_ROOT, new), 0);
+            assert_int_equal(get_attributes(&f, inode, &attributes), -ESTALE);
+        }
+    }
+    assert_int_equal(f.epoch, 1); /* files leave cached lookups alone */
+    assert_int_equal(rename_name(&f, INODE_ROOT, "absent", INODE_ROOT, "x", 0), -ENOENT);
+}
+
+static void test_rename_replaces(void **state)
+{
+    (void)state;
+    struct attributes attributes = {0};
+    char old[64], new[64];
+    uint64_t moved = make_file(&f, INODE_ROOT, name_on(&f, INODE_ROOT, 0, "old", old));
+    uint64_t replaced = make_file(&f, INODE_ROOT, name_on(&f, INODE_ROOT, 1, "new", new));
+    make_directory(&f, INODE_ROOT, "directory");
+    assert_int_equal(rename_name(&f, INODE_ROOT, old, INODE_ROOT, new, RENAME_FLAG_NOREPLACE), -EEXIST);
+    assert_int_equal(rename_name(&f, INODE_ROOT, old, INODE_ROOT, "directory", 0), -EISDIR);
+    assert_int_equal(rename_name(&f, INODE_ROOT, "directory", INODE_ROOT, new, 0), -ENOTDIR);
+    assert_int_equal(rename_name(&f, INODE_ROOT, old, INODE_ROOT, old, 0), 0);
+    assert_int_equal(lookup(&f, INODE_ROOT, old, NULL), 0);
+    assert_int_equal(rename_name(&f, INODE_ROOT, old, INODE_ROOT, new, 0), 0);
+    assert_int_equal(lookup(&f, INODE_ROOT, new, &attributes), 0);
+    assert_int_equal(attributes.inode, moved);
+    assert_int_equal(get_attributes(&f, replaced, &attributes), -ESTALE);
+    assert_int_equal(lookup(&f, INODE_ROOT, old, NULL), -ENOENT);
+}
+
+/* A renamed file's entry and inode live apart: everything still works by name. */
+static void test_renamed_file_by_name(void **state)
+{
+    (void)state;
+    struct attributes attributes = {0};
+    char old[64], new[64];
+    uint64_t inode = make_file(&f, INODE_ROOT, name_on(&f, INODE_ROOT, 0, "old", old));
+    assert_int_equal(
+        write_chunk(&f, &(struct chunk_write){.inode = inode, .bytes = "abc", .length = 3}, NULL), 0);
+    assert_int_equal(rename_name(&f, INODE_ROOT, old, INODE_ROOT, name_on(&f, INODE_ROOT, 2, "new", new), 0),
+                     0);
+    struct create what = {.parent = INODE_ROOT, .name = new, .flags = CREATE_EXCLUSIVE};
+    assert_int_equal(create(&f, &what, NULL), -EEXIST);
+    what.flags = 0;
+    assert_int_equal(create(&f, &what, &attributes), 0);
+    assert_int_equal(attributes.inode, inode);
+    assert_int_equal(attributes.size, 3);
+    what.flags = CREATE_TRUNCATE;
+    assert_int_equal(create(&f, &what, &attributes), 0);
+    assert_int_equal(attributes.size, 0);
+    assert_int_equal(unlink_name(&f, INODE_ROOT, new), 0);
+    assert_int_equal(get_attributes(&f, inode, &attributes), -ESTALE);
+}
+
+static void test_rename_directory(void **state)
+{
+    (void)state;
+    struct attributes attributes = {0};
+    uint64_t a = make_directory(&f, INODE_ROOT, "a");
+    uint64_t b = make_directory(&f, a, "b");
+    uint64_t c = make_directory(&f, b, "c");
+    make_file(&f, c, "file");
+    assert_int_equal(rename_name(&f, INODE_ROOT, "a", a, "x", 0), -EINVAL);
+    assert_int_equal(rename_name(&f, INODE_ROOT, "a", c, "x", 0), -EINVAL);
+    assert_int_equal(rename_name(&f, a, "b", INODE_ROOT, "a", 0), -ENOTEMPTY);
+    uint32_t before = f.epoch;
+    assert_int_equal(rename_name(&f, a, "b", INODE_ROOT, "moved", 0), 0);
+    assert_true(f.epoch > before);
+    assert_int_equal(get_attributes(&f, b, &attributes), 0);
+    assert_int_equal(attributes.parent, INODE_ROOT);
+    assert_int_equal(lookup(&f, INODE_ROOT, "moved", &attributes), 0);
+    assert_int_equal(attributes.inode, b);
+    /* Now a may go into what was inside it. */
+    assert_int_equal(rename_name(&f, INODE_ROOT, "a", c, "a", 0), 0);
+    assert_int_equal(rename_name(&f, INODE_ROOT, "moved", a, "x", 0), -EINVAL);
+    uint32_t newest = f.epoch;
+    f.epoch = before;
+    for (uint32_t server = 0; server < 3; server++) {
+        char name[64];
+        assert_int_equal(lookup(&f, a, name_on(&f, a, server, "n", name), NULL), -STATUS_STALE_NAMESPACE);
+    }
+    struct operation_call stale;
+    start_rename(&f, &f.client, &stale, b, "c", INODE_ROOT, "c", 0);
+    assert_int_equal(finish(&stale), -STATUS_STALE_NAMESPACE);
+    f.epoch = newest;
+}
+
+static void test_rename_replaces_directory(void **state)
+{
+    (void)state;
+    struct attributes attributes = {0};
+    for (uint32_t server = 0; server < 3; server++) {
+        char old[64], new[64];
+        uint64_t moved = make_directory(&f, INODE_ROOT, name_on(&f, INODE_ROOT, server, "old", old));
+        uint64_t replaced =
+            make_directory(&f, INODE_ROOT, name_on(&f, INODE_ROOT, (server + 1) % 3, "new", new));
+        make_file(&f, replaced, "file");
+        assert_int_equal(rename_name(&f, INODE_ROOT, old, INODE_ROOT, new, 0), -ENOTEMPTY);
+        assert_int_equal(unlink_name(&f, replaced, "file"), 0);
+        assert_int_equal(rename_name(&f, INODE_ROOT, old, INODE_ROOT, new, 0), 0);
+        assert_int_equal(lookup(&f, INODE_ROOT, new, &attributes), 0);
+        assert_int_equal(attributes.inode, moved);
+        assert_int_equal(get_attributes(&f, replaced, &attributes), -ESTALE);
+        assert_int_equal(create(&f, &(struct create){.parent = replaced, .name = "x"}, NULL), -ESTALE);
+    }
+}
+
+static void test_remove_directory(void **state)
+{
+    (void)state;
+    struct attributes attributes = {0};
+    for (uint32_t server = 0; server < 3; server++) {
+        char name[64];
+        uint64_t directory = make_directory(&f, INODE_ROOT, name_on(&f, INODE_ROOT, server, "d", name));
+        make_file(&f, directory, "file");
+        assert_int_equal(remove_directory(&f, INODE_ROOT, name), -ENOTEMPTY);
+        make_file(&f, directory, "second"); /* thawed again */
+        assert_int_equal(remove_directory(&f, directory, "file"), -ENOTDIR);
+        assert_int_equal(unlink_name(&f, directory, "file"), 0);
+        assert_int_equal(unlink_name(&f, directory, "second"), 0);
+        assert_int_equal(remove_directory(&f, INODE_ROOT, name), 0);
+        assert_int_equal(remove_directory(&f, INODE_ROOT, name), -ENOENT);
+        assert_int_equal(get_attributes(&f, directory, &attributes), -ESTALE);
+        /* A client that still has it cached is told on every server. */
+        for (uint32_t other = 0; other < 3; other++) {
+            char entry[64];
+            struct create what = {.parent = directory, .name = name_on(&f, directory, other, "x", entry)};
+            assert_int_equal(create(&f, &what, NULL), -ESTALE);
+            assert_int_equal(lookup(&f, directory, entry, NULL), -ESTALE);
+            assert_int_equal(rename_name(&f, INODE_ROOT, "absent", directory, entry, 0), -ENOENT);
+        }
+        uint64_t again = make_directory(&f, INODE_ROOT, name);
+        assert_true(again != directory);
+        assert_int_equal(remove_directory(&f, INODE_ROOT, name), 0);
+    }
+}
+
+/* A directory whose entry is on one server and whose inode on another. */
+static void test_remove_renamed_directory(void **state)
+{
+    (void)state;
+    struct attributes attributes = {0};
+    char old[64], new[64];
+    uint64_t directory = make_directory(&f, INODE_ROOT, name_on(&f, INODE_ROOT, 0, "old", old));
+    assert_int_equal(rename_name(&f, INODE_ROOT, old, INODE_ROOT, name_on(&f, INODE_ROOT, 1, "new", new), 0),
+                     0);
+    assert_int_equal(remove_directory(&f, INODE_ROOT, new), 0);
+    assert_int_equal(get_attributes(&f, directory, &attributes), -ESTALE);
+}
+
+/* Creations and the removal of their directory at the same time: either the removal finds an entry, or the
+ * creation finds no directory. */
+static void test_remove_races_with_create(void **state)
+{
+    (void)state;
+    unsigned removed = 0, kept = 0;
+    for (unsigned round = 0; round < 60; round++) {
+        char name[64];
+        snprintf(name, sizeof(name), "d%u", round);
+        uint64_t directory = make_directory(&f, INODE_ROOT, name);
+        struct operation_call remove, creations[4];
+        char entries[4][64];
+        for (unsigned i = 0; i < 4; i++)
+            snprintf(entries[i], sizeof(entries[i]), "e%u_%u", round, i);
+        unsigned first = round % 5;
+        for (unsigned i = 0; i <= 4; i++) {
+            if (i == first)
+                start_name(&f, &f.second, &remove, RPC_REMOVE_DIRECTORY, INODE_ROOT, name, 0);
+            if (i < 4)
+                start_create(
+                    &f, &f.client, &creations[i],
+                    &(struct create){.parent = directory, .name = entries[i], .flags = CREATE_EXCLUSIVE});
+        }
+        int status = finish(&remove);
+        unsigned made = 0;
+        for (unsigned i = 0; i < 4; i++) {
+            int created = finish(&creations[i]);
+            assert_true(created == 0 || created == -ESTALE);
+            made += created == 0;
+        }
+        if (status == 0) {
+            assert_int_equal(made, 0);
+            removed++;
+        } else {
+            assert_int_equal(status, -ENOTEMPTY);
+            assert_int_equal(made, 4);
+            kept++;
+        }
+    }
+    assert_true(removed > 0 && kept > 0);
+}
+
+static void test_opposite_renames(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 30; round++) {
+        struct attributes attributes = {0};
+        char one[64], two[64];
+        uint64_t a = make_file(&f, INODE_ROOT, name_on(&f, INODE_ROOT, round % 3, "one", one));
+        uint64_t b = make_file(&f, INODE_ROOT, name_on(&f, INODE_ROOT, (round + 1) % 3, "two", two));
+        struct operation_call there, back;
+        start_rename(&f, &f.client, &there, INODE_ROOT, one, INODE_ROOT, two, 0);
+        start_rename(&f, &f.second, &back, INODE_ROOT, two, INODE_ROOT, one, 0);
+        assert_int_equal(finish(&there), 0);
+        assert_int_equal(finish(&back), 0);
+        /* Whichever came first moved over the other; then it was moved back. */
+        bool left = lookup(&f, INODE_ROOT, one, &attributes) == 0;
+        assert_int_not_equal(left, lookup(&f, INODE_ROOT, two, &attributes) == 0);
+        lookup(&f, INODE_ROOT, left ? one : two, &attributes);
+        assert_true(attributes.inode == a || attributes.inode == b);
+        assert_int_equal(get_attributes(&f, attributes.inode == a ? b : a, &attributes), -ESTALE);
+        assert_int_equal(unlink_name(&f, INODE_ROOT, left ? one : two), 0);
+    }
+}
+
+/* Two directories, each to be moved into the other: one must fail, or both would be lost to the root. */
+static void test_opposite_directory_renames(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 20; round++) {
+        char one[64], two[64];
+        snprintf(one, sizeof(one), "one%u", round);
+        snprintf(two, sizeof(two), "two%u", round);
+        uint64_t a = make_directory(&f, INODE_ROOT, one);
+        uint64_t b = make_directory(&f, INODE_ROOT, two);
+        struct operation_call there, back;
+        start_rename(&f, &f.client, &there, INODE_ROOT, one, b, "x", 0);
+        start_rename(&f, &f.second, &back, INODE_ROOT, two, a, "x", 0);
+        int first = finish(&there);
+        int second = finish(&back);
+        uint32_t epoch = there.call.reply_namespace_epoch;
+        f.epoch = epoch > back.call.reply_namespace_epoch ? epoch : back.call.reply_namespace_epoch;
+        assert_true((first == 0) != (second == 0));
+        /* The loser learns that its paths are out of date, or that it would close a cycle. */
+        int loser = first == 0 ? second : first;
+        assert_true(loser == -STATUS_STALE_NAMESPACE || loser == -EINVAL);
+    }
+}
+
+/* Renames that form a ring of waiting transactions if locks were not taken in order. */
+static void test_rename_ring(void **state)
+{
+    (void)state;
+    enum { RING = 8, ROUNDS = 10 };
+    char names[RING][64];
+    for (unsigned i = 0; i < RING; i++) {
+        snprintf(names[i], sizeof(names[i]), "ring%u", i);
+        make_file(&f, INODE_ROOT, names[i]);
+    }
+    static struct operation_call calls[RING];
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < RING; i++)
+            start_rename(&f, i % 2 == 0 ? &f.client : &f.second, &calls[i], INODE_ROOT, names[i], INODE_ROOT,
+                         names[(i + 1) % RING], 0);
+        for (unsigned i = 0; i < RING; i++) {
+            int status = finish(&calls[i]);
+            assert_true(status == 0 || status == -ENOENT);
+        }
+    }
+    unsigned left = 0;
+    for (unsigned i = 0; i < RING; i++)
+        left += lookup(&f, INODE_ROOT, names[i], NULL) == 0;
+    assert_in_range(left, 1, RING);
+}
+
+/* A rename out of a directory that is being replaced by the rename's own target: no deadlock, both end. */
+static void test_replace_directory_while_its_entry_moves(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 20; round++) {
+        char p[64], t[64];
+        snprintf(p, sizeof(p), "p%u", round);
+        snprintf(t, sizeof(t), "t%u", round);
+        make_directory(&f, INODE_ROOT, p);
+        uint64_t target = make_directory(&f, INODE_ROOT, t);
+        make_file(&f, target, "entry");
+        struct operation_call replace, move;
+        start_rename(&f, &f.client, &replace, INODE_ROOT, p, INODE_ROOT, t, 0);
+        start_rename(&f, &f.second, &move, target, "entry", INODE_ROOT, p, 0);
+        int replaced = finish(&replace);
+        int moved = finish(&move);
+        uint32_t epoch = replace.call.reply_namespace_epoch;
+        f.epoch = epoch > move.call.reply_namespace_epoch ? epoch : move.call.reply_namespace_epoch;
+        assert_true(replaced == 0 || replaced == -ENOTEMPTY);
+        assert_true(moved == 0 || moved == -EISDIR || moved == -ESTALE || moved == -STATUS_STALE_NAMESPACE);
+        assert_true(replaced == 0 || moved != 0);
+    }
+}
+
+/* Messages are lost and sent again: each operation still happens exactly once. */
+static void test_at_most_once(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 150; i++) {
+        char name[64], new[64];
+        snprintf(name, sizeof(name), "file%u", i);
+        snprintf(new, sizeof(new), "new%u", i);
+        uint64_t inode = make_file(&f, INODE_ROOT, name); /* exclusive: a second execution would be -EEXIST */
+        struct extend_reply extended;
+        assert_int_equal(extend(&f, inode, 10, 0, EXTEND_APPEND, &extended), 0);
+        assert_int_equal(extended.size, 10);
+        assert_int_equal(rename_name(&f, INODE_ROOT, name, INODE_ROOT, new, 0), 0);
+        assert_int_equal(unlink_name(&f, INODE_ROOT, new), 0);
+        make_directory(&f, INODE_ROOT, name);
+        assert_int_equal(remove_directory(&f, INODE_ROOT, name), 0);
+    }
+}
+
+/* A dead server: no call hangs, and what did not happen is not reported as done. */
+static void test_dead_server(void **state)
+{
+    (void)state;
+    char here[64], there[64], name[64];
+    uint64_t kept = make_directory(&f, INODE_ROOT, name_on(&f, INODE_ROOT, 0, "kept", name));
+    make_file(&f, INODE_ROOT, name_on(&f, INODE_ROOT, 2, "old", there));
+    assert_int_equal(
+        rename_name(&f, INODE_ROOT, there, INODE_ROOT, name_on(&f, INODE_ROOT, 0, "new", here), 0), 0);
+    net_sim_kill(f.nets[2]);
+    assert_int_equal(unlink_name(&f, INODE_ROOT, here), -EIO);
+    assert_int_not_equal(remove_directory(&f, INODE_ROOT, name), 0);
+    assert_int_equal(lookup(&f, INODE_ROOT, name, NULL), 0);
+    char entry[64];
+    make_file(&f, kept, name_on(&f, kept, 0, "e", entry)); /* not left frozen */
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_three, close_all)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_rename_file),
+        CASE(test_rename_replaces),
+        CASE(test_renamed_file_by_name),
+        CASE(test_rename_directory),
+        CASE(test_rename_replaces_directory),
+        CASE(test_remove_directory),
+        CASE(test_remove_renamed_directory),
+        CASE(test_remove_races_with_create),
+        CASE(test_opposite_renames),
+        CASE(test_opposite_directory_renames),
+        CASE(test_rename_ring),
+        CASE(test_replace_directory_while_its_entry_moves),
+        cmocka_unit_test_setup_teardown(test_at_most_once, open_lossy, close_all),
+        CASE(test_dead_server),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
