@@ -70,6 +70,8 @@ void server_status(struct server *server, struct server_status_reply *status)
         .idle_ns = loop.idle_ns,
         .uptime_ns = loop_now(server->loop) - server->started,
         .metadata_bytes = meta.bytes,
+        .dispatched = rpc.dispatched,
+        .dispatch_ns = rpc.dispatch_ns,
     };
 }
 
