@@ -41,5 +41,8 @@ char *stack_map(size_t size)
 void stack_unmap(char *base, size_t size)
 {
     size_t guard = guard_size();
-    munmap(base - guard, guard + size);
+    /* To cut a hole into merged stacks takes one mapping more, of which there may be none left. Then at least
+     * the memory goes back. */
+    if (munmap(base - guard, guard + size) != 0)
+        madvise(base, size, MADV_DONTNEED);
 }
