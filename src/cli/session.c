@@ -1,0 +1,30 @@
+/* A connection to the file system. libbenchfs finds the cluster and explains why it cannot; the verbs then
+ * use the client core of this thread's worker, because they run many operations as tasks on one loop. */
+#include <errno.h>
+
+#include "cli/cli.h"
+#include "client/library.h"
+
+int session_open(struct session *session)
+{
+    session->fs = benchfs_connect(NULL);
+    if (session->fs == NULL) {
+        int status = -errno;
+        cli_error("%s", benchfs_error());
+        return status;
+    }
+    session->client = client_get(session->fs);
+    if (session->client == NULL) {
+        int status = -errno;
+        cli_error("cannot connect: %s", status_text(status));
+        benchfs_disconnect(session->fs);
+        return status;
+    }
+    session->loop = client_loop(session->client);
+    return 0;
+}
+
+void session_close(struct session *session)
+{
+    benchfs_disconnect(session->fs);
+}
