@@ -204,18 +204,6 @@ static int use_memory(struct raw_side *side, size_t length)
     return 0;
 }
 
-static int handle(struct raw_side *side, enum message message, ucp_am_recv_callback_t handler, void *owner)
-{
-    const ucp_am_handler_param_t parameters = {
-        .field_mask =
-            UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG,
-        .id = message,
-        .cb = handler,
-        .arg = owner,
-    };
-    return ucx_status(ucp_worker_set_am_recv_handler(side->ucx.worker, &parameters));
-}
-
 /* ---- server ---- */
 
 static ucs_status_t serve_setup(void *owner, const void *header, size_t header_length, void *bytes,
@@ -318,13 +306,13 @@ int raw_server_run(int socket, const struct net_ucx_options *options)
         server->slots[slot] = slot;
     int error = side_open(&server->side, socket, options);
     if (error == 0) {
-        error = handle(&server->side, RAW_SETUP, serve_setup, server);
+        error = ucx_handler_set(&server->side.ucx, RAW_SETUP, serve_setup, server);
         if (error == 0)
-            error = handle(&server->side, RAW_PING, serve_ping, server);
+            error = ucx_handler_set(&server->side.ucx, RAW_PING, serve_ping, server);
         if (error == 0)
-            error = handle(&server->side, RAW_WRITE, serve_write, server);
+            error = ucx_handler_set(&server->side.ucx, RAW_WRITE, serve_write, server);
         if (error == 0)
-            error = handle(&server->side, RAW_READ, serve_read, server);
+            error = ucx_handler_set(&server->side.ucx, RAW_READ, serve_read, server);
         const char ready = 1;
         if (error == 0)
             error = write_all(socket, &ready, 1);
@@ -460,9 +448,9 @@ int raw_client_create(int socket, const struct net_ucx_options *options, struct 
     char ready;
     error = read_all(socket, &ready, 1);
     if (error == 0)
-        error = handle(&client->side, RAW_ANSWER, take_answer, client);
+        error = ucx_handler_set(&client->side.ucx, RAW_ANSWER, take_answer, client);
     if (error == 0)
-        error = handle(&client->side, RAW_DATA, take_data, client);
+        error = ucx_handler_set(&client->side.ucx, RAW_DATA, take_data, client);
     if (error != 0) {
         side_close(&client->side);
         goto fail;

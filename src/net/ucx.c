@@ -413,14 +413,7 @@ int net_ucx_create(struct loop *loop, const struct net_ucx_options *options, str
     int error = ucx_context_create(options, sizeof(struct operation), operation_init, &net->ucx);
     if (error != 0)
         goto fail_net;
-    const ucp_am_handler_param_t handler = {
-        .field_mask =
-            UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG,
-        .id = MESSAGE_ID,
-        .cb = message_arrived,
-        .arg = net,
-    };
-    error = ucx_status(ucp_worker_set_am_recv_handler(net->ucx.worker, &handler));
+    error = ucx_handler_set(&net->ucx, MESSAGE_ID, message_arrived, net);
     if (error == 0)
         error = ucx_status(ucp_worker_get_efd(net->ucx.worker, &net->reactor.fd));
     if (error != 0)

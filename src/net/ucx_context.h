@@ -17,6 +17,9 @@ struct ucx_context {
  * makes one. Returns 0 or -errno (logged). */
 int ucx_context_create(const struct net_ucx_options *options, size_t request_size,
                        ucp_request_init_callback_t init, struct ucx_context *ucx);
+/* Calls handler(owner, ...) for messages with that id; without one they are dropped. Returns 0 or -errno. */
+int ucx_handler_set(struct ucx_context *ucx, unsigned id, ucp_am_recv_callback_t handler, void *owner);
+
 /* Drops the endpoints that are left. */
 void ucx_context_destroy(struct ucx_context *ucx);
 

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "net/net.h"
+#include "net/ucx_context.h"
 
 #define PATIENCE (5 * NSEC_PER_SEC)
 
@@ -76,12 +77,14 @@ static void note_message(void *owner, struct net_message *message)
     }
 }
 
+static const struct net_ucx_options *options; /* NULL: UCX's choice, which is shared memory */
+
 static void party_open(struct party *party, struct loop *loop)
 {
     memset(party, 0, sizeof *party);
     party->loop = loop;
     party->into_pieces = 1;
-    assert_int_equal(net_ucx_create(loop, NULL, &party->net), 0);
+    assert_int_equal(net_ucx_create(loop, options, &party->net), 0);
     party->net->receiver = note_message;
     party->net->owner = party;
 }
@@ -108,9 +111,18 @@ static int set_up(void **state)
     return 0;
 }
 
+static const struct net_ucx_options tcp = {.transports = "tcp", .devices = "lo"};
+
+static int set_up_tcp(void **state)
+{
+    options = &tcp;
+    return set_up(state);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
+    options = NULL;
     net_destroy(left.net);
     net_destroy(right.net);
     loop_destroy(loop);
@@ -128,16 +140,20 @@ static int tear_down(void **state)
         assert_true(condition);                                                                              \
     } while (0)
 
+static int send_and_wait(struct net_connection *connection, const void *header, uint32_t length,
+                         const struct iovec *bulk, uint32_t count, unsigned flags)
+{
+    struct completion sent = COMPLETION_INIT;
+    int status = net_send(connection, header, length, bulk, count, flags, &sent);
+    return status == -EINPROGRESS ? await(loop, &sent) : status;
+}
+
 static void headers_arrive_whole(void **state)
 {
     (void)state;
     const uint32_t lengths[] = {1, 8, 64, 92, 93, 110, 220, 221, 222, 512, NET_HEADER_MAX};
     for (unsigned i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        struct completion sent = COMPLETION_INIT;
-        int status = net_send(left.connection, source + i, lengths[i], NULL, 0, 0, &sent);
-        if (status == -EINPROGRESS)
-            status = await_until(loop, &sent, loop_now(loop) + PATIENCE);
-        assert_int_equal(status, 0);
+        assert_int_equal(send_and_wait(left.connection, source + i, lengths[i], NULL, 0, 0), 0);
         until(right.messages == i + 1);
         assert_int_equal(right.header_length, lengths[i]);
         assert_memory_equal(right.header, source + i, lengths[i]);
@@ -171,9 +187,7 @@ static void exchange(size_t length, unsigned flags, uint32_t send_pieces, uint32
         /* What was held must survive other traffic. */
         right.intake = IGNORE;
         for (unsigned i = 0; i < 200; i++) {
-            struct completion other = COMPLETION_INIT;
-            if (net_send(left.connection, source + 100, 100, NULL, 0, 0, &other) == -EINPROGRESS)
-                await_until(loop, &other, loop_now(loop) + PATIENCE);
+            assert_int_equal(send_and_wait(left.connection, source + 100, 100, NULL, 0, 0), 0);
         }
         until(right.messages == before + 201);
         right.received = COMPLETION_INIT;
@@ -324,7 +338,7 @@ static void remote_main(int fd, char behaviour)
     for (unsigned answered = 0;;) {
         loop_poll(loop);
         for (; answered < party.messages; answered++)
-            if (net_send(party.connection, party.header, party.header_length, NULL, 0, 0, &sent) != 0)
+            if (send_and_wait(party.connection, party.header, party.header_length, NULL, 0, 0) != 0)
                 _exit(6);
     }
 }
@@ -393,9 +407,8 @@ static void another_process_answers(void **state)
     party_open(&left, loop);
     remote_connect(&remote, &left);
     for (unsigned i = 0; i < 100; i++) {
-        struct completion sent = COMPLETION_INIT;
         uint8_t header[64] = {(uint8_t)i, 1, 2, 3};
-        assert_true(net_send(left.connection, header, sizeof header, NULL, 0, 0, &sent) == 0);
+        assert_int_equal(send_and_wait(left.connection, header, sizeof header, NULL, 0, 0), 0);
         until(left.messages == i + 1);
         assert_memory_equal(left.header, header, sizeof header);
     }
@@ -416,9 +429,7 @@ static void a_dead_peer_with_a_full_queue_can_be_closed(void **state)
     uint8_t *headers = calloc(MESSAGES_MAX, 64);
     memset(sent, 0, sizeof sent);
     struct iovec first = {headers, 4096}; /* attaches to the memory for larger messages while it can be */
-    struct completion attached = COMPLETION_INIT;
-    if (net_send(left.connection, headers, 64, &first, 1, 0, &attached) == -EINPROGRESS)
-        assert_int_equal(await_until(loop, &attached, loop_now(loop) + PATIENCE), 0);
+    assert_int_equal(send_and_wait(left.connection, headers, 64, &first, 1, 0), 0);
     until(left.messages == 1);
     remote_kill(&remote);
     for (unsigned i = 0; i < MESSAGES_MAX; i++) {
@@ -451,6 +462,78 @@ static void a_dead_peer_with_a_full_queue_can_be_closed(void **state)
     start = loop_now(loop);
     net_destroy(left.net);
     assert_true(loop_now(loop) - start < 500 * NSEC_PER_MSEC);
+}
+
+/* Over TCP the kernel tells UCX, which tells us: sends under way fail and later ones are refused. */
+static void over_tcp_a_dead_peer_is_noticed(void **state)
+{
+    (void)state;
+    options = &tcp;
+    struct remote remote = remote_start('e');
+    party_open(&left, loop);
+    remote_connect(&remote, &left);
+    uint8_t header[64] = {0};
+    assert_int_equal(send_and_wait(left.connection, header, sizeof header, NULL, 0, 0), 0);
+    until(left.messages == 1);
+    remote_kill(&remote);
+    uint64_t end = loop_now(loop) + PATIENCE;
+    int status = 0;
+    while (status == 0 && loop_now(loop) < end)
+        status = send_and_wait(left.connection, header, sizeof header, NULL, 0, 0);
+    assert_int_equal(status, -ECONNRESET);
+    net_close(left.connection);
+    net_destroy(left.net);
+    options = NULL;
+}
+
+/* ---- strangers ---- */
+
+/* A worker of ours that was not made by net_ucx_create can send to any active message id, in any form. */
+static void strange_messages_reach_nobody_or_are_bounded(void **state)
+{
+    (void)state;
+    struct ucx_context stranger;
+    ucp_ep_h endpoint;
+    assert_int_equal(ucx_context_create(NULL, 0, NULL, &stranger), 0);
+    assert_int_equal(
+        ucx_endpoint_create(&stranger, right.net->address, right.net->address_length, NULL, NULL, &endpoint),
+        0);
+    right.intake = IGNORE;
+    const struct {
+        uint32_t header, bulk, flags;
+        bool heard;
+    } forms[] = {
+        {NET_HEADER_MAX + 1, 0, UCP_AM_SEND_FLAG_EAGER, false},
+        {NET_HEADER_MAX + 1, 10, UCP_AM_SEND_FLAG_EAGER, false},
+        {0, 0, UCP_AM_SEND_FLAG_EAGER, false},
+        {0, NET_HEADER_MAX + 1, UCP_AM_SEND_FLAG_EAGER, false},
+        {0, 100000, UCP_AM_SEND_FLAG_EAGER, false},
+        {0, 100, UCP_AM_SEND_FLAG_RNDV, false},
+        {0, 100, UCP_AM_SEND_FLAG_EAGER, true}, /* is a header */
+        {100, 100, UCP_AM_SEND_FLAG_RNDV, true},
+    };
+    const unsigned ids[] = {0, 1, 2, 63, 1000, UINT16_MAX};
+    for (unsigned k = 0; k < sizeof ids / sizeof ids[0]; k++)
+        for (unsigned i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+            unsigned before = right.messages;
+            const ucp_request_param_t parameters = {.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
+                                                    .flags = forms[i].flags};
+            void *request = ucp_am_send_nbx(endpoint, ids[k], source, forms[i].header, source, forms[i].bulk,
+                                            &parameters);
+            assert_false(UCS_PTR_IS_ERR(request));
+            for (unsigned j = 0;
+                 j < 1000 || (request != NULL && ucp_request_check_status(request) == UCS_INPROGRESS); j++) {
+                assert_true(j < 1000000);
+                ucp_worker_progress(stranger.worker);
+                loop_poll(loop);
+            }
+            if (request != NULL)
+                ucp_request_free(request);
+            assert_int_equal(right.messages - before, ids[k] == 1 && forms[i].heard);
+        }
+    ucx_endpoint_destroy(endpoint);
+    ucx_context_destroy(&stranger);
+    exchange(4096, 0, 1, 1, TAKE_AT_ONCE);
 }
 
 static void destroying_with_a_dead_peer_is_bounded(void **state)
@@ -531,6 +614,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(headers_arrive_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bulk_arrives_by_every_path, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(headers_arrive_whole, set_up_tcp, tear_down),
+        cmocka_unit_test_setup_teardown(bulk_arrives_by_every_path, set_up_tcp, tear_down),
+        cmocka_unit_test_setup_teardown(strange_messages_reach_nobody_or_are_bounded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(over_tcp_a_dead_peer_is_noticed, set_up_loop, tear_down_loop),
         cmocka_unit_test_setup_teardown(unwanted_bulk_is_discarded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(malformed_addresses_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(allocated_memory_is_zeroed_and_carries_bulk, set_up, tear_down),
