@@ -451,6 +451,9 @@ static int begin(struct daemon *daemon, int signals)
     if (status == 0)
         status = create_server(daemon, key);
     if (status == 0) {
+        log_info("server %" PRIu32 " listens at %s: store %s, %" PRIu64 " MiB, durability %s", daemon->id,
+                 daemon->address, config->store.engine, config->store.capacity >> 20,
+                 config->store.durability);
         server_on_shut_down(daemon->server, shut_down, daemon);
         daemon->log_timer.fire = log_statistics;
         if (config->metrics.log_interval > 0)
