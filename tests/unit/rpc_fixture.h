@@ -102,14 +102,27 @@ static inline void fixture_call(struct fixture *fixture, const uint8_t *key, uin
         abort();
 }
 
+/* A name_request as it goes over the wire. */
+struct fixture_name {
+    uint8_t bytes[sizeof(struct name_request) + NAME_LENGTH_MAX];
+    uint32_t length;
+};
+
+static inline struct fixture_name fixture_name(uint64_t parent, const char *name)
+{
+    struct fixture_name made;
+    struct name_request request = {.parent = parent, .name_length = (uint8_t)strlen(name)};
+    memcpy(made.bytes, &request, sizeof(request));
+    memcpy(made.bytes + sizeof(request), name, request.name_length);
+    made.length = (uint32_t)sizeof(request) + request.name_length;
+    return made;
+}
+
 static inline int fixture_unlink_call(struct rpc_peer *peer, uint64_t parent, uint64_t deadline)
 {
-    struct {
-        struct name_request request;
-        char name[3];
-    } __attribute__((packed)) body = {{.parent = parent, .name_length = 3}, "abc"};
+    struct fixture_name name = fixture_name(parent, "abc");
     struct rpc_call call = {
-        .operation = RPC_UNLINK, .body = &body, .body_length = sizeof(body), .deadline = deadline};
+        .operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length, .deadline = deadline};
     return rpc_call(peer, &call);
 }
 

@@ -126,14 +126,11 @@ static void credits_bound_what_is_in_flight(void **state)
 {
     struct fixture *fixture = *state;
     enum { CALLS = 5 * RPC_CREDITS };
-    struct {
-        struct name_request request;
-        char name[1];
-    } __attribute__((packed)) body = {{.parent = 1, .name_length = 1}, "x"};
+    struct fixture_name name = fixture_name(1, "x");
     struct rpc_call *calls = calloc(CALLS, sizeof(*calls));
     fixture->delay_ns = 2 * NSEC_PER_MSEC;
     for (int i = 0; i < CALLS; i++) {
-        calls[i] = (struct rpc_call){.operation = RPC_UNLINK, .body = &body, .body_length = sizeof(body)};
+        calls[i] = (struct rpc_call){.operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length};
         rpc_start(fixture->peer, &calls[i]);
     }
     for (int i = 0; i < CALLS; i++)
@@ -166,11 +163,8 @@ static void stages_add_up(void **state)
 static void malformed_calls_are_refused_locally(void **state)
 {
     struct fixture *fixture = *state;
-    struct {
-        struct name_request request;
-        char name[3];
-    } __attribute__((packed)) body = {{.parent = 1, .name_length = 3}, "a/c"};
-    struct rpc_call slash = {.operation = RPC_UNLINK, .body = &body, .body_length = sizeof(body)};
+    struct fixture_name name = fixture_name(1, "a/c");
+    struct rpc_call slash = {.operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length};
     assert_int_equal(rpc_call(fixture->peer, &slash), -EINVAL);
     struct rpc_call unknown = {.operation = 63};
     assert_int_equal(rpc_call(fixture->peer, &unknown), -EINVAL);
@@ -317,11 +311,8 @@ static void a_broken_connection_is_resumed(void **state)
     struct fixture *fixture = *state;
     assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
     for (uint64_t round = 0; round < 5; round++) {
-        struct {
-            struct name_request request;
-            char name[1];
-        } __attribute__((packed)) body = {{.parent = round, .name_length = 1}, "x"};
-        struct rpc_call call = {.operation = RPC_UNLINK, .body = &body, .body_length = sizeof(body)};
+        struct fixture_name name = fixture_name(round, "x");
+        struct rpc_call call = {.operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length};
         fixture->delay_ns = 20 * NSEC_PER_MSEC;
         uint64_t token = fixture->peer->token;
         rpc_start(fixture->peer, &call);
@@ -341,11 +332,8 @@ static void a_lost_session_fails_what_may_have_been_applied(void **state)
 {
     struct fixture *fixture = *state;
     assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
-    struct {
-        struct name_request request;
-        char name[1];
-    } __attribute__((packed)) body = {{.parent = 1, .name_length = 1}, "x"};
-    struct rpc_call mutating = {.operation = RPC_UNLINK, .body = &body, .body_length = sizeof(body)};
+    struct fixture_name name = fixture_name(1, "x");
+    struct rpc_call mutating = {.operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length};
     struct ping_request ping = {0};
     struct ping_reply reply;
     struct rpc_call idempotent = {.operation = RPC_PING,
@@ -454,38 +442,36 @@ static void send_raw(struct fixture *fixture, const void *bytes, uint32_t length
     net_close(connection);
 }
 
-struct raw_lookup {
+/* An UNLINK request of the peer's session. */
+struct raw_unlink {
     struct rpc_request_header header;
-    struct name_request body;
-    char name[3];
+    uint8_t body[sizeof(struct name_request) + 3];
 } __attribute__((packed));
 
-static struct raw_lookup raw_request(const struct fixture *fixture)
+static struct raw_unlink raw_request(const struct fixture *fixture, const char name[3])
 {
-    return (struct raw_lookup){
-        .header = {.version = RPC_PROTOCOL_VERSION,
-                   .operation = RPC_UNLINK,
-                   .session = fixture->peer->session,
-                   .token = fixture->peer->token,
-                   .correlation = 1,
-                   .deadline_us = 1000000,
-                   .body_length = sizeof(struct name_request) + 3},
-        .body = {.parent = 1, .name_length = 3},
-        .name = "abc",
-    };
+    struct raw_unlink made = {.header = {.version = RPC_PROTOCOL_VERSION,
+                                         .operation = RPC_UNLINK,
+                                         .session = fixture->peer->session,
+                                         .token = fixture->peer->token,
+                                         .correlation = 1,
+                                         .deadline_us = 1000000,
+                                         .body_length = sizeof(made.body)}};
+    memcpy(made.body, fixture_name(1, name).bytes, sizeof(made.body));
+    return made;
 }
 
 static void forged_messages_are_dropped(void **state)
 {
     struct fixture *fixture = *state;
     assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
-    struct raw_lookup forged = raw_request(fixture);
+    struct raw_unlink forged = raw_request(fixture, "abc");
     forged.header.token ^= 1;
     send_raw(fixture, &forged, sizeof(forged));
-    forged = raw_request(fixture);
+    forged = raw_request(fixture, "abc");
     forged.header.session = 4711;
     send_raw(fixture, &forged, sizeof(forged));
-    forged = raw_request(fixture);
+    forged = raw_request(fixture, "abc");
     forged.header.version++;
     send_raw(fixture, &forged, sizeof(forged));
     send_raw(fixture, "garbage", 7);
@@ -504,8 +490,7 @@ static void a_malformed_request_costs_the_session_only(void **state)
     struct rpc_peer *other;
     assert_int_equal(rpc_peer_create(fixture->client, fixture->address, &other), 0);
     assert_int_equal(rpc_peer_connect(other, 0), 0);
-    struct raw_lookup bad = raw_request(fixture);
-    bad.name[1] = '/';
+    struct raw_unlink bad = raw_request(fixture, "a/c");
     send_raw(fixture, &bad, sizeof(bad));
     fixture_until(fixture, !fixture->peer->up);
     assert_true(other->up);
@@ -521,7 +506,7 @@ static void an_expired_request_is_not_executed(void **state)
 {
     struct fixture *fixture = *state;
     assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
-    struct raw_lookup late = raw_request(fixture);
+    struct raw_unlink late = raw_request(fixture, "abc");
     late.header.deadline_us = 0;
     struct completion sent = COMPLETION_INIT;
     assert_int_equal(net_send(fixture->peer->connection, &late, sizeof(late), NULL, 0, 0, &sent), 0);
