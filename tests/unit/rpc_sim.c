@@ -1,0 +1,375 @@
+/* Calls over the simulated network: lost messages, broken connections, dead peers; everything exactly once
+ * and repeatable. */
+#include "unit/unit.h"
+
+#include "unit/rpc_fixture.h"
+
+#include "net/sim.h"
+
+static const struct sim_options calm = {.delay_min_ns = 5000, .delay_max_ns = 50000};
+static const struct sim_options lossy = {
+    .delay_min_ns = 5000, .delay_max_ns = 50000, .loss_per_million = 50000};
+static const struct sim_options deaf = {
+    .delay_min_ns = 5000, .delay_max_ns = 50000, .loss_per_million = 1000000};
+
+struct world {
+    struct fixture fixture;
+    struct sim_network *network;
+    uint64_t next; /* call number */
+    uint64_t calls;
+    uint32_t running;
+    uint64_t failed;
+    bool over;
+};
+
+static struct world *world_create(uint64_t seed)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    struct fixture *fixture = &world->fixture;
+    log_threshold = LOG_ERROR;
+    if (loop_create(&(struct loop_options){.simulated = true, .seed = seed}, &fixture->loop) != 0 ||
+        sim_network_create(fixture->loop, &calm, &world->network) != 0 ||
+        net_sim_create(world->network, "server", &fixture->server_net) != 0 ||
+        net_sim_create(world->network, "client", &fixture->client_net) != 0)
+        abort();
+    fixture_serve(fixture, fixture_key);
+    if (rpc_listen(fixture->server, "server:0", fixture->address) != 0)
+        abort();
+    fixture_call(fixture, fixture_key, UINT32_MAX);
+    return world;
+}
+
+static void world_destroy(struct world *world)
+{
+    struct fixture *fixture = &world->fixture;
+    if (fixture->client != NULL)
+        rpc_destroy(fixture->client);
+    if (fixture->server != NULL)
+        rpc_destroy(fixture->server);
+    net_destroy(fixture->client_net);
+    net_destroy(fixture->server_net);
+    sim_network_destroy(world->network);
+    loop_destroy(fixture->loop);
+    free(world);
+}
+
+static int setup(void **state)
+{
+    *state = world_create(4711);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world_destroy(*state);
+    return 0;
+}
+
+/* Runs until simulated time has passed. */
+static void pass(struct world *world, uint64_t duration)
+{
+    struct loop *loop = world->fixture.loop;
+    struct completion never = COMPLETION_INIT;
+    assert_int_equal(await_until(loop, &never, loop_now(loop) + duration), -ETIMEDOUT);
+}
+
+static struct rpc_counters served(const struct world *world)
+{
+    struct rpc_counters counters;
+    rpc_counters(world->fixture.server, &counters);
+    return counters;
+}
+
+/* ---- many callers ---- */
+
+static void unlink_many(void *argument)
+{
+    struct world *world = argument;
+    while (world->next < world->calls) {
+        int status = fixture_unlink_call(world->fixture.peer, world->next++, 0);
+        sim_trace(world->network, &status, sizeof(status));
+        if (status != 0)
+            world->failed++;
+    }
+    world->running--;
+}
+
+static void ping_many(void *argument)
+{
+    struct world *world = argument;
+    struct random *random = loop_random(world->fixture.loop);
+    while (world->next < world->calls) {
+        world->next++;
+        size_t there =
+            random_below(random, 3) == 0 ? random_below(random, 100000) : random_below(random, 300);
+        size_t back = random_below(random, 3) == 0 ? random_below(random, 100000) : random_below(random, 300);
+        if (fixture_ping_call(&world->fixture, world->fixture.peer, there, back) != 0)
+            world->failed++;
+    }
+    world->running--;
+}
+
+static void break_connection(void *argument)
+{
+    struct world *world = argument;
+    struct loop *loop = world->fixture.loop;
+    while (!world->over) {
+        task_sleep(loop, random_below(loop_random(loop), 40 * NSEC_PER_MSEC));
+        if (!world->over && world->fixture.peer->up)
+            peer_recover(world->fixture.peer);
+    }
+    world->running--;
+}
+
+static void run_callers(struct world *world, void (*caller)(void *argument), uint32_t callers, uint64_t calls,
+                        bool breaking)
+{
+    world->calls = calls;
+    world->running = callers;
+    for (uint32_t i = 0; i < callers; i++)
+        assert_int_equal(task_spawn(world->fixture.loop, caller, world), 0);
+    uint32_t others = 0;
+    if (breaking) {
+        world->running++;
+        others++;
+        assert_int_equal(task_spawn(world->fixture.loop, break_connection, world), 0);
+    }
+    for (uint64_t turns = 0; world->running > others && turns < 10000000; turns++)
+        loop_poll(world->fixture.loop);
+    assert_int_equal(world->running, others);
+    world->over = true;
+    pass(world, 100 * NSEC_PER_MSEC);
+    assert_int_equal(world->running, 0);
+}
+
+static void assert_exactly_once(const struct world *world)
+{
+    assert_int_equal(world->failed, 0);
+    assert_int_equal(world->fixture.applied, world->calls);
+    for (uint64_t i = 0; i < world->calls; i++)
+        assert_int_equal(world->fixture.counted[i], 1);
+}
+
+static void lost_messages_apply_once(void **state)
+{
+    struct world *world = *state;
+    sim_network_options(world->network, &lossy);
+    run_callers(world, unlink_many, 48, 5000, false);
+    assert_exactly_once(world);
+    struct rpc_counters counters = served(world);
+    print_message("# %lu replayed, %lu duplicates\n", counters.replayed, counters.duplicates);
+    assert_true(counters.replayed > 100);
+    assert_int_equal(counters.sessions, 1);
+}
+
+static void slow_handlers_apply_once(void **state)
+{
+    struct world *world = *state;
+    sim_network_options(world->network, &lossy);
+    world->fixture.delay_ns = 120 * NSEC_PER_MSEC; /* repeated while it executes */
+    run_callers(world, unlink_many, 48, 500, false);
+    assert_exactly_once(world);
+    assert_true(served(world).duplicates > 100);
+}
+
+static void broken_connections_apply_once(void **state)
+{
+    struct world *world = *state;
+    sim_network_options(world->network, &lossy);
+    run_callers(world, unlink_many, 48, 5000, true);
+    assert_exactly_once(world);
+    assert_int_equal(served(world).sessions, 1); /* the same one, resumed */
+}
+
+static void bulk_survives_loss_and_breaks(void **state)
+{
+    struct world *world = *state;
+    sim_network_options(world->network, &lossy);
+    run_callers(world, ping_many, 48, 3000, true);
+    assert_int_equal(world->failed, 0);
+}
+
+static uint64_t trace_of(uint64_t seed)
+{
+    struct world *world = world_create(seed);
+    sim_network_options(world->network, &lossy);
+    run_callers(world, unlink_many, 40, 1000, true);
+    uint64_t hash = sim_trace_hash(world->network);
+    world_destroy(world);
+    return hash;
+}
+
+static void the_same_seed_gives_the_same_run(void **state)
+{
+    (void)state;
+    uint64_t first = trace_of(1);
+    assert_true(trace_of(1) == first);
+    assert_true(trace_of(2) != first);
+}
+
+/* ---- the dead ---- */
+
+static void a_killed_server_fails_calls_promptly(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
+    enum { CALLS = 2 * RPC_CREDITS };
+    struct fixture_name name = fixture_name(1, "x");
+    struct rpc_call *calls = calloc(CALLS, sizeof(*calls));
+    fixture->delay_ns = 100 * NSEC_PER_MSEC;
+    for (int i = 0; i < CALLS; i++) {
+        calls[i] = (struct rpc_call){.operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length};
+        rpc_start(fixture->peer, &calls[i]);
+    }
+    pass(world, 10 * NSEC_PER_MSEC);
+    net_sim_kill(fixture->server_net);
+    uint64_t start = loop_now(fixture->loop);
+    for (int i = 0; i < CALLS; i++)
+        assert_int_equal(rpc_finish(&calls[i]), -EHOSTDOWN);
+    assert_true(loop_now(fixture->loop) - start < 100 * NSEC_PER_MSEC);
+    start = loop_now(fixture->loop);
+    assert_int_equal(fixture_unlink_call(fixture->peer, 0, 0), -EHOSTDOWN);
+    assert_true(loop_now(fixture->loop) - start < 100 * NSEC_PER_MSEC);
+    free(calls);
+}
+
+static void a_killed_clients_session_is_kept_for_its_grace(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    assert_int_equal(fixture_unlink_call(fixture->peer, 1, 0), 0);
+    net_sim_kill(fixture->client_net);
+    pass(world, RPC_SESSION_GRACE - NSEC_PER_SEC);
+    assert_int_equal(served(world).sessions, 1);
+    pass(world, 2 * NSEC_PER_SEC);
+    assert_int_equal(served(world).sessions, 0);
+}
+
+static void an_ended_session_lives_for_its_last_handler(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
+    struct fixture_name name = fixture_name(1, "x");
+    struct rpc_call call = {.operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length};
+    fixture->delay_ns = 2 * RPC_SESSION_GRACE;
+    rpc_start(fixture->peer, &call);
+    pass(world, NSEC_PER_MSEC);
+    assert_int_equal(fixture->executing, 1);
+    net_sim_kill(fixture->client_net);
+    pass(world, RPC_SESSION_GRACE + NSEC_PER_SEC);
+    assert_int_equal(served(world).sessions, 0);
+    assert_int_equal(fixture->executing, 1);
+    pass(world, RPC_SESSION_GRACE + NSEC_PER_SEC);
+    assert_int_equal(fixture->executing, 0);
+    assert_int_not_equal(rpc_finish(&call), 0);
+}
+
+static void silence_ends_at_the_deadline(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
+    sim_network_options(world->network, &deaf);
+    uint64_t start = loop_now(fixture->loop);
+    assert_int_equal(fixture_unlink_call(fixture->peer, 0, start + NSEC_PER_SEC), -ETIMEDOUT);
+    assert_in_range(loop_now(fixture->loop) - start, NSEC_PER_SEC, NSEC_PER_SEC + 20 * NSEC_PER_MSEC);
+    /* 50, 100, 200, 400 ms after the attempt before. */
+    struct rpc_counters counters;
+    rpc_counters(fixture->client, &counters);
+    assert_int_equal(counters.resent, 4);
+    /* Bulk that nobody fetches is not held beyond the deadline either. */
+    start = loop_now(fixture->loop);
+    uint8_t *bulk = calloc(1, 100000);
+    struct iovec vector = {bulk, 100000};
+    struct ping_reply reply;
+    struct rpc_call call = {.operation = RPC_PING,
+                            .body = &(struct ping_request){0},
+                            .body_length = sizeof(struct ping_request),
+                            .send = &vector,
+                            .send_count = 1,
+                            .reply = &reply,
+                            .reply_size = sizeof(reply),
+                            .deadline = start + NSEC_PER_SEC};
+    assert_int_equal(rpc_call(fixture->peer, &call), -ETIMEDOUT);
+    assert_true(loop_now(fixture->loop) - start < NSEC_PER_SEC + 20 * NSEC_PER_MSEC);
+    free(bulk);
+    sim_network_options(world->network, &calm);
+    assert_int_equal(fixture_unlink_call(fixture->peer, 0, 0), 0);
+}
+
+/* Memory of a timed-out call must not be written to any more, however late its reply's bulk comes. */
+static void late_bulk_lands_nowhere(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    const struct sim_options slow = {.delay_min_ns = 40 * NSEC_PER_MSEC, .delay_max_ns = 40 * NSEC_PER_MSEC};
+    assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
+    sim_network_options(world->network, &slow);
+    uint8_t *landing = calloc(1, 100000);
+    struct iovec vector = {landing, 100000};
+    for (uint64_t wait = 60; wait <= 130; wait += 10) {
+        struct ping_reply reply;
+        struct rpc_call call = {.operation = RPC_PING,
+                                .body = &(struct ping_request){.reply_bytes = 100000},
+                                .body_length = sizeof(struct ping_request),
+                                .receive = &vector,
+                                .receive_count = 1,
+                                .reply = &reply,
+                                .reply_size = sizeof(reply),
+                                .deadline = loop_now(fixture->loop) + wait * NSEC_PER_MSEC};
+        int status = rpc_call(fixture->peer, &call);
+        assert_true(status == -ETIMEDOUT || status == 0);
+        memset(landing, 0x77, 100000);
+        pass(world, 300 * NSEC_PER_MSEC);
+        for (int i = 0; i < 100000; i++)
+            assert_int_equal(landing[i], 0x77);
+    }
+    free(landing);
+}
+
+/* ---- what is remembered ---- */
+
+static void replies_are_remembered_in_a_window(void **state)
+{
+    (void)state;
+    struct rpc_session session = {0};
+    const uint8_t reply[40] = "reply";
+    enum { REPLIES = 3 * RPC_REMEMBERED };
+    for (uint64_t generation = 1; generation <= REPLIES; generation++) {
+        assert_false(session_forgot(&session, generation << 16));
+        session_remember(&session, generation << 16 | 5, reply, sizeof(reply));
+        assert_non_null(session_recall(&session, generation << 16 | 5));
+    }
+    for (uint64_t generation = 1; generation <= REPLIES; generation++) {
+        bool kept = generation > REPLIES - RPC_REMEMBERED;
+        const struct rpc_remembered *remembered = session_recall(&session, generation << 16 | 5);
+        assert_true((remembered != NULL) == kept);
+        assert_true(session_forgot(&session, generation << 16 | 5) == !kept);
+        if (kept)
+            assert_memory_equal(remembered->bytes, reply, sizeof(reply));
+    }
+    assert_null(session_recall(&session, (uint64_t)REPLIES << 16 | 6));
+    free(session.remembered);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(lost_messages_apply_once),
+        TEST(slow_handlers_apply_once),
+        TEST(broken_connections_apply_once),
+        TEST(bulk_survives_loss_and_breaks),
+        cmocka_unit_test(the_same_seed_gives_the_same_run),
+        TEST(a_killed_server_fails_calls_promptly),
+        TEST(a_killed_clients_session_is_kept_for_its_grace),
+        TEST(an_ended_session_lives_for_its_last_handler),
+        TEST(silence_ends_at_the_deadline),
+        TEST(late_bulk_lands_nowhere),
+        cmocka_unit_test(replies_are_remembered_in_a_window),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
