@@ -1,0 +1,207 @@
+/* The simulated cluster.
+ *
+ * The seed decides all: the loop's generator draws delays, losses, session keys and back-offs, and from a
+ * generator of the test come the weather (how slow and how lossy this run is), what the file system is
+ * configured like, and each worker's own generator. So a seed and a number of servers name a run, and the
+ * same run happens again bit for bit.
+ *
+ * A check that fails inside a task must not leave it by a jump to another stack, so failures are recorded
+ * here, the workers end, and the test reports when all are done. */
+#include "cluster.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/status.h"
+
+static const uint8_t key[CLUSTER_KEY_BYTES] = "one key for every simulated run";
+
+void cluster_fail(struct cluster *cluster, const char *format, ...)
+{
+    if (cluster->failed)
+        return;
+    cluster->failed = true;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(cluster->failure, sizeof cluster->failure, format, arguments);
+    va_end(arguments);
+}
+
+static void start_servers(struct cluster *cluster, const struct cluster_options *options)
+{
+    static const uint64_t leases[] = {0, MILLISECOND, 20 * MILLISECOND};
+    uint64_t lease = leases[random_below(&cluster->random, 3)];
+    struct cluster_server members[CLUSTER_SERVERS_MAX] = {0};
+    for (uint32_t i = 0; i < options->servers; i++) {
+        char host[24], listen[32];
+        snprintf(host, sizeof host, "server%u", i);
+        snprintf(listen, sizeof listen, "server%u:0", i);
+        struct server_options server = {
+            .id = i,
+            .cluster_key = key,
+            .listen = listen,
+            .store = {.engine = "mem",
+                      .capacity = options->store_capacity != 0 ? options->store_capacity : 64u << 20},
+            .lease_ns = lease,
+            .rpc_deadline_ns = options->deadline_ns,
+        };
+        members[i].id = i;
+        int status = net_sim_create(cluster->network, host, &cluster->server_nets[i]);
+        if (status == 0)
+            status =
+                server_create(cluster->server_nets[i], &server, &cluster->servers[i], members[i].address);
+        if (status != 0) {
+            cluster_fail(cluster, "server %u: %s", i, status_text(status));
+            return;
+        }
+        cluster->server_count++;
+    }
+    for (uint32_t i = 0; i <= options->servers; i++) {
+        struct cluster_map *map;
+        int status = cluster_map_create(1, members, options->servers, &map);
+        if (status == 0 && i < options->servers)
+            status = server_set_map(cluster->servers[i], map);
+        else
+            cluster->map = map;
+        if (status != 0)
+            cluster_fail(cluster, "map of server %u: %s", i, status_text(status));
+    }
+}
+
+static void start_client(struct cluster *cluster, uint32_t number, const struct cluster_options *options)
+{
+    char host[24];
+    const char *address = cluster->map->servers[number % cluster->server_count].address;
+    snprintf(host, sizeof host, "client%u", number);
+    struct client_options client = {
+        .cluster_key = key,
+        .addresses = &address,
+        .address_count = 1,
+        .rpc_deadline_ns = options->deadline_ns,
+        .placement = (uint8_t)random_below(&cluster->random, 3),
+        .chunk_shift = CHUNK_SHIFT_MIN,
+    };
+    int status = net_sim_create(cluster->network, host, &cluster->client_nets[number]);
+    if (status == 0)
+        status = client_create(cluster->client_nets[number], &client, &cluster->clients[number]);
+    if (status != 0)
+        cluster_fail(cluster, "client %u: %s", number, status_text(status));
+    else
+        cluster->client_count++;
+}
+
+void cluster_open(struct cluster *cluster, const struct cluster_options *options)
+{
+    static const uint64_t slowest[] = {20 * MICROSECOND, 300 * MICROSECOND, 5 * MILLISECOND};
+    static const uint32_t losses[] = {0, 2000, 20000};
+    *cluster = (struct cluster){.seed = options->seed};
+    random_seed(&cluster->random, options->seed);
+    cluster->weather = (struct sim_options){
+        .delay_min_ns = MICROSECOND,
+        .delay_max_ns = slowest[random_below(&cluster->random, 3)],
+        .loss_per_million = losses[random_below(&cluster->random, 3)],
+    };
+    struct loop_options loop = {.simulated = true, .seed = options->seed};
+    int status = loop_create(&loop, &cluster->loop);
+    if (status == 0)
+        status = sim_network_create(cluster->loop, &cluster->weather, &cluster->network);
+    if (status != 0) {
+        cluster_fail(cluster, "network: %s", status_text(status));
+        return;
+    }
+    start_servers(cluster, options);
+    for (uint32_t i = 0; i < options->clients && !cluster->failed; i++)
+        start_client(cluster, i, options);
+}
+
+void cluster_close(struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->client_count; i++) {
+        client_destroy(cluster->clients[i]);
+        net_destroy(cluster->client_nets[i]);
+    }
+    for (uint32_t i = 0; i < cluster->server_count; i++) {
+        server_destroy(cluster->servers[i]);
+        net_destroy(cluster->server_nets[i]);
+    }
+    if (cluster->map != NULL)
+        cluster_map_destroy(cluster->map);
+    sim_network_destroy(cluster->network);
+    loop_destroy(cluster->loop);
+}
+
+struct worker *cluster_worker(struct cluster *cluster, uint32_t client, void (*run)(struct worker *worker),
+                              void *context)
+{
+    struct worker *worker = &cluster->workers[cluster->worker_count];
+    *worker = (struct worker){
+        .cluster = cluster,
+        .client = cluster->clients[client % cluster->client_count],
+        .number = cluster->worker_count++,
+        .context = context,
+        .run = run,
+    };
+    random_seed(&worker->random, random_next(&cluster->random));
+    return worker;
+}
+
+static void worker_entry(void *argument)
+{
+    struct worker *worker = argument;
+    worker->run(worker);
+    worker->running = false;
+}
+
+static bool any_running(const struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->worker_count; i++)
+        if (cluster->workers[i].running)
+            return true;
+    return false;
+}
+
+void cluster_run(struct cluster *cluster, uint64_t limit)
+{
+    uint64_t end = loop_now(cluster->loop) + limit;
+    for (uint32_t i = 0; i < cluster->worker_count && !cluster->failed; i++) {
+        struct worker *worker = &cluster->workers[i];
+        worker->running = true;
+        int status = task_spawn_later(cluster->loop, worker_entry, worker, NULL);
+        if (status != 0) {
+            worker->running = false;
+            cluster_fail(cluster, "worker %u: %s", i, status_text(status));
+        }
+    }
+    /* A failed run still has a while to end its workers, which all see the failure. */
+    while (any_running(cluster)) {
+        if (loop_poll(cluster->loop) == 0) {
+            cluster_fail(cluster, "workers wait for what never comes");
+            break;
+        }
+        if (loop_now(cluster->loop) > end) {
+            cluster_fail(cluster, "workers are not done after %.1f s", (double)limit * 1e-9);
+            if (loop_now(cluster->loop) > end + 3600 * SECOND)
+                break;
+        }
+    }
+    cluster->worker_count = 0;
+}
+
+void cluster_kill(struct cluster *cluster, uint32_t server)
+{
+    cluster->dead[server] = true;
+    net_sim_kill(cluster->server_nets[server]);
+}
+
+void cluster_usage(struct cluster *cluster, struct cluster_usage *usage)
+{
+    *usage = (struct cluster_usage){0};
+    for (uint32_t i = 0; i < cluster->server_count; i++) {
+        struct server_status_reply status;
+        server_status(cluster->servers[i], &status);
+        usage->inodes += status.inodes;
+        usage->dentries += status.dentries;
+        usage->bytes += status.used;
+    }
+}

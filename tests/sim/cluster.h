@@ -1,0 +1,85 @@
+/* A whole file system in one process: servers and clients on one simulated loop and network, everything that
+ * happens drawn from one seed. A test gives each worker (a task with a client) a function to run, then looks
+ * at the servers when all have finished. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/random.h"
+#include "client/client.h"
+#include "net/sim.h"
+#include "server/server.h"
+
+#define CLUSTER_SERVERS_MAX 5
+#define CLUSTER_CLIENTS_MAX 8
+#define CLUSTER_WORKERS_MAX 16
+
+#define MICROSECOND UINT64_C(1000)
+#define MILLISECOND UINT64_C(1000000)
+#define SECOND UINT64_C(1000000000)
+
+struct cluster_options {
+    uint64_t seed;
+    uint32_t servers;
+    uint32_t clients;
+    uint64_t store_capacity; /* per server; 0: 64 MiB */
+    uint64_t deadline_ns;    /* of a request; 0: the default */
+};
+
+struct worker {
+    struct cluster *cluster;
+    struct client *client;
+    uint32_t number;
+    struct random random; /* its own: what it asks does not depend on what others do */
+    bool running;
+    void *context;
+    void (*run)(struct worker *worker);
+};
+
+struct cluster {
+    uint64_t seed;
+    struct loop *loop;
+    struct sim_network *network;
+    struct sim_options weather;
+    struct random random; /* of set-up and checks */
+    uint32_t server_count;
+    struct net *server_nets[CLUSTER_SERVERS_MAX];
+    struct server *servers[CLUSTER_SERVERS_MAX];
+    bool dead[CLUSTER_SERVERS_MAX];
+    struct cluster_map *map; /* the test's own */
+    uint32_t client_count;
+    struct net *client_nets[CLUSTER_CLIENTS_MAX];
+    struct client *clients[CLUSTER_CLIENTS_MAX];
+    struct worker workers[CLUSTER_WORKERS_MAX];
+    uint32_t worker_count;
+    uint64_t operations; /* counted by the tests */
+    bool failed;
+    char failure[1024];
+};
+
+/* Draws delays (at most 20 us to 5 ms), losses (none to 2 %), read leases and placement from the seed; starts
+ * the servers and connects the clients. On failure says so in cluster->failure. */
+void cluster_open(struct cluster *cluster, const struct cluster_options *options);
+void cluster_close(struct cluster *cluster);
+
+/* Adds a task that will run(worker) with client number `client`. */
+struct worker *cluster_worker(struct cluster *cluster, uint32_t client, void (*run)(struct worker *worker),
+                              void *context);
+/* Runs all workers until each has returned; fails when nothing can happen any more or `limit` of virtual time
+ * has passed. Afterwards there are no workers. */
+void cluster_run(struct cluster *cluster, uint64_t limit);
+
+/* Cuts a server off as kill -9 does. */
+void cluster_kill(struct cluster *cluster, uint32_t server);
+
+/* Records the first failure; workers stop when they see it. */
+void cluster_fail(struct cluster *cluster, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What all servers hold together. */
+struct cluster_usage {
+    uint64_t inodes;
+    uint64_t dentries;
+    uint64_t bytes; /* of chunks */
+};
+void cluster_usage(struct cluster *cluster, struct cluster_usage *usage);
