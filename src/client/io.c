@@ -306,8 +306,10 @@ static int extend(struct transfer *transfer, uint64_t end, uint8_t flags, struct
  */
 static void drop_beyond_end(struct transfer *transfer)
 {
-    struct attributes attributes;
-    if (client_attributes(transfer->client, transfer->file->inode, &attributes) < 0)
+    struct attributes attributes = {.inode = transfer->file->inode};
+    int status = client_attributes(transfer->client, transfer->file->inode, &attributes);
+    /* Of a file that was removed meanwhile everything goes. */
+    if (status < 0 && status != -ESTALE)
         return;
     if (client_truncate_checked(transfer->client, attributes.inode, attributes.size, true, attributes.size,
                                 &attributes) == 0)
@@ -347,8 +349,11 @@ static ssize_t write_piece(struct transfer *transfer, bool grows)
         if (told == -STATUS_STALE_GENERATION)
             return told;
     }
-    if (status == 0 && !extended && !piece.reply.owner)
+    if (status == 0 && !extended && !piece.reply.owner) {
         status = extend(transfer, transfer->offset + transfer->length, 0, &reply);
+        if (status < 0 && status != -STATUS_STALE_GENERATION)
+            drop_beyond_end(transfer);
+    }
     return status < 0 ? status : (ssize_t)transfer->length;
 }
 
@@ -385,8 +390,11 @@ static ssize_t write_pieces(struct transfer *transfer, bool grows)
     if (end > 0 && (grows || !owner)) {
         struct extend_reply reply;
         int status = extend(transfer, transfer->offset + end, 0, &reply);
-        if (status < 0)
+        if (status < 0) {
+            if (status != -STATUS_STALE_GENERATION)
+                drop_beyond_end(transfer);
             return status;
+        }
     }
     if (grows && furthest > end)
         drop_beyond_end(transfer);

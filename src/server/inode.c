@@ -21,6 +21,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "data/placement.h"
 #include "server/state.h"
 
 #define DIRECTORY_SIZE 4096u
@@ -228,6 +229,17 @@ int inode_truncate(struct server *server, struct inode *inode, uint64_t size, ui
     return status;
 }
 
+/* A write that failed takes back what it left, but the file is gone, and the removal went only where its size
+ * said that chunks could be. Inode numbers are never used again, so this may come at any time. */
+static void drop_remains(struct server *server, uint64_t number, uint64_t deadline)
+{
+    struct chunk_truncate_request body = {.inode = number, .chunk_shift = CHUNK_SHIFT_MIN, .remove = 1};
+    int status = server_call_many(server, NULL, RPC_TRUNCATE_CHUNKS, &body, sizeof(body), NULL, 0, deadline);
+    if (status != 0)
+        log_warning("chunks of removed file %llx may stay on other servers: %s", (unsigned long long)number,
+                    status_text(status));
+}
+
 void serve_TRUNCATE(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
@@ -237,6 +249,8 @@ void serve_TRUNCATE(void *owner, struct rpc_request *request)
     int status = body->size > (uint64_t)INT64_MAX ? -EFBIG : 0;
     if (status == 0)
         status = inode_prepare_change(server, request, body->inode, NULL, &inode);
+    if (status == -ESTALE && body->expected != UINT64_MAX)
+        drop_remains(server, body->inode, request->deadline);
     if (status == 0 && !body->checked &&
         !mode_permits(inode->mode, inode->uid, inode->gid, body->uid, body->gid, 2))
         status = -EACCES;

@@ -34,17 +34,25 @@ static int find_entry(struct server *server, const struct rpc_request *request, 
                       uint64_t hash, const char *name, size_t length, struct dentry *dentry,
                       struct attributes *attributes)
 {
-    int status;
-    do {
-        status = gate_dentry(server, request, parent, hash, GATE_LOOK);
+    uint64_t missing = 0;
+    for (;;) {
+        int status = gate_dentry(server, request, parent, hash, GATE_LOOK);
         if (status != 0)
             return status;
         status = meta_dentry_find(server->meta, parent, hash, name, length, dentry);
         if (status != 0)
             return status;
         status = dentry_attributes(server, request, dentry, attributes);
-    } while (status == LOOK_AGAIN);
-    return status;
+        if (status == -ENOENT) {
+            /* Replaced or removed while its server was asked, so the entry has changed. Else it is a
+             * remainder of an unlink that could not finish: only another unlink helps. */
+            if (dentry->inode == missing)
+                return -EIO;
+            missing = dentry->inode;
+        } else if (status != LOOK_AGAIN) {
+            return status;
+        }
+    }
 }
 
 void serve_LOOKUP(void *owner, struct rpc_request *request)

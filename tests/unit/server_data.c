@@ -219,6 +219,62 @@ static void test_truncate_races_with_writes(void **state)
     }
 }
 
+/* A client dies at every moment of a large write: the chunk is as before, or as after, and nothing stays
+ * held. */
+static void test_writer_dies(void **state)
+{
+    (void)state;
+    uint64_t inode = make_file(&f, INODE_ROOT, "file");
+    unsigned untouched = 0;
+    for (unsigned round = 0; round < 12; round++) {
+        struct party writer;
+        char host[16];
+        snprintf(host, sizeof(host), "w%u", round);
+        party_open(&f, &writer, host);
+        assert_int_equal(rpc_peer_connect(writer.peers[server_of(&f, inode)], 0), 0);
+        struct operation_call c;
+        start_write(&f, &writer, &c, &(struct chunk_write){.inode = inode, .bytes = bytes, .length = CHUNK});
+        struct completion sleep = COMPLETION_INIT;
+        await_until(f.loop, &sleep, loop_now(f.loop) + round * 4 * NSEC_PER_USEC);
+        net_sim_kill(writer.net);
+        int status = finish(&c);
+        party_close(&f, &writer);
+        await_until(f.loop, &sleep, loop_now(f.loop) + 40 * NSEC_PER_SEC);
+        uint64_t size = size_of(inode);
+        assert_true(size == CHUNK || (size == 0 && status != 0));
+        int length = read_chunk(&f, server_of(&f, inode), inode, 0, 0, back, CHUNK, NULL);
+        assert_int_equal(length, size);
+        assert_memory_equal(back, bytes, (size_t)length);
+        untouched += size == 0;
+        assert_int_equal(truncate_file(&f, inode, 0, UINT64_MAX), 0);
+        assert_int_equal(used_bytes(&f), 0);
+        assert_int_equal(unlink_name(&f, INODE_ROOT, "file"), 0);
+        inode = make_file(&f, INODE_ROOT, "file");
+    }
+    assert_true(untouched > 1);
+}
+
+/* The file was removed while a write of several chunks was under way: its client asks to have the rest
+ * dropped. */
+static void test_remains_of_removed_file(void **state)
+{
+    (void)state;
+    uint64_t inode = make_file(&f, INODE_ROOT, "file");
+    for (uint32_t server = 0; server < 3; server++) {
+        if (server == server_of(&f, inode))
+            continue;
+        struct chunk_write write = {
+            .inode = inode, .index = 1, .bytes = bytes, .length = 1000, .server = server};
+        write.flags = CHUNK_KEEP_SIZE;
+        assert_int_equal(write_chunk(&f, &write, NULL), 0);
+    }
+    assert_int_equal(unlink_name(&f, INODE_ROOT, "file"), 0);
+    assert_true(used_bytes(&f) > 0); /* nobody could know of them */
+    assert_int_equal(extend(&f, inode, 2000, 0, 0, NULL), -ESTALE);
+    assert_int_equal(truncate_file(&f, inode, 0, 0), -ESTALE);
+    assert_int_equal(used_bytes(&f), 0);
+}
+
 static void test_full_store(void **state)
 {
     (void)state;
@@ -332,6 +388,8 @@ int main(void)
         CASE(test_kept_size),
         CASE(test_truncate),
         CASE(test_truncate_races_with_writes),
+        CASE(test_writer_dies),
+        CASE(test_remains_of_removed_file),
         cmocka_unit_test_setup_teardown(test_full_store, open_small, close_all),
         cmocka_unit_test_setup_teardown(test_lease_delays_foreign_write, open_leasing, close_all),
         CASE(test_access_time),

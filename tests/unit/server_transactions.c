@@ -94,6 +94,34 @@ static void test_renamed_file_by_name(void **state)
     assert_int_equal(get_attributes(&f, inode, &attributes), -ESTALE);
 }
 
+/* A name that is replaced again and again is never missing, not even when its inode is asked for on another
+ * server while it goes. */
+static void test_replaced_name_is_never_missing(void **state)
+{
+    (void)state;
+    enum { LOOKUPS = 6 };
+    static struct operation_call lookups[LOOKUPS];
+    char name[64], temporary[64];
+    name_on(&f, INODE_ROOT, 0, "name", name);
+    name_on(&f, INODE_ROOT, 1, "temporary", temporary);
+    make_file(&f, INODE_ROOT, name);
+    for (unsigned round = 0; round < 60; round++) {
+        make_file(&f, INODE_ROOT, temporary);
+        struct operation_call replace;
+        for (unsigned i = 0; i < LOOKUPS; i++) {
+            if (i == 2)
+                start_rename(&f, &f.second, &replace, INODE_ROOT, temporary, INODE_ROOT, name, 0);
+            start_name(&f, &f.client, &lookups[i], RPC_LOOKUP, INODE_ROOT, name,
+                       sizeof(struct attributes_reply));
+            struct completion sleep = COMPLETION_INIT;
+            await_until(f.loop, &sleep, loop_now(f.loop) + round % 8 * 3000);
+        }
+        assert_int_equal(finish(&replace), 0);
+        for (unsigned i = 0; i < LOOKUPS; i++)
+            assert_int_equal(finish(&lookups[i]), 0);
+    }
+}
+
 static void test_rename_directory(void **state)
 {
     (void)state;
@@ -373,6 +401,7 @@ int main(void)
         CASE(test_rename_file),
         CASE(test_rename_replaces),
         CASE(test_renamed_file_by_name),
+        CASE(test_replaced_name_is_never_missing),
         CASE(test_rename_directory),
         CASE(test_rename_replaces_directory),
         CASE(test_remove_directory),
