@@ -13,8 +13,8 @@
 #include "cli/cli.h"
 #include "cli/cluster.h"
 
-#define ASK_PATIENCE (5 * NSEC_PER_SEC)
-#define END_PATIENCE (5 * NSEC_PER_SEC)
+#define ASK_PATIENCE (3 * NSEC_PER_SEC)
+#define END_PATIENCE (3 * NSEC_PER_SEC)
 
 /* Waits for one process, with ever more force. Returns whether it ended without any. */
 static bool end_process(const struct cluster_file_server *server, int pidfd, bool asked)
