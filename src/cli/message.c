@@ -10,7 +10,8 @@
 
 const struct verb *cli_verb;
 
-static void print_error(const char *format, va_list arguments, const char *tail)
+__attribute__((format(printf, 1, 0), nonnull(1))) static void print_error(const char *format,
+                                                                          va_list arguments, const char *tail)
 {
     progress_clear();
     fprintf(stderr, "benchfs %s: ", cli_verb->name);
