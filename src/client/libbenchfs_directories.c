@@ -217,10 +217,10 @@ static int next_listed(struct benchfs_dir *dir, struct attributes *attributes, b
 struct dirent *benchfs_readdirplus(benchfs_dir *dir, struct stat *result)
 {
     struct attributes attributes;
+    int before = errno; /* callers tell the end from a failure by it */
     int status = dir->position < POSITION_FIRST ? next_dot(dir, &attributes, result != NULL)
                                                 : next_listed(dir, &attributes, result != NULL);
-    if (status < 0)
-        errno = public_errno(status);
+    errno = status < 0 ? public_errno(status) : before;
     if (status <= 0)
         return NULL;
     if (result != NULL)
