@@ -29,6 +29,7 @@ static void listing(void **state)
     }
     benchfs_dir *dir = benchfs_opendir(fs, "/d/list");
     assert_non_null(dir);
+    errno = 0;
     for (int i = 0; (entry = benchfs_readdirplus(dir, &status)) != NULL; i++) {
         if (entry->d_name[0] == '.') {
             assert_string_equal(entry->d_name, i == 0 ? "." : "..");
