@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/build/src/cli:$PWD/build/src/server:$PATH
 
-directory=$(mktemp -d "${TMPDIR:-/tmp}/benchfs-demo-XXXXXX")
+directory=$(mktemp -d "${TMPDIR:-/tmp}/bfs-XXXXXX")
 local_directory=
 export BENCHFS_CLUSTER=$directory/cluster.json
 unset BENCHFS_SERVERS BENCHFS_KEY
@@ -24,12 +24,15 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Shows a command as it would be typed, and runs it.
+# Shows a command as it would be typed, runs it, and says how long it took.
 show() {
+    local begin=${EPOCHREALTIME/[.,]/} end
     printf '\n$'
     printf ' %q' "$@"
     printf '\n'
     "$@"
+    end=${EPOCHREALTIME/[.,]/}
+    echo "[$(((end - begin) / 1000)) ms]"
 }
 
 # The first tree of 20 MiB to 1 GiB that this machine has.
