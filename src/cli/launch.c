@@ -51,7 +51,7 @@ static void become(char *const argv[], int in, int out, int err)
     if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0 ||
         chdir("/") != 0)
         _exit(126);
-    execv(argv[0], argv);
+    execvp(argv[0], argv);
     static const char text[] = "cannot execute the server program\n";
     if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
         _exit(126);
@@ -141,14 +141,14 @@ static int spawn_remote(const struct launch *launch, struct launch_server *serve
     if (stat(launch->paths->key, &key) != 0 || stat(launch->paths->config, &config) != 0)
         return -errno;
     snprintf(command, sizeof(command),
-             "umask 077; d=$(mktemp -d /tmp/benchfs-server.XXXXXX) || exit 1; "
+             "umask 077; d=$(mktemp -d \"${TMPDIR:-/tmp}/benchfs-server.XXXXXX\") || exit 1; "
              "dd bs=1 count=%lld of=$d/key 2>/dev/null; dd bs=1 count=%lld of=$d/benchfs.toml 2>/dev/null; "
              "exec setsid sh -c 'benchfsd --id %u --listen \"$1\" --key-file \"$0/key\" --config "
              "\"$0/benchfs.toml\" "
              "2>\"$0/log\" || tail -n 1 \"$0/log\" >&2; rm -rf \"$0\"' \"$d\" '%s:0'",
              (long long)key.st_size, (long long)config.st_size, server->id, server->host);
-    const char *argv[] = {"/usr/bin/ssh", "-T",    "-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
-                          server->host,   command, NULL};
+    const char *argv[] = {"ssh",        "-T",    "-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
+                          server->host, command, NULL};
     int status = spawn(launch, server, (char *const *)argv);
     if (status == 0)
         status = copy_file(launch->paths->key, (size_t)key.st_size, server->to);
@@ -337,6 +337,18 @@ static void abandon(struct launch *launch)
         end_child(launch->servers[i].pid);
 }
 
+/* Until "go" the servers end with us; from then on they stay, so they must not be left without a cluster
+ * file. */
+static void hold_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int launch_all(struct launch *launch, uint64_t patience)
 {
     uint64_t deadline = clock_now() + patience;
@@ -356,8 +368,10 @@ int launch_all(struct launch *launch, uint64_t patience)
     }
     if (status == 0)
         status = wait_for(launch, is_ready, deadline);
-    if (status == 0)
+    if (status == 0) {
+        hold_signals();
         status = tell_members(launch);
+    }
     if (status == 0 || status == -EPIPE)
         status = wait_for(launch, is_serving, deadline);
     if (status != 0)

@@ -28,7 +28,8 @@ struct launch {
 };
 
 /* Starts all servers, waits until each has said where it listens, sends every one the whole list and waits
- * until all serve. 0, or -errno with the reason printed and every started process ended. */
+ * until all serve. 0, or -errno with the reason printed and every started process ended. From the moment when
+ * the servers would stay, signals that end this process are held back. */
 int launch_all(struct launch *launch, uint64_t patience);
 
 /* Lets the servers go on without this process. */

@@ -74,6 +74,19 @@ ok "cp between local files is not our business" fails 2 'neither side' benchfs c
 ok "cp from a file that cannot be opened" fails 1 'cannot' benchfs cp benchfs:/missing "$work/y"
 ok "leaves nothing there" not test -e "$work/y"
 
+if command -v script >/dev/null; then
+    truncate -s 800M "$work/zeros"
+    ok "a terminal sees progress" script -qec "benchfs cp $work/zeros benchfs:/shown" "$work/terminal"
+    ok "as a bar with what was done" grep -q '#.*files,.*MB/s' "$work/terminal"
+    ok "which is gone at the end" \
+        same "$(tr '\r' '\n' <"$work/terminal" | grep $'\033\\[K' | tail -n 1)" $'\033[K'
+    benchfs rm /shown
+    rm "$work/zeros"
+fi
+benchfs cp -r "$work/tree" benchfs:/quiet 2>"$work/quiet"
+ok "a file sees none" not test -s "$work/quiet"
+benchfs rm -r /quiet
+
 # ---- cat, ls, stat ----
 
 ok "cat of small, large and empty" bash -c 'benchfs cat /tree/small /tree/deep/large /tree/nothing |
