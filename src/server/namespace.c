@@ -180,7 +180,7 @@ static int create_existing(struct server *server, const struct rpc_request *requ
         ((body->flags & CREATE_READ) != 0 ? 4u : 0) | ((body->flags & CREATE_WRITE) != 0 ? 2u : 0);
     bool truncate = (body->flags & CREATE_TRUNCATE) != 0 && S_ISREG(attributes->mode);
     status = check_open(attributes, body->uid, body->gid, truncate ? access | 2u : access);
-    if (status != 0 || !truncate || attributes->size == 0)
+    if (status != 0 || !truncate)
         return status;
 
     if (dentry.local == NULL) {

@@ -124,10 +124,12 @@ static int check_types(const struct rename *rename)
         return -ENOENT;
     if (S_ISDIR(old->type) != rename->coordinated)
         return LOOK_AGAIN;
-    if (new->inode == 0 || new->inode == old->inode)
+    if (new->inode == 0)
         return 0;
     if ((rename->flags & RENAME_FLAG_NOREPLACE) != 0)
         return -EEXIST;
+    if (new->inode == old->inode)
+        return 0;
     if (S_ISDIR(old->type) != S_ISDIR(new->type))
         return S_ISDIR(new->type) ? -EISDIR : -ENOTDIR;
     return S_ISDIR(new->type) && old->parent == new->inode ? -ENOTEMPTY : 0;

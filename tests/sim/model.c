@@ -1,0 +1,375 @@
+/* The model tree. Slow and obvious: children in a list, contents in one block, every path walked anew. */
+#include "model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define LINKS_MAX 40
+
+/* ---- nodes ---- */
+
+static void touch(const struct model *model, struct node *node)
+{
+    node->modify_min = model->before;
+    node->modify_max = model->now;
+}
+
+static struct node *node_make(struct model *model, struct node *parent, const char *name, uint32_t mode)
+{
+    struct node *node = calloc(1, sizeof *node);
+    if (node == NULL)
+        abort();
+    list_init(&node->children);
+    list_init(&node->link);
+    node->mode = mode;
+    node->references = 1;
+    node->parent = parent;
+    snprintf(node->name, sizeof node->name, "%s", name);
+    touch(model, node);
+    if (parent != NULL) {
+        list_push_back(&parent->children, &node->link);
+        touch(model, parent);
+    }
+    return node;
+}
+
+struct node *node_hold(struct node *node)
+{
+    node->references++;
+    return node;
+}
+
+void node_release(struct node *node)
+{
+    if (--node->references > 0)
+        return;
+    free(node->bytes);
+    free(node->target);
+    free(node);
+}
+
+static void node_unlink(struct model *model, struct node *node)
+{
+    touch(model, node->parent);
+    list_remove(&node->link);
+    list_init(&node->link);
+    node->parent = NULL;
+    node_release(node);
+}
+
+struct node *node_child(const struct node *directory, const char *name)
+{
+    list_for_each (link, &directory->children) {
+        struct node *node = container_of(link, struct node, link);
+        if (strcmp(node->name, name) == 0)
+            return node;
+    }
+    return NULL;
+}
+
+uint32_t node_links(const struct node *node)
+{
+    uint32_t links = S_ISDIR(node->mode) ? 2 : 1;
+    list_for_each (link, &node->children) {
+        if (S_ISDIR(container_of(link, struct node, link)->mode))
+            links++;
+    }
+    return links;
+}
+
+int model_create(struct model *model)
+{
+    *model = (struct model){0};
+    model->root = node_make(model, NULL, "", S_IFDIR | 0755);
+    return 0;
+}
+
+static void destroy_children(struct node *directory)
+{
+    list_for_each_safe (link, &directory->children) {
+        struct node *node = container_of(link, struct node, link);
+        destroy_children(node);
+        list_remove(&node->link);
+        node->parent = NULL;
+        node_release(node);
+    }
+}
+
+void model_destroy(struct model *model)
+{
+    destroy_children(model->root);
+    node_release(model->root);
+}
+
+/* ---- walking ---- */
+
+int model_walk(struct model *model, struct node *from, const char *path, bool follow, struct place *place)
+{
+    /* Too large for a task's stack; nothing suspends in here. */
+    static char rest[2 * PATH_MAX], next[2 * PATH_MAX];
+    unsigned links = 0;
+    struct node *here = *path == '/' ? model->root : from;
+    snprintf(rest, sizeof rest, "%s", path);
+    *place = (struct place){.directory = here, .node = here, .last = LAST_ROOT};
+    for (;;) {
+        char *at = rest + strspn(rest, "/");
+        if (*at == '\0')
+            return 0;
+        size_t length = strcspn(at, "/");
+        if (!S_ISDIR(here->mode))
+            return -ENOTDIR;
+        if (length > NAME_MAX)
+            return -ENAMETOOLONG;
+        char name[NAME_MAX + 1];
+        memcpy(name, at, length);
+        name[length] = '\0';
+        const char *after = at + length;
+        bool last = after[strspn(after, "/")] == '\0';
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+            if (name[1] == '.' && here->parent != NULL)
+                here = here->parent;
+            *place = (struct place){
+                .directory = here, .node = here, .last = name[1] == '.' ? LAST_DOT_DOT : LAST_DOT};
+            snprintf(next, sizeof next, "%s", after);
+            strcpy(rest, next);
+            continue;
+        }
+        struct node *node = node_child(here, name);
+        if (node != NULL && S_ISLNK(node->mode) && (!last || follow)) {
+            if (++links > LINKS_MAX)
+                return -ELOOP;
+            snprintf(next, sizeof next, "%s%s", node->target, after);
+            strcpy(rest, next);
+            if (rest[0] == '/')
+                here = model->root;
+            *place = (struct place){.directory = here, .node = here, .last = LAST_ROOT};
+            continue;
+        }
+        if (last) {
+            *place = (struct place){.directory = here, .node = node, .last = LAST_NAME};
+            memcpy(place->name, name, length + 1);
+            return 0;
+        }
+        if (node == NULL)
+            return -ENOENT;
+        if (!S_ISDIR(node->mode))
+            return -ENOTDIR;
+        here = node;
+        snprintf(next, sizeof next, "%s", after);
+        strcpy(rest, next);
+    }
+}
+
+int model_find(struct model *model, struct node *from, const char *path, bool follow, struct node **node)
+{
+    struct place place;
+    int status = model_walk(model, from, path, follow, &place);
+    if (status < 0)
+        return status;
+    if (place.node == NULL)
+        return -ENOENT;
+    *node = place.node;
+    return 0;
+}
+
+/* ---- names ---- */
+
+int model_open(struct model *model, struct node *from, const char *path, int flags, mode_t mode,
+               struct node **node)
+{
+    struct place place;
+    bool exclusive = (flags & O_CREAT) && (flags & O_EXCL);
+    int status = model_walk(model, from, path, !exclusive && !(flags & O_NOFOLLOW), &place);
+    if (status < 0)
+        return status;
+    if (place.node == NULL) {
+        if (!(flags & O_CREAT))
+            return -ENOENT;
+        *node = node_make(model, place.directory, place.name, S_IFREG | (mode & 07777));
+        return 0;
+    }
+    if (exclusive)
+        return -EEXIST;
+    if (S_ISLNK(place.node->mode))
+        return flags & O_DIRECTORY ? -ENOTDIR : -ELOOP;
+    if (S_ISDIR(place.node->mode)) {
+        if ((flags & (O_CREAT | O_TRUNC)) || (flags & O_ACCMODE) != O_RDONLY)
+            return -EISDIR;
+    } else if (flags & O_DIRECTORY) {
+        return -ENOTDIR;
+    }
+    if (flags & O_TRUNC)
+        model_truncate(model, place.node, 0);
+    *node = place.node;
+    return 0;
+}
+
+int model_mkdir(struct model *model, struct node *from, const char *path, mode_t mode)
+{
+    struct place place;
+    int status = model_walk(model, from, path, false, &place);
+    if (status < 0)
+        return status;
+    if (place.node != NULL)
+        return -EEXIST;
+    node_make(model, place.directory, place.name, S_IFDIR | (mode & 01777));
+    return 0;
+}
+
+int model_symlink(struct model *model, const char *target, struct node *from, const char *path)
+{
+    struct place place;
+    int status = model_walk(model, from, path, false, &place);
+    if (status < 0)
+        return status;
+    if (place.node != NULL)
+        return -EEXIST;
+    struct node *link = node_make(model, place.directory, place.name, S_IFLNK | 0777);
+    link->target = strdup(target);
+    link->size = strlen(target);
+    return 0;
+}
+
+int model_rmdir(struct model *model, struct node *from, const char *path)
+{
+    static const int refusals[] = {[LAST_ROOT] = -EBUSY, [LAST_DOT] = -EINVAL, [LAST_DOT_DOT] = -ENOTEMPTY};
+    struct place place;
+    int status = model_walk(model, from, path, false, &place);
+    if (status < 0)
+        return status;
+    if (place.last != LAST_NAME)
+        return refusals[place.last];
+    if (place.node == NULL)
+        return -ENOENT;
+    if (!S_ISDIR(place.node->mode))
+        return -ENOTDIR;
+    if (!list_empty(&place.node->children))
+        return -ENOTEMPTY;
+    node_unlink(model, place.node);
+    return 0;
+}
+
+int model_unlink(struct model *model, struct node *from, const char *path)
+{
+    struct place place;
+    int status = model_walk(model, from, path, false, &place);
+    if (status < 0)
+        return status;
+    if (place.last != LAST_NAME)
+        return -EISDIR;
+    if (place.node == NULL)
+        return -ENOENT;
+    if (S_ISDIR(place.node->mode))
+        return -EISDIR;
+    node_unlink(model, place.node);
+    return 0;
+}
+
+/* Is ancestor the directory itself or above it? */
+static bool above(const struct node *ancestor, const struct node *directory)
+{
+    for (; directory != NULL; directory = directory->parent)
+        if (directory == ancestor)
+            return true;
+    return false;
+}
+
+static int wrong_type(const struct node *source, const struct node *target)
+{
+    if (S_ISDIR(source->mode) == S_ISDIR(target->mode))
+        return 0;
+    return S_ISDIR(source->mode) ? -ENOTDIR : -EISDIR;
+}
+
+/* May source replace what stands in its way, if anything? */
+static int may_replace(struct model *model, const struct node *source, const struct place *new, bool replace)
+{
+    const struct node *target = new->node;
+    if (target != NULL && !replace)
+        return -EEXIST;
+    if (target != NULL)
+        model->also = wrong_type(source, target);
+    if (above(source, new->directory))
+        return -EINVAL;
+    if (target == NULL || target == source)
+        return 0;
+    if (above(target, source))
+        return -ENOTEMPTY;
+    if (model->also != 0)
+        return model->also;
+    return list_empty(&target->children) ? 0 : -ENOTEMPTY;
+}
+
+int model_rename(struct model *model, struct node *old_from, const char *old_path, struct node *new_from,
+                 const char *new_path, bool replace)
+{
+    struct place old, new;
+    model->also = 0;
+    int status = model_walk(model, old_from, old_path, false, &old);
+    if (status == 0)
+        status = model_walk(model, new_from, new_path, false, &new);
+    if (status < 0)
+        return status;
+    if (old.last != LAST_NAME)
+        return -EBUSY;
+    if (new.last != LAST_NAME)
+        return replace ? -EBUSY : -EEXIST;
+    if (old.node == NULL)
+        return -ENOENT;
+    status = may_replace(model, old.node, &new, replace);
+    if (status < 0 || new.node == old.node)
+        return status;
+    if (new.node != NULL)
+        node_unlink(model, new.node);
+    touch(model, old.node->parent);
+    list_remove(&old.node->link);
+    old.node->parent = new.directory;
+    memcpy(old.node->name, new.name, sizeof new.name);
+    list_push_back(&new.directory->children, &old.node->link);
+    touch(model, new.directory);
+    return 0;
+}
+
+/* ---- contents ---- */
+
+size_t model_read(const struct node *node, void *bytes, size_t length, uint64_t offset)
+{
+    if (offset >= node->size)
+        return 0;
+    if (length > node->size - offset)
+        length = node->size - offset;
+    memcpy(bytes, node->bytes + offset, length);
+    return length;
+}
+
+static void resize(struct node *node, uint64_t size)
+{
+    if (size > node->room) {
+        node->room = 2 * size;
+        node->bytes = realloc(node->bytes, node->room);
+        if (node->bytes == NULL)
+            abort();
+    }
+    if (size > node->size)
+        memset(node->bytes + node->size, 0, size - node->size);
+    node->size = size;
+}
+
+void model_write(struct model *model, struct node *node, const void *bytes, size_t length, uint64_t offset)
+{
+    if (offset + length > node->size)
+        resize(node, offset + length);
+    memcpy(node->bytes + offset, bytes, length);
+    touch(model, node);
+}
+
+void model_truncate(struct model *model, struct node *node, uint64_t size)
+{
+    resize(node, size);
+    touch(model, node);
+}

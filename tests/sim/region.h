@@ -1,0 +1,37 @@
+/* Random operations of one worker in a directory tree of its own, each compared with the model: status,
+ * bytes, attributes, entries. Several workers, also of one client, each in its own region, run at once. */
+#pragma once
+
+#include "cluster.h"
+#include "model.h"
+
+#define REGION_FILES 6
+
+struct open_file {
+    struct node *node; /* NULL: free */
+    struct client_file file;
+};
+
+struct region {
+    struct worker *worker;
+    struct cluster *cluster;
+    struct client *client;
+    struct random *random;
+    struct model model;
+    struct open_file files[REGION_FILES];
+    uint32_t number; /* makes this region's names different from all others' */
+    uint32_t operations;
+    uint8_t *bytes;
+    uint8_t *expected;
+    char path[600], path2[600];
+};
+
+int region_create(struct region *region, struct worker *worker, uint32_t number);
+void region_destroy(struct region *region);
+
+/* That many random operations, or until something is wrong. */
+void region_work(struct region *region, uint32_t operations);
+/* Compares all names, attributes and bytes as this client sees them. */
+void region_verify(struct region *region, struct client *client);
+/* Removes everything, names and open files. */
+void region_remove(struct region *region);

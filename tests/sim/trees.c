@@ -1,0 +1,72 @@
+/* Random operations against the model: several workers on several clients, each in a tree of its own, so that
+ * every result is known. At the end another client sees the same, and when everything is removed the servers
+ * hold nothing. */
+#include "region.h"
+#include "seeds.h"
+
+#define CLIENTS 3
+#define WORKERS 4 /* two on one client */
+#define OPERATIONS 500
+
+static struct region regions[WORKERS];
+
+static void work(struct worker *worker)
+{
+    struct region *region = worker->context;
+    if (region_create(region, worker, worker->number) != 0) {
+        cluster_fail(worker->cluster, "no memory");
+        return;
+    }
+    region_work(region, OPERATIONS);
+}
+
+static void verify(struct worker *worker)
+{
+    struct region *region = worker->context;
+    struct cluster *cluster = worker->cluster;
+    region_verify(region, cluster->clients[(worker->number + 1) % CLIENTS]);
+    region_remove(region);
+}
+
+/* What nobody can reach any more must be gone. */
+static void check_empty(struct cluster *cluster)
+{
+    struct cluster_usage usage;
+    cluster_usage(cluster, &usage);
+    if (usage.inodes != 1 || usage.dentries != 0 || usage.bytes != 0)
+        cluster_fail(cluster, "all is removed, but there are %llu inodes, %llu dentries, %llu bytes",
+                     (unsigned long long)usage.inodes, (unsigned long long)usage.dentries,
+                     (unsigned long long)usage.bytes);
+}
+
+static void body(struct cluster *cluster)
+{
+    void (*const phases[])(struct worker * worker) = {work, verify};
+    for (unsigned phase = 0; phase < 2 && !cluster->failed; phase++) {
+        for (uint32_t i = 0; i < WORKERS; i++) {
+            struct worker *worker = cluster_worker(cluster, i, phases[phase], &regions[i]);
+            regions[i].random = &worker->random;
+        }
+        cluster_run(cluster, 3600 * SECOND);
+    }
+    for (uint32_t i = 0; i < WORKERS; i++)
+        if (regions[i].cluster == cluster)
+            region_destroy(&regions[i]);
+    if (!cluster->failed)
+        check_empty(cluster);
+}
+
+static void run(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    struct cluster_options options = {.seed = seed, .servers = servers, .clients = CLIENTS};
+    for (uint32_t i = 0; i < WORKERS; i++)
+        regions[i] = (struct region){0};
+    sim_run(&options, body, outcome);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct sim_case cases[] = {{"own trees", run, {1, 3, 5}}};
+    static const uint64_t seeds[] = {1, 2, 3, 4, 8};
+    return SIM_MAIN(argc, argv, cases, seeds);
+}
