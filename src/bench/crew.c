@@ -1,0 +1,231 @@
+/* A crew.
+ *
+ * Processes, because that is what jobs are; threads in them when asked for. All share one mapping with a
+ * barrier and a part per worker and phase, so nothing is sent and a worker that dies takes nothing along: its
+ * parent sees its exit status, raises `failed`, and whoever waits at the barrier gives up. The barrier sleeps
+ * in short steps rather than spin: there may be more workers than processors. A phase lasts from the first
+ * worker's start to the last one's end. */
+#include "bench/crew.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/options.h"
+
+#define BARRIER_STEP_NS 20000L
+
+struct crew {
+    uint32_t workers;
+    uint32_t phases;
+    size_t length; /* of the mapping */
+    void *argument;
+    crew_run run;
+    _Atomic uint32_t failed;
+    _Atomic uint64_t arrived; /* at barriers, all in all */
+    struct crew_part parts[]; /* [worker][phase] */
+};
+
+struct thread {
+    pthread_t thread;
+    struct crew_member worker;
+    uint64_t barriers; /* passed */
+    int status;
+};
+
+static __thread struct thread *current;
+
+uint64_t crew_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+void crew_pin(unsigned number)
+{
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+        return;
+    unsigned skip = number % (unsigned)CPU_COUNT(&allowed);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed) || skip-- > 0)
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        sched_setaffinity(0, sizeof(one), &one);
+        return;
+    }
+}
+
+int crew_wait(struct crew_member *worker)
+{
+    struct crew *crew = worker->crew;
+    uint64_t wanted = ++current->barriers * crew->workers;
+    atomic_fetch_add(&crew->arrived, 1);
+    while (atomic_load(&crew->arrived) < wanted) {
+        if (atomic_load(&crew->failed))
+            return -ECANCELED;
+        nanosleep(&(struct timespec){.tv_nsec = BARRIER_STEP_NS}, NULL);
+    }
+    return atomic_load(&crew->failed) ? -ECANCELED : 0;
+}
+
+static struct crew_part *part_of(struct crew *crew, uint32_t worker, uint32_t phase)
+{
+    return &crew->parts[worker * crew->phases + phase];
+}
+
+struct crew_part *crew_phase(struct crew_member *worker, uint32_t phase)
+{
+    struct crew_part *part = part_of(worker->crew, worker->number, phase);
+    histogram_init(&part->latency);
+    if (crew_wait(worker) < 0)
+        return NULL;
+    part->started = crew_now();
+    return part;
+}
+
+void crew_phase_end(struct crew_member *worker, uint32_t phase)
+{
+    part_of(worker->crew, worker->number, phase)->ended = crew_now();
+}
+
+static void *run_thread(void *argument)
+{
+    struct thread *thread = argument;
+    current = thread;
+    thread->status = thread->worker.crew->run(&thread->worker);
+    if (thread->status < 0)
+        atomic_store(&thread->worker.crew->failed, 1);
+    return NULL;
+}
+
+/* The life of one process. */
+static int run_process(struct crew *crew, uint32_t first, uint32_t threads)
+{
+    struct thread members[CREW_MAX];
+    memset(members, 0, sizeof(members));
+    uint32_t started = 1;
+    int status = 0;
+    for (uint32_t i = 0; i < threads; i++)
+        members[i].worker = (struct crew_member){
+            .crew = crew, .number = first + i, .count = crew->workers, .argument = crew->argument};
+    for (; started < threads && status == 0; started++)
+        status = -pthread_create(&members[started].thread, NULL, run_thread, &members[started]);
+    if (status < 0) {
+        bench_error("cannot start a thread: %s", strerror(-status));
+        atomic_store(&crew->failed, 1);
+        started--;
+    } else {
+        run_thread(&members[0]);
+        status = members[0].status;
+    }
+    for (uint32_t i = 1; i < started; i++) {
+        pthread_join(members[i].thread, NULL);
+        if (members[i].status < 0)
+            status = members[i].status;
+    }
+    return status;
+}
+
+static void add_up(struct crew *crew, struct crew_total *totals)
+{
+    for (uint32_t phase = 0; phase < crew->phases; phase++) {
+        struct crew_total *total = &totals[phase];
+        uint64_t started = UINT64_MAX, ended = 0;
+        memset(total, 0, sizeof(*total));
+        histogram_init(&total->latency);
+        for (uint32_t i = 0; i < crew->workers; i++) {
+            const struct crew_part *part = part_of(crew, i, phase);
+            if (part->started == 0)
+                continue;
+            total->operations += part->operations;
+            total->bytes += part->bytes;
+            if (part->started < started)
+                started = part->started;
+            if (part->ended > ended)
+                ended = part->ended;
+            uint64_t p99 = histogram_quantile(&part->latency, 0.99);
+            if (p99 > total->worst_p99)
+                total->worst_p99 = p99;
+            histogram_merge(&total->latency, &part->latency);
+        }
+        total->seconds = ended > started ? (double)(ended - started) / 1e9 : 0.0;
+    }
+}
+
+int crew_execute(uint32_t processes, uint32_t threads, const int *pin, uint32_t phases, crew_run run,
+                 void *argument, struct crew_total *totals)
+{
+    if (processes == 0 || threads == 0 || processes * threads > CREW_MAX || phases > CREW_PHASES_MAX)
+        return -EINVAL;
+    uint32_t workers = processes * threads;
+    size_t length = sizeof(struct crew) + (size_t)workers * phases * sizeof(struct crew_part);
+    struct crew *crew = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (crew == MAP_FAILED)
+        return -ENOMEM;
+    crew->workers = workers;
+    crew->phases = phases;
+    crew->run = run;
+    crew->argument = argument;
+    fflush(NULL);
+    pid_t parent = getpid();
+    pid_t pids[CREW_MAX];
+    uint32_t started = 0;
+    int status = 0;
+    for (; started < processes; started++) {
+        pids[started] = fork();
+        if (pids[started] < 0) {
+            status = -errno;
+            bench_error("cannot start a process: %s", strerror(errno));
+            atomic_store(&crew->failed, 1);
+            break;
+        }
+        if (pids[started] == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (getppid() != parent)
+                _exit(1);
+            if (pin != NULL && pin[started] >= 0)
+                crew_pin((unsigned)pin[started]);
+            int result = run_process(crew, started * threads, threads);
+            fflush(NULL);
+            _exit(result == 0 ? 0 : 1);
+        }
+    }
+    for (uint32_t left = started; left > 0; left--) {
+        int state = 0;
+        pid_t pid = -1;
+        /* Only own children: other processes of this one may be servers. */
+        while (pid < 0) {
+            for (uint32_t i = 0; i < started && pid < 0; i++) {
+                if (pids[i] > 0 && waitpid(pids[i], &state, WNOHANG) == pids[i]) {
+                    pid = pids[i];
+                    pids[i] = 0;
+                }
+            }
+            if (pid < 0)
+                nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+        }
+        if (!WIFEXITED(state) || WEXITSTATUS(state) != 0) {
+            if (WIFSIGNALED(state))
+                bench_error("a worker was ended by signal %d", WTERMSIG(state));
+            atomic_store(&crew->failed, 1);
+            status = status < 0 ? status : -EIO;
+        }
+    }
+    if (status == 0)
+        add_up(crew, totals);
+    munmap(crew, length);
+    return status;
+}

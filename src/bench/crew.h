@@ -1,0 +1,56 @@
+/* Workers: processes and threads that run the same phases at the same time and report what they measured. */
+#pragma once
+
+#include <stdint.h>
+
+#include "metrics/histogram.h"
+
+#define CREW_MAX 64u
+#define CREW_PHASES_MAX 10u
+
+/* What one worker did in one phase. */
+struct crew_part {
+    uint64_t operations;
+    uint64_t bytes;
+    uint64_t started; /* monotonic ns */
+    uint64_t ended;
+    struct histogram latency; /* ns of single operations */
+};
+
+struct crew;
+
+struct crew_member {
+    struct crew *crew;
+    uint32_t number;
+    uint32_t count;
+    void *argument;
+};
+
+/* Runs in each worker; returns 0, or -errno after bench_error. */
+typedef int (*crew_run)(struct crew_member *worker);
+
+/* A phase of all workers together. */
+struct crew_total {
+    uint64_t operations;
+    uint64_t bytes;
+    double seconds;     /* first start to last end */
+    uint64_t worst_p99; /* of the workers, ns */
+    struct histogram latency;
+};
+
+/* Begins a phase: waits until all workers have come this far. NULL: another worker failed, give up. */
+struct crew_part *crew_phase(struct crew_member *worker, uint32_t phase);
+/* Ends the worker's part of it. */
+void crew_phase_end(struct crew_member *worker, uint32_t phase);
+/* Waits for all, without a phase. 0 or -ECANCELED. */
+int crew_wait(struct crew_member *worker);
+
+/* Runs `processes` processes of `threads` threads each. pin[i], if pin is not NULL, is the processor of
+ * process i (-1: any). totals: `phases` of them. Returns 0, or -errno when a worker failed. */
+int crew_execute(uint32_t processes, uint32_t threads, const int *pin, uint32_t phases, crew_run run,
+                 void *argument, struct crew_total *totals);
+
+/* Monotonic ns. */
+uint64_t crew_now(void);
+/* Binds the calling process to one processor out of those it may use (modulo their number). */
+void crew_pin(unsigned number);

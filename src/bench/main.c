@@ -1,0 +1,42 @@
+/* Choosing the benchmark. */
+#include "bench/bench.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/io.h"
+#include "bench/md.h"
+#include "bench/rpc.h"
+#include "bench/targets.h"
+
+static const struct bench_verb *const verbs[] = {&bench_rpc, &bench_io, &bench_md, &bench_targets};
+#define VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+static void print_overview(FILE *out)
+{
+    fputs("Usage: benchfs bench BENCHMARK [OPTION...]\n\n", out);
+    for (size_t i = 0; i < VERBS; i++)
+        fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->help);
+    fputs("\n\"benchfs bench BENCHMARK --help\" lists the options.\n", out);
+}
+
+int bench_main(int argc, char **argv)
+{
+    bench_error_name("");
+    if (argc < 2) {
+        bench_error("which benchmark? rpc, io, md or targets: try \"benchfs bench --help\"");
+        return BENCH_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_overview(stdout);
+        return BENCH_OK;
+    }
+    for (size_t i = 0; i < VERBS; i++) {
+        if (strcmp(argv[1], verbs[i]->name) != 0)
+            continue;
+        int status = bench_options_parse(verbs[i], argc - 1, argv + 1);
+        return status >= 0 ? status : verbs[i]->run();
+    }
+    bench_error("unknown benchmark \"%s\": rpc, io, md or targets", argv[1]);
+    return BENCH_USAGE;
+}

@@ -1,0 +1,202 @@
+/* Parsing by table. Long options only, "--name value" or "--name=value"; what is wrong is told in one line
+ * that names the option, what it got and what it takes. */
+#include "bench/options.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/quantity.h"
+
+static const char *error_name = "";
+
+void bench_error_name(const char *verb)
+{
+    error_name = verb;
+}
+
+void bench_error(const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "benchfs bench%s%s: %s\n", error_name[0] != 0 ? " " : "", error_name, text);
+}
+
+static void describe_range(const struct bench_option *option, char *text, size_t size)
+{
+    char low[32], high[32];
+    switch (option->kind) {
+    case BENCH_NUMBER:
+        snprintf(text, size, "a number from %llu to %llu", (unsigned long long)option->minimum,
+                 (unsigned long long)option->maximum);
+        break;
+    case BENCH_DURATION:
+        quantity_format_duration(option->minimum, low, sizeof(low));
+        quantity_format_duration(option->maximum, high, sizeof(high));
+        snprintf(text, size, "a duration from %s to %s, such as 500ms", low, high);
+        break;
+    default:
+        quantity_format_size(option->minimum, low, sizeof(low));
+        quantity_format_size(option->maximum, high, sizeof(high));
+        snprintf(text, size, "%s from %s to %s, such as 4KiB",
+                 option->kind == BENCH_SIZES ? "sizes, separated by commas," : "a size", low, high);
+        break;
+    }
+}
+
+static bool parse_quantity(const struct bench_option *option, const char *text, uint64_t *value)
+{
+    int status;
+    if (option->kind == BENCH_NUMBER) {
+        char *end;
+        errno = 0;
+        *value = strtoull(text, &end, 10);
+        status = errno != 0 || *end != 0 || text[0] < '0' || text[0] > '9' ? -EINVAL : 0;
+    } else if (option->kind == BENCH_DURATION) {
+        status = quantity_parse_duration(text, value);
+    } else {
+        status = quantity_parse_size(text, value);
+    }
+    return status == 0 && *value >= option->minimum && *value <= option->maximum;
+}
+
+static bool parse_sizes(const struct bench_option *option, const char *text, struct bench_list *list)
+{
+    char copy[256];
+    struct bench_list parsed = {0};
+    if (strlen(text) >= sizeof(copy))
+        return false;
+    strcpy(copy, text);
+    char *rest = copy;
+    for (char *item; (item = strsep(&rest, ",")) != NULL;) {
+        if (parsed.count == BENCH_LIST_MAX || !parse_quantity(option, item, &parsed.sizes[parsed.count]))
+            return false;
+        parsed.count++;
+    }
+    *list = parsed;
+    return true;
+}
+
+static bool parse_value(const struct bench_option *option, const char *text)
+{
+    uint64_t value;
+    struct bench_list *list = option->value;
+    switch (option->kind) {
+    case BENCH_FLAG:
+        *(bool *)option->value = true;
+        return true;
+    case BENCH_TEXT:
+        *(const char **)option->value = text;
+        return true;
+    case BENCH_TEXTS:
+        if (list->count == BENCH_LIST_MAX)
+            return false;
+        list->texts[list->count++] = text;
+        return true;
+    case BENCH_SIZES:
+        return parse_sizes(option, text, list);
+    default:
+        if (!parse_quantity(option, text, &value))
+            return false;
+        *(uint64_t *)option->value = value;
+        return true;
+    }
+}
+
+static const struct bench_option *find_option(const struct bench_verb *verb, const char *name, size_t length)
+{
+    for (const struct bench_option *option = verb->options; option->name != NULL; option++) {
+        if (strlen(option->name) == length && memcmp(option->name, name, length) == 0)
+            return option;
+    }
+    return NULL;
+}
+
+int bench_options_parse(const struct bench_verb *verb, int argc, char **argv)
+{
+    bench_error_name(verb->name);
+    for (int i = 1; i < argc; i++) {
+        const char *given = argv[i];
+        if (strcmp(given, "--help") == 0 || strcmp(given, "-h") == 0) {
+            bench_options_help(verb);
+            return BENCH_OK;
+        }
+        if (strncmp(given, "--", 2) != 0 || given[2] == 0) {
+            bench_error("unexpected argument \"%s\": try \"benchfs bench %s --help\"", given, verb->name);
+            return BENCH_USAGE;
+        }
+        const char *equals = strchr(given, '=');
+        size_t length = equals != NULL ? (size_t)(equals - given) - 2 : strlen(given) - 2;
+        const struct bench_option *option = find_option(verb, given + 2, length);
+        if (option == NULL) {
+            bench_error("unknown option --%.*s: try \"benchfs bench %s --help\"", (int)length, given + 2,
+                        verb->name);
+            return BENCH_USAGE;
+        }
+        const char *text = equals != NULL ? equals + 1 : NULL;
+        if (option->kind == BENCH_FLAG && text != NULL) {
+            bench_error("option --%s takes no value", option->name);
+            return BENCH_USAGE;
+        }
+        if (option->kind != BENCH_FLAG && text == NULL && (text = argv[++i]) == NULL) {
+            bench_error("option --%s needs a value (%s)", option->name, option->argument);
+            return BENCH_USAGE;
+        }
+        if (!parse_value(option, text)) {
+            char range[128] = "fewer values";
+            if (option->kind != BENCH_TEXTS)
+                describe_range(option, range, sizeof(range));
+            bench_error("option --%s takes %s, not \"%s\"", option->name, range, text);
+            return BENCH_USAGE;
+        }
+    }
+    return -1;
+}
+
+static void print_default(const struct bench_option *option)
+{
+    char text[32];
+    const struct bench_list *list = option->value;
+    switch (option->kind) {
+    case BENCH_NUMBER:
+        printf(" [%llu]", (unsigned long long)*(const uint64_t *)option->value);
+        break;
+    case BENCH_SIZE:
+        quantity_format_size(*(const uint64_t *)option->value, text, sizeof(text));
+        printf(" [%s]", text);
+        break;
+    case BENCH_DURATION:
+        quantity_format_duration(*(const uint64_t *)option->value, text, sizeof(text));
+        printf(" [%s]", text);
+        break;
+    case BENCH_SIZES:
+        for (uint32_t i = 0; i < list->count; i++) {
+            quantity_format_size(list->sizes[i], text, sizeof(text));
+            printf("%s%s", i == 0 ? " [" : ",", text);
+        }
+        printf("]");
+        break;
+    default:
+        break;
+    }
+    printf("\n");
+}
+
+void bench_options_help(const struct bench_verb *verb)
+{
+    printf("Usage: benchfs bench %s [OPTION...]\n%s.\n\n", verb->name, verb->help);
+    for (const struct bench_option *option = verb->options; option->name != NULL; option++) {
+        char left[64];
+        snprintf(left, sizeof(left), "--%s%s%s", option->name, option->argument != NULL ? " " : "",
+                 option->argument != NULL ? option->argument : "");
+        printf("  %-24s %s", left, option->help);
+        print_default(option);
+    }
+    printf("  %-24s %s\n", "--help", "print this text");
+}

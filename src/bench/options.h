@@ -1,0 +1,54 @@
+/* Options of the benchmarks: one table per benchmark gives parser and --help. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum bench_exit { BENCH_OK = 0, BENCH_FAILED = 1, BENCH_USAGE = 2 };
+
+enum bench_option_kind {
+    BENCH_FLAG,     /* bool */
+    BENCH_NUMBER,   /* uint64_t */
+    BENCH_SIZE,     /* uint64_t, "4KiB" */
+    BENCH_DURATION, /* uint64_t ns, "2s" */
+    BENCH_TEXT,     /* const char * */
+    BENCH_SIZES,    /* struct bench_list of sizes, "0,4KiB,1MiB" */
+    BENCH_TEXTS,    /* struct bench_list of texts; the option may be repeated */
+};
+
+#define BENCH_LIST_MAX 16
+
+struct bench_list {
+    uint32_t count;
+    union {
+        uint64_t sizes[BENCH_LIST_MAX];
+        const char *texts[BENCH_LIST_MAX];
+    };
+};
+
+struct bench_option {
+    const char *name; /* without "--" */
+    enum bench_option_kind kind;
+    void *value;      /* holds the default */
+    uint64_t minimum; /* of numbers, sizes and durations */
+    uint64_t maximum;
+    const char *argument; /* its name in --help */
+    const char *help;
+};
+
+struct bench_verb {
+    const char *name;
+    const char *help;                   /* one line */
+    const struct bench_option *options; /* ends with name NULL */
+    int (*run)(void);                   /* with the options parsed; returns a bench_exit */
+};
+
+/* Parses argv[1..]. Returns -1: go on; otherwise the exit status (0 after --help, BENCH_USAGE after one line
+ * on standard error). */
+int bench_options_parse(const struct bench_verb *verb, int argc, char **argv);
+void bench_options_help(const struct bench_verb *verb);
+
+/* "benchfs bench VERB: text" on standard error. */
+void bench_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The name that bench_error puts in front. */
+void bench_error_name(const char *verb);

@@ -1,0 +1,264 @@
+/* Servers by fork rather than by running benchfsd: the same code, without having to find the program. Parent
+ * and server talk over a socket: the server says where it listens, the parent says who the members are, the
+ * server says that it serves; later the end of the socket is the server's sign to end in good order, also
+ * when the parent dies. */
+#include "bench/private_cluster.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "bench/crew.h"
+#include "bench/options.h"
+#include "cluster/file.h"
+#include "server/server.h"
+
+#define START_PATIENCE_MS 30000
+#define STOP_PATIENCE_NS UINT64_C(5000000000)
+
+/* ---- in the server's process ---- */
+
+struct control {
+    struct watch watch;
+    struct loop *loop;
+};
+
+static void control_ended(struct watch *watch, uint32_t events)
+{
+    char byte;
+    (void)events;
+    if (recv(watch->fd, &byte, 1, MSG_DONTWAIT) <= 0)
+        loop_stop(container_of(watch, struct control, watch)->loop);
+}
+
+static int receive_members(int control, struct cluster_map **map)
+{
+    struct cluster_server members[PRIVATE_SERVERS_MAX];
+    ssize_t length = recv(control, members, sizeof(members), 0);
+    if (length <= 0 || (size_t)length % sizeof(members[0]) != 0)
+        return -ECONNRESET;
+    return cluster_map_create(1, members, (uint32_t)((size_t)length / sizeof(members[0])), map);
+}
+
+static int serve(uint32_t id, int control, const uint8_t *key, uint64_t capacity)
+{
+    static struct config config;
+    struct control ended = {.watch = {.fd = control, .ready = control_ended}};
+    struct net *net;
+    struct server *server;
+    struct cluster_map *map;
+    char address[64] = "";
+    config_defaults(&config);
+    struct loop_options loop_options = {.spin_ns = config.server.spin};
+    struct net_ucx_options ucx = {0};
+    struct server_options options = {
+        .id = id,
+        .cluster_key = key,
+        .listen = "127.0.0.1:0",
+        .store = {.engine = "mem", .capacity = capacity, .prefault = true},
+        .lease_ns = config.meta.open_lease,
+        .rpc_deadline_ns = config.rpc.deadline,
+        .rendezvous_threshold = (uint32_t)config.rpc.rendezvous_threshold,
+        .metadata_capacity = config.meta.capacity,
+    };
+    int status = loop_create(&loop_options, &ended.loop);
+    if (status < 0)
+        return status;
+    status = net_ucx_create(ended.loop, &ucx, &net);
+    if (status < 0)
+        goto destroy_loop;
+    status = server_create(net, &options, &server, address);
+    if (status < 0)
+        goto destroy_net;
+    if (send(control, address, sizeof(address), MSG_NOSIGNAL) != sizeof(address) ||
+        receive_members(control, &map) < 0) {
+        status = -ECONNRESET;
+        goto destroy_server;
+    }
+    status = server_set_map(server, map);
+    if (status == 0)
+        status = loop_watch_add(ended.loop, &ended.watch, EPOLLIN | EPOLLRDHUP);
+    if (status == 0) {
+        if (send(control, "", 1, MSG_NOSIGNAL) == 1)
+            loop_run(ended.loop);
+        loop_watch_remove(ended.loop, &ended.watch);
+    }
+destroy_server:
+    server_destroy(server);
+destroy_net:
+    net_destroy(net);
+destroy_loop:
+    loop_destroy(ended.loop);
+    return status;
+}
+
+/* ---- in the parent ---- */
+
+static int start_server(struct private_cluster *cluster, uint32_t id, int processor, const uint8_t *key,
+                        uint64_t capacity)
+{
+    int sockets[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+        return -errno;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0) {
+        int status = -errno;
+        close(sockets[0]);
+        close(sockets[1]);
+        return status;
+    }
+    if (pid == 0) {
+        /* Ends by the socket alone; an interrupt is for the parent to handle. */
+        signal(SIGINT, SIG_IGN);
+        close(sockets[0]);
+        for (uint32_t i = 0; i < id; i++)
+            close(cluster->servers[i].control);
+        if (processor >= 0)
+            crew_pin((unsigned)processor);
+        int status = serve(id, sockets[1], key, capacity);
+        if (status < 0)
+            bench_error("server %u: %s", id, status_text(status));
+        _exit(status == 0 ? 0 : 1);
+    }
+    close(sockets[1]);
+    cluster->servers[id] = (struct private_server){.pid = pid, .control = sockets[0]};
+    cluster->count = id + 1;
+    return 0;
+}
+
+/* One message from the server in time. */
+static int hear(const struct private_server *server, void *bytes, size_t length)
+{
+    struct pollfd ready = {.fd = server->control, .events = POLLIN};
+    int count;
+    while ((count = poll(&ready, 1, START_PATIENCE_MS)) < 0 && errno == EINTR)
+        continue;
+    if (count == 0)
+        return -ETIMEDOUT;
+    return recv(server->control, bytes, length, 0) == (ssize_t)length ? 0 : -ECONNRESET;
+}
+
+static int introduce(struct private_cluster *cluster)
+{
+    struct cluster_server members[PRIVATE_SERVERS_MAX];
+    struct cluster_file_server listed[PRIVATE_SERVERS_MAX];
+    static struct cluster_file file;
+    memset(members, 0, sizeof(members));
+    memset(listed, 0, sizeof(listed));
+    for (uint32_t i = 0; i < cluster->count; i++) {
+        int status = hear(&cluster->servers[i], members[i].address, sizeof(members[i].address));
+        if (status < 0)
+            return status;
+        members[i].id = listed[i].id = i;
+        listed[i].pid = cluster->servers[i].pid;
+        strcpy(listed[i].host, "localhost");
+        memcpy(listed[i].address, members[i].address, sizeof(listed[i].address));
+    }
+    for (uint32_t i = 0; i < cluster->count; i++) {
+        size_t length = cluster->count * sizeof(members[0]);
+        char byte;
+        if (send(cluster->servers[i].control, members, length, MSG_NOSIGNAL) != (ssize_t)length)
+            return -ECONNRESET;
+        int status = hear(&cluster->servers[i], &byte, 1);
+        if (status < 0)
+            return status;
+    }
+    file = (struct cluster_file){
+        .cluster_id = (uint64_t)getpid(), .server_count = cluster->count, .servers = listed, .store = "mem"};
+    return cluster_file_write(cluster->file, &file);
+}
+
+int private_cluster_start(struct private_cluster *cluster, uint32_t count, const int *pin, uint64_t capacity)
+{
+    uint8_t key[CLUSTER_KEY_BYTES];
+    char key_path[200];
+    *cluster = (struct private_cluster){0};
+    int status = private_directory_make(cluster->directory, sizeof(cluster->directory));
+    if (status < 0) {
+        bench_error("cannot make a temporary directory: %s", status_text(status));
+        return status;
+    }
+    snprintf(cluster->file, sizeof(cluster->file), "%s/cluster.json", cluster->directory);
+    snprintf(key_path, sizeof(key_path), "%s.key", cluster->file);
+    status = cluster_key_make(key_path, key);
+    for (uint32_t i = 0; i < count && status == 0; i++)
+        status = start_server(cluster, i, pin[i], key, capacity);
+    if (status == 0)
+        status = introduce(cluster);
+    explicit_bzero(key, sizeof(key));
+    if (status < 0) {
+        bench_error("cannot start servers: %s", status_text(status));
+        private_cluster_stop(cluster);
+    }
+    return status;
+}
+
+void private_cluster_stop(struct private_cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->count; i++)
+        close(cluster->servers[i].control);
+    uint64_t deadline = crew_now() + STOP_PATIENCE_NS;
+    for (uint32_t i = 0; i < cluster->count; i++) {
+        while (waitpid(cluster->servers[i].pid, NULL, WNOHANG) == 0) {
+            if (crew_now() > deadline) {
+                kill(cluster->servers[i].pid, SIGKILL);
+                waitpid(cluster->servers[i].pid, NULL, 0);
+                break;
+            }
+            usleep(1000);
+        }
+    }
+    if (cluster->directory[0] != 0)
+        private_directory_remove(cluster->directory);
+    *cluster = (struct private_cluster){0};
+}
+
+int private_directory_make(char *path, size_t size)
+{
+    const char *top = getenv("TMPDIR");
+    int length = snprintf(path, size, "%s/benchfs-bench.XXXXXX", top != NULL && top[0] == '/' ? top : "/tmp");
+    if (length < 0 || (size_t)length >= size)
+        return -ENAMETOOLONG;
+    if (mkdtemp(path) != NULL)
+        return 0;
+    int status = -errno;
+    path[0] = 0;
+    return status;
+}
+
+static void remove_below(int parent, const char *name, int depth)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    if (directory == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (unlinkat(fd, entry->d_name, 0) != 0 && depth > 0)
+            remove_below(fd, entry->d_name, depth - 1);
+    }
+    closedir(directory);
+    unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+void private_directory_remove(const char *path)
+{
+    remove_below(AT_FDCWD, path, 2);
+}

@@ -1,0 +1,75 @@
+/* The raw server never sleeps, so between its measurements it is stopped by a signal: it would take half of
+ * the processor that the BenchFS server is bound to. */
+#include "bench/raw_peer.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/crew.h"
+
+static const struct net_ucx_options any = {0};
+
+int raw_peer_start(struct raw_peer *peer, int processor)
+{
+    int sockets[2];
+    *peer = (struct raw_peer){.socket = -1};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)
+        return -errno;
+    fflush(NULL);
+    pid_t parent = getpid();
+    peer->pid = fork();
+    if (peer->pid < 0) {
+        int status = -errno;
+        close(sockets[0]);
+        close(sockets[1]);
+        return status;
+    }
+    if (peer->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(1);
+        close(sockets[0]);
+        if (processor >= 0)
+            crew_pin((unsigned)processor);
+        _exit(raw_server_run(sockets[1], &any) == 0 ? 0 : 1);
+    }
+    close(sockets[1]);
+    peer->socket = sockets[0];
+    return 0;
+}
+
+int raw_peer_connect(struct raw_peer *peer)
+{
+    int socket = peer->socket;
+    peer->socket = -1;
+    return raw_client_create(socket, &any, &peer->client);
+}
+
+void raw_peer_pause(const struct raw_peer *peer)
+{
+    kill(peer->pid, SIGSTOP);
+}
+
+void raw_peer_resume(const struct raw_peer *peer)
+{
+    kill(peer->pid, SIGCONT);
+}
+
+void raw_peer_stop(struct raw_peer *peer)
+{
+    if (peer->pid <= 0)
+        return;
+    raw_peer_resume(peer);
+    if (peer->client != NULL)
+        raw_client_destroy(peer->client);
+    if (peer->socket >= 0)
+        close(peer->socket);
+    while (waitpid(peer->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    *peer = (struct raw_peer){.socket = -1};
+}

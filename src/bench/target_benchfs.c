@@ -1,0 +1,122 @@
+/* The cluster of BENCHFS_CLUSTER or BENCHFS_SERVERS, by the public calls of libbenchfs. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/options.h"
+#include "bench/target.h"
+
+struct benchfs_target {
+    struct target target;
+    benchfs *fs;
+};
+
+static benchfs *fs_of(struct target *target)
+{
+    return ((struct benchfs_target *)target)->fs;
+}
+
+static int result(int returned)
+{
+    return returned < 0 ? -errno : returned;
+}
+
+static int open_target(const char *place, struct target **target)
+{
+    struct benchfs_target *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return -ENOMEM;
+    made->target.operations = &target_benchfs;
+    snprintf(made->target.root, sizeof(made->target.root), "%s", place[0] != 0 ? place : "/");
+    made->fs = benchfs_connect(NULL);
+    if (made->fs == NULL) {
+        int status = -errno;
+        bench_error("target benchfs:%s: %s", place, benchfs_error());
+        free(made);
+        return status;
+    }
+    *target = &made->target;
+    return 0;
+}
+
+static void close_target(struct target *target)
+{
+    benchfs_disconnect(fs_of(target));
+    free(target);
+}
+
+static int file_open(struct target *target, const char *path, int flags, mode_t mode)
+{
+    return result(benchfs_open(fs_of(target), path, flags, mode));
+}
+
+static int file_close(struct target *target, int fd)
+{
+    return result(benchfs_close(fs_of(target), fd));
+}
+
+static ssize_t file_read(struct target *target, int fd, void *bytes, size_t length, off_t offset)
+{
+    ssize_t count = benchfs_pread(fs_of(target), fd, bytes, length, offset);
+    return count < 0 ? -errno : count;
+}
+
+static ssize_t file_write(struct target *target, int fd, const void *bytes, size_t length, off_t offset)
+{
+    ssize_t count = benchfs_pwrite(fs_of(target), fd, bytes, length, offset);
+    return count < 0 ? -errno : count;
+}
+
+static int file_sync(struct target *target, int fd)
+{
+    return result(benchfs_fsync(fs_of(target), fd));
+}
+
+static int path_stat(struct target *target, const char *path, struct stat *status)
+{
+    return result(benchfs_stat(fs_of(target), path, status));
+}
+
+static int path_unlink(struct target *target, const char *path)
+{
+    return result(benchfs_unlink(fs_of(target), path));
+}
+
+static int path_mkdir(struct target *target, const char *path, mode_t mode)
+{
+    return result(benchfs_mkdir(fs_of(target), path, mode));
+}
+
+static int path_rmdir(struct target *target, const char *path)
+{
+    return result(benchfs_rmdir(fs_of(target), path));
+}
+
+static int submit(struct target *target, struct benchfs_io *const *ios, unsigned count)
+{
+    return result(benchfs_submit(fs_of(target), ios, count));
+}
+
+static int wait_for(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum)
+{
+    return result(benchfs_wait(fs_of(target), done, minimum, maximum, NULL));
+}
+
+const struct target_operations target_benchfs = {
+    .scheme = "benchfs:",
+    .help = "the current cluster",
+    .open = open_target,
+    .close = close_target,
+    .file_open = file_open,
+    .file_close = file_close,
+    .read = file_read,
+    .write = file_write,
+    .sync = file_sync,
+    .stat = path_stat,
+    .unlink = path_unlink,
+    .mkdir = path_mkdir,
+    .rmdir = path_rmdir,
+    .submit = submit,
+    .wait = wait_for,
+};

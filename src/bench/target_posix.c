@@ -1,0 +1,168 @@
+/* Any mounted directory, by system calls; transfers beyond depth 1 by io_uring. */
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/options.h"
+#include "bench/target.h"
+
+struct posix_target {
+    struct target target;
+    struct io_uring ring;
+    bool ring_ready;
+};
+
+static int result(int returned)
+{
+    return returned < 0 ? -errno : returned;
+}
+
+static int open_target(const char *place, struct target **target)
+{
+    struct stat status;
+    errno = ENOTDIR;
+    if (stat(place, &status) != 0 || !S_ISDIR(status.st_mode)) {
+        int error = errno;
+        bench_error("target posix:%s: not a directory that can be used: %s", place, strerror(error));
+        return -error;
+    }
+    struct posix_target *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return -ENOMEM;
+    made->target.operations = &target_posix;
+    snprintf(made->target.root, sizeof(made->target.root), "%s", place);
+    *target = &made->target;
+    return 0;
+}
+
+static void close_target(struct target *target)
+{
+    struct posix_target *posix = (struct posix_target *)target;
+    if (posix->ring_ready)
+        io_uring_queue_exit(&posix->ring);
+    free(posix);
+}
+
+static int file_open(struct target *target, const char *path, int flags, mode_t mode)
+{
+    (void)target;
+    return result(open(path, flags | O_CLOEXEC, mode));
+}
+
+static int file_close(struct target *target, int fd)
+{
+    (void)target;
+    return result(close(fd));
+}
+
+static ssize_t file_read(struct target *target, int fd, void *bytes, size_t length, off_t offset)
+{
+    (void)target;
+    ssize_t count = pread(fd, bytes, length, offset);
+    return count < 0 ? -errno : count;
+}
+
+static ssize_t file_write(struct target *target, int fd, const void *bytes, size_t length, off_t offset)
+{
+    (void)target;
+    ssize_t count = pwrite(fd, bytes, length, offset);
+    return count < 0 ? -errno : count;
+}
+
+static int file_sync(struct target *target, int fd)
+{
+    (void)target;
+    return result(fsync(fd));
+}
+
+static int path_stat(struct target *target, const char *path, struct stat *status)
+{
+    (void)target;
+    return result(stat(path, status));
+}
+
+static int path_unlink(struct target *target, const char *path)
+{
+    (void)target;
+    return result(unlink(path));
+}
+
+static int path_mkdir(struct target *target, const char *path, mode_t mode)
+{
+    (void)target;
+    return result(mkdir(path, mode));
+}
+
+static int path_rmdir(struct target *target, const char *path)
+{
+    (void)target;
+    return result(rmdir(path));
+}
+
+static int submit(struct target *target, struct benchfs_io *const *ios, unsigned count)
+{
+    struct posix_target *posix = (struct posix_target *)target;
+    if (!posix->ring_ready) {
+        int status = io_uring_queue_init(TARGET_DEPTH_MAX, &posix->ring, 0);
+        if (status < 0)
+            return status;
+        posix->ring_ready = true;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        struct io_uring_sqe *sqe = io_uring_get_sqe(&posix->ring);
+        if (sqe == NULL)
+            return -EBUSY;
+        if (ios[i]->kind == BENCHFS_IO_WRITE)
+            io_uring_prep_write(sqe, ios[i]->fd, ios[i]->buffer, (unsigned)ios[i]->count,
+                                (uint64_t)ios[i]->offset);
+        else
+            io_uring_prep_read(sqe, ios[i]->fd, ios[i]->buffer, (unsigned)ios[i]->count,
+                               (uint64_t)ios[i]->offset);
+        io_uring_sqe_set_data(sqe, ios[i]);
+    }
+    int submitted = io_uring_submit(&posix->ring);
+    return submitted < 0 ? submitted : 0;
+}
+
+static int wait_for(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum)
+{
+    struct posix_target *posix = (struct posix_target *)target;
+    unsigned count = 0;
+    while (count < maximum) {
+        struct io_uring_cqe *cqe;
+        int status =
+            count < minimum ? io_uring_wait_cqe(&posix->ring, &cqe) : io_uring_peek_cqe(&posix->ring, &cqe);
+        if (status == -EINTR)
+            continue;
+        if (status == -EAGAIN)
+            break;
+        if (status < 0)
+            return status;
+        done[count] = io_uring_cqe_get_data(cqe);
+        done[count++]->result = cqe->res;
+        io_uring_cqe_seen(&posix->ring, cqe);
+    }
+    return (int)count;
+}
+
+const struct target_operations target_posix = {
+    .scheme = "posix:",
+    .help = "a mounted directory",
+    .open = open_target,
+    .close = close_target,
+    .file_open = file_open,
+    .file_close = file_close,
+    .read = file_read,
+    .write = file_write,
+    .sync = file_sync,
+    .stat = path_stat,
+    .unlink = path_unlink,
+    .mkdir = path_mkdir,
+    .rmdir = path_rmdir,
+    .submit = submit,
+    .wait = wait_for,
+};

@@ -1,0 +1,87 @@
+/* `bench targets`: every figure that an issue demands, measured beside its reference and judged. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bench/options.h"
+#include "bench/sample.h"
+
+/* T(id, name, group, bound, required, unit, what). Groups are measured together: they share servers. Bound:
+ * AT_MOST or AT_LEAST. unit "x": a ratio to raw UCX measured in the same repeat. Later issues add their rows
+ * here. */
+#define TARGET_TABLE(T)                                                                                      \
+    T(STAT, "stat", SINGLE, AT_MOST, 1.35, "x", "stat of a file / raw 64 B round trip, p50")                 \
+    T(STAT_P99, "stat-p99", SINGLE, AT_MOST, 2.0, "x", "stat of a file, p99 / p50")                          \
+    T(LOOKUP, "lookup", SINGLE, AT_MOST, 1.35, "x", "lookup of a missing name / raw 64 B round trip, p50")   \
+    T(LOOKUP_P99, "lookup-p99", SINGLE, AT_MOST, 2.0, "x", "lookup of a missing name, p99 / p50")            \
+    T(CREATE, "create-close", SINGLE, AT_MOST, 2.2, "x", "create and close an empty file / raw 64 B, p50")   \
+    T(UNLINK, "unlink", SINGLE, AT_MOST, 1.6, "x", "unlink / raw 64 B, p50")                                 \
+    T(CREATE_WRITE, "create-write-close", SINGLE, AT_MOST, 4.5, "x",                                         \
+      "create, write 3,901 B, close / raw 64 B, p50")                                                        \
+    T(OPEN_READ, "open-read-close", SINGLE, AT_MOST, 3.0, "x", "open, read 3,901 B, close / raw 64 B, p50")  \
+    T(WRITE_4K, "write-4KiB", SINGLE, AT_MOST, 1.25, "x", "write 4 KiB / raw 4 KiB there, p50")              \
+    T(READ_4K, "read-4KiB", SINGLE, AT_MOST, 1.25, "x", "read 4 KiB / raw 4 KiB back, p50")                  \
+    T(WRITE_1M_HOT, "write-1MiB-hot", SINGLE, AT_LEAST, 0.85, "x", "write 1 MiB, cache-hot / raw bandwidth") \
+    T(READ_1M_HOT, "read-1MiB-hot", SINGLE, AT_LEAST, 0.85, "x", "read 1 MiB, cache-hot / raw bandwidth")    \
+    T(WRITE_4M_HOT, "write-4MiB-hot", SINGLE, AT_LEAST, 0.85, "x", "write 4 MiB, cache-hot / raw bandwidth") \
+    T(READ_4M_HOT, "read-4MiB-hot", SINGLE, AT_LEAST, 0.85, "x", "read 4 MiB, cache-hot / raw bandwidth")    \
+    T(WRITE_1M, "write-1MiB", SINGLE, AT_LEAST, 0.85, "x", "write 1 MiB over 1 GiB / raw bandwidth")         \
+    T(READ_1M, "read-1MiB", SINGLE, AT_LEAST, 0.85, "x", "read 1 MiB over 1 GiB / raw bandwidth")            \
+    T(WRITE_4M, "write-4MiB", SINGLE, AT_LEAST, 0.85, "x", "write 4 MiB over 1 GiB / raw bandwidth")         \
+    T(READ_4M, "read-4MiB", SINGLE, AT_LEAST, 0.85, "x", "read 4 MiB over 1 GiB / raw bandwidth")            \
+    T(DISPATCH, "dispatch", SINGLE, AT_MOST, 350.0, "ns", "server: stat request's arrival to reply sent")    \
+    T(CROWD, "crowd", MANY, AT_LEAST, 0.6, "x", "2 servers + 4 clients / 1 + 1, stat per second in all")     \
+    T(CROWD_P99, "crowd-p99", MANY, AT_MOST, 2000.0, "us", "2 servers + 4 clients: worst client's p99")      \
+    T(IDLE, "idle", MANY, AT_MOST, 0.5, "%", "processor time of an idle server with a connected client")     \
+    T(SPAWN, "spawn", ALONE, AT_MOST, 100.0, "ns", "task: spawn, switch and finish")                         \
+    T(META_CREATE, "meta-create", ALONE, AT_MOST, 400.0, "ns", "metadata engine, 10 M files: create")        \
+    T(META_LOOKUP, "meta-lookup", ALONE, AT_MOST, 200.0, "ns", "metadata engine, 10 M files: lookup")        \
+    T(META_BYTES, "meta-bytes", ALONE, AT_MOST, 256.0, "B", "metadata engine: bytes a file beyond its name") \
+    T(META_CREATE_DIRS, "meta-create-1000", ALONE, AT_MOST, 400.0, "ns",                                     \
+      "the same in 1,000 directories: create")                                                               \
+    T(META_LOOKUP_DIRS, "meta-lookup-1000", ALONE, AT_MOST, 200.0, "ns",                                     \
+      "the same in 1,000 directories: lookup")                                                               \
+    T(START, "start", ALONE, AT_MOST, 1000.0, "ms", "start of two servers until the first answered stat")
+
+enum target_id {
+#define T(id, name, group, bound, required, unit, what) TARGET_##id,
+    TARGET_TABLE(T)
+#undef T
+        TARGET_ROWS
+};
+
+enum target_group { GROUP_SINGLE, GROUP_MANY, GROUP_ALONE };
+enum target_bound { AT_MOST, AT_LEAST };
+
+/* What was measured for one row, one value a repeat. Lies in memory that all processes of the benchmark
+ * share. */
+struct target_samples {
+    struct sample measured;  /* what is judged */
+    struct sample own;       /* ours, and */
+    struct sample reference; /* what it is compared with, in `detail` units */
+    char detail[8];          /* "us", "GB/s" or "" */
+};
+
+struct target_run {
+    bool wanted[TARGET_ROWS];
+    bool quick;
+    uint32_t repeats;
+    struct target_samples rows[TARGET_ROWS];
+};
+
+/* Each measures the wanted rows of its group. 0, or -errno after one line on standard error. */
+int targets_single(struct target_run *run);
+int targets_many(struct target_run *run);
+int targets_alone(struct target_run *run);
+
+/* Adds ours / reference. */
+void target_ratio(struct target_run *run, enum target_id row, double own, double reference,
+                  const char *detail);
+void target_value(struct target_run *run, enum target_id row, double value);
+
+/* Runs work in a child process bound to a processor (-1: any) and waits, at most patience ns (then it is
+ * killed: -ETIMEDOUT). Returns what work returned (0 or -errno). */
+int target_child(int processor, uint64_t patience, int (*work)(void *argument), void *argument);
+
+extern const struct bench_verb bench_targets;
