@@ -166,22 +166,27 @@ static int block_start(struct transfer *transfer, uint64_t offset, size_t length
     return -ENOMEM;
 }
 
-/* Copies what the file held when it was looked at, then what has been added to it since. */
+/* A file that tells its size is read up to there, without a request that only finds the end. Of the others,
+ * the part known from the listing goes in parallel, what follows one block after another. */
 static void transfer_bytes(struct transfer *transfer)
 {
     struct copy *copy = transfer->job->copy;
-    uint64_t size = transfer->job->status.size;
+    uint64_t end = transfer->from.size;
+    uint64_t known = end != UINT64_MAX ? end : transfer->job->status.size;
     uint64_t offset = 0;
     wait_group_init(&transfer->blocks);
-    for (; offset + BLOCK_SIZE < size && transfer->status == 0; offset += BLOCK_SIZE) {
+    for (; offset + BLOCK_SIZE < known && transfer->status == 0; offset += BLOCK_SIZE) {
         int status = interrupted ? -ECANCELED : block_start(transfer, offset, BLOCK_SIZE);
         if (status != 0)
             transfer_fail(transfer, false, status);
     }
     /* The end of the file, or a small file whole, needs no task of its own. */
-    struct block last = {.transfer = transfer, .length = BLOCK_SIZE};
-    while (transfer->status == 0 && last.length == BLOCK_SIZE) {
+    struct block last = {.transfer = transfer};
+    for (size_t asked = 0; transfer->status == 0 && last.length == asked && offset < end;
+         offset += last.length) {
+        asked = end - offset < BLOCK_SIZE ? (size_t)(end - offset) : BLOCK_SIZE;
         last.offset = offset;
+        last.length = asked;
         last.bytes = block_acquire(copy);
         if (last.bytes == NULL)
             transfer_fail(transfer, false, -ENOMEM);
@@ -190,7 +195,6 @@ static void transfer_bytes(struct transfer *transfer)
         else
             block_move(&last);
         block_release(copy, last.bytes);
-        offset += last.length;
     }
     wait_group_wait(copy->loop, &transfer->blocks, 0);
 }

@@ -27,6 +27,7 @@ struct tree_listing {
 };
 
 struct tree_file {
+    uint64_t size;             /* after open: what there is to read; UINT64_MAX: read until the end */
     int fd;                    /* local */
     struct client_file remote; /* BenchFS */
 };

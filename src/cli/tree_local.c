@@ -126,6 +126,7 @@ static int local_open(struct tree *tree, const char *path, struct tree_file *fil
 {
     (void)tree;
     file->fd = open(path, O_RDONLY | O_CLOEXEC);
+    file->size = UINT64_MAX; /* files of /proc, for one, do not tell */
     return file->fd >= 0 ? 0 : -errno;
 }
 

@@ -73,7 +73,9 @@ static int remote_make_link(struct tree *tree, const char *target, const char *p
 
 static int remote_open(struct tree *tree, const char *path, struct tree_file *file)
 {
-    return client_open(tree->client, INODE_ROOT, path, O_RDONLY, 0, &file->remote);
+    int status = client_open(tree->client, INODE_ROOT, path, O_RDONLY, 0, &file->remote);
+    file->size = file->remote.size;
+    return status;
 }
 
 static int remote_create(struct tree *tree, const char *path, struct tree_file *file)
