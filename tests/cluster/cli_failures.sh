@@ -4,7 +4,7 @@
 
 same() { [ "$1" = "$2" ] || { echo "\"$1\" is not \"$2\""; return 1; }; }
 not() { ! "$@"; }
-used() { benchfs status --json | sed -n 's/.*"used": \([0-9]*\).*/\1/p' | paste -sd+ | bc; }
+used() { echo $(($(benchfs status --json | sed -n 's/.*"used": \([0-9]*\).*/\1/p' | paste -sd+))); }
 
 # ---- a full store ----
 
