@@ -166,6 +166,7 @@ ok "a name that is too long" fails 1 'too long' benchfs mkdir "/$(printf '%0256d
 for verb in start stop status ls find stat cat cp mkdir rmdir rm; do
     ok "$verb --help" grep -q "usage: benchfs $verb" <(benchfs $verb --help)
 done
+ok "bench is handed on" grep -q '^ *rpc ' <(benchfs bench --help)
 ok "--help lists the verbs" grep -q 'find ' <(benchfs --help)
 ok "--version" grep -q '^benchfs [0-9]' <(benchfs --version)
 ok "output that cannot be written is an error" fails 1 'No space left' bash -c 'benchfs --help >/dev/full'
