@@ -150,13 +150,13 @@ static void agrees_with_a_sorted_array(void **state)
         char *name = names;
         for (int phase = 0; phase < 4; phase++) {
             uint64_t growth = phase % 2 == 0 ? 75 : 25; /* insertions of 100 steps */
-            for (int step = 0; step < 9000; step++) {
+            for (int step = 0; step < 5000; step++) {
                 bool grow = random_below(&random, 100) < growth;
                 if (grow && model.count < ELEMENTS_MAX)
                     insert(&index, makers[kind](&random), &random, name++);
                 else if (!grow && model.count > 0)
                     remove_at(&index, (uint32_t)random_below(&random, model.count));
-                if (step % 1500 == 0)
+                if (step % 1250 == 0)
                     check_walk(&index, makers[kind](&random));
             }
             check_walk(&index, 0);

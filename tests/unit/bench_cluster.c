@@ -1,0 +1,98 @@
+/* A private cluster: the benchmarks run against it, nothing is left of it, and it ends with the one that
+ * started it. */
+#include "unit/unit.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+#include "bench/private_cluster.h"
+
+#define CAPACITY (UINT64_C(32) << 20)
+
+static int run(char *const *argv)
+{
+    int argc = 0;
+    while (argv[argc] != NULL)
+        argc++;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+        _exit(bench_main(argc, (char **)argv));
+    }
+    int state;
+    assert_int_equal(waitpid(pid, &state, 0), pid);
+    assert_true(WIFEXITED(state));
+    return WEXITSTATUS(state);
+}
+
+static void benchmarks_run_on_it(void **state)
+{
+    (void)state;
+    struct private_cluster cluster;
+    const int pin[] = {-1, -1};
+    assert_int_equal(private_cluster_start(&cluster, 2, pin, CAPACITY), 0);
+    setenv("BENCHFS_CLUSTER", cluster.file, 1);
+    unsetenv("BENCHFS_SERVERS");
+    char *const md[] = {"bench", "md", "--files", "20", "--processes", "2", "--repeats", "1", NULL};
+    char *const io[] = {"bench", "io",        "--size", "3000,65536,1MiB", "--total",  "3MiB", "--depth",
+                        "4",     "--repeats", "1",      "--verify",        "--random", NULL};
+    char *const rpc[] = {"bench", "rpc", "--count", "100", "--repeats", "1", "--size", "0,100,70000", NULL};
+    char *const absent[] = {"bench", "rpc", "--server", "2", NULL};
+    assert_int_equal(run(md), 0);
+    assert_int_equal(run(io), 0);
+    assert_int_equal(run(rpc), 0);
+    assert_int_equal(run(absent), 1);
+    char directory[sizeof(cluster.directory)];
+    strcpy(directory, cluster.directory);
+    pid_t server = cluster.servers[0].pid;
+    private_cluster_stop(&cluster);
+    struct stat found;
+    assert_int_equal(stat(directory, &found), -1);
+    assert_int_equal(kill(server, 0), -1);
+    private_cluster_stop(&cluster);
+}
+
+/* The servers see the end of their sockets when the process that started them is killed. */
+static void servers_end_with_their_starter(void **state)
+{
+    (void)state;
+    int ends[2];
+    struct private_cluster cluster;
+    assert_int_equal(pipe(ends), 0);
+    pid_t starter = fork();
+    assert_true(starter >= 0);
+    if (starter == 0) {
+        const int pin[] = {-1};
+        close(ends[0]);
+        int status = private_cluster_start(&cluster, 1, pin, CAPACITY);
+        if (status != 0 || write(ends[1], &cluster, sizeof(cluster)) != (ssize_t)sizeof(cluster))
+            _exit(1);
+        pause();
+        _exit(0);
+    }
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &cluster, sizeof(cluster)), sizeof(cluster));
+    kill(starter, SIGKILL);
+    waitpid(starter, NULL, 0);
+    /* The server holds the pipe's writing end, too: its end of file is the server's end. */
+    char byte;
+    assert_int_equal(read(ends[0], &byte, 1), 0);
+    close(ends[0]);
+    private_directory_remove(cluster.directory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(benchmarks_run_on_it),
+        cmocka_unit_test(servers_end_with_their_starter),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

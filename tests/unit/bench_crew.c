@@ -1,0 +1,85 @@
+/* Crews: everybody runs every phase, parts add up, and a worker that fails or dies ends the run, not hangs
+ * it. */
+#include "unit/unit.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "bench/crew.h"
+
+static struct crew_total totals[2];
+
+static int count_up(struct crew_member *member)
+{
+    for (uint32_t phase = 0; phase < 2; phase++) {
+        struct crew_part *part = crew_phase(member, phase);
+        if (part == NULL)
+            return -ECANCELED;
+        for (uint32_t i = 0; i <= member->number; i++)
+            histogram_record(&part->latency, (member->number + 1) * 100);
+        part->operations = member->number + 1;
+        part->bytes = phase * 10;
+        crew_phase_end(member, phase);
+    }
+    return crew_wait(member);
+}
+
+static void parts_add_up(void **state)
+{
+    (void)state;
+    assert_int_equal(crew_execute(3, 2, NULL, 2, count_up, NULL, totals), 0);
+    for (int phase = 0; phase < 2; phase++) {
+        assert_int_equal(totals[phase].operations, 1 + 2 + 3 + 4 + 5 + 6);
+        assert_int_equal(totals[phase].latency.count, 21);
+        assert_int_equal(totals[phase].bytes, phase * 60);
+        assert_int_equal(totals[phase].latency.maximum, 600);
+        assert_in_range(totals[phase].worst_p99, 594, 606);
+        assert_true(totals[phase].seconds > 0.0);
+    }
+}
+
+static int fail_in_second(struct crew_member *member)
+{
+    if (crew_phase(member, 0) == NULL)
+        return -ECANCELED;
+    if (member->number == 1)
+        return -EIO;
+    return crew_phase(member, 1) == NULL ? -ECANCELED : 0;
+}
+
+static int die_in_second(struct crew_member *member)
+{
+    if (crew_phase(member, 0) == NULL)
+        return -ECANCELED;
+    if (member->number == 1)
+        raise(SIGKILL);
+    return crew_phase(member, 1) == NULL ? -ECANCELED : 0;
+}
+
+static void failure_ends_all(void **state)
+{
+    (void)state;
+    assert_int_equal(crew_execute(2, 1, NULL, 2, fail_in_second, NULL, totals), -EIO);
+    assert_int_equal(crew_execute(1, 3, NULL, 2, fail_in_second, NULL, totals), -EIO);
+    assert_int_equal(crew_execute(3, 1, NULL, 2, die_in_second, NULL, totals), -EIO);
+}
+
+static void sizes_are_checked(void **state)
+{
+    (void)state;
+    assert_int_equal(crew_execute(0, 1, NULL, 1, count_up, NULL, totals), -EINVAL);
+    assert_int_equal(crew_execute(CREW_MAX, 2, NULL, 1, count_up, NULL, totals), -EINVAL);
+    assert_int_equal(crew_execute(1, 1, NULL, CREW_PHASES_MAX + 1, count_up, NULL, totals), -EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parts_add_up),
+        cmocka_unit_test(failure_ends_all),
+        cmocka_unit_test(sizes_are_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,230 @@
+/* The command line of the benchmarks, and whole runs of md and io over a directory. */
+#include "unit/unit.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+#include "bench/private_cluster.h"
+
+static char output[65536];
+static char directory[128];
+
+/* Runs `benchfs bench ARGUMENTS` in a child, because options keep their values; output gets what it wrote. */
+static int run(const char *arguments)
+{
+    char text[512];
+    char *argv[32] = {"bench"};
+    int argc = 1;
+    int ends[2];
+    snprintf(text, sizeof(text), "%s", arguments);
+    for (char *rest = text, *word; (word = strsep(&rest, " ")) != NULL;) {
+        if (word[0] != 0)
+            argv[argc++] = word;
+    }
+    assert_int_equal(pipe(ends), 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        int status = bench_main(argc, argv);
+        fflush(NULL);
+        _exit(status);
+    }
+    close(ends[1]);
+    size_t length = 0;
+    for (ssize_t count; (count = read(ends[0], output + length, sizeof(output) - 1 - length)) > 0;)
+        length += (size_t)count;
+    output[length] = 0;
+    close(ends[0]);
+    int state;
+    assert_int_equal(waitpid(pid, &state, 0), pid);
+    assert_true(WIFEXITED(state));
+    return WEXITSTATUS(state);
+}
+
+static size_t lines(void)
+{
+    size_t count = 0;
+    for (const char *at = output; (at = strchr(at, '\n')) != NULL; at++)
+        count++;
+    return count;
+}
+
+static void wrong_usage_is_one_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments;
+        const char *said;
+    } cases[] = {
+        {"", "which benchmark"},
+        {"nonsense", "unknown benchmark \"nonsense\""},
+        {"io --foo", "unknown option --foo"},
+        {"io --foo=3", "unknown option --foo"},
+        {"io extra", "unexpected argument \"extra\""},
+        {"io --size", "option --size needs a value"},
+        {"io --size 12q", "option --size takes sizes"},
+        {"io --size 4KiB,,8KiB", "option --size takes sizes"},
+        {"io --size 0", "option --size takes sizes"},
+        {"io --depth 0", "option --depth takes a number from 1"},
+        {"io --depth -1", "option --depth takes a number from 1"},
+        {"io --depth 3x", "option --depth takes a number from 1"},
+        {"io --depth 99999999999999999999999", "option --depth takes a number from 1"},
+        {"io --json=yes", "option --json takes no value"},
+        {"io --target nfs:/x", "option --target takes benchfs:[DIRECTORY] or posix:DIRECTORY"},
+        {"io --target posix:", "needs a directory"},
+        {"io --total 1KiB --size 4KiB", "--total is less than one transfer"},
+        {"md --processes 64 --threads 2", "--processes times --threads is more than 64"},
+        {"md --files 0", "option --files takes a number from 1"},
+        {"rpc --reply 1TiB", "option --reply takes a size from 0"},
+        {"targets --row nothing", "unknown row \"nothing\""},
+        {"targets --repeats 1000", "option --repeats takes a number from 1 to 64"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(run(cases[i].arguments), 2);
+        assert_int_equal(lines(), 1);
+        assert_non_null(strstr(output, "benchfs bench"));
+        if (strstr(output, cases[i].said) == NULL)
+            fail_msg("\"%s\": said \"%s\"", cases[i].arguments, output);
+    }
+}
+
+static void help_lists_every_option(void **state)
+{
+    (void)state;
+    assert_int_equal(run("--help"), 0);
+    assert_non_null(strstr(output, "targets"));
+    static const char *const verbs[] = {"rpc --help", "io --help", "md --help", "targets --help"};
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        assert_int_equal(run(verbs[i]), 0);
+        assert_non_null(strstr(output, "--repeats"));
+        assert_non_null(strstr(output, "--json"));
+    }
+    assert_int_equal(run("targets --list"), 0);
+    assert_int_equal(run("targets --list --row nothing"), 0);
+    assert_non_null(strstr(output, "open-read-close"));
+}
+
+static void missing_directory_fails(void **state)
+{
+    (void)state;
+    assert_int_equal(run("md --target posix:/nonexistent/directory --files 1 --repeats 1"), 1);
+    assert_non_null(strstr(output, "No such file"));
+    assert_int_equal(run("io --target posix:/dev/null --total 4KiB --size 4KiB --repeats 1"), 1);
+    assert_non_null(strstr(output, "Not a directory"));
+}
+
+/* The results' member `name` for the phase; fails if there is none. */
+static double result_of(const char *phase, const char *name)
+{
+    char copy[sizeof(output)];
+    strcpy(copy, output);
+    double value = -1.0;
+    bool head = false;
+    for (char *rest = copy, *line; (line = strsep(&rest, "\n")) != NULL;) {
+        json_t *object = json_loads(line, 0, NULL);
+        if (object == NULL)
+            continue;
+        const char *type = json_string_value(json_object_get(object, "type"));
+        const char *found = json_string_value(json_object_get(object, "phase"));
+        head =
+            head || (type != NULL && strcmp(type, "run") == 0 && json_object_get(object, "options") != NULL);
+        if (found != NULL && strcmp(found, phase) == 0)
+            value = json_number_value(json_object_get(object, name));
+        json_decref(object);
+    }
+    assert_true(head);
+    assert_true(value >= 0.0);
+    return value;
+}
+
+static void md_counts_what_it_did(void **state)
+{
+    (void)state;
+    char arguments[256];
+    snprintf(arguments, sizeof(arguments),
+             "md --json --target posix:%s --files 50 --repeats 2 --processes 2 --threads 2", directory);
+    assert_int_equal(run(arguments), 0);
+    static const char *const phases[] = {"create", "stat", "open", "write", "read"};
+    for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+        assert_true(result_of(phases[i], "operations") == 50 * 4 * 2);
+        assert_true(result_of(phases[i], "ops_per_s") > 0);
+        assert_true(result_of(phases[i], "p99_ns") >= result_of(phases[i], "p50_ns"));
+    }
+    assert_true(result_of("unlink", "operations") == 100 * 4 * 2);
+    assert_int_equal(rmdir(directory), 0); /* nothing is left */
+    assert_int_equal(mkdir(directory, 0700), 0);
+}
+
+static void io_counts_what_it_did(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"", "--random", "--verify --random", "--depth 7 --verify --passes 2",
+                                       "--depth 3 --processes 2"};
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        char arguments[256];
+        snprintf(arguments, sizeof(arguments),
+                 "io --json --target posix:%s --size 3000 --total 100KB --repeats 1 %s", directory, ways[i]);
+        assert_int_equal(run(arguments), 2); /* KB is not a size */
+        snprintf(arguments, sizeof(arguments),
+                 "io --json --target posix:%s --size 3000 --total 100000 --repeats 1 %s", directory, ways[i]);
+        assert_int_equal(run(arguments), 0);
+        double workers = i == 4 ? 2 : 1;
+        double passes = i == 3 ? 2 : 1;
+        assert_true(result_of("fill", "operations") == 33 * workers);
+        assert_true(result_of("write", "operations") == 33 * workers * passes);
+        assert_true(result_of("read", "operations") == 33 * workers * passes);
+        assert_true(result_of("read", "bytes_per_s") > 0);
+        assert_int_equal(rmdir(directory), 0);
+        assert_int_equal(mkdir(directory, 0700), 0);
+    }
+}
+
+static void targets_judge(void **state)
+{
+    (void)state;
+    int status = run("targets --quick --row spawn --json");
+    assert_true(status == 0 || status == 1); /* slow under a sanitizer */
+    json_t *object = json_loads(strchr(output, '\n') + 1, 0, NULL);
+    assert_non_null(object);
+    assert_string_equal(json_string_value(json_object_get(object, "row")), "spawn");
+    assert_true(json_number_value(json_object_get(object, "measured")) > 0.0);
+    bool reached = json_number_value(json_object_get(object, "measured")) <= 100.0;
+    assert_int_equal(json_boolean_value(json_object_get(object, "ok")), reached);
+    assert_int_equal(status, reached ? 0 : 1);
+    json_decref(object);
+}
+
+static int make_directory(void **state)
+{
+    (void)state;
+    return private_directory_make(directory, sizeof(directory));
+}
+
+static int remove_directory(void **state)
+{
+    (void)state;
+    private_directory_remove(directory);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_usage_is_one_line), cmocka_unit_test(help_lists_every_option),
+        cmocka_unit_test(missing_directory_fails), cmocka_unit_test(md_counts_what_it_did),
+        cmocka_unit_test(io_counts_what_it_did),   cmocka_unit_test(targets_judge),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
