@@ -123,28 +123,51 @@ static int find_inode(struct client *client, uint64_t directory, const char *pat
     return status;
 }
 
+#define GONE_ATTEMPTS_MAX 100u
+
+/* The inode was removed after its path had been resolved: the path may name another one by now. */
+static bool gone_again(unsigned *attempts, int *status)
+{
+    if (*status != -ESTALE)
+        return false;
+    if (++*attempts < GONE_ATTEMPTS_MAX)
+        return true;
+    *status = -ENOENT;
+    return false;
+}
+
 int client_set_attributes(struct client *client, uint64_t directory, const char *path, bool follow,
                           struct set_attributes_request *set)
 {
-    struct attributes attributes;
-    int status = find_inode(client, directory, path, follow, &attributes);
-    if (status < 0)
-        return status;
-    if ((set->fields & SET_MODE) && is_link(attributes.mode))
-        return -EOPNOTSUPP;
-    set->inode = attributes.inode;
-    return client_set_attributes_inode(client, set);
+    int status;
+    unsigned attempts = 0;
+    do {
+        struct attributes attributes;
+        status = find_inode(client, directory, path, follow, &attributes);
+        if (status < 0)
+            return status;
+        if ((set->fields & SET_MODE) && is_link(attributes.mode))
+            return -EOPNOTSUPP;
+        set->inode = attributes.inode;
+        status = client_set_attributes_inode(client, set);
+    } while (gone_again(&attempts, &status));
+    return status;
 }
 
 int client_truncate(struct client *client, uint64_t directory, const char *path, uint64_t size)
 {
-    struct attributes attributes;
-    int status = find_inode(client, directory, path, true, &attributes);
-    if (status < 0)
-        return status;
-    if (is_directory(attributes.mode))
-        return -EISDIR;
-    return client_truncate_checked(client, attributes.inode, size, false, UINT64_MAX, &attributes);
+    int status;
+    unsigned attempts = 0;
+    do {
+        struct attributes attributes;
+        status = find_inode(client, directory, path, true, &attributes);
+        if (status < 0)
+            return status;
+        if (is_directory(attributes.mode))
+            return -EISDIR;
+        status = client_truncate_checked(client, attributes.inode, size, false, UINT64_MAX, &attributes);
+    } while (gone_again(&attempts, &status));
+    return status;
 }
 
 /* ---- making ---- */

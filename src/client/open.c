@@ -248,7 +248,7 @@ int client_open(struct client *client, uint64_t directory, const char *path, int
     if ((flags & O_TRUNC) && !cut_by_create && (attributes.mode & S_IFMT) == S_IFREG) {
         status = client_truncate_checked(client, attributes.inode, 0, true, UINT64_MAX, &attributes);
         if (status < 0)
-            return status;
+            return status == -ESTALE ? -ENOENT : status; /* removed since */
     }
     file_set(file, &attributes, flags);
     return 0;

@@ -95,8 +95,13 @@ void serve_KEY_LOCK(void *owner, struct rpc_request *request)
     int status = server->map == NULL ? -EAGAIN : 0;
     if (status == 0 && server_of_hash(server, hash) != server->self)
         status = -STATUS_WRONG_EPOCH;
-    if (status == 0)
-        status = key_lock(server, body->transaction, body->parent, hash, request->deadline);
+    if (status == 0) {
+        uint64_t patience = loop_now(server->loop) + KEY_LOCK_WAIT_NS;
+        uint64_t deadline = request->deadline < patience ? request->deadline : patience;
+        status = key_lock(server, body->transaction, body->parent, hash, deadline);
+        if (status == -ETIMEDOUT)
+            status = -STATUS_BUSY_RETRY;
+    }
     struct dentry dentry;
     if (status == 0 &&
         meta_dentry_find(server->meta, body->parent, hash, body->name, body->name_length, &dentry) == 0) {

@@ -16,7 +16,8 @@
  * Whoever looks up a locked name waits, so no one sees the destination without the source's removal having
  * been decided, and no one finds neither. Before step 4 every failure gives all locks back and leaves
  * everything as it was. After it the rename has happened and only goes forward; what cannot be reached then
- * is logged. A conflict in freezing gives the locks back and starts again (directory.c says why). */
+ * is logged. A conflict in freezing, or a name that stays locked for
+ * KEY_LOCK_WAIT_NS, gives the locks back and starts again (directory.c and struct server_peers say why). */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -217,17 +218,24 @@ static int rename_once(struct rename *rename)
     return status;
 }
 
-/* Directories: here, at the coordinator. */
-static int rename_coordinated(struct rename *rename)
+static int rename_serialised(struct rename *rename)
 {
     struct server *server = rename->server;
-    rename->coordinated = true;
+    int status = mutex_lock(server->loop, &server->rename_mutex, rename->request->deadline);
+    if (status != 0)
+        return status;
+    status = rename_once(rename);
+    mutex_unlock(server->loop, &server->rename_mutex);
+    return status;
+}
+
+/* Until it has happened, or cannot. coordinated: a directory, and this is the namespace coordinator. */
+static int rename_until_done(struct rename *rename, bool coordinated)
+{
+    struct server *server = rename->server;
+    rename->coordinated = coordinated;
     for (unsigned attempt = 0;; attempt++) {
-        int status = mutex_lock(server->loop, &server->rename_mutex, rename->request->deadline);
-        if (status != 0)
-            return status;
-        status = rename_once(rename);
-        mutex_unlock(server->loop, &server->rename_mutex);
+        int status = coordinated ? rename_serialised(rename) : rename_once(rename);
         if (status != -STATUS_BUSY_RETRY)
             return status;
         status = transaction_back_off(server, attempt, rename->request->deadline);
@@ -250,7 +258,7 @@ static int forward_to_coordinator(struct server *server, const struct rpc_reques
         .namespace_epoch = request->header->namespace_epoch,
         .deadline = request->deadline,
     };
-    int status = rpc_call(server->peers[server_coordinator(server)], &call);
+    int status = rpc_call(server_peer(server, server_coordinator(server), RPC_RENAME), &call);
     server_adopt_epoch(server, call.reply_namespace_epoch);
     return status;
 }
@@ -287,12 +295,8 @@ static int rename_here(struct rename *rename, const struct rename_request *body)
         status = meta_dentry_find(server->meta, old->parent, old->hash, old->name, old->length, &dentry);
     if (status != 0)
         return status;
-    if (!S_ISDIR(dentry.type)) {
-        rename->coordinated = false;
-        return rename_once(rename);
-    }
-    if (server_coordinator(server) == server->self)
-        return rename_coordinated(rename);
+    if (!S_ISDIR(dentry.type) || server_coordinator(server) == server->self)
+        return rename_until_done(rename, S_ISDIR(dentry.type));
     return forward_to_coordinator(server, rename->request, body);
 }
 
@@ -309,7 +313,7 @@ void serve_RENAME(void *owner, struct rpc_request *request)
     key_init(server, &rename.old, body->old_parent, body->names, body->old_length);
     key_init(server, &rename.new, body->new_parent, body->names + body->old_length, body->new_length);
     if ((body->flags & RENAME_FLAG_COORDINATE) != 0) {
-        status = rename_coordinated(&rename);
+        status = rename_until_done(&rename, true);
         /* The source's server asks the client to look at the name once more. */
         if (status == LOOK_AGAIN)
             status = -STATUS_STALE_NAMESPACE;

@@ -75,6 +75,13 @@ uint64_t server_transaction(struct server *server)
 
 /* ---- calling peers ---- */
 
+struct rpc_peer *server_peer(const struct server *server, uint32_t index, uint16_t operation)
+{
+    bool waits = operation == RPC_RENAME || operation == RPC_TRUNCATE || operation == RPC_INODE_UNLINK ||
+                 operation == RPC_GET_ATTRIBUTES;
+    return waits ? server->peers[index].patient : server->peers[index].prompt;
+}
+
 static int finish_call(struct server *server, struct rpc_call *call)
 {
     int status = rpc_finish(call);
@@ -94,7 +101,7 @@ int server_call(struct server *server, uint32_t index, uint16_t operation, const
         .namespace_epoch = server->namespace_epoch,
         .deadline = deadline,
     };
-    rpc_start(server->peers[index], &call);
+    rpc_start(server_peer(server, index, operation), &call);
     return finish_call(server, &call);
 }
 
@@ -117,7 +124,7 @@ int server_call_many(struct server *server, const uint64_t *wanted, uint16_t ope
             .namespace_epoch = server->namespace_epoch,
             .deadline = deadline,
         };
-        rpc_start(server->peers[i], &calls[i]);
+        rpc_start(server_peer(server, i, operation), &calls[i]);
     }
     int result = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -203,14 +210,37 @@ fail_meta:
     return status;
 }
 
-static void destroy_peers(struct server *server)
+static void destroy_peers(struct server *server, uint32_t count)
 {
-    for (uint32_t i = 0; server->peers != NULL && i < server->map->server_count; i++) {
-        if (server->peers[i] != NULL)
-            rpc_peer_destroy(server->peers[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        struct server_peers *peers = &server->peers[i];
+        if (peers->patient != NULL && peers->patient != peers->prompt)
+            rpc_peer_destroy(peers->patient);
+        if (peers->prompt != NULL)
+            rpc_peer_destroy(peers->prompt);
     }
     free(server->peers);
     server->peers = NULL;
+}
+
+static int create_peers(struct server *server, const struct cluster_map *map, uint32_t self)
+{
+    server->peers = calloc(map->server_count, sizeof(*server->peers));
+    int status = server->peers == NULL ? -ENOMEM : 0;
+    for (uint32_t i = 0; i < map->server_count && status == 0; i++) {
+        struct server_peers *peers = &server->peers[i];
+        if (i == self) {
+            status = rpc_peer_create_self(server->rpc, &peers->prompt);
+            peers->patient = peers->prompt;
+            continue;
+        }
+        status = rpc_peer_create(server->rpc, map->servers[i].address, &peers->prompt);
+        if (status == 0)
+            status = rpc_peer_create(server->rpc, map->servers[i].address, &peers->patient);
+    }
+    if (status != 0 && server->peers != NULL)
+        destroy_peers(server, map->server_count);
+    return status;
 }
 
 static int make_root(struct server *server)
@@ -233,38 +263,25 @@ int server_set_map(struct server *server, struct cluster_map *map)
     uint32_t self = 0;
     while (self < map->server_count && map->servers[self].id != server->options.id)
         self++;
-    if (server->map != NULL || self == map->server_count)
-        goto fail;
-
-    cluster_map_encode(map, &server->encoded_map);
-    status = -ENOMEM;
-    if (server->encoded_map.failed)
-        goto fail;
-    server->peers = calloc(map->server_count, sizeof(*server->peers));
-    if (server->peers == NULL)
-        goto fail;
-    server->map = map;
-    server->self = self;
-    for (uint32_t i = 0; i < map->server_count; i++) {
-        status = i == self ? rpc_peer_create_self(server->rpc, &server->peers[i])
-                           : rpc_peer_create(server->rpc, map->servers[i].address, &server->peers[i]);
-        if (status != 0)
-            goto fail_peers;
+    if (server->map == NULL && self < map->server_count) {
+        cluster_map_encode(map, &server->encoded_map);
+        status = server->encoded_map.failed ? -ENOMEM : 0;
     }
-    if (server_coordinator(server) == self) {
+    if (status == 0)
+        status = create_peers(server, map, self);
+    if (status == 0 && cluster_map_owner(map, inode_partition(INODE_ROOT)) == self) {
         status = make_root(server);
         if (status != 0)
-            goto fail_peers;
+            destroy_peers(server, map->server_count);
     }
+    if (status != 0) {
+        cluster_map_destroy(map);
+        return status;
+    }
+    server->map = map;
+    server->self = self;
     publish_epochs(server);
     return 0;
-
-fail_peers:
-    destroy_peers(server);
-    server->map = NULL;
-fail:
-    cluster_map_destroy(map);
-    return status;
 }
 
 void server_destroy(struct server *server)

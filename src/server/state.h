@@ -56,6 +56,18 @@ struct fence {
     struct list link; /* oldest first */
 };
 
+/* Two sessions to each server. A call that may wait there for a transaction to end goes by `patient`; all
+ * that a transaction needs to end goes by `prompt`, where no call stays longer than KEY_LOCK_WAIT_NS. On one
+ * session the waiting ones would use up the credits (or hold the window of unfinished mutations) that the
+ * awaited ones need: a deadlock. */
+struct server_peers {
+    struct rpc_peer *prompt;
+    struct rpc_peer *patient;
+};
+
+/* How long KEY_LOCK waits before it answers -STATUS_BUSY_RETRY. */
+#define KEY_LOCK_WAIT_NS (20 * NSEC_PER_MSEC)
+
 #define FENCE_LIFE_NS (20 * NSEC_PER_SEC)
 #define FENCES_MAX 262144u
 #define TOMBSTONES_MAX 65536u
@@ -73,7 +85,7 @@ struct server {
     struct cluster_map *map; /* NULL until server_set_map */
     uint32_t self;           /* index into map->servers */
     uint32_t namespace_epoch;
-    struct rpc_peer **peers; /* by map index; [self] calls this very server */
+    struct server_peers *peers; /* by map index; [self] calls this very server */
     struct buffer encoded_map;
 
     /* Locked keys and marked directories together: 0 lets the gate pass without looking. */
@@ -106,6 +118,8 @@ void server_adopt_epoch(struct server *server, uint32_t epoch);
 /* Raises the namespace epoch on every server; any server may ask. Returns when all have it. May suspend. */
 int server_bump_namespace(struct server *server, uint64_t deadline);
 uint64_t server_transaction(struct server *server);
+/* The session by which an operation goes to a server. */
+struct rpc_peer *server_peer(const struct server *server, uint32_t index, uint16_t operation);
 /* Calls one server (by map index). Statuses of rpc_finish. May suspend. */
 int server_call(struct server *server, uint32_t index, uint16_t operation, const void *body,
                 uint32_t body_length, void *reply, uint32_t reply_size, uint64_t deadline);

@@ -333,6 +333,30 @@ static void test_rename_ring(void **state)
     assert_in_range(left, 1, RING);
 }
 
+/* More transactions wait for one name than a session between two servers has credits: those that end them
+ * must still get through. */
+static void test_crowd_at_one_name(void **state)
+{
+    (void)state;
+    enum { CROWD = 60 };
+    static struct operation_call calls[CROWD];
+    static char names[CROWD][64];
+    char target[64], stem[16];
+    name_on(&f, INODE_ROOT, 1, "target", target);
+    for (unsigned i = 0; i < CROWD; i++) {
+        snprintf(stem, sizeof(stem), "c%u_", i);
+        make_file(&f, INODE_ROOT, name_on(&f, INODE_ROOT, 0, stem, names[i]));
+    }
+    uint64_t before = loop_now(f.loop);
+    for (unsigned i = 0; i < CROWD; i++)
+        start_rename(&f, i % 2 == 0 ? &f.client : &f.second, &calls[i], INODE_ROOT, names[i], INODE_ROOT,
+                     target, 0);
+    for (unsigned i = 0; i < CROWD; i++)
+        assert_int_equal(finish(&calls[i]), 0);
+    assert_true(loop_now(f.loop) - before < 2 * NSEC_PER_SEC);
+    assert_int_equal(lookup(&f, INODE_ROOT, target, NULL), 0);
+}
+
 /* A rename out of a directory that is being replaced by the rename's own target: no deadlock, both end. */
 static void test_replace_directory_while_its_entry_moves(void **state)
 {
@@ -410,6 +434,7 @@ int main(void)
         CASE(test_opposite_renames),
         CASE(test_opposite_directory_renames),
         CASE(test_rename_ring),
+        CASE(test_crowd_at_one_name),
         CASE(test_replace_directory_while_its_entry_moves),
         cmocka_unit_test_setup_teardown(test_at_most_once, open_lossy, close_all),
         CASE(test_dead_server),

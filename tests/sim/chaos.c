@@ -1,0 +1,223 @@
+/* Many clients change one small tree at once: every operation races with every other. No order of events is
+ * prescribed; what is checked is what must hold in any: calls fail only with what a race can explain, in the
+ * end the servers hold exactly what can be reached from the root, and when that is removed nothing is left,
+ * neither an inode nor a byte. */
+#include "seeds.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/status.h"
+
+#define ROUNDS 120
+#define NAMES 4 /* per directory: few, so that workers meet */
+
+static void path_of(struct worker *worker, char *path, size_t size)
+{
+    size_t length = 0;
+    uint64_t depth = 1 + random_below(&worker->random, 3);
+    path[0] = 0;
+    for (uint64_t i = 0; i < depth; i++)
+        length += (size_t)snprintf(path + length, size - length, "/%c",
+                                   (int)('a' + random_below(&worker->random, NAMES)));
+}
+
+/* Everything that a race between these operations can lead to. */
+static void expect(struct worker *worker, const char *what, const char *path, int64_t status)
+{
+    static const int fine[] = {ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, EINVAL, ELOOP, EOPNOTSUPP};
+    worker->cluster->operations++;
+    sim_trace(worker->cluster->network, &status, sizeof status);
+    if (status >= 0)
+        return;
+    for (unsigned i = 0; i < sizeof fine / sizeof *fine; i++)
+        if (status == -fine[i])
+            return;
+    /* A file that was open and is gone now. */
+    if (status == -ESTALE && strncmp(what, "file", 4) == 0)
+        return;
+    cluster_fail(worker->cluster, "worker %u: %s %s: %s", worker->number, what, path,
+                 status_text((int)status));
+}
+
+static void use_file(struct worker *worker, const char *path)
+{
+    static char bytes[200000];
+    struct client *client = worker->client;
+    struct client_file file;
+    int flags = O_RDWR | (random_below(&worker->random, 2) ? O_CREAT : 0) |
+                (random_below(&worker->random, 6) == 0 ? O_TRUNC : 0);
+    int status = client_open(client, INODE_ROOT, path, flags, 0644, &file);
+    expect(worker, "open", path, status);
+    if (status < 0)
+        return;
+    static const size_t lengths[] = {10, 3000, 5000, 70000, 200000};
+    size_t length = lengths[random_below(&worker->random, 5)];
+    uint64_t offset = random_below(&worker->random, 100000);
+    uint64_t place;
+    switch (random_below(&worker->random, 5)) {
+    case 0:
+        expect(worker, "file: truncate", path, client_truncate_file(client, &file, offset));
+        break;
+    case 1:
+        expect(worker, "file: append", path, client_append(client, &file, bytes, length, &place));
+        break;
+    case 2:
+        expect(worker, "file: read", path, client_read(client, &file, bytes, length, offset));
+        break;
+    default:
+        expect(worker, "file: write", path, client_write(client, &file, bytes, length, offset));
+        break;
+    }
+}
+
+static void meddle(struct worker *worker)
+{
+    struct client *client = worker->client;
+    for (unsigned i = 0; i < ROUNDS && !worker->cluster->failed; i++) {
+        char path[64], other[64];
+        struct attributes attributes;
+        path_of(worker, path, sizeof path);
+        path_of(worker, other, sizeof other);
+        switch (random_below(&worker->random, 12)) {
+        case 0:
+        case 1:
+        case 2:
+            expect(worker, "mkdir", path, client_mkdir(client, INODE_ROOT, path, 0755));
+            break;
+        case 3:
+            expect(worker, "rmdir", path, client_rmdir(client, INODE_ROOT, path));
+            break;
+        case 4:
+            expect(worker, "unlink", path, client_unlink(client, INODE_ROOT, path));
+            break;
+        case 5:
+        case 6:
+            expect(worker, "rename", path, client_rename(client, INODE_ROOT, path, INODE_ROOT, other, 0));
+            break;
+        case 7:
+            expect(worker, "symlink", path, client_symlink(client, other, INODE_ROOT, path));
+            break;
+        case 8:
+            expect(worker, "stat", path, client_stat(client, INODE_ROOT, path, true, &attributes));
+            break;
+        case 9: {
+            struct set_attributes_request set = {.fields = SET_MODE,
+                                                 .mode = random_below(&worker->random, 2) ? 0755 : 0700};
+            expect(worker, "chmod", path, client_set_attributes(client, INODE_ROOT, path, false, &set));
+            break;
+        }
+        default:
+            use_file(worker, path);
+            break;
+        }
+    }
+}
+
+/* Counts what can be reached and checks that a listing and a lookup agree. */
+static void count_tree(struct worker *worker, uint64_t directory, const char *path, uint64_t *entries)
+{
+    struct cluster *cluster = worker->cluster;
+    struct client_listing *listing;
+    struct client_entry entry;
+    int status = client_list_open(worker->client, directory, 0, true, NULL, NULL, &listing);
+    if (status < 0) {
+        cluster_fail(cluster, "listing %s: %s", path, status_text(status));
+        return;
+    }
+    while ((status = client_list_next(listing, &entry)) > 0 && !cluster->failed) {
+        char below[1024];
+        struct attributes attributes;
+        snprintf(below, sizeof below, "%.700s/%s", path, entry.name);
+        ++*entries;
+        int found = client_stat(worker->client, directory, entry.name, false, &attributes);
+        if (found < 0 || attributes.inode != entry.attributes.inode ||
+            attributes.mode != entry.attributes.mode)
+            cluster_fail(cluster, "%s is listed as inode %llx mode %o, but stat says %s, %llx %o", below,
+                         (unsigned long long)entry.attributes.inode, entry.attributes.mode,
+                         status_text(found), (unsigned long long)attributes.inode, attributes.mode);
+        if (S_ISDIR(entry.attributes.mode)) {
+            if (entry.attributes.parent != directory)
+                cluster_fail(cluster, "%s does not know its parent", below);
+            count_tree(worker, entry.attributes.inode, below, entries);
+        }
+    }
+    if (status < 0)
+        cluster_fail(cluster, "listing %s: %s", path, status_text(status));
+    client_list_close(listing);
+}
+
+static void remove_tree(struct worker *worker, const char *path)
+{
+    struct cluster *cluster = worker->cluster;
+    struct client_listing *listing;
+    struct client_entry entry;
+    struct attributes attributes;
+    int status = client_stat(worker->client, INODE_ROOT, path, true, &attributes);
+    if (status == 0)
+        status = client_list_open(worker->client, attributes.inode, 0, true, NULL, NULL, &listing);
+    if (status < 0) {
+        cluster_fail(cluster, "%s: %s", path, status_text(status));
+        return;
+    }
+    while ((status = client_list_next(listing, &entry)) > 0 && !cluster->failed) {
+        char below[1024];
+        snprintf(below, sizeof below, "%.700s/%s", path[1] == 0 ? "" : path, entry.name);
+        int removed;
+        if (S_ISDIR(entry.attributes.mode)) {
+            remove_tree(worker, below);
+            removed = client_rmdir(worker->client, INODE_ROOT, below);
+        } else {
+            removed = client_unlink(worker->client, INODE_ROOT, below);
+        }
+        if (removed < 0)
+            cluster_fail(cluster, "removing %s: %s", below, status_text(removed));
+    }
+    client_list_close(listing);
+}
+
+static void check(struct worker *worker)
+{
+    struct cluster *cluster = worker->cluster;
+    struct cluster_usage usage;
+    uint64_t entries = 0;
+    count_tree(worker, INODE_ROOT, "", &entries);
+    cluster_usage(cluster, &usage);
+    if (usage.inodes != entries + 1 || usage.dentries != entries)
+        cluster_fail(cluster, "%llu entries can be reached, but servers hold %llu inodes and %llu entries",
+                     (unsigned long long)entries, (unsigned long long)usage.inodes,
+                     (unsigned long long)usage.dentries);
+    if (!cluster->failed)
+        remove_tree(worker, "/");
+    cluster_usage(cluster, &usage);
+    if (usage.inodes != 1 || usage.dentries != 0 || usage.bytes != 0)
+        cluster_fail(cluster, "all is removed, but servers hold %llu inodes, %llu entries, %llu bytes",
+                     (unsigned long long)usage.inodes, (unsigned long long)usage.dentries,
+                     (unsigned long long)usage.bytes);
+}
+
+static void body(struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < 8; i++)
+        cluster_worker(cluster, i, meddle, NULL);
+    cluster_run(cluster, 3600 * SECOND);
+    if (cluster->failed)
+        return;
+    cluster_worker(cluster, 0, check, NULL);
+    cluster_run(cluster, 3600 * SECOND);
+}
+
+static void run(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    struct cluster_options options = {.seed = seed, .servers = servers, .clients = 8};
+    sim_run(&options, body, outcome);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct sim_case cases[] = {{"chaos", run, {1, 2, 3, 5}}};
+    static const uint64_t seeds[] = {1, 156, 174, 181};
+    return SIM_MAIN(argc, argv, cases, seeds);
+}
