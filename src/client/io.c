@@ -306,14 +306,21 @@ static int extend(struct transfer *transfer, uint64_t end, uint8_t flags, struct
  */
 static void drop_beyond_end(struct transfer *transfer)
 {
-    struct attributes attributes = {.inode = transfer->file->inode};
-    int status = client_attributes(transfer->client, transfer->file->inode, &attributes);
-    /* Of a file that was removed meanwhile everything goes. */
-    if (status < 0 && status != -ESTALE)
+    struct attributes attributes;
+    if (client_attributes(transfer->client, transfer->file->inode, &attributes) < 0)
         return;
     if (client_truncate_checked(transfer->client, attributes.inode, attributes.size, true, attributes.size,
                                 &attributes) == 0)
         learn(transfer->file, attributes.generation, attributes.size);
+}
+
+/* After a write to a file that was removed meanwhile: its server has everything dropped that the write left
+ * on the others. */
+static void drop_orphans(struct transfer *transfer)
+{
+    struct attributes ignored;
+    if (transfer->client->map->server_count > 1)
+        client_truncate_checked(transfer->client, transfer->file->inode, 0, true, 0, &ignored);
 }
 
 /* One piece; if it goes past the inode's server and grows nothing, EXTEND (for the times) goes along with it.
@@ -441,6 +448,8 @@ ssize_t client_write(struct client *client, struct client_file *file, const void
             break;
         }
     }
+    if (written == -ESTALE)
+        drop_orphans(&transfer);
     lease_revoke(&client->leases, file->inode);
     return written;
 }
@@ -495,6 +504,8 @@ ssize_t client_append(struct client *client, struct client_file *file, const voi
                 learn(file, attributes.generation, attributes.size);
         }
     } while (written == -EAGAIN);
+    if (written == -ESTALE)
+        drop_orphans(&transfer);
     lease_revoke(&client->leases, file->inode);
     *offset = transfer.offset;
     return written;
