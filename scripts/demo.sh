@@ -64,3 +64,9 @@ show diff -r --no-dereference "$tree" "$directory/$name"
 echo "identical, byte by byte"
 rm -rf -- "${directory:?}/$name"
 show benchfs rm -r /demo
+
+# Beside a local directory in memory: what no file system of several processes can reach, on the same machine.
+local_directory=$(mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo "$directory")/bfs-XXXXXX")
+show benchfs bench io --target benchfs: --target "posix:$local_directory" --size 4KiB,1MiB --total 32MiB
+show benchfs bench md --target benchfs: --target "posix:$local_directory" --files 2000
+show benchfs stop
