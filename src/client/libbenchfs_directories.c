@@ -177,7 +177,7 @@ static void entry_fill(struct benchfs_dir *dir, uint64_t inode, uint32_t mode, c
 {
     dir->entry.d_ino = inode;
     dir->entry.d_off = (off_t)dir->position;
-    dir->entry.d_type = IFTODT(mode);
+    dir->entry.d_type = (unsigned char)IFTODT(mode);
     dir->entry.d_reclen = sizeof dir->entry;
     memcpy(dir->entry.d_name, name, length + 1);
 }

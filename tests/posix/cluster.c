@@ -85,14 +85,13 @@ static int read_line(int fd, char *line, size_t size)
 static int introduce(struct cluster *cluster)
 {
     char line[256];
-    cluster->servers[0] = '\0';
+    size_t length = 0;
     for (unsigned i = 0; i < cluster->count; i++) {
         if (read_line(cluster->from[i], line, sizeof line) < 0 ||
             sscanf(line, "ready %63s", cluster->addresses[i]) != 1)
             return -1;
-        if (i > 0)
-            strcat(cluster->servers, ",");
-        strcat(cluster->servers, cluster->addresses[i]);
+        length += (size_t)snprintf(cluster->servers + length, sizeof cluster->servers - length, "%s%s",
+                                   i > 0 ? "," : "", cluster->addresses[i]);
     }
     for (unsigned i = 0; i < cluster->count; i++) {
         for (unsigned member = 0; member < cluster->count; member++)
