@@ -285,9 +285,9 @@ static void full(void **state)
     static const struct {
         size_t piece;
         int flags;
-    } ways[] = {{100000, 0},   {64 << 10, 0},      {7 * MIB, 0},
-                {20 * MIB, 0}, {100000, O_APPEND}, {5 * MIB + 17, O_APPEND}};
-    static const char *const settings[] = {"store.capacity=8MiB", NULL};
+    } ways[] = {{100000, 0},        {64 << 10, 0},           {7 * MIB, 0}, {20 * MIB, 0}, {5 * MIB + 17, 0},
+                {100000, O_APPEND}, {5 * MIB + 17, O_APPEND}};
+    static const char *const settings[] = {"store.capacity=8704KiB", NULL};
     struct statvfs before, after;
     char byte;
     (void)state;
