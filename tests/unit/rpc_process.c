@@ -1,0 +1,249 @@
+/* Two processes over ucx: a server that is killed or stopped in the middle of transfers. No call hangs,
+ * whatever the transport holds at that moment. */
+#include "unit/unit.h"
+
+#include "unit/rpc_fixture.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CALLS = 24 };
+
+static pid_t server;
+
+/* UCX takes every interface it finds as a rail of one connection unless told otherwise. */
+static const char *devices_of(const char *transports)
+{
+    return strstr(transports, "tcp") != NULL ? "lo" : NULL;
+}
+
+/* The server's process: serves until it is killed, or until its parent is gone. */
+static void serve(int address_pipe, const char *transports)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    const struct net_ucx_options options = {.transports = transports, .devices = devices_of(transports)};
+    alarm(30);
+    if (loop_create(&(struct loop_options){0}, &fixture->loop) != 0 ||
+        net_ucx_create(fixture->loop, &options, &fixture->server_net) != 0)
+        _exit(1);
+    fixture_serve(fixture, fixture_key);
+    if (rpc_listen(fixture->server, "127.0.0.1:0", fixture->address) != 0 ||
+        write(address_pipe, fixture->address, sizeof(fixture->address)) != sizeof(fixture->address))
+        _exit(1);
+    close(address_pipe);
+    loop_run(fixture->loop);
+    _exit(0);
+}
+
+/* Forks the server. Its address goes to *address. */
+static void start_server(const char *transports, char address[64])
+{
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    server = fork();
+    if (server == 0) {
+        close(pipes[0]);
+        serve(pipes[1], transports);
+    }
+    close(pipes[1]);
+    assert_int_equal(read(pipes[0], address, 64), 64);
+    close(pipes[0]);
+}
+
+static struct fixture *connect_client(const char *transports, const char address[64])
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    const struct net_ucx_options options = {.transports = transports, .devices = devices_of(transports)};
+    log_threshold = LOG_ERROR;
+    memcpy(fixture->address, address, sizeof(fixture->address));
+    if (loop_create(&(struct loop_options){0}, &fixture->loop) != 0 ||
+        net_ucx_create(fixture->loop, &options, &fixture->client_net) != 0)
+        abort();
+    fixture_call(fixture, fixture_key, UINT32_MAX);
+    return fixture;
+}
+
+static struct fixture *start(const char *transports)
+{
+    char address[64];
+    start_server(transports, address);
+    return connect_client(transports, address);
+}
+
+static void finish(struct fixture *fixture)
+{
+    rpc_destroy(fixture->client);
+    net_destroy(fixture->client_net);
+    loop_destroy(fixture->loop);
+    free(fixture);
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+}
+
+struct transfer {
+    struct rpc_call call;
+    struct ping_request request;
+    struct ping_reply reply;
+    struct iovec vector;
+};
+
+/* CALLS pings of size bytes both ways, all at once. */
+static struct transfer *start_transfers(struct fixture *fixture, size_t size, uint64_t deadline)
+{
+    struct transfer *transfers = calloc(CALLS, sizeof(*transfers));
+    for (int i = 0; i < CALLS; i++) {
+        struct transfer *transfer = &transfers[i];
+        transfer->request.reply_bytes = (uint32_t)size;
+        transfer->vector = (struct iovec){malloc(size), size};
+        memset(transfer->vector.iov_base, i, size);
+        transfer->call = (struct rpc_call){.operation = RPC_PING,
+                                           .body = &transfer->request,
+                                           .body_length = sizeof(transfer->request),
+                                           .reply = &transfer->reply,
+                                           .reply_size = sizeof(transfer->reply),
+                                           .send = &transfer->vector,
+                                           .send_count = 1,
+                                           .receive = &transfer->vector,
+                                           .receive_count = 1,
+                                           .deadline = deadline};
+        rpc_start(fixture->peer, &transfer->call);
+    }
+    return transfers;
+}
+
+static void free_transfers(struct transfer *transfers)
+{
+    for (int i = 0; i < CALLS; i++)
+        free(transfers[i].vector.iov_base);
+    free(transfers);
+}
+
+static void killed_with(const char *transports, size_t size)
+{
+    for (int round = 0; round < 4; round++) {
+        struct fixture *fixture = start(transports);
+        assert_int_equal(fixture_ping_call(fixture, fixture->peer, size, size), 0);
+        if (round == 0)
+            kill(server, SIGSTOP); /* so that it is certain that not all of them are done */
+        struct transfer *transfers = start_transfers(fixture, size, 0);
+        for (int turn = 0; turn < round * 8; turn++)
+            loop_poll(fixture->loop);
+        uint64_t killed = loop_now(fixture->loop);
+        kill(server, SIGKILL);
+        int failed = 0;
+        for (int i = 0; i < CALLS; i++) {
+            int status = rpc_finish(&transfers[i].call);
+            assert_true(status == 0 || status == -EHOSTDOWN);
+            failed += status != 0;
+        }
+        uint64_t took = loop_now(fixture->loop) - killed;
+        print_message("# %s, %zu bytes, round %d: %d of %d failed after %lu ms\n", transports, size, round,
+                      failed, CALLS, took / NSEC_PER_MSEC);
+        assert_true(failed > 0 || round > 0);
+        assert_true(took < 2 * NSEC_PER_SEC);
+        free_transfers(transfers);
+        finish(fixture);
+    }
+}
+
+static void a_server_killed_in_transfers_by_shared_memory(void **state)
+{
+    (void)state;
+    killed_with("self,sm", 1000);
+    killed_with("self,sm", 1 << 20);
+}
+
+static void a_server_killed_in_transfers_by_tcp(void **state)
+{
+    (void)state;
+    killed_with("self,tcp", 1000);
+    killed_with("self,tcp", 1 << 20);
+}
+
+static void stopped_with(const char *transports, size_t size)
+{
+    struct fixture *fixture = start(transports);
+    assert_int_equal(fixture_ping_call(fixture, fixture->peer, size, size), 0);
+    kill(server, SIGSTOP);
+    uint64_t stopped = loop_now(fixture->loop);
+    struct transfer *transfers = start_transfers(fixture, size, stopped + 300 * NSEC_PER_MSEC);
+    for (int i = 0; i < CALLS; i++)
+        assert_int_equal(rpc_finish(&transfers[i].call), -ETIMEDOUT);
+    uint64_t took = loop_now(fixture->loop) - stopped;
+    print_message("# %s, %zu bytes: given up after %lu ms\n", transports, size, took / NSEC_PER_MSEC);
+    assert_true(took < 600 * NSEC_PER_MSEC);
+    free_transfers(transfers);
+    kill(server, SIGCONT);
+    assert_int_equal(fixture_ping_call(fixture, fixture->peer, size, size), 0); /* it is used again */
+    finish(fixture);
+}
+
+static void a_stopped_server_costs_the_deadline(void **state)
+{
+    (void)state;
+    stopped_with("self,sm", 100);
+    stopped_with("self,sm", 1 << 20);
+    stopped_with("self,tcp", 100);
+    stopped_with("self,tcp", 1 << 20);
+}
+
+/* A client that is told when to begin, and dies in the middle of its transfers. */
+static pid_t start_doomed_client(const char address[64], int turns, int *begin)
+{
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    pid_t client = fork();
+    if (client == 0) {
+        char byte;
+        alarm(30);
+        close(pipes[1]);
+        if (read(pipes[0], &byte, 1) != 1)
+            _exit(1);
+        struct fixture *fixture = connect_client("self,sm", address);
+        rpc_peer_connect(fixture->peer, 0);
+        start_transfers(fixture, 1 << 20, 0);
+        for (int turn = 0; turn < turns; turn++)
+            loop_poll(fixture->loop);
+        kill(getpid(), SIGKILL);
+    }
+    close(pipes[0]);
+    *begin = pipes[1];
+    return client;
+}
+
+static void a_killed_client_disturbs_nobody(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 3 };
+    char address[64];
+    pid_t clients[CLIENTS];
+    int begin[CLIENTS];
+    start_server("self,sm", address);
+    for (int i = 0; i < CLIENTS; i++)
+        clients[i] = start_doomed_client(address, 30 * i, &begin[i]);
+    struct fixture *fixture = connect_client("self,sm", address);
+    for (int i = 0; i < CLIENTS; i++) {
+        int status;
+        assert_int_equal(write(begin[i], "", 1), 1);
+        for (int ping = 0; ping < 10; ping++)
+            assert_int_equal(fixture_ping_call(fixture, fixture->peer, 1 << 20, 1 << 20), 0);
+        assert_int_equal(waitpid(clients[i], &status, 0), clients[i]);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        close(begin[i]);
+        for (int ping = 0; ping < 10; ping++)
+            assert_int_equal(fixture_ping_call(fixture, fixture->peer, 1 << 20, 1 << 20), 0);
+    }
+    finish(fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_server_killed_in_transfers_by_shared_memory),
+        cmocka_unit_test(a_server_killed_in_transfers_by_tcp),
+        cmocka_unit_test(a_stopped_server_costs_the_deadline),
+        cmocka_unit_test(a_killed_client_disturbs_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
