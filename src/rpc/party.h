@@ -217,6 +217,8 @@ void peer_release_held(struct rpc_peer *peer);
 /* session.c */
 /* Ends a session for good, now. Its stream and connection are closed by a task soon after. */
 void session_end(struct rpc_session *session);
+/* Gives up the session's stream and connection, soon; it can be resumed within its grace. */
+void session_lose(struct rpc_session *session);
 /* One request of the session has finished. */
 void session_request_finished(struct rpc_session *session);
 void session_remember(struct rpc_session *session, uint64_t correlation, const void *reply, uint32_t length);

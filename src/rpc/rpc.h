@@ -23,7 +23,8 @@ struct rpc_peer;
 
 /* ---- calling ---- */
 
-/* Stage durations of one finished call, nanoseconds; wire = total - the rest. */
+/* Stage durations of one finished call, nanoseconds; wire = total - the rest. queue_ns is 0 for a request whose handler
+ * starts in the receive callback, which is the rule. */
 struct rpc_timing {
     uint64_t started;      /* loop_now */
     uint64_t total_ns;
@@ -99,10 +100,11 @@ struct rpc_request {
 typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
 
 /* Moves the request's bulk into the given memory, bulk_length bytes in all (otherwise -EPROTO). Once; suspends for a
- * rendezvous. Returns 0 or -errno. */
+ * rendezvous, until the request's deadline at most. Returns 0 or -errno. */
 int rpc_request_receive(struct rpc_request *request, const struct iovec *into, uint32_t count);
 
-/* Sends the reply; with bulk may suspend until the bulk memory is reusable. Returns 0 or -errno (logged). */
+/* Sends the reply; with bulk may suspend until the bulk memory is reusable, until the request's deadline at most. Returns 0 or
+ * -errno: the client did not get it. With status 0 body_length is the size of the operation's reply struct. */
 int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_t body_length,
               const struct iovec *bulk, uint32_t bulk_count);
 

@@ -383,6 +383,19 @@ static int receive_local(struct rpc_served *served, const struct iovec *into, ui
     return 0;
 }
 
+/* Awaits the transport's completion, until the request's deadline. Then nobody waits for the reply any more,
+ * but the handler may hold locks: the connection is given up, which ends the transfer. The client may come
+ * back and resume. */
+static int await_transfer(struct rpc_served *served, struct completion *completion)
+{
+    struct loop *loop = served->request.rpc->loop;
+    if (await_until(loop, completion, served->request.deadline) == -ETIMEDOUT && !completion->fired) {
+        log_debug("%s: transfer not finished by its deadline", served->request.session->peer);
+        session_lose(served->request.session);
+    }
+    return await_fired(loop, completion);
+}
+
 int rpc_request_receive(struct rpc_request *request, const struct iovec *into, uint32_t count)
 {
     struct rpc_served *served = served_of(request);
@@ -401,7 +414,7 @@ int rpc_request_receive(struct rpc_request *request, const struct iovec *into, u
     if (message->held) {
         served->message = *message; /* serve_run releases it */
         if (status == -EINPROGRESS)
-            status = await_fired(request->rpc->loop, &landed);
+            status = await_transfer(served, &landed);
     }
     return status;
 }
@@ -437,7 +450,7 @@ static int send_reply(struct rpc_served *served, uint32_t length, const struct i
     unsigned flags = iovec_bytes(bulk, bulk_count) >= rpc->rendezvous_threshold ? NET_SEND_RENDEZVOUS : 0;
     struct completion sent = COMPLETION_INIT;
     int status = net_send(connection, served->reply, length, bulk, bulk_count, flags, &sent);
-    return status == -EINPROGRESS ? await_fired(rpc->loop, &sent) : status;
+    return status == -EINPROGRESS ? await_transfer(served, &sent) : status;
 }
 
 int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_t body_length,

@@ -156,7 +156,7 @@ static void reap(void *argument)
     rpc_check_quiet(rpc);
 }
 
-static void session_reap(struct rpc_session *session)
+void session_lose(struct rpc_session *session)
 {
     struct rpc *rpc = session->rpc;
     if (session->reaping)
@@ -173,14 +173,14 @@ static void session_reap(struct rpc_session *session)
 void session_end(struct rpc_session *session)
 {
     session_leave_table(session);
-    session_reap(session);
+    session_lose(session);
 }
 
 static void session_stream_closed(void *owner)
 {
     struct rpc_session *session = owner;
     log_debug("%s: connection of session %u lost", session->peer, session->slot);
-    session_reap(session);
+    session_lose(session);
 }
 
 void session_request_finished(struct rpc_session *session)
@@ -328,7 +328,7 @@ static void arrival_finish(struct arrival *arrival, int status, bool admitted)
     session->stream = arrival->stream;
     memcpy(session->peer, arrival->stream->peer, sizeof(session->peer));
     if (status != 0)
-        session_reap(session); /* the welcome did not get through: as if the connection had been lost */
+        session_lose(session); /* the welcome did not get through: as if the connection had been lost */
     else
         net_stream_on_close(arrival->stream, session_stream_closed, session);
 }

@@ -237,6 +237,55 @@ static void a_killed_client_disturbs_nobody(void **state)
     finish(fixture);
 }
 
+/* A client that stops while the server moves bulk to and from it: the handlers are not held up beyond the
+ * deadline. */
+static void a_stopped_client_holds_no_handler(void **state)
+{
+    (void)state;
+    static const char *const transports[] = {"self,sm", "self,tcp"};
+    for (int i = 0; i < 4; i++) {
+        int pipes[2];
+        char address[64];
+        assert_int_equal(pipe(pipes), 0);
+        pid_t client = fork();
+        if (client == 0) {
+            alarm(30);
+            close(pipes[1]);
+            if (read(pipes[0], address, sizeof(address)) != sizeof(address))
+                _exit(1);
+            struct fixture *own = connect_client(transports[i % 2], address);
+            if (fixture_ping_call(own, own->peer, 100, 100) != 0)
+                _exit(1);
+            start_transfers(own, 4 << 20, loop_now(own->loop) + 300 * NSEC_PER_MSEC);
+            for (int turn = 0; turn < 3 + 10 * (i / 2); turn++)
+                loop_poll(own->loop);
+            raise(SIGSTOP);
+            _exit(0);
+        }
+        close(pipes[0]);
+        struct fixture *fixture = calloc(1, sizeof(*fixture));
+        const struct net_ucx_options options = {.transports = transports[i % 2],
+                                                .devices = devices_of(transports[i % 2])};
+        assert_int_equal(loop_create(&(struct loop_options){0}, &fixture->loop), 0);
+        assert_int_equal(net_ucx_create(fixture->loop, &options, &fixture->server_net), 0);
+        fixture_serve(fixture, fixture_key);
+        assert_int_equal(rpc_listen(fixture->server, "127.0.0.1:0", fixture->address), 0);
+        assert_int_equal(write(pipes[1], fixture->address, 64), 64);
+        close(pipes[1]);
+        fixture_until(fixture, fixture->server->counters.requests > 1);
+        uint64_t start = loop_now(fixture->loop);
+        fixture_until(fixture, fixture->server->serving == 0);
+        print_message("# %s: idle after %lu ms, %lu requests\n", transports[i % 2],
+                      (loop_now(fixture->loop) - start) / NSEC_PER_MSEC, fixture->server->counters.requests);
+        rpc_destroy(fixture->server);
+        net_destroy(fixture->server_net);
+        loop_destroy(fixture->loop);
+        free(fixture);
+        kill(client, SIGKILL);
+        waitpid(client, NULL, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +293,7 @@ int main(void)
         cmocka_unit_test(a_server_killed_in_transfers_by_tcp),
         cmocka_unit_test(a_stopped_server_costs_the_deadline),
         cmocka_unit_test(a_killed_client_disturbs_nobody),
+        cmocka_unit_test(a_stopped_client_holds_no_handler),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -621,6 +621,12 @@ static void servers_of_other_kinds_are_told_apart(void **state)
     wrong_answer = http;
     wrong_answer_length = sizeof(http) - 1;
     assert_int_equal(fixture_unlink_call(peer, 0, 0), -EPROTO);
+    /* An impostor without the key: a challenge, then a welcome whose mac it cannot make. */
+    static uint8_t impostor[4 + 35 + 4 + 52] = {
+        35, 0, 0, 0, HANDSHAKE_CHALLENGE, RPC_PROTOCOL_VERSION, [39] = 52, 0, 0, 0, HANDSHAKE_WELCOME};
+    wrong_answer = impostor;
+    wrong_answer_length = sizeof(impostor);
+    assert_int_equal(fixture_unlink_call(peer, 0, 0), -EACCES);
     listener->close(listener);
     rpc_peer_destroy(peer);
     fixture_until(fixture, fixture->waiting == 0);
