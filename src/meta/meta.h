@@ -32,6 +32,7 @@ struct inode {
     uint16_t inline_length; /* of inline_data: file contents (size <= INLINE_DATA_MAX, no chunk 0) or symlink
                                target */
     uint8_t record;         /* the engine's own */
+    uint8_t chunked;        /* server/: 1 once bytes have gone, or are on their way, to chunks; 0: inline */
     void *inline_data;      /* owned by the engine: meta_inline_set */
     uint64_t parent;        /* directories: the inode that contains them (root: itself) */
     union {

@@ -20,7 +20,7 @@
 #define OPERATION_TABLE(OP)                                                                                  \
     OP(10, READ_CHUNK, chunk_read_request, chunk_reply, 0)           /* bulk out: the bytes */               \
     OP(11, WRITE_CHUNK, chunk_write_request, chunk_reply, RPC_MUTATES) /* bulk in: the bytes */              \
-    OP(12, TRUNCATE_CHUNKS, chunk_truncate_request, empty_body, RPC_SERVERS)                                 \
+    OP(12, TRUNCATE_CHUNKS, chunk_truncate_request, empty_body, RPC_MUTATES | RPC_SERVERS)                   \
     OP(13, SYNC_CHUNKS, inode_request, empty_body, 0)                                                        \
     OP(20, LOOKUP, name_request, attributes_reply, 0)                                                        \
     OP(21, CREATE_FILE, create_request, attributes_reply, RPC_MUTATES)                                       \

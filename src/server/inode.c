@@ -1,14 +1,17 @@
 /* Inodes by number: attributes, sizes, links, and the waiting that keeps changes apart.
  *
- * Sizes. A regular file is inline while inline_length == size (at most INLINE_DATA_MAX bytes, and no chunk 0
- * exists); otherwise inline_length is 0 and bytes are in chunks. A file of size 0 is inline and has no
- * chunks. Every change of size keeps this: growth beyond INLINE_DATA_MAX first moves inline data to chunk 0,
- * which either happens or leaves all as it was.
+ * Sizes. A regular file is inline until `chunked`: then inline_length == size, at most INLINE_DATA_MAX, and
+ * what chunks there are come from writes that never finished. Once chunked, inline_length is 0 and bytes are
+ * in chunks. It turns when a write beyond INLINE_DATA_MAX begins - not when its size says so, which may be
+ * much later: else a small write meanwhile would lay inline data over the large one's chunk - and inline data
+ * then move to chunk 0, which either happens or leaves all as it was. Cut to size 0, it is inline again.
  *
  * Busy. What has to suspend in the middle of a change marks the inode busy; everyone else who would read or
- * change its data, or remove it, waits. Narrowing a directory's permissions also hides its attributes:
- * between the bump of the namespace epoch and the change, a lookup would put old permissions under the new
- * epoch.
+ * change its data, or remove it, waits. Two changes also hide the attributes: narrowing a directory's
+ * permissions, because between the bump of the namespace epoch and the change a lookup would put old
+ * permissions under the new epoch; and cutting a file, because whoever learnt the new generation before every
+ * server has set its fence could write a chunk that is then cut away behind the back of an acknowledged
+ * write.
  *
  * Leases. Data returned with an open may be served by the client for a moment without asking. A writer of
  * another session waits until that moment has passed here too; while it waits no new lease is granted, so it
@@ -178,9 +181,12 @@ int inode_prepare_growth(struct server *server, struct inode *inode, uint64_t en
 {
     if (end > (uint64_t)INT64_MAX)
         return -EFBIG;
-    if (inode->inline_length == 0 || end <= INLINE_DATA_MAX)
+    if (inode->chunked != 0 || end <= INLINE_DATA_MAX)
         return 0;
-    return convert_to_chunk(server, inode);
+    int status = inode->inline_length != 0 ? convert_to_chunk(server, inode) : 0;
+    if (status == 0)
+        inode->chunked = 1;
+    return status;
 }
 
 static int grow(struct server *server, struct inode *inode, uint64_t size)
@@ -201,7 +207,7 @@ static int shrink(struct server *server, struct inode *inode, uint64_t size, uin
                   uint64_t deadline)
 {
     struct inode_busy busy;
-    inode_busy_begin(inode, &busy, false);
+    inode_busy_begin(inode, &busy, true);
     /* Writes under way see it before they commit. */
     inode->generation++;
     bool is_inline = inode_is_inline(inode);
@@ -213,6 +219,8 @@ static int shrink(struct server *server, struct inode *inode, uint64_t size, uin
         status = meta_inline_resize(server->meta, inode, (uint32_t)size);
     if (status == 0)
         inode->size = size;
+    if (status == 0 && size == 0)
+        inode->chunked = 0;
     inode_busy_end(server, inode);
     return status;
 }

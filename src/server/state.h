@@ -44,7 +44,7 @@ struct directory_mark {
  * others. */
 struct inode_busy {
     struct wait_queue waiters;
-    bool hides_attributes; /* directories: lookups wait too */
+    bool hides_attributes; /* lookups wait too */
 };
 
 /* Refuses chunk writes that a truncation or removal has overtaken. */
@@ -238,7 +238,7 @@ bool mode_permits(uint32_t mode, uint32_t owner, uint32_t group, uint32_t uid, u
 
 static inline bool inode_is_inline(const struct inode *inode)
 {
-    return inode->inline_length == inode->size;
+    return inode->chunked == 0;
 }
 
 void inode_busy_begin(struct inode *inode, struct inode_busy *busy, bool hides_attributes);
@@ -255,8 +255,9 @@ static inline bool inode_hides_attributes(const struct inode *inode)
  * no suspension lies between it and the return. */
 int inode_prepare_change(struct server *server, const struct rpc_request *request, uint64_t number,
                          const uint32_t *generation, struct inode **inode);
-/* Lets a file's size become at least end: inline data that would no longer be inline moves to chunk 0.
- * Changes no size. May suspend on a persistent store; the inode stays valid (it is busy meanwhile). */
+/* Lets a file's size become at least end: a file that would no longer be inline turns to chunks, and its data
+ * move to chunk 0. Changes no size. May suspend on a persistent store; the inode stays valid (it is busy
+ * meanwhile). */
 int inode_prepare_growth(struct server *server, struct inode *inode, uint64_t end);
 /* Sets the size of a regular file, in either direction. *inode is valid and not busy; afterwards it is still
  * valid. */

@@ -92,6 +92,36 @@ static void test_write_checks(void **state)
     assert_int_equal(size_of(inode), 0);
 }
 
+/* While a large write into an empty file is under way, small changes must not make the file inline again. */
+static void test_small_changes_beside_a_large_write(void **state)
+{
+    (void)state;
+    static char mine[CHUNK];
+    memset(mine, 'm', sizeof(mine));
+    for (unsigned round = 0; round < 2; round++) {
+        uint64_t inode = make_file(&f, INODE_ROOT, "file");
+        struct chunk_write large = {.inode = inode, .bytes = mine, .length = CHUNK, .flags = CHUNK_KEEP_SIZE};
+        assert_int_equal(write_chunk(&f, &large, NULL), 0);
+        if (round == 0)
+            assert_int_equal(write_at(inode, 0, 3000, 10, NULL), 0);
+        else
+            assert_int_equal(truncate_file(&f, inode, 3010, UINT64_MAX), 0);
+        assert_int_equal(size_of(inode), 3010);
+        assert_int_equal(extend(&f, inode, CHUNK, 0, 0, NULL), 0);
+        assert_int_equal(read_chunk(&f, server_of(&f, inode), inode, 0, 0, back, CHUNK, NULL), CHUNK);
+        assert_memory_equal(back, mine, 3000);
+        assert_memory_equal(back + 3000, round == 0 ? bytes : mine, 10);
+        assert_memory_equal(back + 3010, mine, CHUNK - 3010);
+
+        /* Once it is empty again it may be inline. */
+        assert_int_equal(truncate_file(&f, inode, 0, UINT64_MAX), 0);
+        struct chunk_write small = {.inode = inode, .bytes = bytes, .length = 100, .generation = 1};
+        assert_int_equal(write_chunk(&f, &small, NULL), 0);
+        assert_int_equal(used_bytes(&f), 0);
+        assert_int_equal(unlink_name(&f, INODE_ROOT, "file"), 0);
+    }
+}
+
 /* A chunk whose inode is elsewhere says nothing about the size; EXTEND does. */
 static void test_chunks_elsewhere(void **state)
 {
@@ -217,6 +247,30 @@ static void test_truncate_races_with_writes(void **state)
         assert_int_equal(used_bytes(&f), 0);
         assert_int_equal(unlink_name(&f, INODE_ROOT, name), 0);
     }
+}
+
+/* Whoever learns the generation of a truncation learns its size too: with the new generation and before all
+ * servers have cut their chunks it could write what the truncation then takes away. */
+static void test_truncate_hides_its_generation(void **state)
+{
+    (void)state;
+    uint64_t inode = make_file(&f, INODE_ROOT, "file");
+    assert_int_equal(extend(&f, inode, 6 * CHUNK, 0, 0, NULL), 0);
+    struct operation_call cut, look[2];
+    start_truncate(&f, &f.client, &cut, inode, 10, UINT64_MAX);
+    struct inode_request *body = (void *)look[0].body;
+    body->inode = inode;
+    call_prepare(&f, &look[0], RPC_GET_ATTRIBUTES, sizeof(*body), sizeof(struct attributes_reply));
+    rpc_start(f.client.peers[server_of(&f, inode)], &look[0].call);
+    start_name(&f, &f.client, &look[1], RPC_LOOKUP, INODE_ROOT, "file", sizeof(struct attributes_reply));
+    for (unsigned i = 0; i < 2; i++) {
+        struct attributes attributes;
+        assert_int_equal(finish(&look[i]), 0);
+        memcpy(&attributes, look[i].reply, sizeof(attributes));
+        assert_int_equal(attributes.generation, 1);
+        assert_int_equal(attributes.size, 10);
+    }
+    assert_int_equal(finish(&cut), 0);
 }
 
 /* A client dies at every moment of a large write: the chunk is as before, or as after, and nothing stays
@@ -384,10 +438,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_inline),
         CASE(test_write_checks),
+        CASE(test_small_changes_beside_a_large_write),
         CASE(test_chunks_elsewhere),
         CASE(test_kept_size),
         CASE(test_truncate),
         CASE(test_truncate_races_with_writes),
+        CASE(test_truncate_hides_its_generation),
         CASE(test_writer_dies),
         CASE(test_remains_of_removed_file),
         cmocka_unit_test_setup_teardown(test_full_store, open_small, close_all),
