@@ -48,7 +48,7 @@ ssize_t client_read(struct client *client, struct client_file *file, void *bytes
                     uint64_t offset);
 ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,
                      uint64_t offset);
-/* O_APPEND write; *offset gets the place. */
+/* O_APPEND write; *offset gets the place of what was written. */
 ssize_t client_append(struct client *client, struct client_file *file, const void *bytes, size_t length,
                       uint64_t *offset);
 int client_sync(struct client *client, struct client_file *file);

@@ -369,7 +369,8 @@ static ssize_t write_pieces(struct transfer *transfer, bool grows)
     struct piece ring[WINDOW];
     unsigned head = 0, tail = 0;
     uint64_t end = transfer->length, started = 0, furthest = 0;
-    bool owner = false, stale = false;
+    uint64_t size = 0; /* as the inode's server told; 0: it took no piece */
+    bool stale = false;
     int error = 0;
     while (true) {
         while (started < end && tail - head < WINDOW) {
@@ -382,7 +383,8 @@ static ssize_t write_pieces(struct transfer *transfer, bool grows)
         struct piece *piece = &ring[head++ % WINDOW];
         int status = piece_finish(transfer, piece);
         if (status == 0) {
-            owner |= piece->reply.owner != 0;
+            if (piece->reply.owner)
+                size = piece->reply.size;
             furthest = piece->position + piece->length;
         } else {
             stale |= status == -STATUS_STALE_GENERATION;
@@ -394,7 +396,8 @@ static ssize_t write_pieces(struct transfer *transfer, bool grows)
     }
     if (stale)
         return -STATUS_STALE_GENERATION;
-    if (end > 0 && (grows || !owner)) {
+    /* `grows` is what this client believed; threads that share the file may have misled it. */
+    if (end > 0 && (grows || size < transfer->offset + end)) {
         struct extend_reply reply;
         int status = extend(transfer, transfer->offset + end, 0, &reply);
         if (status < 0) {
@@ -507,7 +510,8 @@ ssize_t client_append(struct client *client, struct client_file *file, const voi
     if (written == -ESTALE)
         drop_orphans(&transfer);
     lease_revoke(&client->leases, file->inode);
-    *offset = transfer.offset;
+    if (written > 0)
+        *offset = transfer.offset;
     return written;
 }
 

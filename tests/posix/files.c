@@ -287,6 +287,11 @@ static void appends(void **state)
         length += part;
     }
     expect_same(first, length, "appended");
+    /* One that fails leaves the offset where it was. */
+    IS(100, benchfs_lseek(fs, first, 100, SEEK_SET));
+    OK(benchfs_ftruncate(fs, first, INT64_MAX));
+    FAILS(EFBIG, benchfs_write(fs, first, "x", 1));
+    IS(100, benchfs_lseek(fs, first, 0, SEEK_CUR));
     OK(benchfs_close(fs, first));
     OK(benchfs_unlink(fs, "/f/log"));
 }
