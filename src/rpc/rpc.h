@@ -102,6 +102,9 @@ typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
 /* Moves the request's bulk into the given memory, bulk_length bytes in all (otherwise -EPROTO). Once; suspends for a
  * rendezvous, until the request's deadline at most. Returns 0 or -errno. */
 int rpc_request_receive(struct rpc_request *request, const struct iovec *into, uint32_t count);
+/* The request's bulk where it lies, if it came with the request and the handler has not been suspended since; else NULL.
+ * Saves the copy that rpc_request_receive would make; valid until the handler suspends or replies. */
+const void *rpc_request_peek(struct rpc_request *request);
 
 /* Sends the reply; with bulk may suspend until the bulk memory is reusable, until the request's deadline at most. Returns 0 or
  * -errno: the client did not get it. With status 0 body_length is the size of the operation's reply struct. */

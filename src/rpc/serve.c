@@ -396,6 +396,12 @@ static int await_transfer(struct rpc_served *served, struct completion *completi
     return await_fired(loop, completion);
 }
 
+const void *rpc_request_peek(struct rpc_request *request)
+{
+    const struct net_message *message = served_of(request)->arriving;
+    return message != NULL && message->bulk_here ? message->bulk : NULL;
+}
+
 int rpc_request_receive(struct rpc_request *request, const struct iovec *into, uint32_t count)
 {
     struct rpc_served *served = served_of(request);

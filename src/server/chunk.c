@@ -1,8 +1,8 @@
 /* Bytes: reading and writing chunks, and the fence that keeps overtaken writes out.
  *
  * A chunk's bytes move once: WRITE_CHUNK asks the store for memory, lets the transport land the bulk there,
- * and commits; READ_CHUNK sends from the store's memory. Only inline data are copied, through the task's
- * stack, because the engine may move them while a message waits to be sent.
+ * and commits; READ_CHUNK sends from the store's memory. Inline data go the same way: the inode is busy while
+ * a reply that carries them waits to be sent.
  *
  * On the inode's server the inode itself says what is allowed: removed, truncated since (generation), busy.
  * On another server a fence does: TRUNCATE_CHUNKS leaves (inode, generation) behind for FENCE_LIFE_NS, longer
@@ -122,14 +122,16 @@ static uint32_t below_size(const struct inode *inode, uint64_t index, uint32_t o
     return inode->size - start < length ? (uint32_t)(inode->size - start) : length;
 }
 
-static void reply_inline(struct rpc_request *request, const struct inode *inode, uint32_t offset,
-                         uint32_t length, struct chunk_reply *reply)
+static void reply_inline(struct server *server, struct rpc_request *request, struct inode *inode,
+                         uint32_t offset, uint32_t length, struct chunk_reply *reply)
 {
-    uint8_t bytes[INLINE_DATA_MAX];
-    struct iovec bulk = {bytes, length};
-    memcpy(bytes, (const char *)inode->inline_data + offset, length);
+    struct iovec bulk = {(char *)inode->inline_data + offset, length};
     reply->length = length;
+    /* Should the reply have to wait, the bytes stay in place. */
+    struct inode_busy busy;
+    inode_busy_begin(inode, &busy, false);
     rpc_reply(request, 0, reply, sizeof(*reply), &bulk, 1);
+    inode_busy_end(server, inode);
 }
 
 void serve_READ_CHUNK(void *owner, struct rpc_request *request)
@@ -153,7 +155,7 @@ void serve_READ_CHUNK(void *owner, struct rpc_request *request)
             reply.generation = inode->generation;
             length = below_size(inode, body->index, body->offset, length);
             if (inode_is_inline(inode) && length > 0) {
-                reply_inline(request, inode, body->offset, length, &reply);
+                reply_inline(server, request, inode, body->offset, length, &reply);
                 return;
             }
         }
@@ -266,6 +268,31 @@ static int write_chunk(struct server *server, struct rpc_request *request,
     return status;
 }
 
+/* inode_prepare_change for a small write, with its bytes at hand: nothing suspends between the return and the
+ * change. small: room for them, should they not have come with the request. */
+static int prepare_small_write(struct server *server, struct rpc_request *request,
+                               const struct chunk_write_request *body, void *small, const char **bytes,
+                               struct inode **inode)
+{
+    uint32_t generation = body->generation;
+    const char *here = rpc_request_peek(request);
+    for (;;) {
+        if (here == NULL) {
+            int status = rpc_request_receive(request, &(struct iovec){small, body->length}, 1);
+            if (status != 0)
+                return status;
+            here = small;
+        }
+        int status = inode_prepare_change(server, request, body->inode, &generation, inode);
+        if (status != 0)
+            return status;
+        *bytes = here;
+        if (here == small || rpc_request_peek(request) == here)
+            return 0;
+        here = NULL; /* it was suspended */
+    }
+}
+
 /* The inode is here: bytes, size and times change together. */
 static int write_owned(struct server *server, struct rpc_request *request,
                        const struct chunk_write_request *body, struct chunk_reply *reply)
@@ -275,15 +302,9 @@ static int write_owned(struct server *server, struct rpc_request *request,
     uint64_t end = (body->index << body->chunk_shift) + body->offset + body->length;
     uint32_t generation = body->generation;
     struct inode *inode;
-    int status = 0;
     bool fits_inline = end <= INLINE_DATA_MAX;
-    if (fits_inline) {
-        /* Fetched first: nothing suspends between the checks below and the change. */
-        status = rpc_request_receive(request, &(struct iovec){small, body->length}, 1);
-        bytes = (const char *)small;
-    }
-    if (status == 0)
-        status = inode_prepare_change(server, request, body->inode, &generation, &inode);
+    int status = fits_inline ? prepare_small_write(server, request, body, small, &bytes, &inode)
+                             : inode_prepare_change(server, request, body->inode, &generation, &inode);
     if (status == 0 && inode->layout.chunk_shift != body->chunk_shift)
         status = -EINVAL;
     if (status != 0)

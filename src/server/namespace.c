@@ -122,11 +122,12 @@ void serve_OPEN(void *owner, struct rpc_request *request)
         answer(request, 0, &reply, sizeof(reply));
         return;
     }
-    /* The engine's memory may move while the reply waits to be sent. */
-    uint8_t bytes[INLINE_DATA_MAX];
-    memcpy(bytes, inode->inline_data, inode->inline_length);
-    struct iovec bulk = {bytes, inode->inline_length};
+    struct iovec bulk = {inode->inline_data, inode->inline_length};
+    /* Should the reply have to wait, the bytes stay in place. */
+    struct inode_busy busy;
+    inode_busy_begin(inode, &busy, false);
     rpc_reply(request, 0, &reply, sizeof(reply), &bulk, 1);
+    inode_busy_end(server, inode);
 }
 
 static int check_create(const struct create_request *body)
