@@ -205,3 +205,13 @@ void cluster_usage(struct cluster *cluster, struct cluster_usage *usage)
         usage->bytes += status.used;
     }
 }
+
+void cluster_check_empty(struct cluster *cluster)
+{
+    struct cluster_usage usage;
+    cluster_usage(cluster, &usage);
+    if (usage.inodes != 1 || usage.dentries != 0 || usage.bytes != 0)
+        cluster_fail(cluster, "all is removed, but there are %llu inodes, %llu dentries, %llu bytes",
+                     (unsigned long long)usage.inodes, (unsigned long long)usage.dentries,
+                     (unsigned long long)usage.bytes);
+}

@@ -83,3 +83,6 @@ struct cluster_usage {
     uint64_t bytes; /* of chunks */
 };
 void cluster_usage(struct cluster *cluster, struct cluster_usage *usage);
+/* Unless the run has failed already: fails it when the servers hold anything but the root, which is what
+ * nobody can reach any more. */
+void cluster_check_empty(struct cluster *cluster);

@@ -106,6 +106,53 @@ void model_destroy(struct model *model)
     node_release(model->root);
 }
 
+static struct node *node_copy(struct node *from, struct node *parent)
+{
+    struct node *node = malloc(sizeof *node);
+    if (node == NULL)
+        abort();
+    *node = *from;
+    from->copy = node;
+    node->copy = NULL;
+    node->references = 1;
+    node->parent = parent;
+    list_init(&node->children);
+    list_init(&node->link);
+    if (parent != NULL)
+        list_push_back(&parent->children, &node->link);
+    if (from->bytes != NULL) {
+        node->room = from->size;
+        node->bytes = malloc(from->size + 1);
+        if (node->bytes == NULL)
+            abort();
+        memcpy(node->bytes, from->bytes, from->size);
+    }
+    if (from->target != NULL)
+        node->target = strdup(from->target);
+    list_for_each (link, &from->children)
+        node_copy(container_of(link, struct node, link), node);
+    return node;
+}
+
+void model_copy(const struct model *from, struct model *to, struct node **held, uint32_t held_count)
+{
+    *to = *from;
+    for (uint32_t i = 0; i < held_count; i++)
+        if (held[i] != NULL)
+            held[i]->copy = NULL;
+    to->root = node_copy(from->root, NULL);
+    for (uint32_t i = 0; i < held_count; i++) {
+        if (held[i] == NULL)
+            continue;
+        if (held[i]->copy == NULL) {
+            held[i] = node_copy(held[i], NULL); /* unlinked: the caller's is its only reference */
+            held[i]->parent = NULL;
+        } else {
+            held[i] = node_hold(held[i]->copy);
+        }
+    }
+}
+
 /* ---- walking ---- */
 
 int model_walk(struct model *model, struct node *from, const char *path, bool follow, struct place *place)
@@ -311,10 +358,13 @@ int model_rename(struct model *model, struct node *old_from, const char *old_pat
     struct place old, new;
     model->also = 0;
     int status = model_walk(model, old_from, old_path, false, &old);
-    if (status == 0)
-        status = model_walk(model, new_from, new_path, false, &new);
-    if (status < 0)
+    int new_status = model_walk(model, new_from, new_path, false, &new);
+    if (status < 0) {
+        model->also = new_status;
         return status;
+    }
+    if (new_status < 0)
+        return new_status;
     if (old.last != LAST_NAME)
         return -EBUSY;
     if (new.last != LAST_NAME)

@@ -23,6 +23,7 @@ struct node {
     uint64_t room;
     char *target;
     int64_t modify_min, modify_max;
+    struct node *copy; /* while model_copy runs */
 };
 
 struct model {
@@ -43,6 +44,9 @@ struct place {
 
 int model_create(struct model *model);
 void model_destroy(struct model *model);
+/* A deep copy. held: nodes (or NULL) with a reference of their own, in the tree or not; each is replaced by
+ * its copy, with a reference. */
+void model_copy(const struct model *from, struct model *to, struct node **held, uint32_t held_count);
 
 struct node *node_hold(struct node *node);
 void node_release(struct node *node);

@@ -28,17 +28,6 @@ static void verify(struct worker *worker)
     region_remove(region);
 }
 
-/* What nobody can reach any more must be gone. */
-static void check_empty(struct cluster *cluster)
-{
-    struct cluster_usage usage;
-    cluster_usage(cluster, &usage);
-    if (usage.inodes != 1 || usage.dentries != 0 || usage.bytes != 0)
-        cluster_fail(cluster, "all is removed, but there are %llu inodes, %llu dentries, %llu bytes",
-                     (unsigned long long)usage.inodes, (unsigned long long)usage.dentries,
-                     (unsigned long long)usage.bytes);
-}
-
 static void body(struct cluster *cluster)
 {
     void (*const phases[])(struct worker * worker) = {work, verify};
@@ -52,8 +41,7 @@ static void body(struct cluster *cluster)
     for (uint32_t i = 0; i < WORKERS; i++)
         if (regions[i].cluster == cluster)
             region_destroy(&regions[i]);
-    if (!cluster->failed)
-        check_empty(cluster);
+    cluster_check_empty(cluster);
 }
 
 static void run(uint64_t seed, uint32_t servers, struct outcome *outcome)

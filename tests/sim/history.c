@@ -1,0 +1,356 @@
+/* The search for an order: depth first over the events that may come next, those that no other pending event
+ * ended before, each on a copy of the state so far. A result that the model does not give ends a branch, so
+ * few are followed; the snapshot taken at rest decides between orders that all results allow. */
+#include "history.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/status.h"
+
+#define STEPS_MAX 400000u
+
+int state_create(struct state *state)
+{
+    *state = (struct state){0};
+    return model_create(&state->model);
+}
+
+void state_destroy(struct state *state)
+{
+    for (uint32_t i = 0; i < 2 * HISTORY_WORKERS; i++)
+        if (state->held[i] != NULL)
+            node_release(state->held[i]);
+    model_destroy(&state->model);
+}
+
+static void state_copy(const struct state *from, struct state *to)
+{
+    memcpy(to->held, from->held, sizeof to->held);
+    model_copy(&from->model, &to->model, to->held, 2 * HISTORY_WORKERS);
+}
+
+static void hold(struct node **held, struct node *node)
+{
+    if (*held != NULL)
+        node_release(*held);
+    *held = node_hold(node);
+}
+
+static struct node **file_of(struct state *state, const struct event *event)
+{
+    return &state->held[event->worker];
+}
+
+static struct node **found_by(struct state *state, const struct event *event)
+{
+    return &state->held[HISTORY_WORKERS + event->worker];
+}
+
+/* ---- one event ---- */
+
+static bool same_inode(struct node *node, uint64_t inode)
+{
+    if (node->inode == 0)
+        node->inode = inode;
+    return node->inode == inode;
+}
+
+static bool same_attributes(struct node *node, const struct attributes *attributes)
+{
+    if (!same_inode(node, attributes->inode) || attributes->mode != node->mode)
+        return false;
+    /* Counts and times of a directory are gathered from servers one by one. */
+    if (S_ISDIR(node->mode))
+        return true;
+    return attributes->size == node->size && attributes->links == node_links(node) &&
+           attributes->modify_time >= node->modify_min && attributes->modify_time <= node->modify_max;
+}
+
+static bool apply_open(struct state *state, const struct event *event)
+{
+    struct model *model = &state->model;
+    struct node *node = NULL;
+    int flags = event->flags & ~O_TRUNC;
+    if (event->flags & O_TRUNC && (flags & O_ACCMODE) == O_RDONLY)
+        flags |= O_RDWR;
+    int status = model_open(model, model->root, event->path, flags, event->mode, &node);
+    if (event->status != status)
+        return false;
+    if (status != 0)
+        return true;
+    if (!same_inode(node, event->attributes.inode))
+        return false;
+    if (!S_ISREG(node->mode))
+        return true;
+    hold(file_of(state, event), node);
+    hold(found_by(state, event), node);
+    return event->flags & O_TRUNC || event->attributes.size == node->size;
+}
+
+/* An operation on the worker's open file. */
+static bool apply_file(struct state *state, const struct event *event)
+{
+    struct node *node = *file_of(state, event);
+    if (node == NULL)
+        return false;
+    uint8_t *bytes;
+    /* An open file that is removed may live on for a while. */
+    if (!node_linked(&state->model, node) && event->status == -ESTALE)
+        return true;
+    switch (event->kind) {
+    case EVENT_READ:
+        bytes = malloc(event->length);
+        bool same = bytes != NULL &&
+                    (int64_t)model_read(node, bytes, event->length, event->offset) == event->status &&
+                    memcmp(bytes, event->bytes, (size_t)event->status) == 0;
+        free(bytes);
+        return same;
+    case EVENT_WRITE:
+        if (event->status != event->length)
+            return false;
+        model_write(&state->model, node, event->bytes, event->length, event->offset);
+        return true;
+    case EVENT_TRUNCATE_FILE:
+        if (event->status != 0)
+            return false;
+        model_truncate(&state->model, node, event->offset);
+        return true;
+    default:
+        return event->status == 0 && same_attributes(node, &event->attributes);
+    }
+}
+
+/* An operation that first finds what the path names. */
+static bool apply_found(struct state *state, const struct event *event)
+{
+    struct model *model = &state->model;
+    struct node *node = NULL;
+    int status = model_find(model, model->root, event->path, false, &node);
+    if (status == 0 && event->kind == EVENT_TRUNCATE && !S_ISREG(node->mode))
+        status = S_ISDIR(node->mode) ? -EISDIR : -ENOENT; /* links lead nowhere */
+    if (status == 0 && event->kind == EVENT_CHMOD && S_ISLNK(node->mode))
+        status = -EOPNOTSUPP;
+    if (status == 0 && event->kind == EVENT_READLINK)
+        status = S_ISLNK(node->mode) ? (int)node->size : -EINVAL;
+    if (status != event->status)
+        return false;
+    if (status < 0)
+        return true;
+    hold(found_by(state, event), node);
+    switch (event->kind) {
+    case EVENT_TRUNCATE:
+    case EVENT_CHMOD:
+        return true;
+    case EVENT_READLINK:
+        return memcmp(node->target, event->bytes, node->size) == 0;
+    default:
+        return same_attributes(node, &event->attributes);
+    }
+}
+
+static bool apply_second(struct state *state, const struct event *event)
+{
+    struct node *node = *found_by(state, event);
+    if (event->kind == EVENT_TRUNCATE_FOUND)
+        model_truncate(&state->model, node, event->offset);
+    else
+        node->mode = (node->mode & S_IFMT) | event->mode;
+    return true;
+}
+
+static bool apply_name(struct state *state, const struct event *event)
+{
+    struct model *model = &state->model;
+    switch (event->kind) {
+    case EVENT_MKDIR:
+        return event->status == model_mkdir(model, model->root, event->path, event->mode);
+    case EVENT_RMDIR:
+        return event->status == model_rmdir(model, model->root, event->path);
+    case EVENT_UNLINK:
+        return event->status == model_unlink(model, model->root, event->path);
+    case EVENT_SYMLINK:
+        return event->status == model_symlink(model, event->path2, model->root, event->path);
+    default: {
+        int status = model_rename(model, model->root, event->path, model->root, event->path2,
+                                  (event->flags & (int)RENAME_FLAG_NOREPLACE) == 0);
+        return event->status == status || (status < 0 && event->status == model->also);
+    }
+    }
+}
+
+/* Would the model have given this result? Changes the state. */
+static bool apply(struct state *state, const struct event *event)
+{
+    state->model.before = event->before;
+    state->model.now = event->after;
+    switch (event->kind) {
+    case EVENT_OPEN:
+        return apply_open(state, event);
+    case EVENT_READ:
+    case EVENT_WRITE:
+    case EVENT_TRUNCATE_FILE:
+    case EVENT_FSTAT:
+        return apply_file(state, event);
+    case EVENT_STAT:
+    case EVENT_TRUNCATE:
+    case EVENT_CHMOD:
+    case EVENT_READLINK:
+        return apply_found(state, event);
+    case EVENT_TRUNCATE_FOUND:
+    case EVENT_CHMOD_FOUND:
+        return apply_second(state, event);
+    default:
+        return apply_name(state, event);
+    }
+}
+
+/* ---- at rest ---- */
+
+static uint32_t count_nodes(const struct node *node)
+{
+    uint32_t count = 1;
+    list_for_each (link, &node->children)
+        count += count_nodes(container_of(link, struct node, link));
+    return count;
+}
+
+static bool matches(struct state *state, const struct snapshot *snapshot)
+{
+    if (count_nodes(state->model.root) != snapshot->count + 1)
+        return false;
+    for (uint32_t i = 0; i < snapshot->count; i++) {
+        const struct found *found = &snapshot->found[i];
+        struct node *node;
+        if (model_find(&state->model, state->model.root, found->path, false, &node) != 0 ||
+            !same_attributes(node, &found->attributes))
+            return false;
+        if (S_ISDIR(node->mode) && found->attributes.links != node_links(node))
+            return false;
+        if (S_ISLNK(node->mode) && strcmp(found->target, node->target) != 0)
+            return false;
+        if (S_ISREG(node->mode) && node->size > 0 && memcmp(found->bytes, node->bytes, node->size) != 0)
+            return false;
+    }
+    return true;
+}
+
+void snapshot_clear(struct snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < snapshot->count; i++)
+        free(snapshot->found[i].bytes);
+    snapshot->count = 0;
+}
+
+/* ---- the search ---- */
+
+struct search {
+    const struct history *history;
+    const struct snapshot *snapshot;
+    uint32_t steps;
+    struct state result;
+};
+
+static bool may_be_next(const struct history *history, uint32_t done, uint32_t candidate)
+{
+    if (history->events[candidate].second && !(done & 1u << (candidate - 1)))
+        return false;
+    for (uint32_t i = 0; i < history->count; i++)
+        if (!(done & 1u << i) && history->events[i].ended < history->events[candidate].began)
+            return false;
+    return true;
+}
+
+/* 1: found, and search->result holds the end state. */
+static int explore(struct search *search, struct state *state, uint32_t done)
+{
+    const struct history *history = search->history;
+    if (done == (1u << history->count) - 1) {
+        if (!matches(state, search->snapshot))
+            return 0;
+        state_copy(state, &search->result);
+        return 1;
+    }
+    for (uint32_t i = 0; i < history->count; i++) {
+        if (done & 1u << i || !may_be_next(history, done, i))
+            continue;
+        if (++search->steps > STEPS_MAX)
+            return -EAGAIN;
+        struct state next;
+        state_copy(state, &next);
+        int status = 0;
+        if (apply(&next, &history->events[i]))
+            status = explore(search, &next, done | 1u << i);
+        state_destroy(&next);
+        if (status != 0)
+            return status;
+    }
+    return 0;
+}
+
+int history_explain(const struct history *history, const struct snapshot *snapshot, struct state *state)
+{
+    struct search search = {.history = history, .snapshot = snapshot};
+    int status = explore(&search, state, 0);
+    if (status == 1) {
+        state_destroy(state);
+        *state = search.result;
+        return 0;
+    }
+    return status == 0 ? -EINVAL : status;
+}
+
+void history_split(struct history *history)
+{
+    const struct event *first = &history->events[history->count - 1];
+    struct event *second = &history->events[history->count];
+    if (first->status != 0)
+        return;
+    *second = *first;
+    second->second = true;
+    switch (first->kind) {
+    case EVENT_OPEN:
+        if (!(first->flags & O_TRUNC))
+            return;
+        second->offset = 0;
+        second->kind = EVENT_TRUNCATE_FOUND;
+        break;
+    case EVENT_TRUNCATE:
+        second->kind = EVENT_TRUNCATE_FOUND;
+        break;
+    case EVENT_CHMOD:
+        second->kind = EVENT_CHMOD_FOUND;
+        break;
+    default:
+        return;
+    }
+    history->count++;
+}
+
+/* ---- telling ---- */
+
+void history_print(const struct history *history, char *text, size_t size)
+{
+    static const char *const names[] = {
+        "open",  "read",  "write",  "ftruncate", "fstat",   "stat",     "truncate",       "chmod",
+        "mkdir", "rmdir", "unlink", "rename",    "symlink", "readlink", "truncate found", "chmod found"};
+    size_t length = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < history->count && length < size; i++) {
+        const struct event *event = &history->events[i];
+        length += (size_t)snprintf(
+            text + length, size - length,
+            "\n  [%llu, %llu] worker %u (file %llx): %s %s %s flags %o mode %o offset %llu length %u = "
+            "%lld%s%s (inode %llx, size %llu)",
+            (unsigned long long)event->began, (unsigned long long)event->ended, event->worker,
+            (unsigned long long)event->file, names[event->kind], event->path, event->path2,
+            (unsigned)event->flags, event->mode, (unsigned long long)event->offset, event->length,
+            (long long)event->status, event->status < 0 ? " " : "",
+            event->status < 0 ? status_text((int)event->status) : "",
+            (unsigned long long)event->attributes.inode, (unsigned long long)event->attributes.size);
+    }
+}
