@@ -236,9 +236,9 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
 }
 
 int client_get_attributes(struct client *client, const struct operation *operation, uint64_t inode,
-                          struct attributes *attributes)
+                          uint8_t flags, struct attributes *attributes)
 {
-    struct inode_request request = {.inode = inode};
+    struct attributes_request request = {.inode = inode, .flags = flags};
     struct attributes_reply reply;
     int status = client_request(client, operation, client_inode_server(client, inode), RPC_GET_ATTRIBUTES,
                                 &request, sizeof request, &reply, sizeof reply);

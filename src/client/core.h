@@ -153,7 +153,7 @@ static inline int client_request(struct client *client, const struct operation *
 
 /* Asks the inode's server for its attributes, one attempt. */
 int client_get_attributes(struct client *client, const struct operation *operation, uint64_t inode,
-                          struct attributes *attributes);
+                          uint8_t flags, struct attributes *attributes);
 
 /* ---- permissions ---- */
 

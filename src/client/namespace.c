@@ -15,7 +15,7 @@ int client_attributes(struct client *client, uint64_t inode, struct attributes *
     int status;
     operation_begin(client, &operation);
     do {
-        status = client_get_attributes(client, &operation, inode, attributes);
+        status = client_get_attributes(client, &operation, inode, ATTRIBUTES_GATHER, attributes);
     } while (operation_again(client, &operation, &status));
     return status;
 }
@@ -31,7 +31,8 @@ static int stat_once(struct walk *walk, bool follow, struct attributes *attribut
             cache_find(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length);
         if (known != NULL) {
             walk->operation->used_cache = true;
-            status = client_get_attributes(client, walk->operation, known->inode, attributes);
+            status =
+                client_get_attributes(client, walk->operation, known->inode, ATTRIBUTES_GATHER, attributes);
             return status == -ENOENT ? -ESTALE : status;
         }
         status = follow || walk->slash ? walk_lookup_follow(walk, attributes) : walk_lookup(walk, attributes);
@@ -43,9 +44,10 @@ static int stat_once(struct walk *walk, bool follow, struct attributes *attribut
             cache_insert(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length,
                          &directory);
         }
-        return client_get_attributes(client, walk->operation, attributes->inode, attributes);
+        return client_get_attributes(client, walk->operation, attributes->inode, ATTRIBUTES_GATHER,
+                                     attributes);
     }
-    return client_get_attributes(client, walk->operation, walk->here.inode, attributes);
+    return client_get_attributes(client, walk->operation, walk->here.inode, ATTRIBUTES_GATHER, attributes);
 }
 
 int client_stat(struct client *client, uint64_t directory, const char *path, bool follow,

@@ -214,7 +214,7 @@ static int open_once(struct walk *walk, int flags, mode_t mode, struct attribute
             if (status == 0)
                 status = opened(walk, flags, attributes);
         } else {
-            status = client_get_attributes(walk->client, walk->operation, walk->here.inode, attributes);
+            status = client_get_attributes(walk->client, walk->operation, walk->here.inode, 0, attributes);
             if (status == 0)
                 status = opened_directory(walk->client, attributes, flags);
         }

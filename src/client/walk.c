@@ -18,7 +18,7 @@ static int directory_fetch(struct walk *walk, uint64_t inode)
 {
     struct attributes attributes;
     struct client *client = walk->client;
-    int status = client_get_attributes(client, walk->operation, inode, &attributes);
+    int status = client_get_attributes(client, walk->operation, inode, 0, &attributes);
     if (status < 0)
         return status;
     if (!is_directory(attributes.mode))
@@ -72,7 +72,7 @@ int walk_lookup_follow(struct walk *walk, struct attributes *attributes)
 {
     for (;;) {
         if (walk->last != WALK_NAME)
-            return client_get_attributes(walk->client, walk->operation, walk->here.inode, attributes);
+            return client_get_attributes(walk->client, walk->operation, walk->here.inode, 0, attributes);
         int status = walk_lookup(walk, attributes);
         if (status < 0)
             return status;

@@ -17,6 +17,7 @@ enum {
     SHAPE_chunk_write_request = BODY_FIXED,
     SHAPE_chunk_truncate_request = BODY_FIXED,
     SHAPE_inode_request = BODY_FIXED,
+    SHAPE_attributes_request = BODY_FIXED,
     SHAPE_name_request = BODY_NAME,
     SHAPE_create_request = BODY_NAME,
     SHAPE_open_request = BODY_NAME,

@@ -28,7 +28,7 @@
     OP(23, UNLINK, name_request, empty_body, RPC_MUTATES)                                                    \
     OP(24, REMOVE_DIRECTORY, name_request, empty_body, RPC_MUTATES)                                          \
     OP(25, OPEN, open_request, open_reply, 0)                        /* bulk out: inline data */             \
-    OP(26, GET_ATTRIBUTES, inode_request, attributes_reply, 0)                                               \
+    OP(26, GET_ATTRIBUTES, attributes_request, attributes_reply, 0)                                          \
     OP(27, SET_ATTRIBUTES, set_attributes_request, attributes_reply, RPC_MUTATES)                            \
     OP(28, EXTEND, extend_request, extend_reply, RPC_MUTATES)                                                \
     OP(29, TRUNCATE, truncate_request, attributes_reply, RPC_MUTATES)                                        \
@@ -179,6 +179,15 @@ struct WIRE open_reply {
 
 struct WIRE inode_request {
     uint64_t inode;
+};
+
+/* A directory's link count and times are spread over all servers. Without GATHER the reply has what the
+ * inode's server alone knows, which is all that a path walk needs. */
+#define ATTRIBUTES_GATHER 1u
+
+struct WIRE attributes_request {
+    uint64_t inode;
+    uint8_t flags; /* ATTRIBUTES_* */
 };
 
 #define SET_MODE 1u

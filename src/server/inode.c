@@ -18,7 +18,7 @@
  * waits once.
  *
  * A directory's times and links are spread over all servers: its inode knows the explicitly set times, every
- * server knows when it last changed an entry of it. GET_ATTRIBUTES from a client puts them together; the
+ * server knows when it last changed an entry of it. GET_ATTRIBUTES puts them together when asked to; the
  * modification time set by a caller stands until an entry changes later than that. */
 #include <errno.h>
 #include <stdlib.h>
@@ -62,7 +62,7 @@ bool mode_permits(uint32_t mode, uint32_t owner, uint32_t group, uint32_t uid, u
 int attributes_elsewhere(struct server *server, uint64_t inode, uint64_t deadline,
                          struct attributes *attributes)
 {
-    struct inode_request body = {.inode = inode};
+    struct attributes_request body = {.inode = inode};
     struct attributes_reply reply;
     uint32_t index = server_of_inode(server, inode);
     if (index == server->self) {
@@ -431,13 +431,13 @@ static int visible_inode(struct server *server, const struct rpc_request *reques
 void serve_GET_ATTRIBUTES(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
-    const struct inode_request *body = request->body;
+    const struct attributes_request *body = request->body;
     struct attributes_reply reply;
     struct inode *inode;
     int status = request->peer_is_server ? 0 : gate_epoch(server, request);
     if (status == 0)
         status = visible_inode(server, request, body->inode, &inode);
-    if (status == 0 && S_ISDIR(inode->mode) && !request->peer_is_server) {
+    if (status == 0 && S_ISDIR(inode->mode) && (body->flags & ATTRIBUTES_GATHER) != 0) {
         struct meta_directory_status sum;
         status = gather_directory(server, body->inode, request->deadline, &sum);
         if (status == 0)

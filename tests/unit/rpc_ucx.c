@@ -288,7 +288,7 @@ static void nobody_there_is_host_down(void **state)
 static void a_server_that_goes_fails_its_calls_promptly(void **state)
 {
     struct fixture *fixture = *state;
-    struct inode_request body = {.inode = 1};
+    struct attributes_request body = {.inode = 1};
     struct attributes_reply reply;
     struct rpc_call call = {.operation = RPC_GET_ATTRIBUTES,
                             .body = &body,
@@ -391,7 +391,7 @@ static void parties_end_with_calls_under_way(void **state)
 static void cancel_me(void *argument)
 {
     struct fixture *fixture = argument;
-    struct inode_request body = {.inode = 1};
+    struct attributes_request body = {.inode = 1};
     struct attributes_reply reply;
     struct rpc_call call = {.operation = RPC_GET_ATTRIBUTES,
                             .body = &body,

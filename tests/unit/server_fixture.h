@@ -290,8 +290,9 @@ static inline uint64_t make_directory(struct fixture *f, uint64_t parent, const 
 static inline int get_attributes(struct fixture *f, uint64_t inode, struct attributes *attributes)
 {
     struct operation_call c;
-    struct inode_request *body = (void *)c.body;
+    struct attributes_request *body = (void *)c.body;
     body->inode = inode;
+    body->flags = ATTRIBUTES_GATHER;
     call_prepare(f, &c, RPC_GET_ATTRIBUTES, sizeof(*body), sizeof(*attributes));
     rpc_start(f->client.peers[server_of(f, inode)], &c.call);
     int status = finish(&c);

@@ -434,8 +434,9 @@ static void test_before_the_map(void **state)
     struct rpc_peer *peer;
     assert_int_equal(rpc_peer_create(f.client.rpc, bound, &peer), 0);
     struct operation_call c;
-    struct inode_request *body = (void *)c.body;
+    struct attributes_request *body = (void *)c.body;
     body->inode = INODE_ROOT;
+    body->flags = ATTRIBUTES_GATHER;
     call_prepare(&f, &c, RPC_GET_ATTRIBUTES, sizeof(*body), sizeof(struct attributes_reply));
     rpc_start(peer, &c.call);
     assert_int_equal(finish(&c), -EAGAIN);
