@@ -8,10 +8,10 @@
  *   1. lock both names in ascending order of hash (KEY_LOCK tells what they point to)
  *   2. check: types, emptiness of a replaced directory (frozen as for rmdir), no cycle, and that the
  * namespace epoch is still the one under which the client resolved the paths
- *   3. a directory: bump the namespace epoch everywhere, so that no cached path survives
+ *   3. a directory: set its parent, if that changes; then bump the namespace epoch everywhere, so that no
+ * cached path survives, and no cached "..": in this order nobody gets the old parent under the new epoch
  *   4. KEY_FINISH(SET) at the destination: this commits
- *   5. KEY_FINISH(REMOVE) at the source, bury a replaced directory, set the moved directory's parent, drop
- * the replaced inode's link
+ *   5. KEY_FINISH(REMOVE) at the source, bury a replaced directory, drop the replaced inode's link
  *
  * Whoever looks up a locked name waits, so no one sees the destination without the source's removal having
  * been decided, and no one finds neither. Before step 4 every failure gives all locks back and leaves
@@ -143,18 +143,49 @@ static void complain(const struct rename *rename, const char *what, int status)
                   status_text(status));
 }
 
+static bool changes_parent(const struct rename *rename)
+{
+    return rename->coordinated && rename->old.parent != rename->new.parent;
+}
+
+static int set_parent(const struct rename *rename, uint64_t parent, uint64_t deadline)
+{
+    struct server *server = rename->server;
+    struct parent_request body = {.directory = rename->old.inode, .parent = parent};
+    return server_call(server, server_of_inode(server, body.directory), RPC_SET_PARENT, &body, sizeof(body),
+                       NULL, 0, deadline);
+}
+
+/* Up to the commit. */
+static int commit(struct rename *rename)
+{
+    struct server *server = rename->server;
+    int status = 0;
+    if (changes_parent(rename))
+        status = set_parent(rename, rename->new.parent, rename->request->deadline);
+    if (status == 0 && rename->coordinated)
+        status = server_bump_namespace(server, rename->request->deadline);
+    return status != 0 ? status : finish_name(rename, &rename->new, KEY_SET);
+}
+
+/* After a commit that failed. */
+static void restore_parent(struct rename *rename)
+{
+    struct server *server = rename->server;
+    int status = set_parent(rename, rename->old.parent, transaction_end(server));
+    if (status == 0)
+        status = server_bump_namespace(server, transaction_end(server));
+    if (status != 0)
+        log_error("rename of inode %llx failed, and its parent may be wrong: %s",
+                  (unsigned long long)rename->old.inode, status_text(status));
+}
+
 /* After the destination was set: the rest of the transaction. */
 static void go_forward(struct rename *rename, bool buries)
 {
     struct server *server = rename->server;
     const struct name_key *old = &rename->old, *new = &rename->new;
     complain(rename, "its old name stays", finish_name(rename, old, KEY_REMOVE));
-    if (rename->coordinated && old->parent != new->parent) {
-        struct parent_request body = {.directory = old->inode, .parent = new->parent};
-        complain(rename, "its parent is not recorded",
-                 server_call(server, server_of_inode(server, old->inode), RPC_SET_PARENT, &body, sizeof(body),
-                             NULL, 0, transaction_end(server)));
-    }
     if (buries)
         complain(rename, "the replaced directory is not removed everywhere",
                  directory_finish(server, new->inode, rename->transaction, DIRECTORY_REMOVE));
@@ -185,13 +216,14 @@ static int rename_locked(struct rename *rename)
         status = directory_freeze_empty(server, new->inode, rename->transaction, rename->request->deadline);
     if (status != 0)
         return status;
-    if (rename->coordinated)
-        status = server_bump_namespace(server, rename->request->deadline);
-    if (status == 0)
-        status = finish_name(rename, new, KEY_SET);
-    if (status == 0)
+    status = commit(rename);
+    if (status == 0) {
         go_forward(rename, buries);
-    else if (buries)
+        return 0;
+    }
+    if (changes_parent(rename))
+        restore_parent(rename);
+    if (buries)
         directory_finish(server, new->inode, rename->transaction, DIRECTORY_THAW);
     return status;
 }

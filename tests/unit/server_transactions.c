@@ -155,6 +155,41 @@ static void test_rename_directory(void **state)
     f.epoch = newest;
 }
 
+/* Clients cache ".." under the epoch of the reply: with the new epoch nobody gets the old parent. */
+static void test_parent_and_epoch_change_together(void **state)
+{
+    (void)state;
+    char name[64];
+    uint64_t into = make_directory(&f, INODE_ROOT, "into");
+    for (uint32_t server = 0; server < 3; server++) {
+        uint64_t moved = make_directory(&f, INODE_ROOT, name_on(&f, INODE_ROOT, server, "d", name));
+        uint32_t before = f.epoch, epoch = before, looks = 0;
+        struct operation_call rename;
+        start_rename(&f, &f.second, &rename, INODE_ROOT, name, into, name, 0);
+        while (!rename.call.done.fired) {
+            struct operation_call look;
+            struct inode_request *body = (void *)look.body;
+            body->inode = moved;
+            call_prepare(&f, &look, RPC_GET_ATTRIBUTES, sizeof(*body), sizeof(struct attributes_reply));
+            look.call.namespace_epoch = epoch;
+            rpc_start(f.client.peers[server_of(&f, moved)], &look.call);
+            int status = finish(&look);
+            epoch = look.call.reply_namespace_epoch;
+            if (status == -STATUS_STALE_NAMESPACE)
+                continue;
+            struct attributes attributes;
+            assert_int_equal(status, 0);
+            memcpy(&attributes, look.reply, sizeof(attributes));
+            if (epoch != before)
+                assert_int_equal(attributes.parent, into);
+            looks++;
+        }
+        assert_int_equal(finish(&rename), 0);
+        assert_true(looks > 0);
+        f.epoch = rename.call.reply_namespace_epoch;
+    }
+}
+
 static void test_rename_replaces_directory(void **state)
 {
     (void)state;
@@ -415,6 +450,22 @@ static void test_dead_server(void **state)
     assert_int_equal(lookup(&f, INODE_ROOT, name, NULL), 0);
     char entry[64];
     make_file(&f, kept, name_on(&f, kept, 0, "e", entry)); /* not left frozen */
+
+    /* A rename that cannot bump the epoch leaves the parent as it was. */
+    struct attributes attributes = {0};
+    uint64_t moved = make_directory(&f, INODE_ROOT, name_on(&f, INODE_ROOT, 0, "moved", name));
+    assert_int_not_equal(rename_name(&f, INODE_ROOT, name, kept, name_on(&f, kept, 0, "to", here), 0), 0);
+    int status;
+    do {
+        struct operation_call c;
+        start_name(&f, &f.client, &c, RPC_LOOKUP, INODE_ROOT, name, sizeof(struct attributes_reply));
+        status = finish(&c);
+        f.epoch = c.call.reply_namespace_epoch;
+        memcpy(&attributes, c.reply, sizeof(attributes));
+    } while (status == -STATUS_STALE_NAMESPACE);
+    assert_int_equal(status, 0);
+    assert_int_equal(attributes.inode, moved);
+    assert_int_equal(attributes.parent, INODE_ROOT);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_three, close_all)
@@ -427,6 +478,7 @@ int main(void)
         CASE(test_renamed_file_by_name),
         CASE(test_replaced_name_is_never_missing),
         CASE(test_rename_directory),
+        CASE(test_parent_and_epoch_change_together),
         CASE(test_rename_replaces_directory),
         CASE(test_remove_directory),
         CASE(test_remove_renamed_directory),
