@@ -182,12 +182,13 @@ void client_observe(struct client *client, const struct rpc_call *call)
     rpc_set_epochs(client->rpc, client->map->epoch, client->namespace_epoch);
 }
 
-int client_call(struct client *client, const struct operation *operation, uint32_t server,
-                struct rpc_call *call)
+int client_call(struct client *client, struct operation *operation, uint32_t server, struct rpc_call *call)
 {
     call->namespace_epoch = operation->epoch;
     call->deadline = operation->deadline;
     int status = rpc_call(client->peers[server], call);
+    if (operation->deadline == 0)
+        operation->deadline = call->timing.started + client->deadline_ns;
     client_observe(client, call);
     return status;
 }
@@ -219,6 +220,8 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
         return false;
     }
     uint64_t now = loop_now(client->loop);
+    if (operation->deadline == 0)
+        operation->deadline = now + client->deadline_ns;
     if (++operation->attempts >= ATTEMPTS_MAX || now >= operation->deadline) {
         *status = -ETIMEDOUT;
         return false;
@@ -235,8 +238,8 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
     return true;
 }
 
-int client_get_attributes(struct client *client, const struct operation *operation, uint64_t inode,
-                          uint8_t flags, struct attributes *attributes)
+int client_get_attributes(struct client *client, struct operation *operation, uint64_t inode, uint8_t flags,
+                          struct attributes *attributes)
 {
     struct attributes_request request = {.inode = inode, .flags = flags};
     struct attributes_reply reply;

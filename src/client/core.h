@@ -95,7 +95,7 @@ struct client {
 
 /* The state of one operation over its attempts. */
 struct operation {
-    uint64_t deadline; /* loop_now ns */
+    uint64_t deadline; /* loop_now ns; 0 before the first request: rpc's deadline counts from its own start */
     uint32_t epoch;    /* namespace epoch under which the current attempt resolves its path */
     uint32_t attempts;
     bool by_path;    /* resolves a path: a directory that is gone means that the path leads nowhere */
@@ -104,7 +104,7 @@ struct operation {
 
 static inline void operation_begin(struct client *client, struct operation *operation)
 {
-    operation->deadline = loop_now(client->loop) + client->deadline_ns;
+    operation->deadline = 0;
     operation->epoch = client->namespace_epoch;
     operation->attempts = 0;
     operation->by_path = false;
@@ -122,8 +122,7 @@ static inline bool operation_again(struct client *client, struct operation *oper
 }
 
 /* One attempt of one request: sets epoch and deadline, calls, and takes over a newer namespace epoch. */
-int client_call(struct client *client, const struct operation *operation, uint32_t server,
-                struct rpc_call *call);
+int client_call(struct client *client, struct operation *operation, uint32_t server, struct rpc_call *call);
 /* The same for a call started with rpc_start: what to do once rpc_finish returned. */
 void client_observe(struct client *client, const struct rpc_call *call);
 
@@ -137,7 +136,7 @@ static inline uint32_t client_inode_server(const struct client *client, uint64_t
 }
 
 /* The request in body (of that length) to a server; the reply's body to reply. */
-static inline int client_request(struct client *client, const struct operation *operation, uint32_t server,
+static inline int client_request(struct client *client, struct operation *operation, uint32_t server,
                                  uint16_t number, const void *body, size_t body_length, void *reply,
                                  size_t reply_size)
 {
@@ -152,8 +151,8 @@ static inline int client_request(struct client *client, const struct operation *
 }
 
 /* Asks the inode's server for its attributes, one attempt. */
-int client_get_attributes(struct client *client, const struct operation *operation, uint64_t inode,
-                          uint8_t flags, struct attributes *attributes);
+int client_get_attributes(struct client *client, struct operation *operation, uint64_t inode, uint8_t flags,
+                          struct attributes *attributes);
 
 /* ---- permissions ---- */
 

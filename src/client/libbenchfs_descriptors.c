@@ -80,23 +80,25 @@ void open_file_cancel(struct benchfs *fs, struct open_file *slot)
     number_free(fs, slot->fd);
 }
 
-struct open_file *open_file_acquire(struct benchfs *fs, int fd)
+/* The slot of a number, open or not; NULL when there never was one. */
+static inline struct open_file *open_file_find(struct benchfs *fs, int fd)
 {
-    if (fd < FD_FIRST || (uint32_t)fd >= FD_MAX) {
-        errno = EBADF;
+    if (fd < FD_FIRST || (uint32_t)fd >= FD_MAX)
         return NULL;
-    }
     struct open_file *chunk =
         atomic_load_explicit(&fs->chunks[(uint32_t)fd >> FD_CHUNK_BITS], memory_order_acquire);
-    if (chunk == NULL) {
-        errno = EBADF;
-        return NULL;
+    return chunk == NULL ? NULL : &chunk[(uint32_t)fd % FD_CHUNK];
+}
+
+struct open_file *open_file_acquire(struct benchfs *fs, int fd)
+{
+    struct open_file *slot = open_file_find(fs, fd);
+    if (slot != NULL) {
+        uint32_t old = atomic_fetch_add_explicit(&slot->state, 1, memory_order_acquire);
+        if (__builtin_expect(old & OPEN_FILE_OPEN, OPEN_FILE_OPEN))
+            return slot;
+        open_file_release(fs, slot);
     }
-    struct open_file *slot = &chunk[(uint32_t)fd % FD_CHUNK];
-    uint32_t old = atomic_fetch_add_explicit(&slot->state, 1, memory_order_acquire);
-    if (__builtin_expect(old & OPEN_FILE_OPEN, OPEN_FILE_OPEN))
-        return slot;
-    open_file_release(fs, slot);
     errno = EBADF;
     return NULL;
 }
@@ -112,7 +114,14 @@ void open_file_release_last(struct benchfs *fs, struct open_file *slot)
 
 int benchfs_close(benchfs *fs, int fd)
 {
-    struct open_file *slot = open_file_acquire(fs, fd);
+    struct open_file *slot = open_file_find(fs, fd);
+    uint32_t idle = OPEN_FILE_OPEN;
+    if (slot != NULL && atomic_compare_exchange_strong_explicit(&slot->state, &idle, 0, memory_order_acq_rel,
+                                                                memory_order_relaxed)) {
+        number_free(fs, fd); /* no call under way: the usual case */
+        return 0;
+    }
+    slot = open_file_acquire(fs, fd);
     if (slot == NULL)
         return -1;
     uint32_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);

@@ -107,7 +107,6 @@ static int open_named(struct walk *walk, int flags, struct attributes *attribute
         call.receive_count = 1;
     }
     uint64_t mutations = client->leases.mutations;
-    uint64_t sent = loop_now(client->loop);
     int status = client_call(client, walk->operation, client_hash_server(client, walk->hash), &call);
     if (status == 0)
         *attributes = reply.attributes;
@@ -116,7 +115,7 @@ static int open_named(struct walk *walk, int flags, struct attributes *attribute
     if (status == 0 && reply.lease_us != 0 && call.received == reply.attributes.size &&
         mutations == client->leases.mutations)
         lease_install(&client->leases, reply.attributes.inode, buffer, (uint32_t)call.received,
-                      sent + reply.lease_us * UINT64_C(1000));
+                      call.timing.started + reply.lease_us * UINT64_C(1000));
     else
         lease_return_buffer(&client->leases, buffer);
     return status;
