@@ -258,8 +258,8 @@ static void test_truncate_hides_its_generation(void **state)
     assert_int_equal(extend(&f, inode, 6 * CHUNK, 0, 0, NULL), 0);
     struct operation_call cut, look[2];
     start_truncate(&f, &f.client, &cut, inode, 10, UINT64_MAX);
-    struct inode_request *body = (void *)look[0].body;
-    body->inode = inode;
+    struct attributes_request *body = (void *)look[0].body;
+    *body = (struct attributes_request){.inode = inode};
     call_prepare(&f, &look[0], RPC_GET_ATTRIBUTES, sizeof(*body), sizeof(struct attributes_reply));
     rpc_start(f.client.peers[server_of(&f, inode)], &look[0].call);
     start_name(&f, &f.client, &look[1], RPC_LOOKUP, INODE_ROOT, "file", sizeof(struct attributes_reply));

@@ -168,8 +168,8 @@ static void test_parent_and_epoch_change_together(void **state)
         start_rename(&f, &f.second, &rename, INODE_ROOT, name, into, name, 0);
         while (!rename.call.done.fired) {
             struct operation_call look;
-            struct inode_request *body = (void *)look.body;
-            body->inode = moved;
+            struct attributes_request *body = (void *)look.body;
+            *body = (struct attributes_request){.inode = moved};
             call_prepare(&f, &look, RPC_GET_ATTRIBUTES, sizeof(*body), sizeof(struct attributes_reply));
             look.call.namespace_epoch = epoch;
             rpc_start(f.client.peers[server_of(&f, moved)], &look.call);
@@ -450,11 +450,20 @@ static void test_dead_server(void **state)
     assert_int_equal(lookup(&f, INODE_ROOT, name, NULL), 0);
     char entry[64];
     make_file(&f, kept, name_on(&f, kept, 0, "e", entry)); /* not left frozen */
+}
 
-    /* A rename that cannot bump the epoch leaves the parent as it was. */
+/* A rename that cannot bump the epoch everywhere leaves the parent as it was. */
+static void test_failed_rename_restores_parent(void **state)
+{
+    (void)state;
+    char name[64], to[64];
+    uint32_t coordinator = cluster_map_owner(f.map, 0);
+    uint64_t into = make_directory(&f, INODE_ROOT, name_on(&f, INODE_ROOT, coordinator, "into", name));
+    uint64_t moved = make_directory(&f, INODE_ROOT, name_on(&f, INODE_ROOT, coordinator, "moved", name));
+    net_sim_kill(f.nets[(coordinator + 1) % 3]);
+    assert_int_not_equal(rename_name(&f, INODE_ROOT, name, into, name_on(&f, into, coordinator, "to", to), 0),
+                         0);
     struct attributes attributes = {0};
-    uint64_t moved = make_directory(&f, INODE_ROOT, name_on(&f, INODE_ROOT, 0, "moved", name));
-    assert_int_not_equal(rename_name(&f, INODE_ROOT, name, kept, name_on(&f, kept, 0, "to", here), 0), 0);
     int status;
     do {
         struct operation_call c;
@@ -490,6 +499,7 @@ int main(void)
         CASE(test_replace_directory_while_its_entry_moves),
         cmocka_unit_test_setup_teardown(test_at_most_once, open_lossy, close_all),
         CASE(test_dead_server),
+        CASE(test_failed_rename_restores_parent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
