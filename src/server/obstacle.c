@@ -308,6 +308,7 @@ void obstacles_clear(struct server *server)
     uint64_t key;
     for (void *value; (value = map_next(&server->key_locks, &cursor, &key)) != NULL; cursor = 0)
         lock_free(server, value);
+    cursor = 0;
     for (void *value; (value = map_next(&server->directory_marks, &cursor, &key)) != NULL; cursor = 0)
         mark_free(server, value);
 }
