@@ -1,0 +1,652 @@
+/* The client core over a double of rpc that answers at once from a small file system in memory and writes
+ * down every request: how many requests a call costs, to which servers, and what the client does with each
+ * refusal. */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "client/client.h"
+
+#define SERVERS 3
+#define NODES 64
+#define CHUNK_SHIFT 16
+#define CHUNK (1u << CHUNK_SHIFT)
+#define CHUNKS 40
+#define FILE_BYTES (CHUNKS * (size_t)CHUNK)
+
+/* ---- the double ---- */
+
+struct rpc {
+    int nothing;
+};
+struct rpc_peer {
+    uint32_t server;
+};
+
+struct node {
+    uint64_t inode; /* 0: free */
+    uint64_t parent;
+    char name[256];
+    struct attributes attributes;
+    char target[64];
+    uint8_t *bytes;           /* of a file */
+    uint32_t lengths[CHUNKS]; /* of its chunks */
+    bool gone;
+};
+
+static struct {
+    struct node nodes[NODES];
+    uint64_t counter;
+    uint32_t epoch;
+    uint32_t map_epoch;
+    uint32_t lease_us;
+    char log[8192]; /* names of the requests since the last expect() */
+    unsigned under_way, most_under_way;
+    /* The next `refuse_times` requests of operation `refuse` are answered with that status. */
+    unsigned refuse, refuse_times;
+    int refuse_status;
+    int64_t full_at;     /* a write at or behind this byte of a file is refused with -ENOSPC; -1: none */
+    uint32_t lie_length; /* added to the length in chunk replies */
+} world;
+
+static struct loop *loop;
+static struct cluster_map *map;
+static struct client *client;
+
+static struct node *node_of(uint64_t inode)
+{
+    for (unsigned i = 0; i < NODES; i++)
+        if (world.nodes[i].inode == inode)
+            return &world.nodes[i];
+    return NULL;
+}
+
+static struct node *node_named(uint64_t parent, const char *name, size_t length)
+{
+    for (unsigned i = 0; i < NODES; i++) {
+        struct node *node = &world.nodes[i];
+        if (node->inode != 0 && !node->gone && node->parent == parent && strlen(node->name) == length &&
+            memcmp(node->name, name, length) == 0)
+            return node;
+    }
+    return NULL;
+}
+
+static struct node *node_make(uint64_t parent, const char *name, size_t length, uint32_t mode)
+{
+    struct node *node = node_of(0);
+    assert_non_null(node);
+    memset(node, 0, sizeof *node);
+    node->inode = parent == 0
+                      ? INODE_ROOT
+                      : inode_make(hash_partition(dentry_hash(parent, name, length)), ++world.counter + 1);
+    node->parent = parent == 0 ? INODE_ROOT : parent;
+    memcpy(node->name, name, length);
+    node->attributes = (struct attributes){
+        .inode = node->inode,
+        .mode = mode,
+        .links = 1,
+        .parent = S_ISDIR(mode) ? node->parent : 0,
+        .layout = {.placement = PLACEMENT_ROUND_ROBIN, .chunk_shift = CHUNK_SHIFT},
+    };
+    if (S_ISREG(mode))
+        node->bytes = calloc(1, FILE_BYTES);
+    return node;
+}
+
+static size_t scatter(const struct rpc_call *call, const void *bytes, size_t length)
+{
+    assert_true(call->receive_count <= 1);
+    assert_true(length == 0 || call->receive[0].iov_len >= length);
+    if (length > 0)
+        memcpy(call->receive[0].iov_base, bytes, length);
+    return length;
+}
+
+static int serve_create(const struct create_request *request, uint32_t type, struct attributes_reply *reply)
+{
+    struct node *parent = node_of(request->parent);
+    if (parent == NULL || parent->gone)
+        return -ESTALE;
+    struct node *node = node_named(request->parent, request->name, request->name_length);
+    if (node != NULL && (type != S_IFREG || (request->flags & CREATE_EXCLUSIVE)))
+        return -EEXIST;
+    if (node == NULL)
+        node = node_make(request->parent, request->name, request->name_length, type | request->mode);
+    reply->attributes = node->attributes;
+    return 0;
+}
+
+static int serve_chunk(uint32_t server, struct rpc_call *call)
+{
+    const struct chunk_read_request *read = call->body; /* a write begins with the same fields */
+    struct chunk_reply *reply = call->reply;
+    struct node *node = node_of(read->inode);
+    bool owner = server == cluster_map_owner(map, inode_partition(read->inode));
+    if (node == NULL || node->gone)
+        return -ESTALE;
+    assert_int_equal(server, placement_server(map, read->inode, &node->attributes.layout, read->index));
+    assert_true(read->index < CHUNKS && read->length > 0 && read->offset + read->length <= CHUNK);
+    uint8_t *at = node->bytes + read->index * CHUNK + read->offset;
+    uint32_t *length = &node->lengths[read->index];
+    if (call->operation == RPC_WRITE_CHUNK) {
+        const struct chunk_write_request *write = call->body;
+        uint64_t end = read->index * CHUNK + read->offset + read->length;
+        if (write->generation != node->attributes.generation)
+            return -STATUS_STALE_GENERATION;
+        if (world.full_at >= 0 && end > (uint64_t)world.full_at)
+            return -ENOSPC;
+        memcpy(at, call->send[0].iov_base, read->length);
+        if (*length < read->offset + read->length)
+            *length = read->offset + read->length;
+        if (owner && !(write->flags & CHUNK_KEEP_SIZE) && node->attributes.size < end)
+            node->attributes.size = end;
+        reply->length = read->length;
+    } else {
+        reply->length = *length <= read->offset ? 0 : *length - read->offset;
+        if (reply->length > read->length)
+            reply->length = read->length;
+        call->received = scatter(call, at, reply->length);
+    }
+    reply->length += world.lie_length;
+    reply->owner = owner;
+    reply->size = owner ? node->attributes.size : 0;
+    reply->generation = owner ? node->attributes.generation : 0;
+    return 0;
+}
+
+static int serve_truncate(const struct truncate_request *request, struct attributes_reply *reply)
+{
+    struct node *node = node_of(request->inode);
+    if (node == NULL || node->gone)
+        return -ESTALE;
+    if (request->expected != UINT64_MAX && node->attributes.size != request->expected)
+        return -EAGAIN;
+    if (request->size < node->attributes.size || request->expected != UINT64_MAX) {
+        node->attributes.generation++;
+        memset(node->bytes + request->size, 0, FILE_BYTES - request->size);
+        for (uint64_t i = 0; i < CHUNKS; i++) {
+            uint64_t keep = request->size > i * CHUNK ? request->size - i * CHUNK : 0;
+            if (node->lengths[i] > keep)
+                node->lengths[i] = (uint32_t)keep;
+        }
+    }
+    node->attributes.size = request->size;
+    reply->attributes = node->attributes;
+    return 0;
+}
+
+static int serve(uint32_t server, struct rpc_call *call)
+{
+    const struct name_request *name = call->body;
+    const struct inode_request *by_inode = call->body;
+    struct attributes_reply *attributes = call->reply;
+    struct node *node;
+    if (call->operation == RPC_GET_MAP) {
+        struct buffer encoded;
+        buffer_init(&encoded);
+        cluster_map_encode(map, &encoded);
+        call->received = scatter(call, encoded.bytes, encoded.length);
+        buffer_free(&encoded);
+        return 0;
+    }
+    if (call->namespace_epoch < world.epoch)
+        return -STATUS_STALE_NAMESPACE;
+    switch (call->operation) {
+    case RPC_LOOKUP:
+        node = node_of(name->parent);
+        if (node == NULL || node->gone)
+            return -ESTALE;
+        node = node_named(name->parent, name->name, name->name_length);
+        if (node == NULL)
+            return -ENOENT;
+        attributes->attributes = node->attributes;
+        return 0;
+    case RPC_OPEN: {
+        const struct open_request *open = call->body;
+        struct open_reply *reply = call->reply;
+        node = node_named(open->parent, open->name, open->name_length);
+        if (node == NULL)
+            return -ENOENT;
+        *reply = (struct open_reply){.attributes = node->attributes};
+        if ((open->flags & OPEN_WANT_INLINE) && node->attributes.size > 0 &&
+            node->attributes.size <= INLINE_DATA_MAX && world.lease_us > 0) {
+            reply->lease_us = world.lease_us;
+            call->received = scatter(call, node->bytes, node->attributes.size);
+        }
+        return 0;
+    }
+    case RPC_CREATE_FILE:
+        return serve_create(call->body, S_IFREG, attributes);
+    case RPC_CREATE_DIRECTORY:
+        return serve_create(call->body, S_IFDIR, attributes);
+    case RPC_GET_ATTRIBUTES:
+        node = node_of(by_inode->inode);
+        if (node == NULL || node->gone)
+            return -ESTALE;
+        attributes->attributes = node->attributes;
+        return 0;
+    case RPC_READ_LINK:
+        node = node_of(by_inode->inode);
+        call->received = scatter(call, node->target, strlen(node->target));
+        return 0;
+    case RPC_READ_CHUNK:
+    case RPC_WRITE_CHUNK:
+        return serve_chunk(server, call);
+    case RPC_TRUNCATE:
+        return serve_truncate(call->body, attributes);
+    case RPC_EXTEND: {
+        const struct extend_request *request = call->body;
+        struct extend_reply *reply = call->reply;
+        node = node_of(request->inode);
+        if (request->generation != node->attributes.generation)
+            return -STATUS_STALE_GENERATION;
+        reply->offset = node->attributes.size;
+        uint64_t end = request->flags & EXTEND_APPEND ? node->attributes.size + request->end : request->end;
+        if (node->attributes.size < end)
+            node->attributes.size = end;
+        reply->size = node->attributes.size;
+        reply->generation = node->attributes.generation;
+        return 0;
+    }
+    default:
+        return -ENOSYS;
+    }
+}
+
+static const char *operation_name(unsigned operation)
+{
+    switch (operation) {
+#define OP(id, name, request, reply, flags)                                                                  \
+    case id:                                                                                                 \
+        return #name;
+        OPERATION_TABLE(OP)
+#undef OP
+    default:
+        return "?";
+    }
+}
+
+void rpc_start(struct rpc_peer *peer, struct rpc_call *call)
+{
+    size_t used = strlen(world.log);
+    snprintf(world.log + used, sizeof world.log - used, "%s%s", used > 0 ? " " : "",
+             operation_name(call->operation));
+    call->timing.started = loop_now(loop);
+    if (++world.under_way > world.most_under_way)
+        world.most_under_way = world.under_way;
+    int status;
+    if (world.refuse == call->operation && world.refuse_times > 0) {
+        world.refuse_times--;
+        status = world.refuse_status;
+    } else {
+        status = serve(peer->server, call);
+    }
+    call->reply_namespace_epoch = world.epoch;
+    call->reply_map_epoch = world.map_epoch;
+    call->done.status = status;
+}
+
+int rpc_finish(struct rpc_call *call)
+{
+    world.under_way--;
+    return call->done.status;
+}
+
+int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **rpc)
+{
+    static struct rpc only;
+    (void)net;
+    (void)options;
+    *rpc = &only;
+    return 0;
+}
+
+void rpc_destroy(struct rpc *rpc)
+{
+    (void)rpc;
+}
+
+void rpc_set_epochs(struct rpc *rpc, uint32_t map_epoch, uint32_t namespace_epoch)
+{
+    (void)rpc;
+    (void)map_epoch;
+    (void)namespace_epoch;
+}
+
+int rpc_peer_create(struct rpc *rpc, const char *address, struct rpc_peer **peer)
+{
+    (void)rpc;
+    *peer = malloc(sizeof **peer);
+    (*peer)->server = (uint32_t)(address[1] - '0'); /* "s0:1" */
+    return 0;
+}
+
+void rpc_peer_destroy(struct rpc_peer *peer)
+{
+    free(peer);
+}
+
+/* ---- the frame ---- */
+
+/* The requests since the last look, in order. */
+static void expect(const char *requests)
+{
+    if (strcmp(world.log, requests) != 0)
+        fail_msg("requests: %s; expected: %s", world.log, requests);
+    world.log[0] = '\0';
+}
+
+static void forget_requests(void)
+{
+    world.log[0] = '\0';
+}
+
+static int set_up(void **state)
+{
+    static const char *const addresses[] = {"s0:1"};
+    static const uint8_t key[CLUSTER_KEY_BYTES];
+    struct cluster_server servers[SERVERS] = {{0, "s0:1"}, {1, "s1:1"}, {2, "s2:1"}};
+    struct loop_options loop_options = {.simulated = true, .seed = 1};
+    struct client_options options = {
+        .cluster_key = key,
+        .addresses = addresses,
+        .address_count = 1,
+        .rpc_deadline_ns = UINT64_C(1000000000),
+        .umask = 022,
+        .placement = PLACEMENT_ROUND_ROBIN,
+        .chunk_shift = CHUNK_SHIFT,
+    };
+    static struct net net;
+    (void)state;
+    memset(&world, 0, sizeof world);
+    world.epoch = 5;
+    world.map_epoch = 1;
+    world.full_at = -1;
+    assert_int_equal(loop_create(&loop_options, &loop), 0);
+    net.loop = loop;
+    assert_int_equal(cluster_map_create(1, servers, SERVERS, &map), 0);
+    node_make(0, "", 0, S_IFDIR | 0755);
+    assert_int_equal(client_create(&net, &options, &client), 0);
+    expect("GET_MAP");
+    assert_int_equal(client_mkdir(client, INODE_ROOT, "/dir", 0755), 0);
+    expect("GET_ATTRIBUTES CREATE_DIRECTORY");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    assert_int_equal(world.under_way, 0);
+    client_destroy(client);
+    cluster_map_destroy(map);
+    loop_destroy(loop);
+    for (unsigned i = 0; i < NODES; i++)
+        free(world.nodes[i].bytes);
+    return 0;
+}
+
+static struct client_file create(const char *path, int flags)
+{
+    struct client_file file;
+    assert_int_equal(client_open(client, INODE_ROOT, path, O_CREAT | flags, 0644, &file), 0);
+    return file;
+}
+
+/* ---- what calls cost ---- */
+
+static void one_request(void **state)
+{
+    struct attributes attributes;
+    struct client_file file;
+    char bytes[4000] = "data";
+    (void)state;
+    file = create("/dir/file", O_RDWR);
+    expect("CREATE_FILE");
+    assert_int_equal(client_write(client, &file, bytes, 3901, 0), 3901);
+    expect("WRITE_CHUNK");
+    assert_int_equal(client_stat(client, INODE_ROOT, "/dir/file", true, &attributes), 0);
+    expect("LOOKUP");
+    assert_int_equal(attributes.size, 3901);
+    assert_int_equal(client_stat(client, INODE_ROOT, "/dir/none", true, &attributes), -ENOENT);
+    expect("LOOKUP");
+    assert_int_equal(client_read(client, &file, bytes, 4000, 0),
+                     3901); /* the inode's server tells the size */
+    expect("READ_CHUNK");
+    assert_int_equal(client_read(client, &file, bytes, 4000, 3901), 0);
+    expect("READ_CHUNK");
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/file", O_RDWR, 0, &file), 0);
+    expect("OPEN");
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/file", O_RDWR | O_CREAT | O_EXCL, 0644, &file),
+                     -EEXIST);
+    expect("CREATE_FILE");
+}
+
+static void leased(void **state)
+{
+    struct client_file file, writer = create("/dir/small", O_RDWR);
+    char bytes[100];
+    (void)state;
+    world.lease_us = 1000;
+    assert_int_equal(client_write(client, &writer, "0123456789", 10, 0), 10);
+    forget_requests();
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/small", O_RDONLY, 0, &file), 0);
+    assert_int_equal(client_read(client, &file, bytes, 100, 0), 10);
+    assert_memory_equal(bytes, "0123456789", 10);
+    assert_int_equal(client_read(client, &file, bytes, 3, 8), 2);
+    assert_memory_equal(bytes, "89", 2);
+    assert_int_equal(client_read(client, &file, bytes, 3, 10), 0);
+    expect("OPEN");
+    /* An own write ends it, through whatever descriptor; so does time. */
+    assert_int_equal(client_write(client, &writer, "x", 1, 0), 1);
+    assert_int_equal(client_read(client, &file, bytes, 1, 0), 1);
+    assert_int_equal(bytes[0], 'x');
+    expect("WRITE_CHUNK READ_CHUNK");
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/small", O_RDONLY, 0, &file), 0);
+    struct completion never = COMPLETION_INIT;
+    await_until(loop, &never, loop_now(loop) + 999000);
+    assert_int_equal(client_read(client, &file, bytes, 1, 0), 1);
+    expect("OPEN");
+    await_until(loop, &never, loop_now(loop) + 1001);
+    assert_int_equal(client_read(client, &file, bytes, 1, 0), 1);
+    expect("READ_CHUNK");
+    /* Who may write asks for none. */
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/small", O_RDWR, 0, &file), 0);
+    assert_int_equal(client_read(client, &file, bytes, 1, 0), 1);
+    expect("OPEN READ_CHUNK");
+}
+
+static void walks(void **state)
+{
+    struct attributes attributes;
+    (void)state;
+    assert_int_equal(client_mkdir(client, INODE_ROOT, "/dir/a", 0755), 0);
+    assert_int_equal(client_mkdir(client, INODE_ROOT, "/dir/a/b", 0755), 0);
+    create("/dir/a/b/f", 0);
+    expect("CREATE_DIRECTORY CREATE_DIRECTORY CREATE_FILE"); /* made directories are known */
+    assert_int_equal(client_stat(client, INODE_ROOT, "/dir/a/../a/./b/../../a/b/f", true, &attributes), 0);
+    expect("LOOKUP");
+    /* A new epoch empties the cache: every directory is looked up again, once. */
+    world.epoch++;
+    assert_int_equal(client_stat(client, INODE_ROOT, "/dir/a/b/f", true, &attributes), 0);
+    expect("LOOKUP GET_ATTRIBUTES LOOKUP LOOKUP LOOKUP LOOKUP");
+    assert_int_equal(client_stat(client, INODE_ROOT, "/dir/a/b/f", true, &attributes), 0);
+    expect("LOOKUP");
+    struct node *link = node_make(INODE_ROOT, "link", 4, S_IFLNK | 0777);
+    strcpy(link->target, "dir/a");
+    assert_int_equal(client_stat(client, INODE_ROOT, "/link/b/f", true, &attributes), 0);
+    expect("LOOKUP READ_LINK LOOKUP");
+    assert_int_equal(client_stat(client, INODE_ROOT, "/link", false, &attributes), 0);
+    expect("LOOKUP");
+    /* A directory that is gone: out of the cache with it; then the truth. */
+    node_named(node_named(node_named(INODE_ROOT, "dir", 3)->inode, "a", 1)->inode, "b", 1)->gone = true;
+    assert_int_equal(client_stat(client, INODE_ROOT, "/dir/a/b/f", true, &attributes), -ENOENT);
+    expect("LOOKUP GET_ATTRIBUTES LOOKUP LOOKUP LOOKUP");
+}
+
+/* ---- refusals ---- */
+
+static void refuse(unsigned operation, int status, unsigned times)
+{
+    world.refuse = operation;
+    world.refuse_status = status;
+    world.refuse_times = times;
+}
+
+static void refusals(void **state)
+{
+    struct attributes attributes;
+    struct client_file file = create("/dir/f", O_RDWR);
+    (void)state;
+    forget_requests();
+    refuse(RPC_LOOKUP, -STATUS_BUSY_RETRY, 3);
+    uint64_t before = loop_now(loop);
+    assert_int_equal(client_stat(client, INODE_ROOT, "/dir/f", true, &attributes), 0);
+    expect("LOOKUP LOOKUP LOOKUP LOOKUP");
+    assert_true(loop_now(loop) - before > 150000 && loop_now(loop) - before < 3000000); /* it backed off */
+    refuse(RPC_LOOKUP, -STATUS_WRONG_EPOCH, 1);
+    assert_int_equal(client_stat(client, INODE_ROOT, "/dir/f", true, &attributes), 0);
+    expect("LOOKUP GET_MAP LOOKUP");
+    /* Not for ever. */
+    static const int endless[] = {STATUS_BUSY_RETRY, STATUS_WRONG_EPOCH, STATUS_STALE_NAMESPACE};
+    for (unsigned i = 0; i < 3; i++) {
+        refuse(RPC_LOOKUP, -endless[i], UINT32_MAX);
+        before = loop_now(loop);
+        assert_int_equal(client_stat(client, INODE_ROOT, "/dir/f", true, &attributes), -ETIMEDOUT);
+        assert_true(loop_now(loop) - before < UINT64_C(1100000000));
+        forget_requests();
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        refuse(RPC_WRITE_CHUNK, -endless[i], UINT32_MAX);
+        assert_int_equal(client_write(client, &file, "x", 1, 0), -ETIMEDOUT);
+        forget_requests();
+    }
+    refuse(0, 0, 0);
+    assert_int_equal(client_stat(client, INODE_ROOT, "/dir/f", true, &attributes), 0);
+    forget_requests();
+    refuse(RPC_CREATE_FILE, -EHOSTDOWN, 1);
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/g", O_CREAT | O_RDWR, 0644, &file), -EHOSTDOWN);
+    expect("CREATE_FILE"); /* what may have been carried out is not tried again here */
+}
+
+/* ---- transfers ---- */
+
+static char written[FILE_BYTES], back[FILE_BYTES];
+
+static void transfers(void **state)
+{
+    (void)state;
+    struct client_file file = create("/dir/f", O_RDWR);
+    for (size_t i = 0; i < sizeof written; i++)
+        written[i] = (char)(i * 31 + i / CHUNK);
+    forget_requests();
+    size_t length = 30 * CHUNK + 17;
+    assert_int_equal(client_write(client, &file, written, length, 0), length);
+    assert_int_equal(world.most_under_way, 16); /* all at once, but bounded */
+    assert_string_equal(world.log + strlen(world.log) - 18, "WRITE_CHUNK EXTEND"); /* the size comes last */
+    assert_int_equal(node_of(file.inode)->attributes.size, length);
+    forget_requests();
+    assert_int_equal(client_read(client, &file, back, sizeof back, 0), length);
+    assert_memory_equal(back, written, length);
+    forget_requests();
+    /* Overwriting far away: the times go along with the data, one message each. */
+    uint64_t far = 0;
+    while (placement_server(map, file.inode, &file.layout, far / CHUNK) ==
+           cluster_map_owner(map, inode_partition(file.inode)))
+        far += CHUNK;
+    assert_int_equal(client_write(client, &file, "x", 1, far), 1);
+    expect("WRITE_CHUNK EXTEND");
+    assert_int_equal(client_read(client, &file, back, 1, far), 1);
+    expect("READ_CHUNK");
+}
+
+static void holes(void **state)
+{
+    (void)state;
+    struct client_file file = create("/dir/f", O_RDWR);
+    size_t end = 7 * CHUNK + 100;
+    assert_int_equal(client_write(client, &file, "z", 1, end - 1), 1);
+    memset(back, 'g', sizeof back);
+    assert_int_equal(client_read(client, &file, back, sizeof back, 0), end);
+    for (size_t i = 0; i < end - 1; i++)
+        assert_int_equal(back[i], 0);
+    assert_int_equal(back[end - 1], 'z');
+    assert_int_equal(back[end], 'g');
+    assert_int_equal(client_read(client, &file, back, 10, end), 0);
+    assert_int_equal(client_read(client, &file, back, 10, 20 * (uint64_t)CHUNK), 0);
+    assert_int_equal(client_read(client, &file, back, 10, end - 5), 5);
+}
+
+/* Somebody cuts the file between the client's writes: it learns the generation and writes again, all of it.
+ */
+static void cut_meanwhile(void **state)
+{
+    (void)state;
+    struct client_file file = create("/dir/f", O_RDWR);
+    assert_int_equal(client_write(client, &file, written, 5 * CHUNK, 0), 5 * CHUNK);
+    struct attributes_reply reply;
+    struct truncate_request cut = {.inode = file.inode, .size = 0, .expected = UINT64_MAX};
+    serve_truncate(&cut, &reply);
+    forget_requests();
+    assert_int_equal(client_write(client, &file, "y", 1, 2 * CHUNK), 1);
+    assert_int_equal(node_of(file.inode)->attributes.size, 2 * CHUNK + 1);
+    assert_non_null(strstr(world.log, "GET_ATTRIBUTES WRITE_CHUNK"));
+    serve_truncate(&cut, &reply);
+    uint64_t offset;
+    assert_int_equal(client_append(client, &file, written, 3 * CHUNK, &offset), 3 * CHUNK);
+    assert_int_equal(offset, 0);
+    assert_int_equal(client_read(client, &file, back, sizeof back, 0), 3 * CHUNK);
+    assert_memory_equal(back, written, 3 * CHUNK);
+}
+
+/* No room in the middle: what is reported is there, and nothing else. */
+static void no_room(void **state)
+{
+    (void)state;
+    struct client_file file = create("/dir/f", O_RDWR);
+    memset(written, 'w', sizeof written);
+    world.full_at = 6 * CHUNK + 10;
+    ssize_t done = client_write(client, &file, written, 9 * CHUNK, 50);
+    assert_int_equal(done, 6 * CHUNK - 50);
+    assert_int_equal(node_of(file.inode)->attributes.size, 6 * CHUNK);
+    assert_int_equal(client_write(client, &file, written, 9 * CHUNK, 6 * CHUNK + 5), -ENOSPC);
+    assert_int_equal(node_of(file.inode)->attributes.size, 6 * CHUNK);
+    uint64_t offset = 77;
+    assert_int_equal(client_append(client, &file, written, CHUNK, &offset), -ENOSPC);
+    assert_int_equal(offset, 77);
+    assert_int_equal(node_of(file.inode)->attributes.size, 6 * CHUNK);
+    for (unsigned i = 6; i < CHUNKS; i++)
+        assert_int_equal(node_of(file.inode)->lengths[i], 0);
+    world.full_at = -1;
+    assert_int_equal(client_truncate_file(client, &file, 12 * CHUNK), 0);
+    assert_int_equal(client_read(client, &file, back, 6 * CHUNK, 6 * CHUNK), 6 * CHUNK);
+    for (size_t i = 0; i < 6 * CHUNK; i++)
+        assert_int_equal(back[i], 0);
+}
+
+/* A server that answers nonsense is not believed. */
+static void nonsense(void **state)
+{
+    (void)state;
+    struct client_file file = create("/dir/f", O_RDWR);
+    assert_int_equal(client_write(client, &file, written, 100, 0), 100);
+    world.lie_length = 1000;
+    assert_int_equal(client_read(client, &file, back, 50, 0), -EPROTO);
+    assert_int_equal(client_write(client, &file, written, 50, 0), -EPROTO);
+    assert_int_equal(client_read(client, &file, back, 3 * CHUNK, 0), -EPROTO);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    static const struct CMUnitTest tests[] = {
+        TEST(one_request), TEST(leased),        TEST(walks),   TEST(refusals), TEST(transfers),
+        TEST(holes),       TEST(cut_meanwhile), TEST(no_room), TEST(nonsense),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
