@@ -20,6 +20,7 @@
 #include "base/log.h"
 
 #define ATTEMPTS_MAX 10000u
+#define GONE_ATTEMPTS_MAX 100u
 #define BACKOFF_MIN_NS (50 * UINT64_C(1000))
 #define BACKOFF_MAX_NS (5 * UINT64_C(1000000))
 #define MAP_BYTES_MAX (1u << 20)
@@ -236,6 +237,16 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
     operation->epoch = client->namespace_epoch;
     operation->used_cache = false;
     return true;
+}
+
+bool operation_gone_again(unsigned *attempts, int *status)
+{
+    if (*status != -ESTALE)
+        return false;
+    if (++*attempts < GONE_ATTEMPTS_MAX)
+        return true;
+    *status = -ENOENT;
+    return false;
 }
 
 int client_get_attributes(struct client *client, struct operation *operation, uint64_t inode, uint8_t flags,

@@ -121,6 +121,10 @@ static inline bool operation_again(struct client *client, struct operation *oper
     return operation_again_slow(client, operation, status);
 }
 
+/* After an operation on an inode that a path led to: true, at most so often, when the inode was removed in
+ * between, for the path may name another one by now. */
+bool operation_gone_again(unsigned *attempts, int *status);
+
 /* One attempt of one request: sets epoch and deadline, calls, and takes over a newer namespace epoch. */
 int client_call(struct client *client, struct operation *operation, uint32_t server, struct rpc_call *call);
 /* The same for a call started with rpc_start: what to do once rpc_finish returned. */

@@ -125,19 +125,6 @@ static int find_inode(struct client *client, uint64_t directory, const char *pat
     return status;
 }
 
-#define GONE_ATTEMPTS_MAX 100u
-
-/* The inode was removed after its path had been resolved: the path may name another one by now. */
-static bool gone_again(unsigned *attempts, int *status)
-{
-    if (*status != -ESTALE)
-        return false;
-    if (++*attempts < GONE_ATTEMPTS_MAX)
-        return true;
-    *status = -ENOENT;
-    return false;
-}
-
 int client_set_attributes(struct client *client, uint64_t directory, const char *path, bool follow,
                           struct set_attributes_request *set)
 {
@@ -152,7 +139,7 @@ int client_set_attributes(struct client *client, uint64_t directory, const char 
             return -EOPNOTSUPP;
         set->inode = attributes.inode;
         status = client_set_attributes_inode(client, set);
-    } while (gone_again(&attempts, &status));
+    } while (operation_gone_again(&attempts, &status));
     return status;
 }
 
@@ -168,7 +155,7 @@ int client_truncate(struct client *client, uint64_t directory, const char *path,
         if (is_directory(attributes.mode))
             return -EISDIR;
         status = client_truncate_checked(client, attributes.inode, size, false, UINT64_MAX, &attributes);
-    } while (gone_again(&attempts, &status));
+    } while (operation_gone_again(&attempts, &status));
     return status;
 }
 

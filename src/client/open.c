@@ -221,6 +221,22 @@ static int open_once(struct walk *walk, int flags, mode_t mode, struct attribute
     return status;
 }
 
+static int open_path(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
+                     struct attributes *attributes)
+{
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0)
+            status = open_once(&walk, flags, mode, attributes);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
 int client_open(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
                 struct client_file *file)
 {
@@ -230,25 +246,19 @@ int client_open(struct client *client, uint64_t directory, const char *path, int
         return -EOPNOTSUPP;
     if ((flags & O_CREAT) && (flags & O_DIRECTORY))
         return -EINVAL;
-    struct operation operation;
     struct attributes attributes;
     int status;
-    operation_begin(client, &operation);
+    unsigned attempts = 0;
     do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = open_once(&walk, flags, mode, &attributes);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
+        status = open_path(client, directory, path, flags, mode, &attributes);
+        if (status < 0)
+            return status;
+        bool cut_by_create = (flags & O_CREAT) && attributes.size == 0;
+        if ((flags & O_TRUNC) && !cut_by_create && (attributes.mode & S_IFMT) == S_IFREG)
+            status = client_truncate_checked(client, attributes.inode, 0, true, UINT64_MAX, &attributes);
+    } while (operation_gone_again(&attempts, &status));
     if (status < 0)
         return status;
-    bool cut_by_create = (flags & O_CREAT) && attributes.size == 0;
-    if ((flags & O_TRUNC) && !cut_by_create && (attributes.mode & S_IFMT) == S_IFREG) {
-        status = client_truncate_checked(client, attributes.inode, 0, true, UINT64_MAX, &attributes);
-        if (status < 0)
-            return status == -ESTALE ? -ENOENT : status; /* removed since */
-    }
     file_set(file, &attributes, flags);
     return 0;
 }

@@ -188,6 +188,17 @@ void cluster_run(struct cluster *cluster, uint64_t limit)
     cluster->worker_count = 0;
 }
 
+static void rest(struct worker *worker)
+{
+    task_sleep(worker->cluster->loop, *(const uint64_t *)worker->context);
+}
+
+void cluster_rest(struct cluster *cluster, uint64_t duration)
+{
+    cluster_worker(cluster, 0, rest, &duration);
+    cluster_run(cluster, 2 * duration);
+}
+
 void cluster_kill(struct cluster *cluster, uint32_t server)
 {
     cluster->dead[server] = true;

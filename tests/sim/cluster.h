@@ -70,6 +70,8 @@ struct worker *cluster_worker(struct cluster *cluster, uint32_t client, void (*r
  * has passed. Afterwards there are no workers. */
 void cluster_run(struct cluster *cluster, uint64_t limit);
 
+/* Lets virtual time pass. */
+void cluster_rest(struct cluster *cluster, uint64_t duration);
 /* Cuts a server off as kill -9 does. */
 void cluster_kill(struct cluster *cluster, uint32_t server);
 
