@@ -253,6 +253,37 @@ static void test_remove_renamed_directory(void **state)
     assert_int_equal(get_attributes(&f, directory, &attributes), -ESTALE);
 }
 
+/* Tombstones are bounded: when there are too many the namespace epoch is bumped, which makes the older ones
+ * superfluous. */
+static void test_many_removed_directories(void **state)
+{
+    (void)state;
+    fixture_open(&f, &(struct fixture_options){.servers = 1});
+    uint64_t first = make_directory(&f, INODE_ROOT, "d");
+    assert_int_equal(remove_directory(&f, INODE_ROOT, "d"), 0);
+    unsigned bumped = 0;
+    for (unsigned i = 0; i < 65540; i++) {
+        struct operation_call c;
+        struct create what = {
+            .parent = INODE_ROOT, .name = "d", .operation = RPC_CREATE_DIRECTORY, .mode = 0755};
+        start_create(&f, &f.client, &c, &what);
+        int status = finish(&c);
+        if (status == -STATUS_STALE_NAMESPACE) {
+            bumped++;
+            f.epoch = c.call.reply_namespace_epoch;
+            continue;
+        }
+        assert_int_equal(status, 0);
+        assert_int_equal(remove_directory(&f, INODE_ROOT, "d"), 0);
+    }
+    assert_int_equal(bumped, 1);
+    assert_int_equal(f.epoch, 2);
+    /* Only a request of the old epoch could take the first one for a directory that is there. */
+    f.epoch = 1;
+    assert_int_equal(create(&f, &(struct create){.parent = first, .name = "x"}, NULL),
+                     -STATUS_STALE_NAMESPACE);
+}
+
 /* Creations and the removal of their directory at the same time: either the removal finds an entry, or the
  * creation finds no directory. */
 static void test_remove_races_with_create(void **state)
@@ -435,6 +466,50 @@ static void test_at_most_once(void **state)
     }
 }
 
+/* A coordinator dies between its locks and their release: whoever waits goes on after three deadlines. */
+static void test_abandoned_transaction(void **state)
+{
+    (void)state;
+    struct party coordinator;
+    struct rpc_options options = {.cluster_key = fixture_key, .server_id = 77};
+    uint64_t directory = make_directory(&f, INODE_ROOT, "directory");
+    char entry[64];
+    name_on(&f, directory, 0, "entry", entry);
+    make_file(&f, INODE_ROOT, "locked");
+    uint32_t owner = server_of_name(&f, INODE_ROOT, "locked");
+
+    assert_int_equal(net_sim_create(f.network, "coordinator", &coordinator.net), 0);
+    assert_int_equal(rpc_create(coordinator.net, &options, &coordinator.rpc), 0);
+    for (uint32_t i = 0; i < f.count; i++)
+        assert_int_equal(rpc_peer_create(coordinator.rpc, f.map->servers[i].address, &coordinator.peers[i]),
+                         0);
+    struct operation_call lock, freeze;
+    struct key_lock_request *key = (void *)lock.body;
+    *key = (struct key_lock_request){.transaction = 5, .parent = INODE_ROOT, .name_length = 6};
+    memcpy(key->name, "locked", 6);
+    call_prepare(&f, &lock, RPC_KEY_LOCK, sizeof(*key) + 6, sizeof(struct key_lock_reply));
+    rpc_start(coordinator.peers[owner], &lock.call);
+    struct directory_request *frozen = (void *)freeze.body;
+    *frozen = (struct directory_request){.directory = directory, .transaction = 5};
+    call_prepare(&f, &freeze, RPC_DIRECTORY_FREEZE, sizeof(*frozen), sizeof(struct directory_reply));
+    rpc_start(coordinator.peers[0], &freeze.call);
+    assert_int_equal(finish(&lock), 0);
+    assert_int_equal(finish(&freeze), 0);
+    uint64_t begin = loop_now(f.loop);
+    net_sim_kill(coordinator.net);
+    party_close(&f, &coordinator);
+
+    assert_int_equal(lookup(&f, INODE_ROOT, "locked", NULL), -ETIMEDOUT);
+    assert_int_equal(create(&f, &(struct create){.parent = directory, .name = entry}, NULL), -ETIMEDOUT);
+    assert_int_equal(lookup(&f, directory, entry, NULL), -ENOENT); /* frozen: looking is allowed */
+    while (loop_now(f.loop) - begin < 30 * NSEC_PER_SEC) {
+        struct completion sleep = COMPLETION_INIT;
+        await_until(f.loop, &sleep, begin + 30 * NSEC_PER_SEC);
+    }
+    assert_int_equal(lookup(&f, INODE_ROOT, "locked", NULL), 0);
+    assert_int_equal(create(&f, &(struct create){.parent = directory, .name = entry}, NULL), 0);
+}
+
 /* A dead server: no call hangs, and what did not happen is not reported as done. */
 static void test_dead_server(void **state)
 {
@@ -491,6 +566,7 @@ int main(void)
         CASE(test_rename_replaces_directory),
         CASE(test_remove_directory),
         CASE(test_remove_renamed_directory),
+        cmocka_unit_test_teardown(test_many_removed_directories, close_all),
         CASE(test_remove_races_with_create),
         CASE(test_opposite_renames),
         CASE(test_opposite_directory_renames),
@@ -498,6 +574,7 @@ int main(void)
         CASE(test_crowd_at_one_name),
         CASE(test_replace_directory_while_its_entry_moves),
         cmocka_unit_test_setup_teardown(test_at_most_once, open_lossy, close_all),
+        CASE(test_abandoned_transaction),
         CASE(test_dead_server),
         CASE(test_failed_rename_restores_parent),
     };
