@@ -3,7 +3,9 @@
  *
  * Reading. A piece that comes back short met a hole or the end of the file; only the size tells which. The
  * inode's own server sends the size along; for other chunks the client asks for it, once per read, after the
- * short answer. What lies below the size reads as zeros.
+ * short answer. What lies below the size reads as zeros. Nor does another server know where the file ends:
+ * the chunks of a growing write are there before the size covers them. What comes from beyond the size that
+ * the client knows is therefore believed only once the inode's server has been asked.
  *
  * Writing. Every piece carries the file's generation; after a shrinking truncation by anybody the servers
  * refuse old ones, and the whole write starts over with the new generation. A write of one piece that arrives
@@ -173,6 +175,14 @@ static int size_now(struct transfer *transfer, const struct piece *piece, bool *
     return 0;
 }
 
+/* A piece that came in full, and from below the end of the file as far as the client knows. */
+static bool complete(const struct transfer *transfer, const struct piece *piece)
+{
+    uint64_t end = transfer->offset + piece->position + piece->length;
+    return piece->reply.length == piece->length &&
+           (piece->reply.owner || end <= atomic_load_explicit(&transfer->file->size, memory_order_relaxed));
+}
+
 /* Reads [0, end) of the transfer; what lies at or beyond the returned length is not defined. */
 static ssize_t read_pieces(struct transfer *transfer)
 {
@@ -193,7 +203,7 @@ static ssize_t read_pieces(struct transfer *transfer)
         int status = piece_finish(transfer, piece);
         if (piece->position >= end)
             continue;
-        if (status == 0 && piece->reply.length == piece->length)
+        if (status == 0 && complete(transfer, piece))
             continue;
         if (status == 0)
             status = size_now(transfer, piece, &size_known, &size);
@@ -221,7 +231,7 @@ static ssize_t read_piece(struct transfer *transfer)
     int status = piece_finish(transfer, &piece);
     if (status < 0)
         return status;
-    if (piece.reply.length == piece.length)
+    if (complete(transfer, &piece))
         return (ssize_t)piece.length;
     status = size_now(transfer, &piece, &size_known, &size);
     if (status < 0)

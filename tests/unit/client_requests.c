@@ -582,6 +582,30 @@ static void holes(void **state)
     assert_int_equal(client_read(client, &file, back, 10, end - 5), 5);
 }
 
+/* Another client's growing write has placed its chunks but not said so yet: they are not part of the file. */
+static void beyond_the_end(void **state)
+{
+    (void)state;
+    struct client_file file = create("/dir/f", O_RDWR);
+    struct node *node = node_of(file.inode);
+    uint64_t far = 1;
+    while (placement_server(map, file.inode, &file.layout, far) ==
+           cluster_map_owner(map, inode_partition(file.inode)))
+        far++;
+    for (uint64_t i = 0; i <= far; i++)
+        node->lengths[i] = CHUNK;
+    node->attributes.size = far * CHUNK - 10;
+    forget_requests();
+    assert_int_equal(client_read(client, &file, back, 100, far * CHUNK), 0);
+    expect("READ_CHUNK GET_ATTRIBUTES");
+    assert_int_equal(client_read(client, &file, back, CHUNK, far * CHUNK - 20), 10);
+    node->attributes.size = far * CHUNK + 60;
+    assert_int_equal(client_read(client, &file, back, 100, far * CHUNK), 60);
+    forget_requests();
+    assert_int_equal(client_read(client, &file, back, 60, far * CHUNK), 60);
+    expect("READ_CHUNK"); /* the size is known by now */
+}
+
 /* Somebody cuts the file between the client's writes: it learns the generation and writes again, all of it.
  */
 static void cut_meanwhile(void **state)
@@ -646,7 +670,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     static const struct CMUnitTest tests[] = {
         TEST(one_request), TEST(leased),        TEST(walks),   TEST(refusals), TEST(transfers),
-        TEST(holes),       TEST(cut_meanwhile), TEST(no_room), TEST(nonsense),
+        TEST(holes),       TEST(cut_meanwhile), TEST(no_room), TEST(nonsense), TEST(beyond_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
