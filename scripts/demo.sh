@@ -26,9 +26,11 @@ trap 'exit 143' TERM
 
 # Shows a command as it would be typed, runs it, and says how long it took.
 show() {
-    local begin=${EPOCHREALTIME/[.,]/} end
+    local begin=${EPOCHREALTIME/[.,]/} end word
     printf '\n$'
-    printf ' %q' "$@"
+    for word in "$@"; do
+        [[ $word =~ ^[A-Za-z0-9_./:,=-]+$ ]] && printf ' %s' "$word" || printf ' %q' "$word"
+    done
     printf '\n'
     "$@"
     end=${EPOCHREALTIME/[.,]/}
