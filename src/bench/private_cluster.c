@@ -62,7 +62,7 @@ static int serve(uint32_t id, int control, const uint8_t *key, uint64_t capacity
     char address[64] = "";
     config_defaults(&config);
     struct loop_options loop_options = {.spin_ns = config.server.spin};
-    struct net_ucx_options ucx = {0};
+    struct net_ucx_options ucx = {.one_host = true};
     struct server_options options = {
         .id = id,
         .cluster_key = key,

@@ -12,7 +12,7 @@
 
 #include "bench/crew.h"
 
-static const struct net_ucx_options any = {0};
+static const struct net_ucx_options here = {.one_host = true};
 
 int raw_peer_start(struct raw_peer *peer, int processor)
 {
@@ -36,7 +36,7 @@ int raw_peer_start(struct raw_peer *peer, int processor)
         close(sockets[0]);
         if (processor >= 0)
             crew_pin((unsigned)processor);
-        _exit(raw_server_run(sockets[1], &any) == 0 ? 0 : 1);
+        _exit(raw_server_run(sockets[1], &here) == 0 ? 0 : 1);
     }
     close(sockets[1]);
     peer->socket = sockets[0];
@@ -47,7 +47,7 @@ int raw_peer_connect(struct raw_peer *peer)
 {
     int socket = peer->socket;
     peer->socket = -1;
-    return raw_client_create(socket, &any, &peer->client);
+    return raw_client_create(socket, &here, &peer->client);
 }
 
 void raw_peer_pause(const struct raw_peer *peer)

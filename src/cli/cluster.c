@@ -138,6 +138,9 @@ static void transport_options(const struct cluster *cluster, struct config *conf
         config_read_file(config, cluster->file.config, error, sizeof(error));
     options->transports = config->server.transports[0] != '\0' ? config->server.transports : NULL;
     options->devices = config->server.devices[0] != '\0' ? config->server.devices : NULL;
+    options->one_host = true;
+    for (uint32_t i = 0; i < cluster->file.server_count; i++)
+        options->one_host &= net_address_is_local(cluster->file.servers[i].address);
 }
 
 static void ask_all(struct rpc *rpc, struct loop *loop, const struct cluster *cluster, unsigned operation,

@@ -77,6 +77,7 @@ static void before_fork(void)
     pthread_mutex_lock(&library_mutex);
     list_for_each (node, &file_systems)
         pthread_mutex_lock(&container_of(node, struct benchfs, link)->mutex);
+    net_ucx_before_fork();
 }
 
 static void after_fork(void)
@@ -114,7 +115,10 @@ static int worker_open(struct worker *worker)
     struct net_ucx_options net_options = {
         .transports = fs->transports[0] != '\0' ? fs->transports : NULL,
         .devices = fs->devices[0] != '\0' ? fs->devices : NULL,
+        .one_host = true,
     };
+    for (uint32_t i = 0; i < fs->address_count; i++)
+        net_options.one_host &= net_address_is_local(fs->addresses[i]);
     struct client_options client_options = {
         .cluster_key = fs->key,
         .addresses = fs->address_pointers,

@@ -1,8 +1,10 @@
-/* The transport interface: messages between peers, each a small header plus optional bulk. Two implementations:
- * `ucx` (UCP active messages: shared memory, TCP, RDMA as UCX finds them) and `sim` (a simulated network).
+/* The transport interface: messages between peers, each a small header plus optional bulk. Two
+ * implementations: `ucx` (UCP active messages: shared memory, TCP, RDMA as UCX finds them) and `sim` (a
+ * simulated network).
  *
- * A `struct net` belongs to one loop and is one addressable party. Connections are one-way: the other side connects
- * back to the address it is told. Messages carry no sender; the layer above identifies it by what is in the header. */
+ * A `struct net` belongs to one loop and is one addressable party. Connections are one-way: the other side
+ * connects back to the address it is told. Messages carry no sender; the layer above identifies it by what is
+ * in the header. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,13 +21,13 @@ struct net_connection;
 struct net_stream;
 struct net_listener;
 
-/* An arrived message. header is valid during the receive callback only; bulk until the callback returns, unless
- * held. */
+/* An arrived message. header is valid during the receive callback only; bulk until the callback returns,
+ * unless held. */
 struct net_message {
     struct net *net;
     const void *header;
     uint32_t header_length;
-    bool bulk_here;      /* bulk bytes arrived with the message (eager) at `bulk`; otherwise by rendezvous */
+    bool bulk_here; /* bulk bytes arrived with the message (eager) at `bulk`; otherwise by rendezvous */
     bool held;
     const void *bulk;
     uint64_t bulk_length; /* 0: no bulk */
@@ -35,7 +37,8 @@ struct net_message {
 typedef void (*net_receiver)(void *owner, struct net_message *message);
 
 enum net_send_flags {
-    NET_SEND_RENDEZVOUS = 1, /* announce the bulk; the receiver fetches it straight from the sender's memory */
+    NET_SEND_RENDEZVOUS =
+        1, /* announce the bulk; the receiver fetches it straight from the sender's memory */
 };
 
 struct net_operations {
@@ -50,27 +53,35 @@ struct net_operations {
     void (*release)(struct net_message *message);
     int (*memory_allocate)(struct net *net, size_t length, void **memory, void **region);
     void (*memory_free)(struct net *net, void *region);
-    int (*stream_listen)(struct net *net, const char *address, void (*accept)(void *owner, struct net_stream *stream),
-                         void *owner, struct net_listener **listener);
-    int (*stream_connect)(struct net *net, const char *address, uint64_t deadline, struct net_stream **stream);
+    int (*stream_listen)(struct net *net, const char *address,
+                         void (*accept)(void *owner, struct net_stream *stream), void *owner,
+                         struct net_listener **listener);
+    int (*stream_connect)(struct net *net, const char *address, uint64_t deadline,
+                          struct net_stream **stream);
 };
 
 struct net {
     const struct net_operations *operations;
     struct loop *loop;
-    const char *name;       /* "ucx" or "sim" */
-    bool reliable;          /* a message is lost only when the connection is; sim: false */
-    uint32_t eager_max;     /* default: largest bulk that is sent eagerly when no flag says otherwise, bytes */
-    const void *address;    /* what a peer passes to net_connect */
+    const char *name;    /* "ucx" or "sim" */
+    bool reliable;       /* a message is lost only when the connection is; sim: false */
+    uint32_t eager_max;  /* default: largest bulk that is sent eagerly when no flag says otherwise, bytes */
+    const void *address; /* what a peer passes to net_connect */
     size_t address_length;
-    net_receiver receiver;  /* set by the owner before the first loop turn */
+    net_receiver receiver; /* set by the owner before the first loop turn */
     void *owner;
 };
 
 struct net_ucx_options {
     const char *transports; /* UCX_TLS; NULL: UCX's choice or the environment's */
     const char *devices;    /* UCX_NET_DEVICES; NULL likewise */
+    bool one_host;          /* every peer runs on this host: without transports, shared memory alone */
 };
+
+/* For a fork of this process: waits, for at most 100 ms, until UCX's own thread sleeps, so that the child
+ * does not inherit a lock which that thread holds. To be called right before the fork, while no other thread
+ * uses a transport. */
+void net_ucx_before_fork(void);
 
 /* Creates a UCX context and worker driven by loop. Returns 0 or -errno. */
 int net_ucx_create(struct loop *loop, const struct net_ucx_options *options, struct net **net);
@@ -81,8 +92,8 @@ static inline void net_destroy(struct net *net)
     net->operations->destroy(net);
 }
 
-/* Makes a connection to the party with that address. Does not wait for the peer. Returns 0 or -errno (-EINVAL: the
- * address is malformed). */
+/* Makes a connection to the party with that address. Does not wait for the peer. Returns 0 or -errno
+ * (-EINVAL: the address is malformed). */
 static inline int net_connect(struct net *net, const void *address, size_t length,
                               struct net_connection **connection)
 {
@@ -100,26 +111,27 @@ static inline void net_close(struct net_connection *connection)
     connection->net->operations->close(connection);
 }
 
-/* Sends header and bulk. Returns 0: done, buffers reusable, `sent` untouched; -EINPROGRESS: `sent` fires when header
- * and bulk may be reused (for a rendezvous: when the peer has fetched them); other -errno: not sent.
+/* Sends header and bulk. Returns 0: done, buffers reusable, `sent` untouched; -EINPROGRESS: `sent` fires when
+ * header and bulk may be reused (for a rendezvous: when the peer has fetched them); other -errno: not sent.
  * The header is copied before return unless -EINPROGRESS. */
 static inline int net_send(struct net_connection *connection, const void *header, uint32_t header_length,
                            const struct iovec *bulk, uint32_t bulk_count, unsigned flags,
                            struct completion *sent)
 {
-    return connection->net->operations->send(connection, header, header_length, bulk, bulk_count, flags, sent);
+    return connection->net->operations->send(connection, header, header_length, bulk, bulk_count, flags,
+                                             sent);
 }
 
-/* Inside the receive callback: keeps the message's bulk (not its header) until net_release. Copies *message by the
- * caller's own means afterwards: the struct passed to the callback dies with it. */
+/* Inside the receive callback: keeps the message's bulk (not its header) until net_release. Copies *message
+ * by the caller's own means afterwards: the struct passed to the callback dies with it. */
 static inline void net_hold(struct net_message *message)
 {
     message->net->operations->hold(message);
 }
 
-/* Moves the bulk into the given memory (total = bulk_length). Message must be in its callback or held. Returns 0:
- * done; -EINPROGRESS: `received` fires with 0 or -errno; other -errno. Once done (or failed), still net_release a held
- * message. */
+/* Moves the bulk into the given memory (total = bulk_length). Message must be in its callback or held.
+ * Returns 0: done; -EINPROGRESS: `received` fires with 0 or -errno; other -errno. Once done (or failed),
+ * still net_release a held message. */
 static inline int net_receive(struct net_message *message, const struct iovec *into, uint32_t count,
                               struct completion *received)
 {
@@ -132,8 +144,8 @@ static inline void net_release(struct net_message *message)
     message->net->operations->release(message);
 }
 
-/* Memory that the transport registered: bulk lands in it and is sent from it without a copy, and io_uring can use it.
- * Zeroed, page-aligned, huge pages where the system gives them. Returns 0 or -ENOMEM. */
+/* Memory that the transport registered: bulk lands in it and is sent from it without a copy, and io_uring can
+ * use it. Zeroed, page-aligned, huge pages where the system gives them. Returns 0 or -ENOMEM. */
 static inline int net_memory_allocate(struct net *net, size_t length, void **memory, void **region)
 {
     return net->operations->memory_allocate(net, length, memory, region);

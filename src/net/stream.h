@@ -62,6 +62,9 @@ static inline void net_stream_close(struct net_stream *stream)
     stream->operations->close(stream);
 }
 
+/* Whether "host:port" can only be reached from this host. */
+bool net_address_is_local(const char *address);
+
 /* TCP streams over loop_watch; used by the ucx transport and by nothing else. */
 int net_tcp_listen(struct net *net, const char *address, void (*accept)(void *owner, struct net_stream *stream),
                    void *owner, struct net_listener **listener);

@@ -505,3 +505,12 @@ int net_tcp_listen(struct net *net, const char *address,
     *out = &listener->base;
     return 0;
 }
+
+bool net_address_is_local(const char *address)
+{
+    static const char *const local[] = {"127.", "localhost:", "[::1]:"};
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
+        if (strncmp(address, local[i], strlen(local[i])) == 0)
+            return true;
+    return false;
+}

@@ -439,7 +439,8 @@ static int begin(struct daemon *daemon, int signals)
     if (status == 0) {
         struct net_ucx_options ucx = {
             .transports = config->server.transports[0] != 0 ? config->server.transports : NULL,
-            .devices = config->server.devices[0] != 0 ? config->server.devices : NULL};
+            .devices = config->server.devices[0] != 0 ? config->server.devices : NULL,
+            .one_host = net_address_is_local(config->server.listen)};
         status = net_ucx_create(daemon->loop, &ucx, &daemon->net);
     }
     if (status != 0) {
