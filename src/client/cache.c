@@ -111,6 +111,18 @@ void cache_insert(struct directory_cache *cache, uint64_t parent, uint64_t hash,
     cache_insert_inode(cache, directory);
 }
 
+void cache_forget(struct directory_cache *cache, uint64_t parent, uint64_t hash, const char *name,
+                  uint32_t length)
+{
+    struct cached_entry *set = entry_set(cache, hash);
+    for (unsigned way = 0; way < ENTRY_WAYS; way++) {
+        if (!entry_is(cache, &set[way], parent, hash, name, length))
+            continue;
+        set[way].tag = cache->tag - 1;
+        cache_forget_inode(cache, set[way].directory.inode);
+    }
+}
+
 static struct cached_directory *directory_slot(struct directory_cache *cache, uint64_t inode)
 {
     return &cache->directories[hash_mix(inode) % DIRECTORY_SLOTS];

@@ -39,6 +39,8 @@ const struct directory *cache_find(struct directory_cache *cache, uint64_t paren
                                    const char *name, uint32_t length);
 void cache_insert(struct directory_cache *cache, uint64_t parent, uint64_t hash, const char *name,
                   uint32_t length, const struct directory *directory);
+void cache_forget(struct directory_cache *cache, uint64_t parent, uint64_t hash, const char *name,
+                  uint32_t length);
 const struct directory *cache_find_inode(struct directory_cache *cache, uint64_t inode);
 void cache_insert_inode(struct directory_cache *cache, const struct directory *directory);
 void cache_forget_inode(struct directory_cache *cache, uint64_t inode);

@@ -220,6 +220,8 @@ struct dirent *benchfs_readdirplus(benchfs_dir *dir, struct stat *result)
     int before = errno; /* callers tell the end from a failure by it */
     int status = dir->position < POSITION_FIRST ? next_dot(dir, &attributes, result != NULL)
                                                 : next_listed(dir, &attributes, result != NULL);
+    if (status == -ESTALE || status == -ENOENT) /* the directory was removed: it has no entries */
+        status = 0;
     errno = status < 0 ? public_errno(status) : before;
     if (status <= 0)
         return NULL;

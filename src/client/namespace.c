@@ -350,8 +350,11 @@ static int rmdir_once(struct walk *walk)
         return status;
     union named_request named;
     size_t length = walk_named_request(walk, &named);
-    return client_request(client, walk->operation, client_hash_server(client, walk->hash),
-                          RPC_REMOVE_DIRECTORY, &named, length, NULL, 0);
+    status = client_request(client, walk->operation, client_hash_server(client, walk->hash),
+                            RPC_REMOVE_DIRECTORY, &named, length, NULL, 0);
+    if (status == 0)
+        cache_forget(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length);
+    return status;
 }
 
 int client_rmdir(struct client *client, uint64_t directory, const char *path)
@@ -366,8 +369,6 @@ int client_rmdir(struct client *client, uint64_t directory, const char *path)
             status = rmdir_once(&walk);
         walk_end(&walk);
     } while (operation_again(client, &operation, &status));
-    if (status == 0)
-        cache_clear(&client->cache);
     return status;
 }
 

@@ -38,12 +38,16 @@ static int directory_enter(struct walk *walk, uint64_t inode)
     return 0;
 }
 
+/* What is remembered may be stricter than the truth. */
 static int permits_slow(struct walk *walk, uint32_t access)
 {
     struct client *client = walk->client;
-    int status = directory_fetch(walk, walk->here.inode);
+    struct directory before = walk->here;
+    int status = directory_fetch(walk, before.inode);
     if (status < 0)
         return status;
+    if (walk->here.mode != before.mode || walk->here.uid != before.uid || walk->here.gid != before.gid)
+        cache_clear(&client->cache); /* else every walk through here would have to ask */
     return client_permits(client, walk->here.mode, walk->here.uid, walk->here.gid, access);
 }
 

@@ -406,7 +406,14 @@ static void remade(void **state)
     OK(benchfs_stat(other, "/p/again/x", &status));
     OK(benchfs_unlink(fs, "/p/again/x"));
     int old = (int)OK(benchfs_open(fs, "/p/again", O_RDONLY | O_DIRECTORY));
+    benchfs_dir *stream = benchfs_opendir(fs, "/p/again");
     OK(benchfs_rmdir(fs, "/p/again"));
+    assert_non_null(benchfs_readdir(stream));
+    assert_non_null(benchfs_readdir(stream));
+    errno = 0;
+    assert_null(benchfs_readdir(stream));
+    assert_int_equal(errno, 0);
+    OK(benchfs_closedir(stream));
     FAILS(ENOENT, benchfs_openat(fs, old, "y", O_CREAT | O_RDWR, 0644));
     FAILS(ENOENT, benchfs_stat(other, "/p/again/x", &status));
     OK(benchfs_mkdir(fs, "/p/again", 0755));

@@ -82,6 +82,12 @@ static void emptied(void **state)
     cache_insert(&cache, 1, 77, "name", 4, &directory);
     cache_forget_inode(&cache, 10);
     assert_null(cache_find_inode(&cache, 10));
+    cache_insert(&cache, 1, 77, "name", 4, &directory);
+    cache_forget(&cache, 1, 77, "other", 5);
+    assert_non_null(cache_find(&cache, 1, 77, "name", 4));
+    cache_forget(&cache, 1, 77, "name", 4);
+    assert_null(cache_find(&cache, 1, 77, "name", 4));
+    assert_null(cache_find_inode(&cache, 10));
 }
 
 int main(void)
