@@ -2,7 +2,8 @@
  *
  * Calls have the shape and meaning of their POSIX namesakes: they return -1 (or NULL) and set errno on failure. Any number of
  * threads may call at once; each thread gets its own connection to the servers at its first call. Descriptors are small
- * integers of this library's own, valid in every thread; they are not kernel descriptors. Calls block the calling
+ * integers of this library's own, from 3 on, valid in every thread; they are not kernel descriptors. AT_FDCWD is the
+ * root. A child after fork may go on (libbenchfs(3) says when). Calls block the calling
  * thread until the servers answered or the deadline (client.deadline, 10 s) has passed: then EIO or ETIMEDOUT. */
 #ifndef BENCHFS_H
 #define BENCHFS_H
