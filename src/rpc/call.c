@@ -168,6 +168,7 @@ static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const str
     flight->operation = operation;
     flight->correlation = ++rpc->generation << FLIGHT_INDEX_BITS | flight->index;
     flight->settled = false;
+    flight->refetches = 0;
     flight->bulk_length = call->send_count == 0 ? 0 : iovec_bytes(call->send, call->send_count);
     flight->length = (uint32_t)sizeof(struct rpc_request_header) + call->body_length;
     flight->resend_after = RPC_RESEND_INTERVAL;
@@ -377,6 +378,21 @@ static void flight_landed(struct completion *completion)
 
 /* ---- replies ---- */
 
+/* The server says that the connection over which it was to fetch the bulk is gone: it has applied nothing.
+ * Returns whether the request goes, or will go, out once more. */
+static bool refetch(struct rpc_flight *flight, uint64_t now)
+{
+    if (flight->bulk_length == 0 || flight->refetches == RPC_REFETCHES_MAX)
+        return false;
+    if (!flight->peer->up)
+        return true; /* call_resend does it */
+    if (flight->sending)
+        return false;
+    flight->refetches++;
+    flight_send_again(flight, now);
+    return true;
+}
+
 /* The head of the receive space, `length` bytes of it: a transport is given exactly as much as arrives.
  * Returns NULL without memory. */
 static struct iovec *space_head(const struct rpc_call *call, uint64_t length, uint32_t *count)
@@ -469,6 +485,8 @@ void call_receive_reply(struct rpc *rpc, struct net_message *message)
     int status = reply_take(flight, message);
     if (status == 0 && message->bulk_length > 0)
         status = reply_land(flight, message);
+    else if (status == -ECONNRESET && refetch(flight, loop_now(rpc->loop)))
+        return;
     if (status != -EINPROGRESS)
         flight_settle(flight, status, loop_now(rpc->loop));
 }

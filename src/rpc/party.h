@@ -21,6 +21,7 @@ static_assert(RPC_MESSAGE_MAX <= NET_HEADER_MAX, "a request or reply is one tran
 #define RPC_RENDEZVOUS_DEFAULT (32u << 10)
 #define RPC_SWEEP_INTERVAL (10 * NSEC_PER_MSEC)
 #define RPC_RESEND_INTERVAL (50 * NSEC_PER_MSEC)
+#define RPC_REFETCHES_MAX 3u
 #define RPC_HANDSHAKE_DEADLINE (5 * NSEC_PER_SEC)
 #define RPC_HALF_OPEN_MAX 128u
 #define RPC_SESSIONS_MAX 16384u
@@ -87,9 +88,10 @@ struct rpc_flight {
     uint64_t resend_after;
     uint64_t bulk_length;
     uint16_t index;
-    bool sending; /* `sent` will fire */
-    bool landing; /* `landed` will fire */
-    bool settled; /* the call's result is known */
+    bool sending;      /* `sent` will fire */
+    bool landing;      /* `landed` will fire */
+    bool settled;      /* the call's result is known */
+    uint8_t refetches; /* how often it was sent again because the server could not fetch its bulk */
     int result;
     struct completion sent;
     struct completion landed;
@@ -166,6 +168,7 @@ struct rpc_served {
     bool nested;                  /* the receive callback has not returned */
     bool finished;                /* the handler has returned */
     bool received;                /* the bulk was asked for */
+    bool unfetched;               /* and could not be fetched, so nothing was applied */
     bool replied;
     bool sending;
     uint64_t handler_started;

@@ -57,6 +57,7 @@ static struct rpc_served *served_take(struct rpc *rpc)
     served->nested = false;
     served->finished = false;
     served->received = false;
+    served->unfetched = false;
     served->replied = false;
     served->sending = false;
     return served;
@@ -422,6 +423,7 @@ int rpc_request_receive(struct rpc_request *request, const struct iovec *into, u
         if (status == -EINPROGRESS)
             status = await_transfer(served, &landed);
     }
+    served->unfetched = status != 0;
     return status;
 }
 
@@ -489,7 +491,8 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
         return local_reply(served, header, bulk, bulk_count, now);
 
     uint32_t length = (uint32_t)sizeof(*header) + body_length;
-    if ((served->operation->flags & RPC_MUTATES) != 0)
+    /* A request whose bulk went with its connection was not applied: its repetition brings the bulk anew. */
+    if ((served->operation->flags & RPC_MUTATES) != 0 && (status == 0 || !served->unfetched))
         session_remember(request->session, request->header->correlation, served->reply, length);
     int result = send_reply(served, length, bulk, bulk_count);
     if (result != 0)

@@ -328,6 +328,55 @@ static void a_broken_connection_is_resumed(void **state)
     assert_int_equal(counters.replayed + counters.duplicates, 5);
 }
 
+static void take_symlink(void *owner, struct rpc_request *request)
+{
+    struct fixture *fixture = owner;
+    fixture->executing++;
+    task_sleep(fixture->loop, fixture->delay_ns);
+    int status = rpc_request_receive(request, &(struct iovec){fixture->bulk, request->bulk_length}, 1);
+    fixture->executing--;
+    fixture->applied += status == 0;
+    struct attributes_reply reply = {.attributes.inode = 7};
+    rpc_reply(request, status, &reply, status == 0 ? sizeof(reply) : 0, NULL, 0);
+}
+
+/* The connection breaks before the server has fetched what is to be written: it is fetched over the next one.
+ */
+static void bulk_of_a_broken_connection_is_fetched_again(void **state)
+{
+    struct fixture *fixture = *state;
+    static uint8_t landed[256 << 10], bytes[256 << 10];
+    memset(bytes, 'b', sizeof(bytes));
+    fixture->bulk = landed;
+    rpc_register(fixture->server, RPC_CREATE_SYMLINK, take_symlink);
+    assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
+    struct {
+        struct create_request request;
+        char name[1];
+    } body = {.request = {.parent = 1, .name_length = 1}, .name = "x"};
+    /* The first execution fails before the repetition comes, or after. */
+    for (unsigned round = 0; round < 2; round++) {
+        fixture->applied = 0;
+        memset(landed, 0, sizeof(landed));
+        struct attributes_reply reply;
+        struct iovec send = {bytes, sizeof(bytes)};
+        struct rpc_call call = {.operation = RPC_CREATE_SYMLINK,
+                                .body = &body,
+                                .body_length = sizeof(body.request) + 1,
+                                .reply = &reply,
+                                .reply_size = sizeof(reply),
+                                .send = &send,
+                                .send_count = 1};
+        fixture->delay_ns = round == 0 ? NSEC_PER_MSEC / 10 : 20 * NSEC_PER_MSEC;
+        rpc_start(fixture->peer, &call);
+        fixture_until(fixture, fixture->executing == 1);
+        peer_recover(fixture->peer);
+        assert_int_equal(rpc_finish(&call), 0);
+        assert_int_equal(fixture->applied, 1);
+        assert_memory_equal(landed, bytes, sizeof(bytes));
+    }
+}
+
 static void a_lost_session_fails_what_may_have_been_applied(void **state)
 {
     struct fixture *fixture = *state;
@@ -669,6 +718,7 @@ int main(void)
         TEST(nobody_there_is_host_down),
         TEST(a_server_that_goes_fails_its_calls_promptly),
         TEST(a_broken_connection_is_resumed),
+        TEST(bulk_of_a_broken_connection_is_fetched_again),
         TEST(a_lost_session_fails_what_may_have_been_applied),
         TEST(parties_end_with_calls_under_way),
         TEST(a_cancelled_task_gives_up_its_call),
