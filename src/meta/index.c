@@ -5,25 +5,25 @@
  * instructions ahead, up to the first branch that it predicted wrongly. Hence few instructions, few branches
  * that depend on data, and one line of one leaf.
  *
- * Nodes: an array of 64 children, indexed by the next 6 bits of the key. A child is a node, a leaf or
- * nothing. A leaf of depth d in its node (1 to 6) stands in 2^(6-d) neighbouring places, those that share d
- * bits; splitting it makes two of depth d + 1, at depth 6 a new node. So there are about a hundred times
+ * Nodes: an array of 16 children, indexed by the next 4 bits of the key. A child is a node, a leaf or
+ * nothing. A leaf of depth d in its node (1 to 4) stands in 2^(4-d) neighbouring places, those that share d
+ * bits; splitting it makes two of depth d + 1, at depth 4 a new node. So there are about a hundred times
  * fewer nodes than elements, and they stay in the cache. (Extendible hashing, Fagin et al. 1979, with its
  * directory cut into a tree: nothing ever doubles.)
  *
  * Leaves: keys are hashes, evenly spread most of the time, so the bits after the leaf's own prefix tell where
- * in the leaf a key should stand: its home. A leaf (127 slots, 2 KiB) is a table with linear probing by home,
+ * in the leaf a key should stand: its home. A leaf (255 slots, 4 KiB) is a table with linear probing by home,
  * which, as home grows with the key, is sorted at the same time: a lookup reads one or two lines of it, an
  * insertion moves a few neighbours up to the next gap, a walk goes through it from left to right. The prefix
  * is known from the way down, so the leaf's header is not read by lookups.
  *
  * Where keys are not evenly spread (an adversary's), a leaf whose elements would stand more than REACH slots
- * from home is packed instead: a plain sorted array and binary search. Leaves of less than 127 slots are
- * packed, too; the first has 3 slots, for small directories. At level 10, 60 bits deep, leaves are not split
+ * from home is packed instead: a plain sorted array and binary search. Leaves of less than 255 slots are
+ * packed, too; the first has 3 slots, for small directories. At level 15, 60 bits deep, leaves are not split
  * any more but double.
  *
  * A leaf that falls below an eighth merges with its buddy (the leaf that shares all but the last bit) when
- * both together are at most 48 elements; a leaf of depth 0 takes the place of its node. So what was removed
+ * both together are at most 96 elements; a leaf of depth 0 takes the place of its node. So what was removed
  * leaves nothing behind.
  *
  * Pointers to children carry in their low bits: is it a node, is the leaf packed, and the leaf's depth.
@@ -34,15 +34,15 @@
 #include <errno.h>
 #include <string.h>
 
-#define NODE_BITS 6u
+#define NODE_BITS 4u
 #define NODE_SLOTS (1u << NODE_BITS)
 #define LEAF_FIRST 3u
-#define LEAF_SLOTS 127u
-#define LEAF_HOMES 112u /* the slots behind take what is pushed over the end */
-#define LEAF_LIMIT 97u  /* elements of a gapped leaf */
+#define LEAF_SLOTS 255u
+#define LEAF_HOMES 224u /* the slots behind take what is pushed over the end */
+#define LEAF_LIMIT 190u /* elements of a gapped leaf */
 #define REACH 24u       /* the farthest that an element is moved from home or a gap is looked for */
-#define MERGE_BELOW 15u
-#define MERGE_MAX 48u
+#define MERGE_BELOW 31u
+#define MERGE_MAX 96u
 
 #define CHILD_PACKED ((uintptr_t)1)
 #define CHILD_NODE ((uintptr_t)2)
@@ -52,7 +52,7 @@
 struct index_node {
     uintptr_t children[NODE_SLOTS];
 };
-static_assert(sizeof(struct index_leaf) + LEAF_SLOTS * sizeof(struct index_slot) == 2048,
+static_assert(sizeof(struct index_leaf) + LEAF_SLOTS * sizeof(struct index_slot) == 4096,
               "a leaf's size class");
 
 static size_t leaf_size(uint32_t capacity)
@@ -185,28 +185,53 @@ static uint32_t packed_find(struct index_path *path, uint64_t key)
     return (key == UINT64_MAX ? leaf->count : packed_search(leaf, key + 1)) - slot;
 }
 
+/* In a gapped leaf: *slot, home at first, becomes the place; returns the number of equal keys there. */
+static inline uint32_t gapped_find(const struct index_leaf *leaf, uint64_t key, uint32_t *slot)
+{
+    /* Empty slots have the greatest key. The first four comparisons have no branches. */
+    const struct index_slot *slots = leaf->slots;
+    uint32_t first = *slot;
+    uint32_t below = 0;
+    for (uint32_t i = 0; i < 4; i++)
+        below += slots[first + i].key < key;
+    first += below;
+    if (below == 4) {
+        while (first < LEAF_SLOTS && slots[first].key < key)
+            first++;
+    }
+    uint32_t end = first;
+    while (end < LEAF_SLOTS && slots[end].key == key && slots[end].value != NULL)
+        end++;
+    *slot = first;
+    return end - first;
+}
+
 uint32_t index_search(struct index_path *path, uint64_t key)
 {
     if (path->leaf == NULL)
         return 0;
-    if (path->child & CHILD_PACKED)
-        return packed_find(path, key);
-    /* Empty slots have the greatest key. The first four comparisons have no branches. */
-    const struct index_slot *slots = path->leaf->slots;
-    uint32_t slot = path->slot;
-    uint32_t below = 0;
-    for (uint32_t i = 0; i < 4; i++)
-        below += slots[slot + i].key < key;
-    slot += below;
-    if (below == 4) {
-        while (slot < LEAF_SLOTS && slots[slot].key < key)
-            slot++;
+    return path->child & CHILD_PACKED ? packed_find(path, key) : gapped_find(path->leaf, key, &path->slot);
+}
+
+struct index_slot *index_find(const struct index *index, uint64_t key, uint32_t *count)
+{
+    uintptr_t child = index->root;
+    uint32_t prefix = 0;
+    for (uint32_t shift = 64 - NODE_BITS; child & CHILD_NODE; shift -= NODE_BITS) {
+        child = child_node(child)->children[(key >> shift) & (NODE_SLOTS - 1)];
+        prefix = 64 - NODE_BITS - shift + child_depth(child);
     }
-    path->slot = slot;
-    uint32_t end = slot;
-    while (end < LEAF_SLOTS && slots[end].key == key && slots[end].value != NULL)
-        end++;
-    return end - slot;
+    struct index_leaf *leaf = child_leaf(child);
+    if (__builtin_expect(leaf == NULL || (child & CHILD_PACKED) != 0, 0)) {
+        struct index_path path;
+        path.child = child;
+        path.leaf = leaf;
+        *count = index_search(&path, key);
+        return *count > 0 ? &leaf->slots[path.slot] : NULL;
+    }
+    uint32_t slot = home_of(key, prefix);
+    *count = gapped_find(leaf, key, &slot);
+    return *count > 0 ? &leaf->slots[slot] : NULL;
 }
 
 /* Moves path to the leaf after its own. */
@@ -349,7 +374,7 @@ static void set_child(struct index *index, struct index_path *path, uintptr_t ch
                     child);
 }
 
-/* Makes a leaf of depth 6 (or the root) the only child, of depth 0, of a new node. */
+/* Makes a leaf of depth 4 (or the root) the only child, of depth 0, of a new node. */
 static int add_node(struct index *index, struct index_path *path, uint64_t key)
 {
     struct index_node *node = memory_allocate(index->memory, sizeof(*node));

@@ -9,7 +9,7 @@
 
 #include "meta/memory.h"
 
-#define INDEX_LEVELS_MAX 10
+#define INDEX_LEVELS_MAX 15
 
 struct index_node;
 
@@ -45,6 +45,9 @@ struct index_path {
 void index_init(struct index *index, struct memory *memory);
 /* Frees the nodes. */
 void index_clear(struct index *index);
+
+/* Finds the elements of a key: the first of *count that stand in a row; NULL and 0 when there is none. */
+struct index_slot *index_find(const struct index *index, uint64_t key, uint32_t *count);
 
 /* First half of a search: finds the leaf where key belongs and starts to bring the right place of it into the
  * cache. */

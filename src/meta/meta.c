@@ -237,31 +237,43 @@ static int name_compare(const struct dentry_record *record, const char *name, si
     return order != 0 ? order : (int)record->name_length - (int)length;
 }
 
+/* Among `count` entries of one hash, which stand in order of their names, the place of name. Mostly there is
+ * one. */
+static bool name_search(const struct index_slot *slots, uint32_t count, const char *name, size_t length,
+                        uint32_t *place)
+{
+    uint32_t first = 0;
+    while (first < count) {
+        uint32_t middle = first + (count - first) / 2;
+        struct dentry_record *record = slots[middle].value;
+        __builtin_prefetch((char *)record - 64);
+        __builtin_prefetch((char *)record - sizeof(struct inode));
+        int order = name_compare(record, name, length);
+        if (order == 0) {
+            *place = middle;
+            return true;
+        }
+        if (order < 0)
+            first = middle + 1;
+        else
+            count = middle;
+    }
+    *place = first;
+    return false;
+}
+
 /* Second half of a search: moves path to the entry (hash, name), or to where it would stand. Returns it or
  * NULL. */
 static struct dentry_record *entry_search(struct index_path *path, uint64_t hash, const char *name,
                                           size_t length)
 {
-    /* One entry of this hash is the rule; more are in order of their names. */
     uint32_t count = index_search(path, hash);
-    while (count > 0) {
-        uint32_t middle = count / 2;
-        struct dentry_record *record = path->leaf->slots[path->slot + middle].value;
-        __builtin_prefetch((char *)record - 64);
-        __builtin_prefetch((char *)record - sizeof(struct inode));
-        int order = name_compare(record, name, length);
-        if (order == 0) {
-            path->slot += middle;
-            return record;
-        }
-        if (order < 0) {
-            path->slot += middle + 1;
-            count -= middle + 1;
-        } else {
-            count = middle;
-        }
-    }
-    return NULL;
+    uint32_t place = 0;
+    if (count == 0)
+        return NULL;
+    bool found = name_search(path->leaf->slots + path->slot, count, name, length, &place);
+    path->slot += place;
+    return found ? path->leaf->slots[path->slot].value : NULL;
 }
 
 static struct dentry_record *entry_find(const struct index *entries, uint64_t hash, const char *name,
@@ -277,10 +289,11 @@ int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const ch
     struct directory *directory = directory_find(meta, parent);
     if (directory == NULL)
         return -ENOENT;
-    struct index_path path;
-    struct dentry_record *record = entry_find(&directory->entries, hash, name, length, &path);
-    if (record == NULL)
+    uint32_t count, place;
+    const struct index_slot *slots = index_find(&directory->entries, hash, &count);
+    if (!name_search(slots, count, name, length, &place))
         return -ENOENT;
+    struct dentry_record *record = slots[place].value;
     dentry->inode = record->inode;
     dentry->type = record->type;
     if (record->state == DENTRY_WITH_INODE && beside(record)->number == record->inode)
@@ -413,8 +426,9 @@ no_block:
 
 struct inode *meta_inode_find(struct meta *meta, uint64_t number)
 {
-    struct index_path path;
-    return number_find(&meta->inodes, number, &path);
+    uint32_t count;
+    const struct index_slot *slot = index_find(&meta->inodes, hash_mix(number), &count);
+    return slot == NULL ? NULL : slot->value;
 }
 
 int meta_inode_create(struct meta *meta, uint64_t number, uint32_t mode, int64_t now, struct inode **inode)
