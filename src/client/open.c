@@ -107,6 +107,8 @@ static int open_named(struct walk *walk, int flags, struct attributes *attribute
         call.receive_count = 1;
     }
     uint64_t mutations = client->leases.mutations;
+    if (buffer != NULL)
+        call.timing.started = loop_now(client->loop); /* a lease counts from before the request went */
     int status = client_call(client, walk->operation, client_hash_server(client, walk->hash), &call);
     if (status == 0)
         *attributes = reply.attributes;

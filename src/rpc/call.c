@@ -6,7 +6,8 @@
  * call, so a late or repeated reply matches nothing and is dropped.
  *
  * The fast path - connected, credits left, nobody queued - writes header and body into the flight and hands
- * them to the transport: no allocation, one clock read, no suspension. Otherwise the call joins the peer's
+ * them to the transport: no allocation, no suspension, and the clock is read only afterwards, while the
+ * request is under way. Otherwise the call joins the peer's
  * queue, which is strictly first come, first served.
  *
  * Three things bound what may be under way per peer. Credits (RPC_CREDITS) bound the replies that can pile up
@@ -131,17 +132,22 @@ static bool may_fly(const struct rpc_peer *peer, const struct operation *operati
     return peer->mutation_count - oldest->mutation_number < RPC_CREDITS;
 }
 
-static void flight_send(struct rpc_flight *flight, uint64_t now)
+/* Hands the request to the transport, to be answered within `left` ns. Returns what net_send says. */
+static int flight_post(struct rpc_flight *flight, uint64_t left)
+{
+    const struct rpc_peer *peer = flight->peer;
+    const struct rpc_call *call = flight->call;
+    struct rpc_request_header *header = (struct rpc_request_header *)flight->bytes;
+    left /= NSEC_PER_USEC;
+    header->deadline_us = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
+    unsigned flags = flight->bulk_length >= peer->rpc->rendezvous_threshold ? NET_SEND_RENDEZVOUS : 0;
+    return net_send(peer->connection, flight->bytes, flight->length, call->send, call->send_count, flags,
+                    &flight->sent);
+}
+
+static void flight_posted(struct rpc_flight *flight, int status, uint64_t now)
 {
     struct rpc_peer *peer = flight->peer;
-    struct rpc *rpc = peer->rpc;
-    struct rpc_call *call = flight->call;
-    struct rpc_request_header *header = (struct rpc_request_header *)flight->bytes;
-    uint64_t left = (call->deadline - now) / NSEC_PER_USEC;
-    header->deadline_us = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
-    unsigned flags = flight->bulk_length >= rpc->rendezvous_threshold ? NET_SEND_RENDEZVOUS : 0;
-    int status = net_send(peer->connection, flight->bytes, flight->length, call->send, call->send_count,
-                          flags, &flight->sent);
     if (status == 0)
         return;
     if (status == -EINPROGRESS) {
@@ -154,13 +160,23 @@ static void flight_send(struct rpc_flight *flight, uint64_t now)
     }
 }
 
+static void sweep_set(struct rpc *rpc, uint64_t now)
+{
+    if (rpc->sweeping)
+        return;
+    rpc->sweeping = true;
+    timer_set(rpc->loop, &rpc->sweep, now + RPC_SWEEP_INTERVAL);
+}
+
+/* now: 0 if the call starts at this moment and has no deadline of its own, so that nothing before the send
+ * depends on the time. */
 static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const struct operation *operation,
                          uint64_t now)
 {
     struct rpc *rpc = peer->rpc;
     struct rpc_flight *flight = flight_take(rpc);
     if (flight == NULL) {
-        call_finish(call, -ENOMEM, now);
+        call_finish(call, -ENOMEM, call->timing.started);
         return;
     }
     flight->peer = peer;
@@ -172,9 +188,7 @@ static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const str
     flight->bulk_length = call->send_count == 0 ? 0 : iovec_bytes(call->send, call->send_count);
     flight->length = (uint32_t)sizeof(struct rpc_request_header) + call->body_length;
     flight->resend_after = RPC_RESEND_INTERVAL;
-    flight->resend_at = now + RPC_RESEND_INTERVAL;
     call->flight = flight;
-    call->timing.client_queue_ns = (uint32_t)(now - call->timing.started);
 
     *(struct rpc_request_header *)flight->bytes = (struct rpc_request_header){
         .version = RPC_PROTOCOL_VERSION,
@@ -195,7 +209,16 @@ static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const str
         flight->mutation_number = peer->mutation_count++;
         list_push_back(&peer->mutations, &flight->mutation);
     }
-    flight_send(flight, now);
+    int status = flight_post(flight, now == 0 ? rpc->deadline_ns : call->deadline - now);
+    if (now == 0) {
+        now = loop_now(rpc->loop);
+        call->timing.started = now;
+        call->deadline = now + rpc->deadline_ns;
+    }
+    call->timing.client_queue_ns = (uint32_t)(now - call->timing.started);
+    flight->resend_at = now + RPC_RESEND_INTERVAL;
+    sweep_set(rpc, now);
+    flight_posted(flight, status, now);
 }
 
 void call_drain(struct rpc_peer *peer, uint64_t now)
@@ -219,7 +242,7 @@ static void flight_send_again(struct rpc_flight *flight, uint64_t now)
     header->token = flight->peer->token;
     flight->resend_at = now + flight->resend_after;
     flight->peer->rpc->counters.resent++;
-    flight_send(flight, now);
+    flight_posted(flight, flight_post(flight, flight->call->deadline - now), now);
 }
 
 void call_resend(struct rpc_peer *peer, bool resumed)
@@ -241,27 +264,26 @@ void call_resend(struct rpc_peer *peer, bool resumed)
 
 /* ---- starting and finishing, as the caller sees it ---- */
 
-static void sweep_set(struct rpc *rpc, uint64_t now)
-{
-    if (rpc->sweeping)
-        return;
-    rpc->sweeping = true;
-    timer_set(rpc->loop, &rpc->sweep, now + RPC_SWEEP_INTERVAL);
-}
-
 void rpc_start(struct rpc_peer *peer, struct rpc_call *call)
 {
     struct rpc *rpc = peer->rpc;
-    uint64_t now = loop_now(rpc->loop);
     const struct operation *operation = operation_find(call->operation);
     call->loop = rpc->loop;
     call->peer = peer;
+    rpc->active++;
+    bool valid = operation != NULL && call->body_length <= RPC_BODY_MAX &&
+                 operation_body_valid(operation, call->body, call->body_length);
+    bool flies = valid && !rpc->closing && !peer->closing && !peer->self && list_empty(&peer->queue) &&
+                 may_fly(peer, operation);
+    if (__builtin_expect(flies && call->deadline == 0 && call->timing.started == 0, 1)) {
+        flight_start(peer, call, operation, 0);
+        return;
+    }
+    uint64_t now = call->timing.started != 0 ? call->timing.started : loop_now(rpc->loop);
     call->timing.started = now;
     if (call->deadline == 0)
         call->deadline = now + rpc->deadline_ns;
-    rpc->active++;
-    if (operation == NULL || call->body_length > RPC_BODY_MAX ||
-        !operation_body_valid(operation, call->body, call->body_length)) {
+    if (!valid) {
         call_finish(call, -EINVAL, now);
     } else if (rpc->closing || peer->closing) {
         call_finish(call, -ECANCELED, now);
@@ -271,8 +293,7 @@ void rpc_start(struct rpc_peer *peer, struct rpc_call *call)
         sweep_set(rpc, now);
         list_push_back(&peer->queue, &call->link);
         serve_local(rpc, call, operation);
-    } else if (list_empty(&peer->queue) && may_fly(peer, operation)) {
-        sweep_set(rpc, now);
+    } else if (flies) {
         flight_start(peer, call, operation, now);
     } else {
         sweep_set(rpc, now);

@@ -26,7 +26,8 @@ struct rpc_peer;
 /* Stage durations of one finished call, nanoseconds; wire = total - the rest. queue_ns is 0 for a request whose handler
  * starts in the receive callback, which is the rule. */
 struct rpc_timing {
-    uint64_t started;      /* loop_now */
+    uint64_t started;      /* loop_now. A caller that has just read it may fill it in; else, of a call that goes at
+                              once, it is when the transport had taken the request */
     uint64_t total_ns;
     uint32_t client_queue_ns; /* waiting for credits and connection */
     uint32_t queue_ns;
@@ -92,12 +93,17 @@ struct rpc_request {
     uint64_t bulk_length;
     uint64_t deadline;       /* loop_now ns */
     uint64_t arrived;        /* loop_now ns when the receive callback began */
-    uint64_t storage_ns;     /* handlers add what they spend in storage */
+    uint64_t storage_ns;     /* spent in storage so far: rpc_storage_begin, rpc_storage_end */
+    uint64_t storage_started; /* loop_now ns; 0: not in storage */
 };
 
 /* Runs in a task; must call rpc_reply exactly once (rpc_serve answers -EIO and logs if it does not). For structs that
  * end in char name[], rpc has checked that name_length bytes follow and hold no '/' and no NUL. */
 typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
+
+/* A handler says when it is in storage. The reply ends it too, with the reading of the clock that it takes anyway. */
+void rpc_storage_begin(struct rpc_request *request);
+void rpc_storage_end(struct rpc_request *request);
 
 /* Moves the request's bulk into the given memory, bulk_length bytes in all (otherwise -EPROTO). Once; suspends for a
  * rendezvous, until the request's deadline at most. Returns 0 or -errno. */
@@ -153,7 +159,7 @@ struct rpc_counters {
     uint64_t resent;    /* requests sent again by this party's calls */
     uint64_t refused;   /* handshakes that failed */
     uint64_t sessions;  /* open now */
-    uint64_t dispatch_ns; /* sum over requests that did not suspend: receive callback to reply sent */
+    uint64_t dispatch_ns; /* sum over a sample of the requests that did not suspend: receive callback to reply sent */
     uint64_t dispatched;
 };
 void rpc_counters(const struct rpc *rpc, struct rpc_counters *counters);

@@ -21,6 +21,8 @@
 #include "base/status.h"
 #include "rpc/party.h"
 
+#define DISPATCH_SAMPLE 16u /* one request in so many is timed until its reply is sent */
+
 /* Every reply that must be remembered fits. */
 #define OP(id, name, request, reply, flags)                                                                  \
     static_assert(((flags)&RPC_MUTATES) == 0 ||                                                              \
@@ -241,8 +243,10 @@ static void serve(struct rpc *rpc, struct rpc_session *session, struct net_messa
         session_request_finished(session);
         served_finish(served);
     } else if (serve_nested(served)) {
-        rpc->counters.dispatch_ns += loop_now(rpc->loop) - now;
-        rpc->counters.dispatched++;
+        if (rpc->counters.requests % DISPATCH_SAMPLE == 0) {
+            rpc->counters.dispatch_ns += loop_now(rpc->loop) - now;
+            rpc->counters.dispatched++;
+        }
         served_finish(served);
     } else {
         if (message->bulk_length > 0 && !served->received) {
@@ -427,6 +431,23 @@ int rpc_request_receive(struct rpc_request *request, const struct iovec *into, u
     return status;
 }
 
+void rpc_storage_begin(struct rpc_request *request)
+{
+    request->storage_started = loop_now(request->rpc->loop);
+}
+
+static void storage_end(struct rpc_request *request, uint64_t now)
+{
+    if (request->storage_started != 0)
+        request->storage_ns += now - request->storage_started;
+    request->storage_started = 0;
+}
+
+void rpc_storage_end(struct rpc_request *request)
+{
+    storage_end(request, loop_now(request->rpc->loop));
+}
+
 static uint32_t nanoseconds(uint64_t value)
 {
     return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
@@ -471,6 +492,7 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
            (body_length == served->operation->reply_size || (body_length == 0 && status != 0)));
     served->replied = true;
     uint64_t now = loop_now(rpc->loop);
+    storage_end(request, now);
     uint64_t elapsed = now - served->handler_started;
     struct rpc_reply_header *header = (struct rpc_reply_header *)served->reply;
     *header = (struct rpc_reply_header){

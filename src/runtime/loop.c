@@ -22,6 +22,10 @@
  * has no descriptors and never blocks, and everything it does is in the order of its own queues: the same
  * inputs give the same run.
  *
+ * Real time is the monotonic clock plus an offset measured once a millisecond; and in a callback it is the
+ * moment that loop_now last told in this round of callbacks, if it was asked. So a request's changes are
+ * dated with its arrival, a moment ago, and cost no reading of their own. Tasks that are resumed ask anew.
+ *
  * Accounts: the time between two looks at the clock is idle when no turn in between found work; otherwise
  * it is busy, less what the idle turns in it cost by the latest measurement. */
 #include "runtime/loop.h"
@@ -53,6 +57,7 @@ enum {
 #define YIELD_CONTENDED (200 * NSEC_PER_USEC) /* ... one that computes */
 #define CROWD_MEMORY (20 * NSEC_PER_MSEC)     /* how long either is remembered */
 #define WATCH_INTERVAL (50 * NSEC_PER_USEC)   /* between two looks at descriptors while busy */
+#define OFFSET_LIFE NSEC_PER_MSEC             /* the two clocks drift apart by some 50 ns in it */
 
 /* A simulation starts at 2026-01-01 00:00:00 UTC. */
 #define SIMULATED_REALTIME (INT64_C(1767225600) * (int64_t)NSEC_PER_SEC)
@@ -74,6 +79,9 @@ struct loop {
 
     struct timer_heap timers;
     uint64_t clock; /* when last looked at, 0: the loop was left since; the virtual time when simulated */
+    uint64_t stamp; /* the latest loop_now in this turn's callbacks, or in its tasks; 0: none yet */
+    int64_t realtime_offset; /* of the system's clock from ours */
+    uint64_t offset_until;   /* clock_now: when it is to be measured anew */
 
     int epoll;
     uint32_t watches;
@@ -135,14 +143,22 @@ void loop_destroy(struct loop *loop)
 
 uint64_t loop_now(struct loop *loop)
 {
-    return loop->simulated ? loop->clock : clock_now();
+    if (loop->simulated)
+        return loop->clock;
+    return loop->stamp = clock_now();
 }
 
 int64_t loop_realtime(struct loop *loop)
 {
-    if (!loop->simulated)
-        return clock_realtime();
-    return SIMULATED_REALTIME + (int64_t)(loop->clock - SIMULATED_START);
+    if (loop->simulated)
+        return SIMULATED_REALTIME + (int64_t)(loop->clock - SIMULATED_START);
+    uint64_t now = loop->turning && loop->stamp != 0 ? loop->stamp : loop_now(loop);
+    if (__builtin_expect(now >= loop->offset_until, 0)) {
+        now = loop_now(loop);
+        loop->realtime_offset = clock_realtime() - (int64_t)now;
+        loop->offset_until = now + OFFSET_LIFE;
+    }
+    return (int64_t)now + loop->realtime_offset;
 }
 
 struct random *loop_random(struct loop *loop)
@@ -293,11 +309,14 @@ static int look(struct loop *loop)
 static int real_turn(struct loop *loop)
 {
     loop->looked = false;
+    loop->stamp = 0;
     int work = poll_reactors(loop);
     if (loop->idle_turns + loop->busy_turns * BUSY_TURN_WEIGHT >= TURNS_PER_LOOK || loop->look)
         work += look(loop);
-    if (loop->scheduler.ready_count != 0)
+    if (loop->scheduler.ready_count != 0) {
+        loop->stamp = 0;
         work += scheduler_run(&loop->scheduler);
+    }
     if (work == 0)
         loop->idle_turns++;
     else
@@ -364,6 +383,7 @@ static void loop_block(struct loop *loop)
     loop->idle_since = 0;
     loop->watches_seen = after;
     loop->turning = true;
+    loop->stamp = after;
     if (handle_events(loop, count) != 0)
         loop->busy_turns++;
     loop->turning = false;

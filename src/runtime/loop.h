@@ -58,7 +58,8 @@ void loop_destroy(struct loop *loop);
 
 uint64_t loop_now(struct loop *loop); /* monotonic nanoseconds; virtual when simulated */
 int64_t
-loop_realtime(struct loop *loop); /* nanoseconds since 1970; derived from the virtual clock when simulated */
+loop_realtime(struct loop *loop); /* nanoseconds since 1970, in a callback that of the latest loop_now; derived from
+                                     the virtual clock when simulated */
 struct random *loop_random(struct loop *loop);
 bool loop_simulated(const struct loop *loop);
 

@@ -167,9 +167,8 @@ void serve_READ_CHUNK(void *owner, struct rpc_request *request)
 
     struct store_io io = {
         .inode = body->inode, .index = body->index, .offset = body->offset, .length = length};
-    uint64_t before = loop_now(server->loop);
+    rpc_storage_begin(request);
     status = store->read_begin(server->store, &io);
-    request->storage_ns += loop_now(server->loop) - before;
     if (status != 0) {
         answer(request, status, NULL, 0);
         return;
@@ -198,18 +197,16 @@ static int write_inline(struct server *server, struct inode *inode, uint32_t off
                         uint32_t length)
 {
     uint32_t end = offset + length;
-    int status = 0;
     if (end > inode->inline_length) {
-        status = server_metadata_room(server, end - inode->inline_length);
-        if (status != 0)
-            return status;
-        if (offset == 0)
-            status = meta_inline_set(server->meta, inode, bytes, length);
-        else
-            status = meta_inline_resize(server->meta, inode, end);
+        int status = server_metadata_room(server, end - inode->inline_length);
+        if (status == 0)
+            status = offset == 0 ? meta_inline_set(server->meta, inode, bytes, length)
+                                 : meta_inline_resize(server->meta, inode, end);
         if (status != 0)
             return status;
         inode->size = end;
+        if (offset == 0)
+            return 0;
     }
     memcpy((char *)inode->inline_data + offset, bytes, length);
     return 0;
@@ -248,21 +245,23 @@ static int write_chunk(struct server *server, struct rpc_request *request,
     const struct store_operations *store = server->store->operations;
     struct store_io io = {
         .inode = body->inode, .index = body->index, .offset = body->offset, .length = body->length};
-    uint64_t before = loop_now(server->loop);
+    bool here = bytes != NULL || rpc_request_peek(request) != NULL;
+    rpc_storage_begin(request);
     int status = store->write_begin(server->store, &io, 1u << body->chunk_shift);
-    request->storage_ns += loop_now(server->loop) - before;
     if (status != 0)
         return status;
+    if (!here)
+        rpc_storage_end(request);
     status = land(request, &io, bytes);
-    if (status == 0 && (bytes == NULL || store->persistent))
+    if (status == 0 && (!here || store->persistent))
         status = check_commit(server, body, end, inode);
     if (status != 0) {
         store->write_abort(server->store, &io);
         return status;
     }
-    before = loop_now(server->loop);
+    if (!here)
+        rpc_storage_begin(request);
     status = store->write_commit(server->store, &io);
-    request->storage_ns += loop_now(server->loop) - before;
     if (status == 0 && store->persistent && *inode != NULL)
         status = gate_inode(server, body->inode, inode);
     return status;

@@ -352,6 +352,48 @@ static void busy_time_is_accounted(void **state)
     loop_reactor_remove(loop, &probe.reactor);
 }
 
+/* In a callback, changes are dated with the moment that it last read, and no other. */
+struct dater {
+    struct reactor reactor;
+    uint64_t now[2];
+    int64_t real[3];
+    bool done;
+};
+
+static int date(struct reactor *reactor)
+{
+    struct dater *dater = container_of(reactor, struct dater, reactor);
+    if (dater->done)
+        return 0;
+    dater->now[0] = loop_now(loop);
+    dater->real[0] = loop_realtime(loop);
+    while (clock_now() - dater->now[0] < 100 * NSEC_PER_USEC)
+        continue;
+    dater->real[1] = loop_realtime(loop);
+    dater->now[1] = loop_now(loop);
+    dater->real[2] = loop_realtime(loop);
+    dater->done = true;
+    return 1;
+}
+
+static void real_time_follows_the_clock(void **state)
+{
+    (void)state;
+    int64_t before = clock_realtime();
+    int64_t told = loop_realtime(loop);
+    assert_in_range(told, before - (int64_t)NSEC_PER_USEC, clock_realtime() + (int64_t)NSEC_PER_USEC);
+    struct dater dater = {.reactor = {.name = "dater", .poll = date, .fd = -1}};
+    assert_int_equal(loop_reactor_add(loop, &dater.reactor), 0);
+    before = clock_realtime();
+    loop_poll(loop);
+    loop_reactor_remove(loop, &dater.reactor);
+    assert_in_range(dater.real[0], before - (int64_t)NSEC_PER_USEC, clock_realtime());
+    if (dater.now[1] - dater.now[0] < NSEC_PER_MSEC) /* the offset has not been measured in between */
+        assert_int_equal(dater.real[1], dater.real[0]);
+    assert_in_range(dater.real[2] - dater.real[0], 100 * NSEC_PER_USEC - NSEC_PER_USEC,
+                    dater.now[1] - dater.now[0] + NSEC_PER_USEC);
+}
+
 static void simulated_clock_jumps_to_timers(void **state)
 {
     (void)state;
@@ -463,6 +505,7 @@ int main(void)
         CASE(a_watch_can_change),
         CASE(timers_fire_under_load),
         CASE(busy_time_is_accounted),
+        CASE(real_time_follows_the_clock),
         SIMULATED(simulated_clock_jumps_to_timers),
         SIMULATED(simulated_clock_stands_while_there_is_work),
         SIMULATED(a_simulation_has_no_descriptors),
