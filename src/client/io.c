@@ -311,19 +311,6 @@ static int extend(struct transfer *transfer, uint64_t end, uint8_t flags, struct
     return status;
 }
 
-/* After a write that failed: drops what it left beyond the end of the file. If the file has changed meanwhile
- * somebody else's write covers it or it is dropped already; a failure here changes nothing that can be read.
- */
-static void drop_beyond_end(struct transfer *transfer)
-{
-    struct attributes attributes;
-    if (client_attributes(transfer->client, transfer->file->inode, &attributes) < 0)
-        return;
-    if (client_truncate_checked(transfer->client, attributes.inode, attributes.size, true, attributes.size,
-                                &attributes) == 0)
-        learn(transfer->file, attributes.generation, attributes.size);
-}
-
 /* After a write to a file that was removed meanwhile: its server has everything dropped that the write left
  * on the others. */
 static void drop_orphans(struct transfer *transfer)
@@ -331,6 +318,22 @@ static void drop_orphans(struct transfer *transfer)
     struct attributes ignored;
     if (transfer->client->map->server_count > 1)
         client_truncate_checked(transfer->client, transfer->file->inode, 0, true, 0, &ignored);
+}
+
+/* After a write that failed: drops what it left beyond the end of the file. If the file has changed meanwhile
+ * somebody else's write covers it or it is dropped already; a failure here changes nothing that can be read.
+ */
+static void drop_beyond_end(struct transfer *transfer)
+{
+    struct attributes attributes;
+    int status = client_attributes(transfer->client, transfer->file->inode, &attributes);
+    if (status == -ESTALE)
+        drop_orphans(transfer);
+    if (status < 0)
+        return;
+    if (client_truncate_checked(transfer->client, attributes.inode, attributes.size, true, attributes.size,
+                                &attributes) == 0)
+        learn(transfer->file, attributes.generation, attributes.size);
 }
 
 /* One piece; if it goes past the inode's server and grows nothing, EXTEND (for the times) goes along with it.

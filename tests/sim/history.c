@@ -1,6 +1,7 @@
 /* The search for an order: depth first over the events that may come next, those that no other pending event
  * ended before, each on a copy of the state so far. A result that the model does not give ends a branch, so
- * few are followed; the snapshot taken at rest decides between orders that all results allow. */
+ * few are followed, and none twice from the same state (as Lowe 2017); the snapshot taken at rest decides
+ * between orders that all results allow. */
 #include "history.h"
 
 #include <errno.h>
@@ -10,9 +11,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <xxhash.h>
+
 #include "base/status.h"
 
 #define STEPS_MAX 400000u
+#define SEEN_BITS 20 /* far more than STEPS_MAX */
 
 int state_create(struct state *state)
 {
@@ -252,8 +256,55 @@ struct search {
     const struct history *history;
     const struct snapshot *snapshot;
     uint32_t steps;
+    uint64_t *seen; /* hash table of (events done, state) that lead nowhere; 0: free */
     struct state result;
 };
+
+static uint64_t node_hash(const struct node *node)
+{
+    const int64_t numbers[] = {(int64_t)node->inode, node->mode, (int64_t)node->size, node->modify_min,
+                               node->modify_max};
+    uint64_t hash = XXH64(numbers, sizeof numbers, 1);
+    if (node->size > 0 && node->bytes != NULL)
+        hash = XXH64(node->bytes, node->size, hash);
+    if (node->target != NULL)
+        hash = XXH64(node->target, strlen(node->target), hash);
+    uint64_t children = 0; /* in any order */
+    list_for_each (link, &node->children) {
+        const struct node *child = container_of(link, struct node, link);
+        children += XXH64(child->name, strlen(child->name), node_hash(child));
+    }
+    return XXH64(&children, sizeof children, hash);
+}
+
+static uint64_t state_hash(const struct state *state, uint32_t done)
+{
+    uint64_t hash = XXH64(&done, sizeof done, node_hash(state->model.root));
+    for (uint32_t i = 0; i < 2 * HISTORY_WORKERS; i++) {
+        const struct node *node = state->held[i];
+        uint64_t held[2] = {0};
+        if (node != NULL) {
+            held[0] = node->inode;
+            held[1] = node_linked(&state->model, node) ? 1 : node_hash(node);
+        }
+        hash = XXH64(held, sizeof held, hash);
+    }
+    return hash == 0 ? 1 : hash;
+}
+
+/* Remembers it; true if it was known. */
+static bool seen(struct search *search, uint64_t hash)
+{
+    for (uint64_t at = hash;; at++) {
+        uint64_t *slot = &search->seen[at & ((1u << SEEN_BITS) - 1)];
+        if (*slot == hash)
+            return true;
+        if (*slot == 0) {
+            *slot = hash;
+            return false;
+        }
+    }
+}
 
 static bool may_be_next(const struct history *history, uint32_t done, uint32_t candidate)
 {
@@ -283,7 +334,7 @@ static int explore(struct search *search, struct state *state, uint32_t done)
         struct state next;
         state_copy(state, &next);
         int status = 0;
-        if (apply(&next, &history->events[i]))
+        if (apply(&next, &history->events[i]) && !seen(search, state_hash(&next, done | 1u << i)))
             status = explore(search, &next, done | 1u << i);
         state_destroy(&next);
         if (status != 0)
@@ -295,7 +346,9 @@ static int explore(struct search *search, struct state *state, uint32_t done)
 int history_explain(const struct history *history, const struct snapshot *snapshot, struct state *state)
 {
     struct search search = {.history = history, .snapshot = snapshot};
-    int status = explore(&search, state, 0);
+    search.seen = calloc(1u << SEEN_BITS, sizeof *search.seen);
+    int status = search.seen == NULL ? -ENOMEM : explore(&search, state, 0);
+    free(search.seen);
     if (status == 1) {
         state_destroy(state);
         *state = search.result;

@@ -324,6 +324,44 @@ static void do_read(struct region *region, struct open_file *open_file)
         same_bytes(region, "read", (size_t)got);
 }
 
+/* A write that the stores had no room for, or only for its first `written` bytes: those are there, what lies
+ * beyond is as it was, in the file's size too. Only where bytes existed before, behind the first that did not
+ * fit, each is the old or the new one. */
+static void check_cut_short(struct region *region, struct open_file *open_file, size_t length,
+                            uint64_t offset, size_t written)
+{
+    struct node *node = open_file->node;
+    struct attributes attributes;
+    uint8_t *new = malloc(length);
+    if (new == NULL)
+        return;
+    memcpy(new, region->bytes, length);
+    if (written > 0)
+        model_write(&region->model, node, new, written, offset);
+    int status = client_attributes(region->client, open_file->file.inode, &attributes);
+    if (status != 0 || attributes.size != node->size)
+        wrong(region, "a write of %zu at %llu ended after %zu: size %llu (%s), expected %llu", length,
+              (unsigned long long)offset, written, (unsigned long long)attributes.size, status_name(status),
+              (unsigned long long)node->size);
+    for (uint64_t at = 0; at < node->size && !region->cluster->failed; at += BYTES_MAX) {
+        ssize_t wanted = (ssize_t)model_read(node, region->expected, BYTES_MAX, at);
+        ssize_t got = client_read(region->client, &open_file->file, region->bytes, BYTES_MAX, at);
+        if (!same(region, got, wanted, "read after a write cut short"))
+            break;
+        for (uint64_t i = at; i < at + (uint64_t)got; i++) {
+            if (i >= offset + written && i < offset + length && region->bytes[i - at] == new[i - offset])
+                node->bytes[i] = region->expected[i - at] = new[i - offset];
+        }
+        same_bytes(region, "read after a write cut short", (size_t)got);
+    }
+    /* The times may be those of an attempt, or as they were. */
+    if (node->modify_min > region->model.before)
+        node->modify_min = region->model.before;
+    if (node->modify_max < region->model.now)
+        node->modify_max = region->model.now;
+    free(new);
+}
+
 static void do_write(struct region *region, struct open_file *open_file, bool append)
 {
     struct node *node = open_file->node;
@@ -338,15 +376,20 @@ static void do_write(struct region *region, struct open_file *open_file, bool ap
     ssize_t got = append ? client_append(region->client, &open_file->file, region->bytes, length, &placed)
                          : client_write(region->client, &open_file->file, region->bytes, length, offset);
     after(region);
+    bool cut_short = region->tight && linked && (got == -ENOSPC || (got > 0 && got < (ssize_t)length));
     ssize_t wanted = linked ? (ssize_t)length : -ESTALE;
+    if (cut_short || (region->tight && got == -ENOSPC))
+        wanted = got;
     if (!same(region, got, wanted, "%s %llx%s %zu at %llu (size %llu)", append ? "append" : "write",
               (unsigned long long)node->inode, linked ? "" : " (unlinked)", length,
               (unsigned long long)offset, (unsigned long long)node->size) ||
         !linked)
         return;
-    if (placed != offset)
+    if (placed != offset && got > 0)
         wrong(region, "append went to %llu, expected %llu", (unsigned long long)placed,
               (unsigned long long)offset);
+    else if (cut_short)
+        check_cut_short(region, open_file, length, offset, got > 0 ? (size_t)got : 0);
     else
         model_write(&region->model, node, region->bytes, length, offset);
 }
@@ -367,9 +410,10 @@ static void do_truncate_file(struct region *region, struct open_file *open_file)
     int status = one_in(region, 4) ? client_truncate_inode(region->client, open_file->file.inode, size)
                                    : client_truncate_file(region->client, &open_file->file, size);
     after(region);
-    if (same(region, status, linked ? 0 : -ESTALE, "ftruncate %llx from %llu to %llu",
-             (unsigned long long)node->inode, (unsigned long long)node->size, (unsigned long long)size) &&
-        linked)
+    int wanted = !linked ? -ESTALE : region->tight && status == -ENOSPC ? status : 0;
+    if (same(region, status, wanted, "ftruncate %llx from %llu to %llu", (unsigned long long)node->inode,
+             (unsigned long long)node->size, (unsigned long long)size) &&
+        status == 0)
         model_truncate(&region->model, node, size);
 }
 
@@ -415,6 +459,8 @@ static void do_truncate(struct region *region)
     before(region);
     int status = client_truncate(region->client, start_of(from, region), region->path, size);
     after(region);
+    if (region->tight && status == -ENOSPC && wanted == 0)
+        wanted = status;
     if (same(region, status, wanted, "truncate %s to %llu", region->path, (unsigned long long)size) &&
         status == 0)
         model_truncate(&region->model, node, size);

@@ -19,6 +19,7 @@ struct region {
     struct random *random;
     struct model model;
     struct open_file files[REGION_FILES];
+    bool tight;      /* the servers' stores are small: -ENOSPC is as right as success */
     uint32_t number; /* makes this region's names different from all others' */
     uint32_t operations;
     uint8_t *bytes;

@@ -10,6 +10,8 @@
 
 static struct region regions[WORKERS];
 
+static bool tight;
+
 static void work(struct worker *worker)
 {
     struct region *region = worker->context;
@@ -17,6 +19,7 @@ static void work(struct worker *worker)
         cluster_fail(worker->cluster, "no memory");
         return;
     }
+    region->tight = tight;
     region_work(region, OPERATIONS);
 }
 
@@ -44,17 +47,32 @@ static void body(struct cluster *cluster)
     cluster_check_empty(cluster);
 }
 
-static void run(uint64_t seed, uint32_t servers, struct outcome *outcome)
+static void run(uint64_t seed, uint32_t servers, uint64_t store_capacity, struct outcome *outcome)
 {
-    struct cluster_options options = {.seed = seed, .servers = servers, .clients = CLIENTS};
+    struct cluster_options options = {
+        .seed = seed, .servers = servers, .clients = CLIENTS, .store_capacity = store_capacity};
     for (uint32_t i = 0; i < WORKERS; i++)
         regions[i] = (struct region){0};
+    tight = store_capacity != 0;
     sim_run(&options, body, outcome);
+}
+
+static void run_roomy(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    run(seed, servers, 0, outcome);
+}
+
+static void run_tight(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    run(seed, servers, (1u << 20) / servers, outcome);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct sim_case cases[] = {{"own trees", run, {1, 3, 5}}};
-    static const uint64_t seeds[] = {1, 2, 8, 13, 29};
+    static const struct sim_case cases[] = {
+        {"own trees", run_roomy, {1, 3, 5}},
+        {"own trees, full servers", run_tight, {1, 3}},
+    };
+    static const uint64_t seeds[] = {1, 8, 13, 29, 71};
     return SIM_MAIN(argc, argv, cases, seeds);
 }
