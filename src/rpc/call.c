@@ -132,7 +132,14 @@ static bool may_fly(const struct rpc_peer *peer, const struct operation *operati
     return peer->mutation_count - oldest->mutation_number < RPC_CREDITS;
 }
 
-/* Hands the request to the transport, to be answered within `left` ns. Returns what net_send says. */
+/* A call that waited for a credit or a connection may be out of time before the timer has ended it. */
+static uint64_t time_left(const struct rpc_call *call, uint64_t now)
+{
+    return call->deadline > now ? call->deadline - now : 0;
+}
+
+/* Hands the request to the transport, to be answered within `left` ns (0: the server ignores it). Returns
+ * what net_send says. */
 static int flight_post(struct rpc_flight *flight, uint64_t left)
 {
     const struct rpc_peer *peer = flight->peer;
@@ -209,7 +216,7 @@ static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const str
         flight->mutation_number = peer->mutation_count++;
         list_push_back(&peer->mutations, &flight->mutation);
     }
-    int status = flight_post(flight, now == 0 ? rpc->deadline_ns : call->deadline - now);
+    int status = flight_post(flight, now == 0 ? rpc->deadline_ns : time_left(call, now));
     if (now == 0) {
         now = loop_now(rpc->loop);
         call->timing.started = now;
@@ -242,7 +249,7 @@ static void flight_send_again(struct rpc_flight *flight, uint64_t now)
     header->token = flight->peer->token;
     flight->resend_at = now + flight->resend_after;
     flight->peer->rpc->counters.resent++;
-    flight_posted(flight, flight_post(flight, flight->call->deadline - now), now);
+    flight_posted(flight, flight_post(flight, time_left(flight->call, now)), now);
 }
 
 void call_resend(struct rpc_peer *peer, bool resumed)

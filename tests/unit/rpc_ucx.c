@@ -141,6 +141,30 @@ static void credits_bound_what_is_in_flight(void **state)
     free(calls);
 }
 
+/* A call whose time ran out while it waited for a credit is not executed any more. */
+static void a_late_credit_starts_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
+    fixture->delay_ns = 3 * NSEC_PER_MSEC;
+    struct fixture_name names[RPC_CREDITS + 1];
+    struct rpc_call calls[RPC_CREDITS + 1] = {0};
+    for (uint32_t i = 0; i <= RPC_CREDITS; i++) {
+        names[i] = fixture_name(i, "x");
+        calls[i] = (struct rpc_call){
+            .operation = RPC_UNLINK, .body = names[i].bytes, .body_length = names[i].length};
+        if (i == RPC_CREDITS)
+            calls[i].deadline = loop_now(fixture->loop) + NSEC_PER_MSEC;
+        rpc_start(fixture->peer, &calls[i]);
+    }
+    for (uint32_t i = 0; i < RPC_CREDITS; i++)
+        assert_int_equal(rpc_finish(&calls[i]), 0);
+    assert_int_equal(rpc_finish(&calls[RPC_CREDITS]), -ETIMEDOUT);
+    fixture->delay_ns = 0;
+    assert_int_equal(fixture_unlink_call(fixture->peer, 100, 0), 0); /* comes after it */
+    assert_int_equal(fixture->counted[RPC_CREDITS], 0);
+}
+
 static void stages_add_up(void **state)
 {
     struct fixture *fixture = *state;
@@ -706,6 +730,7 @@ int main(void)
         TEST(a_party_calls_itself),
         TEST(a_call_to_oneself_times_out),
         TEST(credits_bound_what_is_in_flight),
+        TEST(a_late_credit_starts_nothing),
         TEST(stages_add_up),
         TEST(malformed_calls_are_refused_locally),
         TEST(an_operation_without_handler_is_refused),
