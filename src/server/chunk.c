@@ -5,10 +5,10 @@
  * a reply that carries them waits to be sent.
  *
  * On the inode's server the inode itself says what is allowed: removed, truncated since (generation), busy.
- * On another server a fence does: TRUNCATE_CHUNKS leaves (inode, generation) behind for FENCE_LIFE_NS, longer
- * than any request lives. Either is asked twice, before memory is taken and again before the commit, because
- * a rendezvous suspends in between for as long as the client takes; a client that dies there ends in
- * write_abort.
+ * On another server a fence does: TRUNCATE_CHUNKS leaves (inode, generation) behind for longer than any
+ * request lives (server_fence_life). Either is asked twice, before memory is taken and again before the
+ * commit, because a rendezvous suspends in between for as long as the client takes; a client that dies there
+ * ends in write_abort.
  *
  * A write with CHUNK_KEEP_SIZE lands beyond the file's size and becomes visible with the EXTEND that follows:
  * reads on the inode's server are cut at the size. */
@@ -64,7 +64,7 @@ static int fence_set(struct server *server, uint64_t inode, uint32_t generation,
     if ((int32_t)(generation - fence->generation) > 0)
         fence->generation = generation;
     fence->removed |= removed;
-    fence->until = now + FENCE_LIFE_NS;
+    fence->until = now + server_fence_life(server);
     list_remove(&fence->link);
     list_push_back(&server->fence_ages, &fence->link);
     return 0;

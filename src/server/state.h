@@ -68,7 +68,7 @@ struct server_peers {
 /* How long KEY_LOCK waits before it answers -STATUS_BUSY_RETRY. */
 #define KEY_LOCK_WAIT_NS (20 * NSEC_PER_MSEC)
 
-#define FENCE_LIFE_NS (20 * NSEC_PER_SEC)
+#define FENCE_LIFE_MIN_NS (20 * NSEC_PER_SEC)
 #define FENCES_MAX 262144u
 #define TOMBSTONES_MAX 65536u
 /* inode.lease_session: a writer waits for the leases to end, so no new one is granted. */
@@ -269,6 +269,12 @@ int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadl
 
 /* ---- chunk.c ---- */
 
+/* How long a fence stands: longer than a request that set out before it may live. */
+static inline uint64_t server_fence_life(const struct server *server)
+{
+    uint64_t life = 2 * server->options.rpc_deadline_ns;
+    return life > FENCE_LIFE_MIN_NS ? life : FENCE_LIFE_MIN_NS;
+}
 /* Cuts this server's chunks of a file to `size`. */
 int chunks_truncate_here(struct server *server, uint64_t inode, uint64_t size, uint8_t chunk_shift);
 /* Tells the other servers that may hold chunks of [size, old_size). */

@@ -15,6 +15,14 @@ static int open_three(void **state)
     return 0;
 }
 
+static int open_patient(void **state)
+{
+    (void)state;
+    memset(bytes, 'b', sizeof(bytes));
+    fixture_open(&f, &(struct fixture_options){.servers = 3, .rpc_deadline_ns = 60 * NSEC_PER_SEC});
+    return 0;
+}
+
 static int open_leasing(void **state)
 {
     (void)state;
@@ -249,6 +257,20 @@ static void test_truncate_races_with_writes(void **state)
     }
 }
 
+/* Where requests may live long, fences do too. */
+static void test_fence_outlives_requests(void **state)
+{
+    (void)state;
+    uint64_t inode = make_file(&f, INODE_ROOT, "file");
+    assert_int_equal(extend(&f, inode, 6 * CHUNK, 0, 0, NULL), 0);
+    assert_int_equal(truncate_file(&f, inode, 0, UINT64_MAX), 0);
+    struct completion sleep = COMPLETION_INIT;
+    await_until(f.loop, &sleep, loop_now(f.loop) + 100 * NSEC_PER_SEC);
+    struct chunk_write late = {
+        .inode = inode, .index = 1, .bytes = bytes, .length = 100, .server = (server_of(&f, inode) + 1) % 3};
+    assert_int_equal(write_chunk(&f, &late, NULL), -STATUS_STALE_GENERATION);
+}
+
 /* Whoever learns the generation of a truncation learns its size too: with the new generation and before all
  * servers have cut their chunks it could write what the truncation then takes away. */
 static void test_truncate_hides_its_generation(void **state)
@@ -444,6 +466,7 @@ int main(void)
         CASE(test_truncate),
         CASE(test_truncate_races_with_writes),
         CASE(test_truncate_hides_its_generation),
+        cmocka_unit_test_setup_teardown(test_fence_outlives_requests, open_patient, close_all),
         CASE(test_writer_dies),
         CASE(test_remains_of_removed_file),
         cmocka_unit_test_setup_teardown(test_full_store, open_small, close_all),

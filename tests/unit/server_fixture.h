@@ -52,6 +52,7 @@ struct fixture_options {
     uint64_t metadata_capacity;
     uint64_t lease_ns;
     uint32_t loss_per_million;
+    uint64_t rpc_deadline_ns;
 };
 
 static const uint8_t fixture_key[CLUSTER_KEY_BYTES] = "0123456789abcdef0123456789abcde";
@@ -96,6 +97,7 @@ static inline void fixture_open(struct fixture *f, const struct fixture_options 
             .store = {.engine = "mem",
                       .capacity = options->store_capacity != 0 ? options->store_capacity : 8u << 20},
             .lease_ns = options->lease_ns,
+            .rpc_deadline_ns = options->rpc_deadline_ns,
             .metadata_capacity = options->metadata_capacity,
         };
         members[i].id = i + 10;
