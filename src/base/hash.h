@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 static inline uint64_t hash64(const void *bytes, size_t length, uint64_t seed)

@@ -274,6 +274,16 @@ void *memory_allocate(struct memory *memory, size_t size)
     return block;
 }
 
+void memory_expect(const struct memory *memory, size_t size)
+{
+    const struct slab *slab = size <= MEMORY_BLOCK_MAX ? memory->partial[class_of(size)] : NULL;
+    if (slab == NULL)
+        return;
+    const char *block = slab->freed != NULL ? (const char *)slab->freed : slab_start(slab) + slab->mark;
+    for (size_t at = 0; at < size; at += 64)
+        __builtin_prefetch(block + at, 1);
+}
+
 void memory_release(struct memory *memory, void *block, size_t size)
 {
     if (size > MEMORY_BLOCK_MAX) {

@@ -499,6 +499,11 @@ int meta_inline_set(struct meta *meta, struct inode *inode, const void *bytes, u
     return 0;
 }
 
+void meta_inline_expect(const struct meta *meta, uint32_t length)
+{
+    memory_expect(&meta->memory, length);
+}
+
 int meta_inline_resize(struct meta *meta, struct inode *inode, uint32_t length)
 {
     assert(length <= INLINE_DATA_MAX);

@@ -89,6 +89,8 @@ void meta_inode_remove(struct meta *meta, struct inode *inode); /* frees inline 
 /* Sets inline data to length <= INLINE_DATA_MAX bytes (copied; bytes NULL: zeros; length 0 frees). 0 or
  * -ENOMEM (unchanged). bytes may lie in the old inline data. */
 int meta_inline_set(struct meta *meta, struct inode *inode, const void *bytes, uint32_t length);
+/* Small files come in series: after inline data of this length, gets ready for the next. */
+void meta_inline_expect(const struct meta *meta, uint32_t length);
 /* Grows or cuts inline data, zero-filling. 0 or -ENOMEM (unchanged). */
 int meta_inline_resize(struct meta *meta, struct inode *inode, uint32_t length);
 

@@ -514,9 +514,13 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
 
     uint32_t length = (uint32_t)sizeof(*header) + body_length;
     /* A request whose bulk went with its connection was not applied: its repetition brings the bulk anew. */
-    if ((served->operation->flags & RPC_MUTATES) != 0 && (status == 0 || !served->unfetched))
+    bool remembers = (served->operation->flags & RPC_MUTATES) != 0 && (status == 0 || !served->unfetched);
+    if (remembers && bulk_count > 0)
         session_remember(request->session, request->header->correlation, served->reply, length);
     int result = send_reply(served, length, bulk, bulk_count);
+    /* What is sent without suspending is remembered while it travels. */
+    if (remembers && bulk_count == 0)
+        session_remember(request->session, request->header->correlation, served->reply, length);
     if (result != 0)
         log_debug("%s: reply to %s not sent: %s", request->session->peer, served->operation->name,
                   status_text(result));

@@ -343,6 +343,8 @@ void serve_WRITE_CHUNK(void *owner, struct rpc_request *request)
             status = write_chunk(server, request, body, 0, &elsewhere, NULL);
     }
     answer(request, status, &reply, sizeof(reply));
+    if (status == 0 && reply.owner && reply.size == body->length && reply.size <= INLINE_DATA_MAX)
+        meta_inline_expect(server->meta, body->length);
 }
 
 void serve_SYNC_CHUNKS(void *owner, struct rpc_request *request)
