@@ -36,6 +36,9 @@ static void describe_range(const struct bench_option *option, char *text, size_t
         snprintf(text, size, "a number from %llu to %llu", (unsigned long long)option->minimum,
                  (unsigned long long)option->maximum);
         break;
+    case BENCH_TEXTS:
+        snprintf(text, size, "at most %d values", BENCH_LIST_MAX);
+        break;
     case BENCH_DURATION:
         quantity_format_duration(option->minimum, low, sizeof(low));
         quantity_format_duration(option->maximum, high, sizeof(high));
@@ -149,9 +152,8 @@ int bench_options_parse(const struct bench_verb *verb, int argc, char **argv)
             return BENCH_USAGE;
         }
         if (!parse_value(option, text)) {
-            char range[128] = "fewer values";
-            if (option->kind != BENCH_TEXTS)
-                describe_range(option, range, sizeof(range));
+            char range[128];
+            describe_range(option, range, sizeof(range));
             bench_error("option --%s takes %s, not \"%s\"", option->name, range, text);
             return BENCH_USAGE;
         }

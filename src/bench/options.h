@@ -16,7 +16,7 @@ enum bench_option_kind {
     BENCH_TEXTS,    /* struct bench_list of texts; the option may be repeated */
 };
 
-#define BENCH_LIST_MAX 16
+#define BENCH_LIST_MAX 64
 
 struct bench_list {
     uint32_t count;

@@ -140,9 +140,9 @@ static void print_row(const struct target_row *row, const struct target_samples 
         printf("%-19s %9s %-2s %14s  %s %7.*f  %-6s  %s\n", row->name, "-", row->unit, "",
                row->bound == AT_MOST ? "<=" : ">=", digits, row->required, "MISSED", "not measured");
     else
-        printf("%-19s %9.*f %-2s %14s  %s %7.*f  %-6s  %s %s\n", row->name, digits, measured, row->unit,
+        printf("%-19s %9.*f %-2s %14s  %s %7.*f  %-6s  %s%s%s\n", row->name, digits, measured, row->unit,
                interval, row->bound == AT_MOST ? "<=" : ">=", digits, row->required, ok ? "ok" : "MISSED",
-               row->what, detail);
+               row->what, detail[0] != 0 ? " " : "", detail);
     fflush(stdout);
 }
 

@@ -27,6 +27,7 @@
 #include <sys/stat.h>
 
 #include "meta/index.h"
+#include "meta/table.h"
 
 #define COUNTER_MAX ((UINT64_C(1) << INODE_COUNTER_BITS) - 1)
 #define DIRECTORY_CACHE_BITS 10 /* last used directories, by inode number */
@@ -55,13 +56,12 @@ struct directory {
 
 struct meta {
     struct memory memory;
-    struct index inodes;
     struct index directories;
     uint64_t inode_count;
     uint64_t dentry_count;
     uint64_t directory_count;
     struct directory *recent[1 << DIRECTORY_CACHE_BITS];
-    uint64_t counters[PARTITION_COUNT]; /* last inode number made in each partition */
+    struct table inodes;
 };
 
 int meta_create(struct meta **meta)
@@ -70,9 +70,9 @@ int meta_create(struct meta **meta)
     if (created == NULL)
         return -ENOMEM;
     memory_init(&created->memory);
-    index_init(&created->inodes, &created->memory);
+    table_init(&created->inodes, &created->memory);
     index_init(&created->directories, &created->memory);
-    created->counters[inode_partition(INODE_ROOT)] = INODE_ROOT;
+    created->inodes.shelves[inode_partition(INODE_ROOT)].counter = INODE_ROOT;
     *meta = created;
     return 0;
 }
@@ -153,7 +153,7 @@ static struct directory **recent(struct meta *meta, uint64_t number)
     return &meta->recent[(number * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - DIRECTORY_CACHE_BITS)];
 }
 
-/* Inodes and directories are indexed by the mixed number: evenly spread. */
+/* Directories are indexed by the mixed number: evenly spread. */
 static void *number_find(const struct index *index, uint64_t number, struct index_path *path)
 {
     uint64_t key = hash_mix(number);
@@ -377,7 +377,7 @@ int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const c
                       uint32_t mode, int64_t now, struct inode **inode)
 {
     assert(length > 0 && length <= NAME_LENGTH_MAX);
-    uint64_t *counter = &meta->counters[hash_partition(hash)];
+    uint64_t *counter = &meta->inodes.shelves[hash_partition(hash)].counter;
     if (*counter >= COUNTER_MAX)
         return -ENOSPC;
     struct directory *directory = directory_make(meta, parent);
@@ -385,11 +385,8 @@ int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const c
         return -ENOMEM;
     uint64_t number = inode_make(hash_partition(hash), *counter + 1);
 
-    /* Both leaves are on their way from memory while the other index is descended. */
-    struct index_path entry_path, inode_path;
+    struct index_path entry_path;
     index_descend(&directory->entries, hash, &entry_path);
-    uint64_t inode_key = hash_mix(number);
-    index_descend(&meta->inodes, inode_key, &inode_path);
     if (entry_search(&entry_path, hash, name, length) != NULL)
         return -EEXIST;
     size_t size = sizeof(struct inode) + DENTRY_FIXED + length;
@@ -401,8 +398,7 @@ int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const c
         made->parent = parent;
     struct dentry_record *record = (struct dentry_record *)(made + 1);
     record_fill(record, number, mode, DENTRY_WITH_INODE, name, length);
-    index_search(&inode_path, inode_key);
-    if (index_insert(&meta->inodes, &inode_path, inode_key, made) < 0)
+    if (table_insert(&meta->inodes, number, made) < 0)
         goto no_inode;
     if (index_insert(&directory->entries, &entry_path, hash, record) < 0)
         goto no_entry;
@@ -413,8 +409,7 @@ int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const c
     return 0;
 
 no_entry:
-    if (number_find(&meta->inodes, number, &inode_path) != NULL)
-        index_remove(&meta->inodes, &inode_path);
+    table_remove(&meta->inodes, number);
 no_inode:
     memory_release(&meta->memory, made, size);
 no_block:
@@ -426,27 +421,24 @@ no_block:
 
 struct inode *meta_inode_find(struct meta *meta, uint64_t number)
 {
-    uint32_t count;
-    const struct index_slot *slot = index_find(&meta->inodes, hash_mix(number), &count);
-    return slot == NULL ? NULL : slot->value;
+    return table_find(&meta->inodes, number);
 }
 
 int meta_inode_create(struct meta *meta, uint64_t number, uint32_t mode, int64_t now, struct inode **inode)
 {
     assert(inode_valid(number));
-    struct index_path path;
-    if (number_find(&meta->inodes, number, &path) != NULL)
+    if (table_find(&meta->inodes, number) != NULL)
         return -EEXIST;
     struct inode *made = memory_allocate(&meta->memory, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
     inode_fill(made, number, mode, now, INODE_ALONE);
-    int status = index_insert(&meta->inodes, &path, hash_mix(number), made);
+    int status = table_insert(&meta->inodes, number, made);
     if (status < 0) {
         memory_release(&meta->memory, made, sizeof(*made));
         return status;
     }
-    uint64_t *counter = &meta->counters[inode_partition(number)];
+    uint64_t *counter = &meta->inodes.shelves[inode_partition(number)].counter;
     if (*counter < (number & COUNTER_MAX))
         *counter = number & COUNTER_MAX;
     meta->inode_count++;
@@ -456,12 +448,8 @@ int meta_inode_create(struct meta *meta, uint64_t number, uint32_t mode, int64_t
 
 void meta_inode_remove(struct meta *meta, struct inode *inode)
 {
-    struct index_path path;
-    struct inode *found = number_find(&meta->inodes, inode->number, &path);
-    assert(found == inode);
-    if (found != inode)
-        return;
-    index_remove(&meta->inodes, &path);
+    assert(table_find(&meta->inodes, inode->number) == inode);
+    table_remove(&meta->inodes, inode->number);
     meta->inode_count--;
     meta_inline_set(meta, inode, NULL, 0);
     inode_block_free(meta, inode);
