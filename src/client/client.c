@@ -227,7 +227,9 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
         *status = -ETIMEDOUT;
         return false;
     }
-    if (*status == -STATUS_BUSY_RETRY || operation->attempts > 3) {
+    /* Under a new epoch waiting gains nothing: the next rename may be as near as this one. */
+    bool moved_on = *status == -STATUS_STALE_NAMESPACE && client->namespace_epoch != operation->epoch;
+    if (*status == -STATUS_BUSY_RETRY || (operation->attempts > 3 && !moved_on)) {
         unsigned doublings = operation->attempts < 8 ? operation->attempts : 8;
         uint64_t most = BACKOFF_MIN_NS << doublings;
         if (most > BACKOFF_MAX_NS)
