@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 export PREFIX
 
-.PHONY: all demo check install clean
+.PHONY: all demo check sim-test install clean
 
 all:
 	@scripts/build.sh
@@ -14,8 +14,11 @@ demo: all
 check:
 	@scripts/check.sh
 
+sim-test:
+	@SEEDS='$(SEEDS)' FIRST='$(FIRST)' scripts/sim.sh
+
 install: all
 	@scripts/install.sh
 
 clean:
-	rm -rf build build-check-*
+	rm -rf build build-sim build-check-*

@@ -2,9 +2,10 @@
  *
  *     PROGRAM                fixed seeds, the ones that once failed among them
  *     PROGRAM SEED           that seed (also BENCHFS_SEED=SEED)
- *     PROGRAM FIRST COUNT    a campaign (also with BENCHFS_SEEDS=COUNT)
+ *     PROGRAM FIRST COUNT    a campaign: COUNT seeds from FIRST on, telling only failures and a summary
  *
- * A failure names the seed and the command that replays it. */
+ * A failure names the seed and the command that replays it. Also understood: BENCHFS_SIM_REPORT=1 tells what
+ * each run did, BENCHFS_SIM_SHOW=1 every operation, BENCHFS_SIM_LOG=1 shows what the servers log. */
 #pragma once
 
 #include "cluster.h"

@@ -1,0 +1,25 @@
+#!/bin/bash
+# A campaign of the simulator tests (tests/sim): every program under many seeds, which takes as long as it takes and is
+# therefore no part of "make check". Run it by "make sim-test SEEDS=n [FIRST=seed]". Without FIRST it begins at the time of
+# day in seconds since 1970, so that no two campaigns are the same. Prints failures with the command that replays them.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+seeds=${SEEDS:-100}
+first=${FIRST:-$(date +%s)}
+scripts/install-packages.sh check || exit 1
+if [ ! -f build-sim/build.ninja ]; then
+    meson setup build-sim >build-sim.log 2>&1 || {
+        cat build-sim.log
+        exit 1
+    }
+    rm -f build-sim.log
+fi
+programs=(chaos replay shared survive trees)
+ninja -C build-sim --quiet "${programs[@]/#/tests/sim/sim_}" || exit 1
+
+failed=0
+for program in "${programs[@]}"; do
+    "build-sim/tests/sim/sim_$program" "$first" "$seeds" || failed=1
+done
+exit "$failed"
