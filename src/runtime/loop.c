@@ -47,6 +47,7 @@
 enum {
     TURNS_PER_LOOK = 16, /* turns without work between two looks at the clock */
     BUSY_TURN_WEIGHT = 4,
+    ROUNDS_PER_TURN = 8, /* of polling, while nothing comes */
     EVENTS_PER_WAIT = 64,
 };
 
@@ -306,11 +307,16 @@ static int look(struct loop *loop)
     return work + timer_heap_fire(&loop->timers, now);
 }
 
-static int real_turn(struct loop *loop)
+/* rounds: how often to poll as long as nothing comes, before the rest of the turn. */
+static int real_turn(struct loop *loop, uint32_t rounds)
 {
     loop->looked = false;
     loop->stamp = 0;
     int work = poll_reactors(loop);
+    for (; work == 0 && rounds > 1; rounds--) {
+        loop->idle_turns++;
+        work = poll_reactors(loop);
+    }
     if (loop->idle_turns + loop->busy_turns * BUSY_TURN_WEIGHT >= TURNS_PER_LOOK || loop->look)
         work += look(loop);
     if (loop->scheduler.ready_count != 0) {
@@ -337,14 +343,19 @@ static int simulated_turn(struct loop *loop)
     return work;
 }
 
-int loop_poll(struct loop *loop)
+static int poll_rounds(struct loop *loop, uint32_t rounds)
 {
     assert(!loop->turning && task_current() == NULL);
     loop->turning = true;
     loop->statistics.polls++;
-    int work = loop->simulated ? simulated_turn(loop) : real_turn(loop);
+    int work = loop->simulated ? simulated_turn(loop) : real_turn(loop, rounds);
     loop->turning = false;
     return work;
+}
+
+int loop_poll(struct loop *loop)
+{
+    return poll_rounds(loop, 1);
 }
 
 /* Sleeps until a descriptor or a timer needs attention, unless a reactor has found work meanwhile. */
@@ -423,7 +434,9 @@ static void loop_idle(struct loop *loop)
  * more. */
 static int loop_turn(struct loop *loop)
 {
-    if (loop_poll(loop) != 0) {
+    /* Where polls alone wait, several make one turn; a task that is ready is not kept waiting. */
+    bool spins = loop->polled != 0 && loop->crowded_until == 0 && loop->scheduler.ready_count == 0;
+    if (poll_rounds(loop, spins ? ROUNDS_PER_TURN : 1) != 0) {
         loop->idle_since = 0;
         return 0;
     }

@@ -389,6 +389,11 @@ void serve_TRUNCATE_CHUNKS(void *owner, struct rpc_request *request)
     answer(request, status, NULL, 0);
 }
 
+bool chunks_all_here(const struct server *server, const struct inode *inode)
+{
+    return server_single(server) || inode->size <= UINT64_C(1) << inode->layout.chunk_shift;
+}
+
 int chunks_truncate_elsewhere(struct server *server, const struct inode *inode, uint64_t size,
                               uint64_t old_size, bool remove, uint64_t deadline)
 {

@@ -337,6 +337,12 @@ void serve_UNLINK(void *owner, struct rpc_request *request)
         } else {
             status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
                                         loop_realtime(server->loop));
+            if (status == 0 && chunks_all_here(server, dentry.local)) {
+                /* The rest cannot fail nor suspend, so nobody sees a moment between reply and removal. */
+                answer(request, 0, NULL, 0);
+                inode_drop_link(server, dentry.local, 0);
+                return;
+            }
             if (status == 0)
                 inode_drop_link(server, dentry.local, request->deadline);
         }

@@ -277,6 +277,8 @@ static inline uint64_t server_fence_life(const struct server *server)
 }
 /* Cuts this server's chunks of a file to `size`. */
 int chunks_truncate_here(struct server *server, uint64_t inode, uint64_t size, uint8_t chunk_shift);
+/* Whether the file's size leaves no chunk to other servers: chunks_truncate_elsewhere has nothing to do then. */
+bool chunks_all_here(const struct server *server, const struct inode *inode);
 /* Tells the other servers that may hold chunks of [size, old_size). */
 int chunks_truncate_elsewhere(struct server *server, const struct inode *inode, uint64_t size,
                               uint64_t old_size, bool remove, uint64_t deadline);
