@@ -101,6 +101,9 @@ static int source_take(struct client_listing *listing, struct source *source)
     }
     if (status < 0)
         return status;
+    const struct list_request *asked = (const struct list_request *)source->body;
+    if (source->reply.next != 0 && source->reply.next <= asked->cursor)
+        return -EPROTO; /* it would go round for ever */
     uint8_t *consumed = source->ready;
     source->ready = source->incoming;
     source->length = source->call.received;
@@ -112,6 +115,13 @@ static int source_take(struct client_listing *listing, struct source *source)
         return 0;
     }
     return source_ask(listing, source, source->reply.next, BATCH_NEXT);
+}
+
+/* Names come from the wire, and programs make paths of them. */
+static bool name_valid(const char *name, size_t length)
+{
+    return memchr(name, '/', length) == NULL && memchr(name, '\0', length) == NULL &&
+           !(name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.')));
 }
 
 /* The next entry of a source, NULL at its end. Fetches when the batch is used up. */
@@ -196,6 +206,8 @@ int client_list_next(struct client_listing *listing, struct client_entry *entry)
         }
         if (first == NULL)
             return 0;
+        if (!name_valid(first->name, first->name_length))
+            return -EPROTO;
         entry->hash = first->hash;
         entry->attributes = first->attributes;
         entry->name_length = first->name_length;

@@ -62,8 +62,17 @@ static uint32_t access_of(int flags)
     return flags & O_TRUNC ? access | MAY_WRITE : access;
 }
 
-static void file_set(struct client_file *file, const struct attributes *attributes, int flags)
+/* The layout comes from the wire and directs every transfer of the file. */
+static bool layout_valid(const struct layout *layout)
 {
+    return layout->chunk_shift >= CHUNK_SHIFT_MIN && layout->chunk_shift <= CHUNK_SHIFT_MAX &&
+           layout->placement <= PLACEMENT_LOCAL && layout->base < PARTITION_COUNT;
+}
+
+static int file_set(struct client_file *file, const struct attributes *attributes, int flags)
+{
+    if (S_ISREG(attributes->mode) && !layout_valid(&attributes->layout))
+        return -EPROTO;
     file->inode = attributes->inode;
     file->parent = attributes->parent;
     file->layout = attributes->layout;
@@ -71,6 +80,7 @@ static void file_set(struct client_file *file, const struct attributes *attribut
     file->flags = flags;
     atomic_store_explicit(&file->generation, attributes->generation, memory_order_relaxed);
     atomic_store_explicit(&file->size, attributes->size, memory_order_relaxed);
+    return 0;
 }
 
 /* OPEN of the last component, taking a lease when only reading. */
@@ -261,6 +271,5 @@ int client_open(struct client *client, uint64_t directory, const char *path, int
     } while (operation_gone_again(&attempts, &status));
     if (status < 0)
         return status;
-    file_set(file, &attributes, flags);
-    return 0;
+    return file_set(file, &attributes, flags);
 }

@@ -50,8 +50,11 @@ static struct {
     /* The next `refuse_times` requests of operation `refuse` are answered with that status. */
     unsigned refuse, refuse_times;
     int refuse_status;
-    int64_t full_at;     /* a write at or behind this byte of a file is refused with -ENOSPC; -1: none */
-    uint32_t lie_length; /* added to the length in chunk replies */
+    int64_t full_at;      /* a write at or behind this byte of a file is refused with -ENOSPC; -1: none */
+    uint32_t lie_length;  /* added to the length in chunk replies */
+    bool lie_cursor;      /* listings never get on */
+    const char *lie_name; /* what every entry is called */
+    uint8_t lie_shift;    /* chunk shift of created files */
 } world;
 
 static struct loop *loop;
@@ -119,6 +122,8 @@ static int serve_create(const struct create_request *request, uint32_t type, str
     if (node == NULL)
         node = node_make(request->parent, request->name, request->name_length, type | request->mode);
     reply->attributes = node->attributes;
+    if (world.lie_shift != 0)
+        reply->attributes.layout.chunk_shift = world.lie_shift;
     return 0;
 }
 
@@ -157,6 +162,54 @@ static int serve_chunk(uint32_t server, struct rpc_call *call)
     reply->owner = owner;
     reply->size = owner ? node->attributes.size : 0;
     reply->generation = owner ? node->attributes.generation : 0;
+    return 0;
+}
+
+/* At most three entries at a time, so that listings take several requests. */
+static int serve_list(uint32_t server, struct rpc_call *call)
+{
+    const struct list_request *request = call->body;
+    struct list_reply *reply = call->reply;
+    uint8_t bytes[1024];
+    size_t length = 0;
+    uint64_t cursor = request->cursor;
+    *reply = (struct list_reply){0};
+    for (;;) {
+        struct node *first = NULL;
+        uint64_t first_hash = 0;
+        for (unsigned i = 0; i < NODES; i++) {
+            struct node *node = &world.nodes[i];
+            if (node->inode == 0 || node->gone || node->parent != request->directory ||
+                node->inode == INODE_ROOT)
+                continue;
+            uint64_t hash = dentry_hash(node->parent, node->name, strlen(node->name));
+            if (hash >= cursor && cluster_map_owner(map, hash_partition(hash)) == server &&
+                (first == NULL || hash < first_hash)) {
+                first = node;
+                first_hash = hash;
+            }
+        }
+        if (first == NULL)
+            break;
+        if (reply->entries == 3) {
+            reply->next = world.lie_cursor ? request->cursor : first_hash;
+            break;
+        }
+        const char *name = world.lie_name != NULL ? world.lie_name : first->name;
+        struct list_entry *entry = (struct list_entry *)(bytes + length);
+        *entry = (struct list_entry){
+            .record_length = (uint16_t)((sizeof *entry + strlen(name) + 7) / 8 * 8),
+            .name_length = (uint8_t)strlen(name),
+            .type = first->attributes.mode & S_IFMT,
+            .hash = first_hash,
+            .attributes = first->attributes,
+        };
+        memcpy(entry->name, name, strlen(name));
+        length += entry->record_length;
+        cursor = first_hash + 1;
+        reply->entries++;
+    }
+    call->received = scatter(call, bytes, length);
     return 0;
 }
 
@@ -238,6 +291,8 @@ static int serve(uint32_t server, struct rpc_call *call)
     case RPC_READ_CHUNK:
     case RPC_WRITE_CHUNK:
         return serve_chunk(server, call);
+    case RPC_LIST:
+        return serve_list(server, call);
     case RPC_TRUNCATE:
         return serve_truncate(call->body, attributes);
     case RPC_EXTEND: {
@@ -653,6 +708,63 @@ static void no_room(void **state)
         assert_int_equal(back[i], 0);
 }
 
+/* Entries of three servers, merged in the order of their hashes, each once. */
+static void listing(void **state)
+{
+    char path[32];
+    bool seen[40] = {false};
+    struct client_listing *entries;
+    struct client_entry entry;
+    uint64_t last = 0, middle = 0;
+    unsigned count = 0, after = 0;
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        snprintf(path, sizeof path, "/dir/%d", i);
+        create(path, 0);
+    }
+    forget_requests();
+    uint64_t directory = node_named(INODE_ROOT, "dir", 3)->inode;
+    assert_int_equal(client_list_open(client, directory, 0, false, NULL, NULL, &entries), 0);
+    expect("LIST LIST LIST"); /* all servers at once */
+    while (client_list_next(entries, &entry) == 1) {
+        int number = atoi(entry.name);
+        assert_true(entry.hash > last && number < 40 && !seen[number]);
+        assert_int_equal(entry.hash, dentry_hash(directory, entry.name, entry.name_length));
+        last = entry.hash;
+        seen[number] = true;
+        if (++count == 17)
+            middle = entry.hash;
+    }
+    assert_int_equal(count, 40);
+    client_list_close(entries);
+    assert_int_equal(client_list_open(client, directory, middle + 1, false, NULL, NULL, &entries), 0);
+    while (client_list_next(entries, &entry) == 1)
+        after++;
+    assert_int_equal(after, 40 - 17);
+    client_list_close(entries);
+    /* Closed with requests under way. */
+    assert_int_equal(client_list_open(client, directory, 0, false, NULL, NULL, &entries), 0);
+    assert_int_equal(client_list_next(entries, &entry), 1);
+    client_list_close(entries);
+    assert_int_equal(world.under_way, 0);
+
+    static const char *const names[] = {"a/b", "..", ".", ""};
+    for (unsigned i = 0; i < 4; i++) {
+        world.lie_name = names[i];
+        assert_int_equal(client_list_open(client, directory, 0, false, NULL, NULL, &entries), 0);
+        assert_int_equal(client_list_next(entries, &entry), -EPROTO);
+        client_list_close(entries);
+    }
+    world.lie_name = NULL;
+    world.lie_cursor = true;
+    assert_int_equal(client_list_open(client, directory, 5, false, NULL, NULL, &entries), 0);
+    int status;
+    for (count = 0; (status = client_list_next(entries, &entry)) == 1 && count < 1000; count++)
+        ;
+    assert_int_equal(status, -EPROTO);
+    client_list_close(entries);
+}
+
 /* A server that answers nonsense is not believed. */
 static void nonsense(void **state)
 {
@@ -663,14 +775,19 @@ static void nonsense(void **state)
     assert_int_equal(client_read(client, &file, back, 50, 0), -EPROTO);
     assert_int_equal(client_write(client, &file, written, 50, 0), -EPROTO);
     assert_int_equal(client_read(client, &file, back, 3 * CHUNK, 0), -EPROTO);
+    static const uint8_t shifts[] = {1, 15, 27, 64, 255};
+    for (unsigned i = 0; i < sizeof shifts; i++) {
+        world.lie_shift = shifts[i];
+        assert_int_equal(client_open(client, INODE_ROOT, "/dir/f", O_CREAT | O_RDWR, 0644, &file), -EPROTO);
+    }
 }
 
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     static const struct CMUnitTest tests[] = {
-        TEST(one_request), TEST(leased),        TEST(walks),   TEST(refusals), TEST(transfers),
-        TEST(holes),       TEST(cut_meanwhile), TEST(no_room), TEST(nonsense), TEST(beyond_the_end),
+        TEST(one_request),   TEST(leased),  TEST(walks),   TEST(refusals), TEST(transfers),      TEST(holes),
+        TEST(cut_meanwhile), TEST(no_room), TEST(listing), TEST(nonsense), TEST(beyond_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
