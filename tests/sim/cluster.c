@@ -44,7 +44,7 @@ static void start_servers(struct cluster *cluster, const struct cluster_options 
             .store = {.engine = "mem",
                       .capacity = options->store_capacity != 0 ? options->store_capacity : 64u << 20},
             .lease_ns = lease,
-            .rpc_deadline_ns = options->deadline_ns,
+            .rpc_deadline_ns = cluster->deadline_ns,
         };
         members[i].id = i;
         int status = net_sim_create(cluster->network, host, &cluster->server_nets[i]);
@@ -69,7 +69,7 @@ static void start_servers(struct cluster *cluster, const struct cluster_options 
     }
 }
 
-static void start_client(struct cluster *cluster, uint32_t number, const struct cluster_options *options)
+static void start_client(struct cluster *cluster, uint32_t number)
 {
     char host[24];
     const char *address = cluster->map->servers[number % cluster->server_count].address;
@@ -78,7 +78,7 @@ static void start_client(struct cluster *cluster, uint32_t number, const struct 
         .cluster_key = key,
         .addresses = &address,
         .address_count = 1,
-        .rpc_deadline_ns = options->deadline_ns,
+        .rpc_deadline_ns = cluster->deadline_ns,
         .placement = (uint8_t)random_below(&cluster->random, 3),
         .chunk_shift = CHUNK_SHIFT_MIN,
     };
@@ -102,6 +102,12 @@ void cluster_open(struct cluster *cluster, const struct cluster_options *options
         .delay_max_ns = slowest[random_below(&cluster->random, 3)],
         .loss_per_million = losses[random_below(&cluster->random, 3)],
     };
+    cluster->deadline_ns = options->deadline_ns != 0 ? options->deadline_ns : 10 * SECOND;
+    /* So slow that much is sent again before the first answer comes. */
+    if (options->seed % 16 == 15) {
+        cluster->weather.delay_max_ns = 120 * MILLISECOND;
+        cluster->deadline_ns *= 10;
+    }
     struct loop_options loop = {.simulated = true, .seed = options->seed};
     int status = loop_create(&loop, &cluster->loop);
     if (status == 0)
@@ -112,7 +118,7 @@ void cluster_open(struct cluster *cluster, const struct cluster_options *options
     }
     start_servers(cluster, options);
     for (uint32_t i = 0; i < options->clients && !cluster->failed; i++)
-        start_client(cluster, i, options);
+        start_client(cluster, i);
 }
 
 void cluster_close(struct cluster *cluster)
@@ -138,6 +144,7 @@ struct worker *cluster_worker(struct cluster *cluster, uint32_t client, void (*r
     *worker = (struct worker){
         .cluster = cluster,
         .client = cluster->clients[client % cluster->client_count],
+        .client_number = client % cluster->client_count,
         .number = cluster->worker_count++,
         .context = context,
         .run = run,
@@ -203,6 +210,12 @@ void cluster_kill(struct cluster *cluster, uint32_t server)
 {
     cluster->dead[server] = true;
     net_sim_kill(cluster->server_nets[server]);
+}
+
+void cluster_kill_client(struct cluster *cluster, uint32_t client)
+{
+    cluster->client_dead[client] = true;
+    net_sim_kill(cluster->client_nets[client]);
 }
 
 void cluster_usage(struct cluster *cluster, struct cluster_usage *usage)
