@@ -46,6 +46,7 @@
 
 enum {
     TURNS_PER_LOOK = 16, /* turns without work between two looks at the clock */
+    TURNS_PER_LOOK_AT_WORK = 64, /* a turn that found work has somebody waiting for it */
     BUSY_TURN_WEIGHT = 4,
     ROUNDS_PER_TURN = 8, /* of polling, while nothing comes */
     EVENTS_PER_WAIT = 64,
@@ -317,7 +318,8 @@ static int real_turn(struct loop *loop, uint32_t rounds)
         loop->idle_turns++;
         work = poll_reactors(loop);
     }
-    if (loop->idle_turns + loop->busy_turns * BUSY_TURN_WEIGHT >= TURNS_PER_LOOK || loop->look)
+    uint32_t turns = loop->idle_turns + loop->busy_turns * BUSY_TURN_WEIGHT;
+    if (turns >= (work == 0 ? TURNS_PER_LOOK : TURNS_PER_LOOK_AT_WORK) || loop->look)
         work += look(loop);
     if (loop->scheduler.ready_count != 0) {
         loop->stamp = 0;
