@@ -60,6 +60,7 @@ void cache_clear(struct directory_cache *cache)
     /* After 2^32 clearings old tags would come to life again. */
     memset(cache->entries, 0, ENTRY_SETS * ENTRY_WAYS * sizeof *cache->entries);
     memset(cache->directories, 0, DIRECTORY_SLOTS * sizeof *cache->directories);
+    cache->walked.tag = 0;
     cache->tag = 1;
 }
 
@@ -146,4 +147,5 @@ void cache_forget_inode(struct directory_cache *cache, uint64_t inode)
     struct cached_directory *slot = directory_slot(cache, inode);
     if (slot->directory.inode == inode)
         slot->tag = cache->tag - 1;
+    cache->walked.tag = cache->tag - 1;
 }

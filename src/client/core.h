@@ -24,12 +24,24 @@ struct directory {
 struct cached_entry;
 struct cached_directory;
 
+#define WALKED_MAX 255u
+
+/* The directory part of the path walked last, its final slash included, and where it led. */
+struct walked_prefix {
+    uint32_t tag; /* valid while it equals the cache's */
+    uint32_t length;
+    uint64_t start; /* the directory that the walk began at */
+    struct directory directory;
+    char path[WALKED_MAX];
+};
+
 /* Two tables, both bounded and emptied at once by counting `tag` up: (parent, name) -> directory, and inode
  * -> directory. */
 struct directory_cache {
     struct cached_entry *entries;
     struct cached_directory *directories;
     uint32_t tag;
+    struct walked_prefix walked;
 };
 
 int cache_create(struct directory_cache *cache); /* 0 or -ENOMEM */

@@ -203,6 +203,51 @@ static int walk_rest(struct walk *walk)
     }
 }
 
+/* ---- the path walked last ---- */
+
+/* Programs work on one file after the other of a directory: if the path differs from the one before in its
+ * last component only, the walk is done but for that. */
+static bool walk_as_before(struct walk *walk, uint64_t start, const char *path, size_t length)
+{
+    const struct directory_cache *cache = &walk->client->cache;
+    const struct walked_prefix *walked = &cache->walked;
+    if (walked->tag != cache->tag || walked->start != start || length <= walked->length ||
+        memcmp(path, walked->path, walked->length) != 0)
+        return false;
+    const char *name = path + walked->length;
+    size_t name_length = length - walked->length;
+    bool dots = name[0] == '.' && (name_length == 1 || (name_length == 2 && name[1] == '.'));
+    if (dots || name_length > NAME_LENGTH_MAX || memchr(name, '/', name_length) != NULL)
+        return false;
+    walk->here = walked->directory;
+    walk->last = WALK_NAME;
+    walk->slash = false;
+    walk->name = name;
+    walk->name_length = (uint32_t)name_length;
+    walk->rest = path + length;
+    walk->hash = dentry_hash(walk->here.inode, name, name_length);
+    walk->operation->used_cache = true;
+    return true;
+}
+
+/* What a link led to is not remembered: links may change at any time. */
+static void remember_prefix(const struct walk *walk, uint64_t start, const char *path)
+{
+    struct directory_cache *cache = &walk->client->cache;
+    if (walk->last != WALK_NAME || walk->slash || walk->links != 0 ||
+        walk->operation->epoch != walk->client->namespace_epoch)
+        return;
+    size_t length = (size_t)(walk->name - path);
+    if (length == 0 || length > WALKED_MAX)
+        return;
+    struct walked_prefix *walked = &cache->walked;
+    walked->tag = cache->tag;
+    walked->start = start;
+    walked->length = (uint32_t)length;
+    walked->directory = walk->here;
+    memcpy(walked->path, path, length);
+}
+
 int walk_path(struct walk *walk, struct client *client, struct operation *operation, uint64_t directory,
               const char *path)
 {
@@ -214,10 +259,18 @@ int walk_path(struct walk *walk, struct client *client, struct operation *operat
     operation->by_path = true;
     if (*path == '\0')
         return -ENOENT;
-    if (strnlen(path, PATH_LENGTH_MAX + 1) > PATH_LENGTH_MAX)
+    size_t length = strnlen(path, PATH_LENGTH_MAX + 1);
+    if (length > PATH_LENGTH_MAX)
         return -ENAMETOOLONG;
-    int status = directory_enter(walk, *path == '/' ? INODE_ROOT : directory);
-    return status < 0 ? status : walk_rest(walk);
+    uint64_t start = *path == '/' ? INODE_ROOT : directory;
+    if (walk_as_before(walk, start, path, length))
+        return walk_permits(walk, MAY_SEARCH);
+    int status = directory_enter(walk, start);
+    if (status == 0)
+        status = walk_rest(walk);
+    if (status == 0)
+        remember_prefix(walk, start, path);
+    return status;
 }
 
 int walk_follow(struct walk *walk, const struct attributes *link)

@@ -2,8 +2,8 @@
  *
  * A turn that finds nothing must cost little more than the reactors' own polls, because a reply that arrives
  * a microsecond later is found by the next one. So an idle turn reads no clock and makes no system call;
- * timers, descriptors and the accounts are looked at after every turn that found work and at every sixteenth
- * that did not.
+ * timers, descriptors and the accounts are looked at after every sixteenth turn, a turn that found work
+ * counting as several; but not right behind such a turn as long as that can wait.
  *
  * Waiting. An idle loop first only polls, for the 10 us in which an answer from another core usually comes.
  * It goes on with a sched_yield between polls until spin_ns have passed, then arms the reactors and blocks in

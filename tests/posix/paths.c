@@ -333,6 +333,50 @@ static void links(void **state)
     }
 }
 
+/* Paths that differ in their last component only are walked once: what changes on the way must be seen. */
+static void prefixes(void **state)
+{
+    struct stat status;
+    (void)state;
+    OK(benchfs_mkdir(fs, "/w", 0755));
+    OK(benchfs_mkdir(fs, "/w/one", 0755));
+    OK(benchfs_mkdir(fs, "/w/two", 0755));
+    put_text(fs, "/w/one/f", "one");
+    put_text(fs, "/w/one/g", "one");
+    put_text(fs, "/w/two/f", "two!");
+    OK(benchfs_symlink(fs, "one", "/w/link"));
+    expect_text(fs, "/w/link/f", "one");
+    OK(benchfs_unlink(fs, "/w/link"));
+    OK(benchfs_symlink(fs, "two", "/w/link"));
+    expect_text(fs, "/w/link/f", "two!");
+    FAILS(ENOENT, benchfs_stat(fs, "/w/link/g", &status));
+
+    expect_text(fs, "/w/one/f", "one");
+    FAILS(ENOENT, benchfs_stat(fs, "/w/one/none", &status));
+    FAILS(ENOTDIR, benchfs_stat(fs, "/w/one/f/x", &status));
+    OK(benchfs_stat(fs, "/w/one/.", &status));
+    assert_true(S_ISDIR(status.st_mode));
+    OK(benchfs_stat(fs, "/w/one/..", &status));
+    OK(benchfs_stat(fs, "/w/one/", &status));
+    assert_true(S_ISDIR(status.st_mode));
+    OK(benchfs_stat(fs, "/w/one//f", &status));
+    OK(benchfs_stat(fs, "/w/one/../two/f", &status));
+    IS(4, status.st_size);
+    OK(benchfs_rename(fs, "/w/one", "/w/three"));
+    FAILS(ENOENT, benchfs_stat(fs, "/w/one/g", &status));
+    OK(benchfs_rename(fs, "/w/two", "/w/one"));
+    expect_text(fs, "/w/one/f", "two!");
+    FAILS(ENOENT, benchfs_stat(fs, "/w/one/g", &status));
+    OK(benchfs_unlink(fs, "/w/one/f"));
+    OK(benchfs_rmdir(fs, "/w/one"));
+    FAILS(ENOENT, benchfs_open(fs, "/w/one/f", O_CREAT | O_WRONLY, 0644));
+    OK(benchfs_unlink(fs, "/w/three/f"));
+    OK(benchfs_unlink(fs, "/w/three/g"));
+    OK(benchfs_rmdir(fs, "/w/three"));
+    OK(benchfs_unlink(fs, "/w/link"));
+    OK(benchfs_rmdir(fs, "/w"));
+}
+
 static void relative(void **state)
 {
     struct stat status;
@@ -436,6 +480,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(longest),
         cmocka_unit_test(last_components),
         cmocka_unit_test(links),
+        cmocka_unit_test(prefixes),
         cmocka_unit_test(relative),
         cmocka_unit_test(remade),
     };
