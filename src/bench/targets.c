@@ -43,7 +43,7 @@ static const struct target_row table[TARGET_ROWS] = {
 };
 
 static struct bench_list row_names;
-static uint64_t repeats = 9;
+static uint64_t repeats = 11;
 static bool quick, list_only, json;
 
 static const struct bench_option options[] = {
@@ -115,18 +115,28 @@ static bool judge(const struct target_row *row, const struct target_samples *sam
     return row->bound == AT_MOST ? measured <= row->required : measured >= row->required;
 }
 
+static json_t *sample_values(const struct sample *sample)
+{
+    json_t *values = json_array();
+    for (uint32_t i = 0; i < sample->count; i++)
+        json_array_append_new(values, json_real(sample->values[i]));
+    return values;
+}
+
 static void print_row(const struct target_row *row, const struct target_samples *samples, bool ok)
 {
     double low, high;
     double measured = sample_median(&samples->measured);
     sample_interval(&samples->measured, &low, &high);
     if (json) {
-        report_json(json_pack("{ss ss ss ss sf sf sf si ss sf sb sf sf ss}", "type", "target", "row",
-                              row->name, "what", row->what, "unit", row->unit, "measured", measured, "low",
-                              low, "high", high, "repeats", (int)samples->measured.count, "bound",
-                              row->bound == AT_MOST ? "at most" : "at least", "required", row->required, "ok",
-                              ok, "own", sample_median(&samples->own), "reference",
-                              sample_median(&samples->reference), "detail_unit", samples->detail));
+        json_t *object =
+            json_pack("{ss ss ss ss sf sf sf si ss sf sb ss so so so}", "type", "target", "row", row->name,
+                      "what", row->what, "unit", row->unit, "measured", measured, "low", low, "high", high,
+                      "repeats", (int)samples->measured.count, "bound",
+                      row->bound == AT_MOST ? "at most" : "at least", "required", row->required, "ok", ok,
+                      "detail_unit", samples->detail, "samples", sample_values(&samples->measured), "own",
+                      sample_values(&samples->own), "reference", sample_values(&samples->reference));
+        report_json(object);
         return;
     }
     int digits = strcmp(row->unit, "x") == 0 || strcmp(row->unit, "%") == 0 ? 2 : 0;
