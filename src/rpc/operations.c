@@ -83,9 +83,28 @@ const char *rpc_operation_name(unsigned operation)
     return found == NULL ? NULL : found->name;
 }
 
+/* Whether one of the eight bytes is zero (Mycroft 1987). */
+static inline bool has_zero(uint64_t word)
+{
+    return ((word - UINT64_C(0x0101010101010101)) & ~word & UINT64_C(0x8080808080808080)) != 0;
+}
+
+/* Both ends check every name, so this does without calls: eight bytes at a time. */
 static bool name_valid(const uint8_t *name, size_t length)
 {
-    return length > 0 && memchr(name, '/', length) == NULL && memchr(name, '\0', length) == NULL;
+    const uint64_t slashes = UINT64_C(0x2f2f2f2f2f2f2f2f);
+    if (length == 0)
+        return false;
+    for (; length >= 8; length -= 8, name += 8) {
+        uint64_t word;
+        memcpy(&word, name, sizeof(word));
+        if (has_zero(word) || has_zero(word ^ slashes))
+            return false;
+    }
+    for (; length > 0; length--, name++)
+        if (*name == '\0' || *name == '/')
+            return false;
+    return true;
 }
 
 bool operation_body_valid(const struct operation *operation, const void *body, size_t length)
