@@ -199,6 +199,7 @@ struct walk {
     const char *name;      /* the last component */
     uint32_t name_length;
     uint32_t links; /* followed so far */
+    bool upward;    /* there was a ".." */
     enum walk_last last;
     bool slash;    /* the path ends in a slash: only a directory will do */
     uint64_t hash; /* dentry_hash of the last component */

@@ -153,6 +153,18 @@ static int step(struct walk *walk)
     return 0;
 }
 
+/* "..". Every other use of a remembered directory asks a server that knows when it was removed; this one
+ * leads past it, so it is looked at first. */
+static int leave_upward(struct walk *walk)
+{
+    if (walk->operation->used_cache) {
+        int status = directory_fetch(walk, walk->here.inode);
+        if (status < 0)
+            return status;
+    }
+    return directory_enter(walk, walk->here.parent);
+}
+
 /* Walks rest up to its last component. */
 static int walk_rest(struct walk *walk)
 {
@@ -185,7 +197,8 @@ static int walk_rest(struct walk *walk)
             continue;
         }
         if (name[0] == '.' && name[1] == '.' && length == 2) {
-            status = directory_enter(walk, walk->here.parent);
+            walk->upward = true;
+            status = leave_upward(walk);
             if (status < 0)
                 return status;
             walk->last = WALK_DOT_DOT;
@@ -230,11 +243,12 @@ static bool walk_as_before(struct walk *walk, uint64_t start, const char *path, 
     return true;
 }
 
-/* What a link led to is not remembered: links may change at any time. */
+/* What a link led to is not remembered: links may change at any time. Nor is a way through "..": see
+ * leave_upward. */
 static void remember_prefix(const struct walk *walk, uint64_t start, const char *path)
 {
     struct directory_cache *cache = &walk->client->cache;
-    if (walk->last != WALK_NAME || walk->slash || walk->links != 0 ||
+    if (walk->last != WALK_NAME || walk->slash || walk->links != 0 || walk->upward ||
         walk->operation->epoch != walk->client->namespace_epoch)
         return;
     size_t length = (size_t)(walk->name - path);
@@ -255,6 +269,7 @@ int walk_path(struct walk *walk, struct client *client, struct operation *operat
     walk->operation = operation;
     walk->storage = NULL;
     walk->links = 0;
+    walk->upward = false;
     walk->rest = path;
     operation->by_path = true;
     if (*path == '\0')

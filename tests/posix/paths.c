@@ -448,6 +448,8 @@ static void remade(void **state)
     benchfs *other = benchfs_connect(NULL);
     assert_non_null(other);
     OK(benchfs_stat(other, "/p/again/x", &status));
+    OK(benchfs_stat(other, "/p/again/../file", &status));
+    OK(benchfs_stat(other, "/p/again/../file", &status));
     OK(benchfs_unlink(fs, "/p/again/x"));
     int old = (int)OK(benchfs_open(fs, "/p/again", O_RDONLY | O_DIRECTORY));
     benchfs_dir *stream = benchfs_opendir(fs, "/p/again");
@@ -459,6 +461,7 @@ static void remade(void **state)
     assert_int_equal(errno, 0);
     OK(benchfs_closedir(stream));
     FAILS(ENOENT, benchfs_openat(fs, old, "y", O_CREAT | O_RDWR, 0644));
+    FAILS(ENOENT, benchfs_stat(other, "/p/again/../file", &status));
     FAILS(ENOENT, benchfs_stat(other, "/p/again/x", &status));
     OK(benchfs_mkdir(fs, "/p/again", 0755));
     put_text(fs, "/p/again/x", "2");
