@@ -102,6 +102,8 @@ struct server {
     struct list fence_ages;
     uint32_t fence_count;
 
+    const char *next_bytes; /* behind those of the latest small write to a chunk: a hint */
+
     struct wait_group background; /* tasks that are no request's */
     bool stopping;
     uint64_t started;
