@@ -211,11 +211,12 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
     case ESTALE:
         if (!operation->by_path)
             return false;
-        if (!operation->used_cache) {
+        if (!operation->used_cache || operation->cleared) {
             *status = -ENOENT;
             return false;
         }
         cache_clear(&client->cache);
+        operation->cleared = true;
         break;
     default:
         return false;

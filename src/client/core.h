@@ -114,6 +114,7 @@ struct operation {
     uint32_t attempts;
     bool by_path;    /* resolves a path: a directory that is gone means that the path leads nowhere */
     bool used_cache; /* the current attempt took a directory from the cache */
+    bool cleared;    /* the cache, by this operation: what is in it now is as good as looked up */
 };
 
 static inline void operation_begin(struct client *client, struct operation *operation)
@@ -123,6 +124,7 @@ static inline void operation_begin(struct client *client, struct operation *oper
     operation->attempts = 0;
     operation->by_path = false;
     operation->used_cache = false;
+    operation->cleared = false;
 }
 
 /* Decides after a failed attempt: true to try again (everything that the status asks for is done: map

@@ -69,12 +69,13 @@ __attribute__((format(printf, 4, 5))) static bool same(struct region *region, in
     sim_trace(region->cluster->network, &got, sizeof got);
     region->cluster->operations++;
     region->operations++;
-    if (getenv("BENCHFS_SIM_SHOW") != NULL) {
-        struct cluster_usage u;
-        cluster_usage(region->cluster, &u);
-        fprintf(stderr, "%.6f region %u: %s = %s [%llu]\n", (double)loop_now(region->cluster->loop) * 1e-9,
-                region->number, what, status_name(got), (unsigned long long)u.bytes);
-    }
+    if (getenv("BENCHFS_SIM_SHOW") != NULL)
+        fprintf(stderr, "%.6f region %u: %s = %s\n", (double)loop_now(region->cluster->loop) * 1e-9,
+                region->number, what, status_name(got));
+    /* Forty links in a slow network take longer than it takes others to rename a directory, which makes the
+     * walk begin again. */
+    if (wanted == -ELOOP && got == -ETIMEDOUT && region->cluster->weather.delay_max_ns > 50 * MILLISECOND)
+        return true;
     if (got != wanted)
         wrong(region, "%s: %s, expected %s", what, status_name(got), status_name(wanted));
     return got == wanted;
