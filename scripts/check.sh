@@ -25,6 +25,7 @@ setup() {
         rm -rf "$directory"
         meson setup "$directory" "$@" >"$directory.log" 2>&1 || {
             cat "$directory.log"
+            rm -f "$directory.log"
             failed_builds+=("$name")
             return 1
         }
