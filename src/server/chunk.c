@@ -84,23 +84,6 @@ static int fence_check(struct server *server, uint64_t inode, uint32_t generatio
 
 /* ---- what comes next ---- */
 
-/* Small transfers mostly go through a file from front to back, and fetching bytes from memory that this
- * processor has not touched lately takes a good part of one. So once a reply is on its way, the bytes behind
- * are brought into the cache. An address beyond the engine's memory does no harm. */
-#define NEXT_BYTES 4096u
-
-static inline void expect_read(const char *bytes)
-{
-    for (uint32_t at = 0; at < NEXT_BYTES; at += 64)
-        __builtin_prefetch(bytes + at);
-}
-
-static inline void expect_write(const char *bytes)
-{
-    for (uint32_t at = 0; at < NEXT_BYTES; at += 64)
-        __builtin_prefetch(bytes + at, 1);
-}
-
 static const char *end_of(const struct store_io *io)
 {
     const struct iovec *last = &io->vector[io->count - 1];
@@ -201,7 +184,7 @@ void serve_READ_CHUNK(void *owner, struct rpc_request *request)
     reply.length = io.length;
     rpc_reply(request, 0, &reply, sizeof(reply), io.vector, io.length > 0 ? io.count : 0);
     if (io.length > 0 && io.length <= NEXT_BYTES)
-        expect_read(end_of(&io));
+        expect_reading(end_of(&io));
     store->read_end(server->store, &io);
 }
 
@@ -375,7 +358,7 @@ void serve_WRITE_CHUNK(void *owner, struct rpc_request *request)
     if (status == 0 && reply.owner && reply.size == body->length && reply.size <= INLINE_DATA_MAX)
         meta_inline_expect(server->meta, body->length);
     else if (server->next_bytes != NULL)
-        expect_write(server->next_bytes);
+        expect_writing(server->next_bytes);
 }
 
 void serve_SYNC_CHUNKS(void *owner, struct rpc_request *request)

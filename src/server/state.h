@@ -279,7 +279,8 @@ static inline uint64_t server_fence_life(const struct server *server)
 }
 /* Cuts this server's chunks of a file to `size`. */
 int chunks_truncate_here(struct server *server, uint64_t inode, uint64_t size, uint8_t chunk_shift);
-/* Whether the file's size leaves no chunk to other servers: chunks_truncate_elsewhere has nothing to do then. */
+/* Whether the file's size leaves no chunk to other servers: chunks_truncate_elsewhere has nothing to do then.
+ */
 bool chunks_all_here(const struct server *server, const struct inode *inode);
 /* Tells the other servers that may hold chunks of [size, old_size). */
 int chunks_truncate_elsewhere(struct server *server, const struct inode *inode, uint64_t size,
@@ -301,6 +302,26 @@ static inline uint64_t transaction_end(struct server *server)
 }
 /* Sleeps for a random time that grows with attempt; -ETIMEDOUT: there is no time left. */
 int transaction_back_off(struct server *server, unsigned attempt, uint64_t deadline);
+
+/* ---- what comes next ---- */
+
+/* Small transfers mostly go through a file from front to back, and through small files in the order of their
+ * creation; and fetching bytes from memory that this processor has not touched lately takes a good part of
+ * one. So once a reply is on its way, the bytes behind are brought into the cache. An address beyond the
+ * engine's memory does no harm. */
+#define NEXT_BYTES 4096u
+
+static inline void expect_reading(const char *bytes)
+{
+    for (uint32_t at = 0; at < NEXT_BYTES; at += 64)
+        __builtin_prefetch(bytes + at);
+}
+
+static inline void expect_writing(const char *bytes)
+{
+    for (uint32_t at = 0; at < NEXT_BYTES; at += 64)
+        __builtin_prefetch(bytes + at, 1);
+}
 
 /* ---- handlers ---- */
 
