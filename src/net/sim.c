@@ -473,6 +473,13 @@ void net_sim_kill(struct net *net)
     sim_streams_end(party);
 }
 
+void net_sim_disconnect(struct net *net)
+{
+    struct sim_party *party = party_of(net);
+    sim_event(party->network, SIM_DISCONNECT, party->id, 0);
+    sim_streams_end(party);
+}
+
 static const struct net_operations sim_operations = {
     .destroy = destroy,
     .connect = connection_open,

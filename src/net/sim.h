@@ -22,6 +22,8 @@ int net_sim_create(struct sim_network *network, const char *host, struct net **n
 
 /* Cuts a party off as kill -9 does: its streams end, its messages vanish both ways. */
 void net_sim_kill(struct net *net);
+/* Breaks all streams of a party that lives on, as a network does that fails for a moment. */
+void net_sim_disconnect(struct net *net);
 
 /* Folds arbitrary bytes into the trace (results of operations, for instance). */
 void sim_trace(struct sim_network *network, const void *bytes, size_t length);

@@ -40,6 +40,7 @@ enum sim_event {
     SIM_BYTES,   /* arrived on a stream */
     SIM_END,     /* of a stream arrived */
     SIM_KILL,
+    SIM_DISCONNECT,
     SIM_NOTE, /* sim_trace */
 };
 
@@ -58,5 +59,5 @@ int sim_stream_listen(struct net *net, const char *address,
                       void (*accept)(void *owner, struct net_stream *stream), void *owner,
                       struct net_listener **listener);
 int sim_stream_connect(struct net *net, const char *address, uint64_t deadline, struct net_stream **stream);
-/* Ends all streams of a party that was killed. */
+/* Ends all streams of a party. */
 void sim_streams_end(struct sim_party *party);

@@ -209,12 +209,25 @@ static void kill_client(struct worker *worker)
     cluster_kill_client(worker->cluster, VICTIM);
 }
 
-static void body_with(struct cluster *cluster, bool kills)
+/* Everybody's connections break now and then; sessions go on over new ones. */
+static void disconnect(struct worker *worker)
+{
+    struct cluster *cluster = worker->cluster;
+    for (unsigned i = 0; i < 40; i++) {
+        uint32_t party = (uint32_t)random_below(&worker->random, cluster->server_count + CLIENTS);
+        task_sleep(cluster->loop, random_below(&worker->random, 40 * cluster->weather.delay_max_ns));
+        net_sim_disconnect(party < cluster->server_count
+                               ? cluster->server_nets[party]
+                               : cluster->client_nets[party - cluster->server_count]);
+    }
+}
+
+static void body_with(struct cluster *cluster, void (*misfortune)(struct worker *worker))
 {
     for (uint32_t i = 0; i < CLIENTS; i++)
         cluster_worker(cluster, i, meddle, NULL);
-    if (kills)
-        cluster_worker(cluster, 0, kill_client, NULL);
+    if (misfortune != NULL)
+        cluster_worker(cluster, 0, misfortune, NULL);
     cluster_run(cluster, 3600 * SECOND);
     if (cluster->failed)
         return;
@@ -224,12 +237,17 @@ static void body_with(struct cluster *cluster, bool kills)
 
 static void body(struct cluster *cluster)
 {
-    body_with(cluster, false);
+    body_with(cluster, NULL);
 }
 
 static void killing_body(struct cluster *cluster)
 {
-    body_with(cluster, true);
+    body_with(cluster, kill_client);
+}
+
+static void breaking_body(struct cluster *cluster)
+{
+    body_with(cluster, disconnect);
 }
 
 static void run(uint64_t seed, uint32_t servers, struct outcome *outcome)
@@ -244,11 +262,18 @@ static void run_killing(uint64_t seed, uint32_t servers, struct outcome *outcome
     sim_run(&options, killing_body, outcome);
 }
 
+static void run_breaking(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    struct cluster_options options = {.seed = seed, .servers = servers, .clients = CLIENTS};
+    sim_run(&options, breaking_body, outcome);
+}
+
 int main(int argc, char **argv)
 {
     static const struct sim_case cases[] = {
         {"chaos", run, {1, 2, 3, 5}},
         {"chaos, a client dies", run_killing, {1, 3}},
+        {"chaos, connections break", run_breaking, {1, 3}},
     };
     static const uint64_t seeds[] = {1, 156, 174, 181};
     return SIM_MAIN(argc, argv, cases, seeds);

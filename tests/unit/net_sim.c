@@ -374,6 +374,35 @@ static void killing_ends_streams_and_refuses_new_ones(void **state)
     world_close(&world);
 }
 
+static void a_disconnected_party_connects_again(void **state)
+{
+    (void)state;
+    struct world world = world_open(14, &calm);
+    struct net *left = party(&world, "left"), *right = party(&world, "right");
+    struct net_listener *listener;
+    struct net_stream *stream, *other;
+    assert_int_equal(net_stream_listen(right, "right:77", keep_stream, NULL, &listener), 0);
+    assert_int_equal(net_stream_connect(left, "right:77", 0, &stream), 0);
+    unsigned ends = 0, own_ends = 0;
+    net_stream_on_close(stream, note_end, &ends);
+    net_stream_on_close(accepted, note_end, &own_ends);
+    net_sim_disconnect(right);
+    settle(&world);
+    assert_int_equal(ends, 1);
+    assert_int_equal(own_ends, 1);
+    net_stream_close(accepted);
+    assert_int_equal(net_stream_connect(left, "right:77", 0, &other), 0);
+    assert_int_equal(net_stream_write(other, "x", 1, 0), 0);
+    assert_int_equal(net_stream_read(accepted, &(char){0}, 1, 0), 0);
+    net_stream_close(other);
+    net_stream_close(stream);
+    net_stream_close(accepted);
+    listener->close(listener);
+    net_destroy(left);
+    net_destroy(right);
+    world_close(&world);
+}
+
 /* ---- replay ---- */
 
 static uint64_t run(uint64_t seed, char note)
@@ -411,6 +440,7 @@ int main(void)
         cmocka_unit_test(malformed_addresses_are_refused),
         cmocka_unit_test(streams_carry_bytes_and_ends),
         cmocka_unit_test(killing_ends_streams_and_refuses_new_ones),
+        cmocka_unit_test(a_disconnected_party_connects_again),
         cmocka_unit_test(a_seed_repeats_its_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
