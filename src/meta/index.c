@@ -185,42 +185,53 @@ static uint32_t packed_find(struct index_path *path, uint64_t key)
     return (key == UINT64_MAX ? leaf->count : packed_search(leaf, key + 1)) - slot;
 }
 
-/* In a gapped leaf: *slot, home at first, becomes the place; returns the number of equal keys there. */
-static inline uint32_t gapped_find(const struct index_leaf *leaf, uint64_t key, uint32_t *slot)
+/* The first element of a gapped leaf with a key >= key, or where it would stand; home is key's. */
+static inline struct index_slot *gapped_search(struct index_leaf *leaf, uint64_t key, uint32_t home)
 {
     /* Empty slots have the greatest key. The first four comparisons have no branches. */
-    const struct index_slot *slots = leaf->slots;
-    uint32_t first = *slot;
-    uint32_t below = 0;
+    struct index_slot *start = leaf->slots + home;
+    struct index_slot *slot = start;
     for (uint32_t i = 0; i < 4; i++)
-        below += slots[first + i].key < key;
-    first += below;
-    if (below == 4) {
-        while (first < LEAF_SLOTS && slots[first].key < key)
-            first++;
+        slot += start[i].key < key;
+    if (__builtin_expect(slot == start + 4, 0)) {
+        while (slot < leaf->slots + LEAF_SLOTS && slot->key < key)
+            slot++;
     }
-    uint32_t end = first;
-    while (end < LEAF_SLOTS && slots[end].key == key && slots[end].value != NULL)
-        end++;
-    *slot = first;
-    return end - first;
+    return slot;
+}
+
+/* How many elements with this key stand at slot and after. */
+static inline uint32_t gapped_run(const struct index_leaf *leaf, const struct index_slot *slot, uint64_t key)
+{
+    const struct index_slot *limit = leaf->slots + LEAF_SLOTS;
+    uint32_t count = 0;
+    while (slot + count < limit && slot[count].key == key && slot[count].value != NULL)
+        count++;
+    return count;
 }
 
 uint32_t index_search(struct index_path *path, uint64_t key)
 {
     if (path->leaf == NULL)
         return 0;
-    return path->child & CHILD_PACKED ? packed_find(path, key) : gapped_find(path->leaf, key, &path->slot);
+    if (path->child & CHILD_PACKED)
+        return packed_find(path, key);
+    struct index_slot *slot = gapped_search(path->leaf, key, path->slot);
+    path->slot = (uint32_t)(slot - path->leaf->slots);
+    return gapped_run(path->leaf, slot, key);
 }
 
 struct index_slot *index_find(const struct index *index, uint64_t key, uint32_t *count)
 {
     uintptr_t child = index->root;
-    uint32_t prefix = 0;
-    for (uint32_t shift = 64 - NODE_BITS; child & CHILD_NODE; shift -= NODE_BITS) {
+    uint32_t shift = 64;
+    while (child & CHILD_NODE) {
+        shift -= NODE_BITS;
         child = child_node(child)->children[(key >> shift) & (NODE_SLOTS - 1)];
-        prefix = 64 - NODE_BITS - shift + child_depth(child);
     }
+    /* At the root no depth is noted, and the leaf's prefix is empty; below, the last node's bits count by
+     * depth. */
+    uint32_t prefix = shift == 64 ? 0 : 64 - NODE_BITS - shift + child_depth(child);
     struct index_leaf *leaf = child_leaf(child);
     if (__builtin_expect(leaf == NULL || (child & CHILD_PACKED) != 0, 0)) {
         struct index_path path;
@@ -229,9 +240,9 @@ struct index_slot *index_find(const struct index *index, uint64_t key, uint32_t 
         *count = index_search(&path, key);
         return *count > 0 ? &leaf->slots[path.slot] : NULL;
     }
-    uint32_t slot = home_of(key, prefix);
-    *count = gapped_find(leaf, key, &slot);
-    return *count > 0 ? &leaf->slots[slot] : NULL;
+    struct index_slot *slot = gapped_search(leaf, key, home_of(key, prefix));
+    *count = gapped_run(leaf, slot, key);
+    return *count > 0 ? slot : NULL;
 }
 
 /* Moves path to the leaf after its own. */

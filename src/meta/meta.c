@@ -291,9 +291,19 @@ int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const ch
         return -ENOENT;
     uint32_t count, place;
     const struct index_slot *slots = index_find(&directory->entries, hash, &count);
-    if (!name_search(slots, count, name, length, &place))
+    if (count == 0)
         return -ENOENT;
-    struct dentry_record *record = slots[place].value;
+    struct dentry_record *record = slots->value;
+    if (__builtin_expect(count == 1, 1)) {
+        __builtin_prefetch((char *)record - 64);
+        __builtin_prefetch((char *)record - sizeof(struct inode));
+        if (record->name_length != length || memcmp(record->name, name, length) != 0)
+            return -ENOENT;
+    } else {
+        if (!name_search(slots, count, name, length, &place))
+            return -ENOENT;
+        record = slots[place].value;
+    }
     dentry->inode = record->inode;
     dentry->type = record->type;
     if (record->state == DENTRY_WITH_INODE && beside(record)->number == record->inode)
