@@ -6,10 +6,12 @@
  * request with it, so a server can tell that the resolution is out of date. What servers answer decides what
  * happens next:
  *
- *   STATUS_STALE_NAMESPACE   a directory was renamed or narrowed: the reply brought the new epoch; resolve
- * again STATUS_WRONG_EPOCH       servers changed: fetch the map, try again STATUS_BUSY_RETRY        a
- * transaction holds what is needed: wait 50 us, doubling to 5 ms, try again -ESTALE                  (paths)
- * the directory is gone: if it came from the cache, resolve again, else -ENOENT
+ * - STATUS_STALE_NAMESPACE: a directory was renamed or narrowed. The reply brought the new epoch: resolve
+ * again.
+ * - STATUS_WRONG_EPOCH: servers changed. Fetch the map, try again.
+ * - STATUS_BUSY_RETRY: a transaction holds what is needed. Wait 50 us, doubling to 5 ms, try again.
+ * - -ESTALE, on a path: what it led to is gone. Resolve again, for the name may be something else by now;
+ * -ENOENT when that happens time and again.
  *
  * and everything else is the result. Attempts end at the operation's deadline. Refused attempts had no
  * effect, so trying again is safe for every operation; lost messages are rpc's business. */
@@ -21,6 +23,7 @@
 
 #define ATTEMPTS_MAX 10000u
 #define GONE_ATTEMPTS_MAX 100u
+#define GONE_LOOKUPS_MAX 8u
 #define BACKOFF_MIN_NS (50 * UINT64_C(1000))
 #define BACKOFF_MAX_NS (5 * UINT64_C(1000000))
 #define MAP_BYTES_MAX (1u << 20)
@@ -211,12 +214,11 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
     case ESTALE:
         if (!operation->by_path)
             return false;
-        if (!operation->used_cache || operation->cleared) {
+        if (++operation->gone >= GONE_LOOKUPS_MAX) {
             *status = -ENOENT;
             return false;
         }
         cache_clear(&client->cache);
-        operation->cleared = true;
         break;
     default:
         return false;
@@ -228,8 +230,9 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
         *status = -ETIMEDOUT;
         return false;
     }
-    /* Under a new epoch waiting gains nothing: the next rename may be as near as this one. */
-    bool moved_on = *status == -STATUS_STALE_NAMESPACE && client->namespace_epoch != operation->epoch;
+    /* Once names have moved on waiting gains nothing: the next rename may be as near as this one. */
+    bool moved_on = *status == -ESTALE ||
+                    (*status == -STATUS_STALE_NAMESPACE && client->namespace_epoch != operation->epoch);
     if (*status == -STATUS_BUSY_RETRY || (operation->attempts > 3 && !moved_on)) {
         unsigned doublings = operation->attempts < 8 ? operation->attempts : 8;
         uint64_t most = BACKOFF_MIN_NS << doublings;

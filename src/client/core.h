@@ -112,9 +112,9 @@ struct operation {
     uint64_t deadline; /* loop_now ns; 0 before the first request: rpc's deadline counts from its own start */
     uint32_t epoch;    /* namespace epoch under which the current attempt resolves its path */
     uint32_t attempts;
+    uint32_t gone;   /* attempts that found gone what a lookup or the cache had named */
     bool by_path;    /* resolves a path: a directory that is gone means that the path leads nowhere */
     bool used_cache; /* the current attempt took a directory from the cache */
-    bool cleared;    /* the cache, by this operation: what is in it now is as good as looked up */
 };
 
 static inline void operation_begin(struct client *client, struct operation *operation)
@@ -122,9 +122,9 @@ static inline void operation_begin(struct client *client, struct operation *oper
     operation->deadline = 0;
     operation->epoch = client->namespace_epoch;
     operation->attempts = 0;
+    operation->gone = 0;
     operation->by_path = false;
     operation->used_cache = false;
-    operation->cleared = false;
 }
 
 /* Decides after a failed attempt: true to try again (everything that the status asks for is done: map
