@@ -322,7 +322,7 @@ static int run(void)
             return BENCH_USAGE;
         }
     }
-    report_begin(&bench_io, json);
+    report_begin(&bench_io, &targets, json);
     int status = BENCH_OK;
     for (uint32_t i = 0; i < sizes.count && status == BENCH_OK; i++)
         status = measure_size(sizes.sizes[i]);

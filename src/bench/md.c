@@ -277,7 +277,7 @@ static int run(void)
             }
         }
     }
-    report_begin(&bench_md, json);
+    report_begin(&bench_md, &targets, json);
     for (uint32_t phase = 0; phase < PHASES; phase++) {
         for (uint32_t t = 0; t < targets.count; t++)
             report_row(&rows[t][phase], json);

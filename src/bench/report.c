@@ -79,14 +79,21 @@ void report_json(json_t *object)
     json_decref(object);
 }
 
-void report_begin(const struct bench_verb *verb, bool json)
+static int target_width = 8; /* of the table's first column */
+
+void report_begin(const struct bench_verb *verb, const struct bench_list *targets, bool json)
 {
+    for (uint32_t i = 0; targets != NULL && i < targets->count; i++) {
+        int length = (int)strlen(targets->texts[i]);
+        if (length > target_width)
+            target_width = length;
+    }
     if (json) {
         report_json(report_provenance(verb));
         return;
     }
-    printf("%-24s %-10s %8s %5s %12s %18s %11s %9s %9s %9s\n", "target", "phase", "size", "depth", "op/s",
-           "95 % interval", "MB/s", "p50 us", "p99 us", "p999 us");
+    printf("%-*s %-10s %8s %5s %12s %18s %11s %9s %9s %9s\n", target_width, "target", "phase", "size",
+           "depth", "op/s", "95 % interval", "MB/s", "p50 us", "p99 us", "p999 us");
 }
 
 void report_row(const struct report_row *row, bool json)
@@ -113,9 +120,9 @@ void report_row(const struct report_row *row, bool json)
     if (bandwidth > 0.0)
         snprintf(megabytes, sizeof(megabytes), "%.1f", bandwidth / 1e6);
     snprintf(interval, sizeof(interval), "%.0f..%.0f", low, high);
-    printf("%-24s %-10s %8s %5llu %12.0f %18s %11s %9.2f %9.2f %9.2f\n", row->target, row->phase, size,
-           (unsigned long long)row->depth, rate, interval, megabytes, (double)p50 / 1e3, (double)p99 / 1e3,
-           (double)p999 / 1e3);
+    printf("%-*s %-10s %8s %5llu %12.0f %18s %11s %9.2f %9.2f %9.2f\n", target_width, row->target, row->phase,
+           size, (unsigned long long)row->depth, rate, interval, megabytes, (double)p50 / 1e3,
+           (double)p99 / 1e3, (double)p999 / 1e3);
     fflush(stdout);
 }
 

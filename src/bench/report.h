@@ -22,7 +22,7 @@ struct report_row {
 };
 
 /* Writes the head: columns, or the record of benchmark, options, version, machine and time. */
-void report_begin(const struct bench_verb *verb, bool json);
+void report_begin(const struct bench_verb *verb, const struct bench_list *targets, bool json);
 void report_row(const struct report_row *row, bool json);
 /* Says how much faster each row of one target is than the same row of another, or that the difference is
  * within the noise. For people. */

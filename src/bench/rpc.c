@@ -204,7 +204,7 @@ static int run(void)
     raw = raw || raw_only;
     int status = session_open(&session) == 0 ? BENCH_OK : BENCH_FAILED;
     if (status == BENCH_OK)
-        report_begin(&bench_rpc, json);
+        report_begin(&bench_rpc, NULL, json);
     for (uint32_t i = 0; i < sizes.count && status == BENCH_OK; i++)
         status = measure(&session, sizes.sizes[i]);
     session_close(&session);
