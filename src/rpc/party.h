@@ -140,6 +140,7 @@ struct rpc_session {
     uint32_t server; /* the peer's server id */
     uint32_t uid;
     uint64_t token;
+    uint64_t known_token; /* with which it was resumed: the welcome that tells the new one may be lost */
     bool peer_is_server;
     bool ended; /* no request is accepted any more */
     bool reaping;

@@ -241,7 +241,10 @@ static struct rpc_session *session_resumable(struct rpc *rpc, const struct hands
     if (!hello->resume || hello->session >= rpc->session_slots)
         return NULL;
     struct rpc_session *session = rpc->sessions[hello->session];
-    if (session == NULL || sodium_memcmp(&session->token, &hello->token, sizeof(hello->token)) != 0)
+    if (session == NULL)
+        return NULL;
+    if (sodium_memcmp(&session->token, &hello->token, sizeof(hello->token)) != 0 &&
+        sodium_memcmp(&session->known_token, &hello->token, sizeof(hello->token)) != 0)
         return NULL;
     bool same = session->server == hello->server && session->uid == hello->uid &&
                 session->peer_is_server == (hello->role == HANDSHAKE_ROLE_SERVER);
@@ -295,6 +298,7 @@ int session_admit(void *owner, const struct handshake_hello *hello, struct hands
     }
     session->connection = connection;
     session->token = handshake_token(rpc->secret, session->slot, ++rpc->session_generation);
+    session->known_token = resumed ? hello->token : session->token;
 
     welcome->resumed = resumed;
     welcome->session = session->slot;

@@ -363,8 +363,10 @@ int model_rename(struct model *model, struct node *old_from, const char *old_pat
         model->also = new_status;
         return status;
     }
-    if (new_status < 0)
+    if (new_status < 0) {
+        model->also = old.node == NULL ? -ENOENT : 0;
         return new_status;
+    }
     if (old.last != LAST_NAME)
         return -EBUSY;
     if (new.last != LAST_NAME)

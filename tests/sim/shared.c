@@ -292,7 +292,17 @@ static void report(struct cluster *cluster, struct scene *scene, unsigned round,
                  status == -EAGAIN ? "too many possible orders" : "no order explains it");
 }
 
-static void body(struct cluster *cluster)
+/* Breaks somebody's connections while the others work. */
+static void disconnect(struct worker *worker)
+{
+    struct cluster *cluster = worker->cluster;
+    uint32_t party = below(worker, cluster->server_count + CLIENTS);
+    task_sleep(cluster->loop, random_below(&worker->random, 6 * cluster->weather.delay_max_ns));
+    net_sim_disconnect(party < cluster->server_count ? cluster->server_nets[party]
+                                                     : cluster->client_nets[party - cluster->server_count]);
+}
+
+static void body_with(struct cluster *cluster, bool breaks)
 {
     struct scene *scene = calloc(1, sizeof *scene);
     if (scene == NULL || state_create(&scene->state) != 0) {
@@ -303,6 +313,8 @@ static void body(struct cluster *cluster)
         scene->history.count = 0;
         for (uint32_t i = 0; i < HISTORY_WORKERS; i++)
             cluster_worker(cluster, i, take_part, scene);
+        if (breaks)
+            cluster_worker(cluster, 0, disconnect, scene);
         cluster_run(cluster, 3600 * SECOND);
         cluster_worker(cluster, round, observe, scene);
         cluster_run(cluster, 3600 * SECOND);
@@ -322,15 +334,34 @@ static void body(struct cluster *cluster)
     free(scene);
 }
 
+static void body(struct cluster *cluster)
+{
+    body_with(cluster, false);
+}
+
+static void breaking_body(struct cluster *cluster)
+{
+    body_with(cluster, true);
+}
+
 static void run(uint64_t seed, uint32_t servers, struct outcome *outcome)
 {
     struct cluster_options options = {.seed = seed, .servers = servers, .clients = CLIENTS};
     sim_run(&options, body, outcome);
 }
 
+static void run_breaking(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    struct cluster_options options = {.seed = seed, .servers = servers, .clients = CLIENTS};
+    sim_run(&options, breaking_body, outcome);
+}
+
 int main(int argc, char **argv)
 {
-    static const struct sim_case cases[] = {{"shared names", run, {1, 3, 5}}};
-    static const uint64_t seeds[] = {1, 2, 3, 104, 1193};
+    static const struct sim_case cases[] = {
+        {"shared names", run, {1, 3, 5}},
+        {"shared names, connections break", run_breaking, {1, 3}},
+    };
+    static const uint64_t seeds[] = {1, 2, 27, 104, 1193};
     return SIM_MAIN(argc, argv, cases, seeds);
 }
