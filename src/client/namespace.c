@@ -297,6 +297,8 @@ static ssize_t readlink_once(struct walk *walk, char *target, size_t size)
         .receive_count = 1,
     };
     status = client_call(client, walk->operation, client_inode_server(client, attributes.inode), &call);
+    if (status == -ESTALE)
+        return -STATUS_BUSY_RETRY; /* replaced since it was found: look again */
     if (status < 0)
         return status;
     size_t length = call.received < size ? call.received : size;

@@ -112,6 +112,8 @@ static int splice_link(struct walk *walk, const struct attributes *link)
         client_call(walk->client, walk->operation, client_inode_server(walk->client, link->inode), &call);
     if (status == 0 && call.received == 0)
         status = -ENOENT;
+    if (status == -ESTALE)
+        status = -STATUS_BUSY_RETRY; /* replaced since it was found: look again */
     if (status < 0) {
         free(storage);
         return status;

@@ -334,6 +334,62 @@ static void body_with(struct cluster *cluster, bool breaks)
     free(scene);
 }
 
+/* ---- replacing ---- */
+
+/* Whoever replaces a file or link by renaming another one onto it never shows a moment without it. */
+static void replace(struct worker *worker)
+{
+    struct cluster *cluster = worker->cluster;
+    for (unsigned i = 0; i < 60 && !cluster->failed; i++) {
+        struct client_file file;
+        int status = client_symlink(worker->client, i % 2 ? "target" : "./target", INODE_ROOT, "/new");
+        if (status == 0)
+            status = client_rename(worker->client, INODE_ROOT, "/new", INODE_ROOT, "/link", 0);
+        if (status == 0)
+            status = client_open(worker->client, INODE_ROOT, "/next", O_RDWR | O_CREAT | O_EXCL, 0644, &file);
+        if (status == 0)
+            status = client_rename(worker->client, INODE_ROOT, "/next", INODE_ROOT, "/target", 0);
+        if (status != 0)
+            cluster_fail(cluster, "replacing: %s", status_text(status));
+    }
+}
+
+static void look_through(struct worker *worker)
+{
+    struct cluster *cluster = worker->cluster;
+    bool *started = worker->context;
+    for (unsigned i = 0; i < 120 && !cluster->failed; i++) {
+        struct client_file file;
+        struct attributes attributes;
+        char target[16];
+        ssize_t got = client_readlink(worker->client, INODE_ROOT, "/link", target, sizeof target);
+        int found = client_stat(worker->client, INODE_ROOT, "/link", true, &attributes);
+        int opened = client_open(worker->client, INODE_ROOT, "/link", O_RDONLY, 0, &file);
+        *started = *started || (got > 0 && found == 0 && opened == 0);
+        cluster->operations += 3;
+        if (*started && (got < 6 || found != 0 || opened != 0))
+            cluster_fail(cluster, "a link that is replaced: readlink %zd, stat %s, open %s", got,
+                         status_text(found), status_text(opened));
+    }
+}
+
+static void replacing_body(struct cluster *cluster)
+{
+    bool started[HISTORY_WORKERS] = {false};
+    cluster_worker(cluster, 0, replace, NULL);
+    for (uint32_t i = 1; i < HISTORY_WORKERS; i++)
+        cluster_worker(cluster, i, look_through, &started[i]);
+    cluster_run(cluster, 3600 * SECOND);
+}
+
+static void run_replacing(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    struct cluster_options options = {.seed = seed, .servers = servers, .clients = CLIENTS};
+    sim_run(&options, replacing_body, outcome);
+}
+
+/* ---- the cases ---- */
+
 static void body(struct cluster *cluster)
 {
     body_with(cluster, false);
@@ -361,6 +417,7 @@ int main(int argc, char **argv)
     static const struct sim_case cases[] = {
         {"shared names", run, {1, 3, 5}},
         {"shared names, connections break", run_breaking, {1, 3}},
+        {"a replaced link", run_replacing, {1, 3}},
     };
     static const uint64_t seeds[] = {1, 2, 27, 104, 1193};
     return SIM_MAIN(argc, argv, cases, seeds);
