@@ -196,6 +196,8 @@ int crew_execute(uint32_t processes, uint32_t threads, const int *pin, uint32_t 
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             if (getppid() != parent)
                 _exit(1);
+            signal(SIGINT, SIG_DFL);
+            signal(SIGTERM, SIG_DFL);
             if (pin != NULL && pin[started] >= 0)
                 crew_pin((unsigned)pin[started]);
             int result = run_process(crew, started * threads, threads);

@@ -149,7 +149,7 @@ static int measure_start(struct target_run *run)
         return status;
     }
     snprintf(starter.file, sizeof(starter.file), "%s/cluster.json", starter.directory);
-    for (uint32_t repeat = 0; repeat < run->repeats && status == 0; repeat++)
+    for (uint32_t repeat = 0; repeat < run->repeats && status == 0 && !target_interrupted(); repeat++)
         status = start_and_stop(&starter);
     private_directory_remove(starter.directory);
     return status;
@@ -160,8 +160,8 @@ int targets_alone(struct target_run *run)
     int status = 0, failed;
     if (run->wanted[TARGET_SPAWN])
         status = target_child(PROCESSOR, PATIENCE, measure_spawn, run);
-    failed = measure_engines(run);
+    failed = target_interrupted() ? -EINTR : measure_engines(run);
     status = status < 0 ? status : failed;
-    failed = run->wanted[TARGET_START] ? measure_start(run) : 0;
+    failed = run->wanted[TARGET_START] && !target_interrupted() ? measure_start(run) : 0;
     return status < 0 ? status : failed;
 }

@@ -89,8 +89,8 @@ static int measure_crowd(struct target_run *run, const struct private_cluster *p
         struct crowd crowd = {
             .cluster = pair, .duration = NSEC_PER_SEC / (run->quick ? 5 : 2), .repeat = repeat};
         int status = crew_execute(1, 1, one_pin, 1, work, &crowd, &alone);
-        if (status < 0)
-            return status;
+        if (status < 0 || target_interrupted())
+            return status < 0 ? status : -EINTR;
         crowd.cluster = two;
         status = crew_execute(CLIENTS, 1, NULL, 1, work, &crowd, &together);
         if (status < 0)
