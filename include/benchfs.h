@@ -1,10 +1,11 @@
 /* libbenchfs: the BenchFS client library.
  *
- * Calls have the shape and meaning of their POSIX namesakes: they return -1 (or NULL) and set errno on failure. Any number of
- * threads may call at once; each thread gets its own connection to the servers at its first call. Descriptors are small
- * integers of this library's own, from 3 on, valid in every thread; they are not kernel descriptors. AT_FDCWD is the
- * root. A child after fork may go on (libbenchfs(3) says when). Calls block the calling
- * thread until the servers answered or the deadline (client.deadline, 10 s) has passed: then EIO or ETIMEDOUT. */
+ * Calls have the shape and meaning of their POSIX namesakes: they return -1 (or NULL) and set errno on
+ * failure. Any number of threads may call at once; each thread gets its own connection to the servers at its
+ * first call. Descriptors are small integers of this library's own, from 3 on, valid in every thread; they
+ * are not kernel descriptors. AT_FDCWD is the root. A child after fork may go on (libbenchfs(3) says when).
+ * Calls block the calling thread until the servers answered or the deadline (client.deadline, 10 s) has
+ * passed: then EIO or ETIMEDOUT. */
 #ifndef BENCHFS_H
 #define BENCHFS_H
 
@@ -27,9 +28,9 @@ typedef struct benchfs benchfs;
 typedef struct benchfs_dir benchfs_dir;
 
 /* Connects to a cluster. cluster_file NULL: BENCHFS_SERVERS ("host:port,..." with the key in the file that
- * BENCHFS_KEY names), else BENCHFS_CLUSTER, else the default path. Returns NULL and sets errno (ENOENT: no cluster file;
- * EACCES: key refused; EHOSTDOWN: no server answers; EPROTONOSUPPORT: protocol versions differ); the reason in one sentence
- * is then in benchfs_error(). */
+ * BENCHFS_KEY names), else BENCHFS_CLUSTER, else the default path. Returns NULL and sets errno (ENOENT: no
+ * cluster file; EACCES: key refused; EHOSTDOWN: no server answers; EPROTONOSUPPORT: protocol versions
+ * differ); the reason in one sentence is then in benchfs_error(). */
 BENCHFS_API benchfs *benchfs_connect(const char *cluster_file);
 BENCHFS_API void benchfs_disconnect(benchfs *fs);
 /* Text of this thread's last failed benchfs_connect. */
@@ -72,7 +73,8 @@ BENCHFS_API int benchfs_chmod(benchfs *fs, const char *path, mode_t mode);
 BENCHFS_API int benchfs_fchmod(benchfs *fs, int fd, mode_t mode);
 BENCHFS_API int benchfs_fchmodat(benchfs *fs, int dirfd, const char *path, mode_t mode, int flags);
 BENCHFS_API int benchfs_fchown(benchfs *fs, int fd, uid_t owner, gid_t group);
-BENCHFS_API int benchfs_fchownat(benchfs *fs, int dirfd, const char *path, uid_t owner, gid_t group, int flags);
+BENCHFS_API int benchfs_fchownat(benchfs *fs, int dirfd, const char *path, uid_t owner, gid_t group,
+                                 int flags);
 BENCHFS_API int benchfs_utimensat(benchfs *fs, int dirfd, const char *path, const struct timespec times[2],
                                   int flags);
 BENCHFS_API int benchfs_futimens(benchfs *fs, int fd, const struct timespec times[2]);
@@ -80,8 +82,9 @@ BENCHFS_API mode_t benchfs_umask(benchfs *fs, mode_t mask);
 
 BENCHFS_API benchfs_dir *benchfs_opendir(benchfs *fs, const char *path);
 BENCHFS_API benchfs_dir *benchfs_fdopendir(benchfs *fs, int fd); /* takes over fd */
-/* Returns the next entry ("." and ".." first), valid until the next call on dir; NULL at the end (errno unchanged) or
- * on failure (errno set). With a non-NULL status also fills the entry's attributes (readdirplus). */
+/* Returns the next entry ("." and ".." first), valid until the next call on dir; NULL at the end (errno
+ * unchanged) or on failure (errno set). With a non-NULL status also fills the entry's attributes
+ * (readdirplus). */
 BENCHFS_API struct dirent *benchfs_readdir(benchfs_dir *dir);
 BENCHFS_API struct dirent *benchfs_readdirplus(benchfs_dir *dir, struct stat *status);
 BENCHFS_API long benchfs_telldir(benchfs_dir *dir);
@@ -100,17 +103,17 @@ struct benchfs_io {
     void *buffer;
     size_t count;
     off_t offset;
-    ssize_t result;      /* bytes, or a negative errno value */
-    void *user;          /* the caller's */
+    ssize_t result; /* bytes, or a negative errno value */
+    void *user;     /* the caller's */
     void *reserved[8];
 };
 
-/* Starts count transfers; they progress while this thread is inside libbenchfs. Returns 0, or -1 (EINVAL, EBADF, ENOMEM):
- * then none was started. */
+/* Starts count transfers; they progress while this thread is inside libbenchfs. Returns 0, or -1 (EINVAL,
+ * EBADF, ENOMEM): then none was started. */
 BENCHFS_API int benchfs_submit(benchfs *fs, struct benchfs_io *const *ios, unsigned count);
 
-/* Waits until at least minimum of this thread's transfers are done, or timeout (NULL: for ever) has passed; stores up to
- * maximum finished ones in done. Returns how many. */
+/* Waits until at least minimum of this thread's transfers are done, or timeout (NULL: for ever) has passed;
+ * stores up to maximum finished ones in done. Returns how many. */
 BENCHFS_API int benchfs_wait(benchfs *fs, struct benchfs_io **done, unsigned minimum, unsigned maximum,
                              const struct timespec *timeout);
 

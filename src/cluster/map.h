@@ -1,4 +1,5 @@
-/* The cluster map: who owns which partition. Versioned by epoch; computed from the ring; cached by everyone. */
+/* The cluster map: who owns which partition. Versioned by epoch; computed from the ring; cached by everyone.
+ */
 #pragma once
 
 #include <stdint.h>
@@ -32,5 +33,6 @@ static inline uint32_t cluster_map_owner(const struct cluster_map *map, uint32_t
     return map->owner[partition];
 }
 
-/* The smallest partition that the server (index) owns; placement `local` and `round_robin` use it. UINT32_MAX: it owns none. */
+/* The smallest partition that the server (index) owns; placement `local` and `round_robin` use it.
+ * UINT32_MAX: it owns none. */
 uint32_t cluster_map_first_partition(const struct cluster_map *map, uint32_t server);

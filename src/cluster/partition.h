@@ -1,5 +1,6 @@
-/* Partitions: the unit of ownership. A dentry's partition comes from hash(parent, name); an inode's is part of its
- * number and never changes. The partition is the top bits of the hash, so ascending hash is ascending partition. */
+/* Partitions: the unit of ownership. A dentry's partition comes from hash(parent, name); an inode's is part
+ * of its number and never changes. The partition is the top bits of the hash, so ascending hash is ascending
+ * partition. */
 #pragma once
 
 #include <stdint.h>
@@ -12,7 +13,8 @@
 #define INODE_COUNTER_BITS 44
 #define INODE_ROOT UINT64_C(1) /* partition 0, counter 1 */
 
-/* Position of a dentry in the hash space; also its listing cursor. Never 0 (0 means the start of a listing). */
+/* Position of a dentry in the hash space; also its listing cursor. Never 0 (0 means the start of a listing).
+ */
 static inline uint64_t dentry_hash(uint64_t parent, const char *name, size_t length)
 {
     uint64_t hash = hash64(name, length, parent);
@@ -29,8 +31,8 @@ static inline uint64_t inode_make(uint32_t partition, uint64_t counter)
     return ((uint64_t)partition << INODE_COUNTER_BITS) | counter;
 }
 
-/* Bits above the partition's range are never set in a number made here: callers check inode_valid first on numbers
- * from outside. */
+/* Bits above the partition's range are never set in a number made here: callers check inode_valid first on
+ * numbers from outside. */
 static inline uint32_t inode_partition(uint64_t inode)
 {
     return (uint32_t)(inode >> INODE_COUNTER_BITS) & (PARTITION_COUNT - 1);

@@ -1,4 +1,5 @@
-/* Consistent-hash ring (Karger et al. 1997): every server owns 150 points, xxHash64 with seed 0 of "<id>:<replica>". */
+/* Consistent-hash ring (Karger et al. 1997): every server owns 150 points, xxHash64 with seed 0 of
+ * "<id>:<replica>". */
 #pragma once
 
 #include <stdint.h>

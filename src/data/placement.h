@@ -16,7 +16,8 @@ enum placement {
 #define CHUNK_SHIFT_MAX 26 /* 64 MiB */
 
 /* Index (into map->servers) of the server that holds the chunk. */
-uint32_t placement_server(const struct cluster_map *map, uint64_t inode, const struct layout *layout, uint64_t index);
+uint32_t placement_server(const struct cluster_map *map, uint64_t inode, const struct layout *layout,
+                          uint64_t index);
 
 /* "hash", "round_robin", "local" <-> enum; from_name returns -EINVAL for others. */
 const char *placement_name(enum placement placement);

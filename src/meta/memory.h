@@ -37,7 +37,8 @@ void memory_free_all(struct memory *memory);
 /* Returns uninitialised memory aligned to 16 bytes (MEMORY_ALIGNMENT if size is a multiple of it), or NULL.
  */
 void *memory_allocate(struct memory *memory, size_t size);
-/* Brings what the next allocation of size will return into the cache, to be written; when there is time for it. */
+/* Brings what the next allocation of size will return into the cache, to be written; when there is time for
+ * it. */
 void memory_expect(const struct memory *memory, size_t size);
 /* size: as it was allocated. */
 void memory_release(struct memory *memory, void *block, size_t size);

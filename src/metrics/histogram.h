@@ -4,9 +4,10 @@
 
 #include <stdint.h>
 
-#define HISTOGRAM_BITS 7u                             /* 128 steps for each doubling */
-#define HISTOGRAM_VALUE_MAX ((UINT64_C(1) << 42) - 1) /* 73 minutes in ns; greater values count as this one  \
-                                                       */
+#define HISTOGRAM_BITS 7u /* 128 steps for each doubling */
+#define HISTOGRAM_VALUE_MAX                                                                                  \
+    ((UINT64_C(1) << 42) - 1) /* 73 minutes in ns; greater values count as this one                          \
+                               */
 #define HISTOGRAM_BUCKETS ((42u - HISTOGRAM_BITS + 1) << HISTOGRAM_BITS)
 
 struct histogram {

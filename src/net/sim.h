@@ -1,12 +1,13 @@
-/* The simulated network: any number of parties in one process on one simulated loop. Messages take random time, may be
- * lost and overtake one another between different connections (never within one), all drawn from the loop's seeded
- * generator. Every event is folded into a trace hash, so two runs can be compared bit for bit. */
+/* The simulated network: any number of parties in one process on one simulated loop. Messages take random
+ * time, may be lost and overtake one another between different connections (never within one), all drawn from
+ * the loop's seeded generator. Every event is folded into a trace hash, so two runs can be compared bit for
+ * bit. */
 #pragma once
 
 #include "net/net.h"
 
 struct sim_options {
-    uint64_t delay_min_ns;    /* of every message */
+    uint64_t delay_min_ns; /* of every message */
     uint64_t delay_max_ns;
     uint32_t loss_per_million; /* of active messages; streams lose nothing */
 };

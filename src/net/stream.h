@@ -45,13 +45,14 @@ static inline int net_stream_read(struct net_stream *stream, void *bytes, size_t
     return stream->operations->read(stream, bytes, length, deadline);
 }
 
-static inline int net_stream_write(struct net_stream *stream, const void *bytes, size_t length, uint64_t deadline)
+static inline int net_stream_write(struct net_stream *stream, const void *bytes, size_t length,
+                                   uint64_t deadline)
 {
     return stream->operations->write(stream, bytes, length, deadline);
 }
 
-/* Calls closed(owner) once when the peer's end closes (or sends anything unasked: the stream is then spent). Replaces
- * an earlier registration; NULL removes it. Runs on the loop's stack: must not await. */
+/* Calls closed(owner) once when the peer's end closes (or sends anything unasked: the stream is then spent).
+ * Replaces an earlier registration; NULL removes it. Runs on the loop's stack: must not await. */
 static inline void net_stream_on_close(struct net_stream *stream, void (*closed)(void *owner), void *owner)
 {
     stream->operations->on_close(stream, closed, owner);
@@ -66,6 +67,7 @@ static inline void net_stream_close(struct net_stream *stream)
 bool net_address_is_local(const char *address);
 
 /* TCP streams over loop_watch; used by the ucx transport and by nothing else. */
-int net_tcp_listen(struct net *net, const char *address, void (*accept)(void *owner, struct net_stream *stream),
-                   void *owner, struct net_listener **listener);
+int net_tcp_listen(struct net *net, const char *address,
+                   void (*accept)(void *owner, struct net_stream *stream), void *owner,
+                   struct net_listener **listener);
 int net_tcp_connect(struct net *net, const char *address, uint64_t deadline, struct net_stream **stream);

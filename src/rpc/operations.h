@@ -1,11 +1,11 @@
 /* Every operation on the wire: one table, and one packed little-endian struct per request and reply body.
  *
- * Reply number = request number + 100. Flags: MUTATES - applied at most once, by (session, correlation), the reply is
- * remembered and repeated; otherwise the operation is idempotent and simply executed again. SERVERS - accepted only on
- * a session whose peer proved to be a server of this cluster.
+ * Reply number = request number + 100. Flags: MUTATES - applied at most once, by (session, correlation), the
+ * reply is remembered and repeated; otherwise the operation is idempotent and simply executed again. SERVERS
+ * - accepted only on a session whose peer proved to be a server of this cluster.
  *
- * A body that ends in `char name[]` is followed by exactly name_length bytes, without NUL. Inode numbers, hashes and
- * partitions are defined in cluster/partition.h; times are nanoseconds since 1970 UTC. */
+ * A body that ends in `char name[]` is followed by exactly name_length bytes, without NUL. Inode numbers,
+ * hashes and partitions are defined in cluster/partition.h; times are nanoseconds since 1970 UTC. */
 #pragma once
 
 #include <assert.h>
@@ -18,7 +18,7 @@
 
 /*      id  name                  request body    reply body     flags */
 #define OPERATION_TABLE(OP)                                                                                  \
-    OP(10, READ_CHUNK, chunk_read_request, chunk_reply, 0)           /* bulk out: the bytes */               \
+    OP(10, READ_CHUNK, chunk_read_request, chunk_reply, 0)             /* bulk out: the bytes */             \
     OP(11, WRITE_CHUNK, chunk_write_request, chunk_reply, RPC_MUTATES) /* bulk in: the bytes */              \
     OP(12, TRUNCATE_CHUNKS, chunk_truncate_request, empty_body, RPC_MUTATES | RPC_SERVERS)                   \
     OP(13, SYNC_CHUNKS, inode_request, empty_body, 0)                                                        \
@@ -27,14 +27,14 @@
     OP(22, CREATE_DIRECTORY, create_request, attributes_reply, RPC_MUTATES)                                  \
     OP(23, UNLINK, name_request, empty_body, RPC_MUTATES)                                                    \
     OP(24, REMOVE_DIRECTORY, name_request, empty_body, RPC_MUTATES)                                          \
-    OP(25, OPEN, open_request, open_reply, 0)                        /* bulk out: inline data */             \
+    OP(25, OPEN, open_request, open_reply, 0) /* bulk out: inline data */                                    \
     OP(26, GET_ATTRIBUTES, attributes_request, attributes_reply, 0)                                          \
     OP(27, SET_ATTRIBUTES, set_attributes_request, attributes_reply, RPC_MUTATES)                            \
     OP(28, EXTEND, extend_request, extend_reply, RPC_MUTATES)                                                \
     OP(29, TRUNCATE, truncate_request, attributes_reply, RPC_MUTATES)                                        \
-    OP(30, LIST, list_request, list_reply, 0)                        /* bulk out: list_entry records */      \
+    OP(30, LIST, list_request, list_reply, 0)                             /* bulk out: list_entry records */ \
     OP(31, CREATE_SYMLINK, create_request, attributes_reply, RPC_MUTATES) /* bulk in: the target */          \
-    OP(32, READ_LINK, inode_request, empty_body, 0)                  /* bulk out: the target */              \
+    OP(32, READ_LINK, inode_request, empty_body, 0)                       /* bulk out: the target */         \
     OP(33, RENAME, rename_request, empty_body, RPC_MUTATES)                                                  \
     OP(34, KEY_LOCK, key_lock_request, key_lock_reply, RPC_MUTATES | RPC_SERVERS)                            \
     OP(35, KEY_FINISH, key_finish_request, empty_body, RPC_MUTATES | RPC_SERVERS)                            \
@@ -42,8 +42,8 @@
     OP(37, DIRECTORY_FINISH, directory_request, empty_body, RPC_MUTATES | RPC_SERVERS)                       \
     OP(38, NAMESPACE_BUMP, epoch_request, empty_body, RPC_SERVERS)                                           \
     OP(39, INODE_UNLINK, inode_unlink_request, empty_body, RPC_MUTATES | RPC_SERVERS)                        \
-    OP(40, GET_MAP, empty_body, empty_body, 0)                       /* bulk out: encoded cluster map */     \
-    OP(50, PING, ping_request, ping_reply, 0)                        /* bulk both ways, as asked */          \
+    OP(40, GET_MAP, empty_body, empty_body, 0) /* bulk out: encoded cluster map */                           \
+    OP(50, PING, ping_request, ping_reply, 0)  /* bulk both ways, as asked */                                \
     OP(51, SERVER_STATUS, empty_body, server_status_reply, 0)                                                \
     OP(52, SHUT_DOWN, empty_body, empty_body, 0)                                                             \
     OP(53, STATFS, empty_body, statfs_reply, 0)                                                              \
@@ -69,13 +69,13 @@ struct WIRE rpc_request_header {
     uint8_t version;
     uint8_t flags; /* RPC_HEADER_* */
     uint16_t operation;
-    uint32_t session;         /* the receiver's session slot */
-    uint64_t token;           /* proves that the session is the sender's */
-    uint64_t correlation;     /* unique within the session, never reused; the reply repeats it */
+    uint32_t session;     /* the receiver's session slot */
+    uint64_t token;       /* proves that the session is the sender's */
+    uint64_t correlation; /* unique within the session, never reused; the reply repeats it */
     uint32_t map_epoch;
     uint32_t namespace_epoch;
-    uint32_t deadline_us;     /* time left; 0 means it has passed */
-    uint32_t body_length;     /* bytes after this header */
+    uint32_t deadline_us; /* time left; 0 means it has passed */
+    uint32_t body_length; /* bytes after this header */
 };
 static_assert(sizeof(struct rpc_request_header) == 40, "wire size");
 
@@ -84,13 +84,13 @@ static_assert(sizeof(struct rpc_request_header) == 40, "wire size");
 struct WIRE rpc_reply_header {
     uint8_t version;
     uint8_t flags;
-    uint16_t operation;       /* request + RPC_REPLY_OFFSET */
-    int32_t status;           /* 0 or a negative status */
+    uint16_t operation; /* request + RPC_REPLY_OFFSET */
+    int32_t status;     /* 0 or a negative status */
     uint64_t correlation;
-    uint32_t map_epoch;       /* the server's */
+    uint32_t map_epoch; /* the server's */
     uint32_t namespace_epoch;
-    uint32_t queue_ns;        /* arrival to start of the handler */
-    uint32_t handler_ns;      /* handler, less storage */
+    uint32_t queue_ns;   /* arrival to start of the handler */
+    uint32_t handler_ns; /* handler, less storage */
     uint32_t storage_ns;
     uint32_t body_length;
 };
@@ -105,7 +105,7 @@ struct WIRE layout {
     uint8_t placement;   /* enum placement (data/placement.h) */
     uint8_t chunk_shift; /* log2 of the chunk size: 16..26 */
     uint16_t reserved;
-    uint32_t base;       /* placement local: partition of all chunks but chunk 0 */
+    uint32_t base; /* placement local: partition of all chunks but chunk 0 */
 };
 static_assert(sizeof(struct layout) == 8, "wire size");
 
@@ -122,7 +122,8 @@ struct WIRE attributes {
     uint32_t generation; /* counts shrinking truncations */
     struct layout layout;
     uint64_t blocks; /* 512-byte units known to the inode's server */
-    uint64_t parent; /* of a directory: the inode that contains it (root: itself), so that a client can walk ".." */
+    uint64_t parent; /* of a directory: the inode that contains it (root: itself), so that a client can walk
+                        ".." */
 };
 static_assert(sizeof(struct attributes) == 84, "wire size");
 
@@ -141,9 +142,10 @@ struct WIRE name_request {
 };
 static_assert(sizeof(struct name_request) == 18, "wire size");
 
-#define CREATE_EXCLUSIVE 1u /* an existing entry is -EEXIST; otherwise its attributes are returned (files only) */
-#define CREATE_TRUNCATE 2u  /* an existing file is truncated to 0 */
-#define CREATE_READ 4u      /* access wanted of an existing file, checked against its permissions */
+#define CREATE_EXCLUSIVE                                                                                     \
+    1u /* an existing entry is -EEXIST; otherwise its attributes are returned (files only) */
+#define CREATE_TRUNCATE 2u /* an existing file is truncated to 0 */
+#define CREATE_READ 4u     /* access wanted of an existing file, checked against its permissions */
 #define CREATE_WRITE 8u
 
 struct WIRE create_request {
@@ -160,13 +162,13 @@ struct WIRE create_request {
 };
 static_assert(sizeof(struct create_request) == 28, "wire size");
 
-#define OPEN_WANT_INLINE 1u  /* return inline data and take a read lease for it */
+#define OPEN_WANT_INLINE 1u /* return inline data and take a read lease for it */
 
 struct WIRE open_request {
     uint64_t parent;
     uint32_t uid;
     uint32_t gid;
-    uint8_t flags; /* OPEN_* */
+    uint8_t flags;  /* OPEN_* */
     uint8_t access; /* bits 4 read, 2 write: checked against the inode's permissions */
     uint8_t name_length;
     char name[];
@@ -174,7 +176,8 @@ struct WIRE open_request {
 
 struct WIRE open_reply {
     struct attributes attributes;
-    uint32_t lease_us; /* for so long after the request was sent the returned data may be served; 0: no data */
+    uint32_t
+        lease_us; /* for so long after the request was sent the returned data may be served; 0: no data */
 };
 
 struct WIRE inode_request {
@@ -230,9 +233,11 @@ struct WIRE truncate_request {
     uint64_t size;
     uint32_t uid;
     uint32_t gid;
-    uint8_t checked; /* 1: the caller holds a descriptor open for writing, permissions are not checked again */
-    /* UINT64_MAX, or the size the file must have, else -EAGAIN: takes back what a failed write left. Then size ==
-     * expected is allowed and still drops chunk data beyond the size (and counts the generation up). */
+    uint8_t
+        checked; /* 1: the caller holds a descriptor open for writing, permissions are not checked again */
+    /* UINT64_MAX, or the size the file must have, else -EAGAIN: takes back what a failed write left. Then
+     * size == expected is allowed and still drops chunk data beyond the size (and counts the generation up).
+     */
     uint64_t expected;
 };
 
@@ -243,7 +248,8 @@ struct WIRE chunk_read_request {
     uint32_t length;
 };
 
-#define CHUNK_KEEP_SIZE 1u /* do not grow the file here: an EXTEND follows when all chunks of the write are there */
+#define CHUNK_KEEP_SIZE                                                                                      \
+    1u /* do not grow the file here: an EXTEND follows when all chunks of the write are there */
 
 struct WIRE chunk_write_request {
     uint64_t inode;
@@ -255,9 +261,9 @@ struct WIRE chunk_write_request {
     uint8_t flags; /* CHUNK_* */
 };
 
-/* length: bytes written, or bytes of the chunk that exist in the asked range (less than asked: hole or end of file).
- * Where the inode is on the same server (any index): owner = 1, size and generation are the file's, and a write has set
- * size and times; otherwise 0. */
+/* length: bytes written, or bytes of the chunk that exist in the asked range (less than asked: hole or end of
+ * file). Where the inode is on the same server (any index): owner = 1, size and generation are the file's,
+ * and a write has set size and times; otherwise 0. */
 struct WIRE chunk_reply {
     uint32_t length;
     uint32_t generation;
@@ -281,16 +287,16 @@ struct WIRE chunk_truncate_request {
 /* find's predicate, evaluated by the servers. Zero fields do not filter. */
 struct WIRE list_filter {
     uint64_t size_min;
-    uint64_t size_max; /* 0: none */
-    int64_t newer;     /* modify_time > newer; INT64_MIN: none */
-    uint32_t type;     /* S_IFMT bits; 0: any */
+    uint64_t size_max;      /* 0: none */
+    int64_t newer;          /* modify_time > newer; INT64_MIN: none */
+    uint32_t type;          /* S_IFMT bits; 0: any */
     uint8_t pattern_length; /* fnmatch(3) pattern for the name; 0: any */
 };
 
 /* One directory's entries on the receiving server, in ascending (hash, name) order after the cursor. */
 struct WIRE list_request {
     uint64_t directory;
-    uint64_t cursor;   /* entries with hash >= cursor; 0 from the start */
+    uint64_t cursor;    /* entries with hash >= cursor; 0 from the start */
     uint32_t bytes_max; /* of bulk; at least one entry is returned if there is one */
     uint8_t flags;
     struct list_filter filter;
@@ -303,8 +309,8 @@ struct WIRE list_reply {
 struct WIRE list_entry {
     uint16_t record_length; /* of this entry with its name, padded to 8 */
     uint8_t name_length;
-    uint8_t flags;          /* LIST_ENTRY_* */
-    uint32_t type;          /* S_IFMT bits */
+    uint8_t flags; /* LIST_ENTRY_* */
+    uint32_t type; /* S_IFMT bits */
     uint64_t hash;
     struct attributes attributes; /* inode is always filled */
     char name[];
@@ -364,9 +370,9 @@ struct WIRE directory_request {
     uint8_t action;
 };
 struct WIRE directory_reply {
-    uint64_t entries;        /* of this directory on the replying server */
+    uint64_t entries; /* of this directory on the replying server */
     uint64_t subdirectories;
-    int64_t modify_time;     /* newest change of entries; 0: never */
+    int64_t modify_time; /* newest change of entries; 0: never */
 };
 
 /* A directory was renamed into another one: what `..` means in it. */
@@ -395,12 +401,12 @@ struct WIRE ping_reply {
 struct WIRE server_status_reply {
     uint32_t server;
     uint32_t pid;
-    uint64_t used;      /* bytes of chunk storage */
+    uint64_t used; /* bytes of chunk storage */
     uint64_t capacity;
     uint64_t inodes;
     uint64_t dentries;
     uint64_t sessions;
-    uint64_t requests;  /* served since start */
+    uint64_t requests; /* served since start */
     uint64_t busy_ns;
     uint64_t idle_ns;
     uint64_t uptime_ns;

@@ -1,8 +1,8 @@
 /* Typed requests and replies over net: sessions, correlation, deadlines, at-most-once, timing stamps.
  *
- * A `struct rpc` is one party on one loop: it can call peers and, when handlers are registered, serve. A session is made
- * by the bootstrap handshake (rpc/handshake.h) over a stream; the stream stays open and its end fails the session's
- * calls at once. */
+ * A `struct rpc` is one party on one loop: it can call peers and, when handlers are registered, serve. A
+ * session is made by the bootstrap handshake (rpc/handshake.h) over a stream; the stream stays open and its
+ * end fails the session's calls at once. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,11 +23,11 @@ struct rpc_peer;
 
 /* ---- calling ---- */
 
-/* Stage durations of one finished call, nanoseconds; wire = total - the rest. queue_ns is 0 for a request whose handler
- * starts in the receive callback, which is the rule. */
+/* Stage durations of one finished call, nanoseconds; wire = total - the rest. queue_ns is 0 for a request
+ * whose handler starts in the receive callback, which is the rule. */
 struct rpc_timing {
-    uint64_t started;      /* loop_now. A caller that has just read it may fill it in; else, of a call that goes at
-                              once, it is when the transport had taken the request */
+    uint64_t started; /* loop_now. A caller that has just read it may fill it in; else, of a call that goes at
+                         once, it is when the transport had taken the request */
     uint64_t total_ns;
     uint32_t client_queue_ns; /* waiting for credits and connection */
     uint32_t queue_ns;
@@ -35,23 +35,23 @@ struct rpc_timing {
     uint32_t storage_ns;
 };
 
-/* One call. The caller fills the first part (the rest zeroed), keeps it and everything it points to alive until
- * rpc_finish (or rpc_call) has returned. */
+/* One call. The caller fills the first part (the rest zeroed), keeps it and everything it points to alive
+ * until rpc_finish (or rpc_call) has returned. */
 struct rpc_call {
     uint16_t operation;
     uint32_t body_length;
-    const void *body;             /* request body, at most RPC_BODY_MAX */
-    const struct iovec *send;     /* bulk to the server */
+    const void *body;         /* request body, at most RPC_BODY_MAX */
+    const struct iovec *send; /* bulk to the server */
     uint32_t send_count;
     uint32_t receive_count;
-    const struct iovec *receive;  /* where the reply's bulk lands */
-    void *reply;                  /* reply body */
-    uint32_t reply_size;          /* its size: a reply of another length is -EPROTO */
+    const struct iovec *receive; /* where the reply's bulk lands */
+    void *reply;                 /* reply body */
+    uint32_t reply_size;         /* its size: a reply of another length is -EPROTO */
     uint32_t namespace_epoch;
-    uint64_t deadline;            /* loop_now ns; 0: now + rpc.deadline */
+    uint64_t deadline; /* loop_now ns; 0: now + rpc.deadline */
 
     /* results */
-    uint64_t received;            /* bytes of bulk that arrived */
+    uint64_t received; /* bytes of bulk that arrived */
     uint32_t reply_namespace_epoch;
     uint32_t reply_map_epoch;
     struct rpc_timing timing;
@@ -65,12 +65,12 @@ struct rpc_call {
     struct rpc_served *served; /* while this very party serves it */
 };
 
-/* Sends the request if the peer is connected and credits are left (no suspension on that path); otherwise hands it to
- * a task that connects first. The result, errors included, is delivered by rpc_finish. */
+/* Sends the request if the peer is connected and credits are left (no suspension on that path); otherwise
+ * hands it to a task that connects first. The result, errors included, is delivered by rpc_finish. */
 void rpc_start(struct rpc_peer *peer, struct rpc_call *call);
-/* Waits for the call. Returns the server's status (0 or negative), -ETIMEDOUT past the deadline, -EHOSTDOWN when the
- * peer died or refuses connections, -EACCES when the key was refused, -EPROTO for a malformed reply. After return no
- * memory of the call is referenced. */
+/* Waits for the call. Returns the server's status (0 or negative), -ETIMEDOUT past the deadline, -EHOSTDOWN
+ * when the peer died or refuses connections, -EACCES when the key was refused, -EPROTO for a malformed reply.
+ * After return no memory of the call is referenced. */
 int rpc_finish(struct rpc_call *call);
 static inline int rpc_call(struct rpc_peer *peer, struct rpc_call *call)
 {
@@ -86,50 +86,55 @@ struct rpc_session; /* server side: slot, token, peer's address, role, remembere
 struct rpc_request {
     struct rpc *rpc;
     struct rpc_session *session; /* NULL: from this very party */
-    const struct rpc_request_header *header; /* header->session is the slot; UINT32_MAX: from this very party */
-    const void *body;        /* header->body_length bytes, checked against the operation's struct */
+    const struct rpc_request_header
+        *header;      /* header->session is the slot; UINT32_MAX: from this very party */
+    const void *body; /* header->body_length bytes, checked against the operation's struct */
     uint32_t body_length;
     bool peer_is_server;
     uint64_t bulk_length;
-    uint64_t deadline;       /* loop_now ns */
-    uint64_t arrived;        /* loop_now ns when the receive callback began */
-    uint64_t storage_ns;     /* spent in storage so far: rpc_storage_begin, rpc_storage_end */
+    uint64_t deadline;        /* loop_now ns */
+    uint64_t arrived;         /* loop_now ns when the receive callback began */
+    uint64_t storage_ns;      /* spent in storage so far: rpc_storage_begin, rpc_storage_end */
     uint64_t storage_started; /* loop_now ns; 0: not in storage */
 };
 
-/* Runs in a task; must call rpc_reply exactly once (rpc_serve answers -EIO and logs if it does not). For structs that
- * end in char name[], rpc has checked that name_length bytes follow and hold no '/' and no NUL. */
+/* Runs in a task; must call rpc_reply exactly once (rpc_serve answers -EIO and logs if it does not). For
+ * structs that end in char name[], rpc has checked that name_length bytes follow and hold no '/' and no NUL.
+ */
 typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
 
-/* A handler says when it is in storage. The reply ends it too, with the reading of the clock that it takes anyway. */
+/* A handler says when it is in storage. The reply ends it too, with the reading of the clock that it takes
+ * anyway. */
 void rpc_storage_begin(struct rpc_request *request);
 void rpc_storage_end(struct rpc_request *request);
 
-/* Moves the request's bulk into the given memory, bulk_length bytes in all (otherwise -EPROTO). Once; suspends for a
- * rendezvous, until the request's deadline at most. Returns 0 or -errno. */
+/* Moves the request's bulk into the given memory, bulk_length bytes in all (otherwise -EPROTO). Once;
+ * suspends for a rendezvous, until the request's deadline at most. Returns 0 or -errno. */
 int rpc_request_receive(struct rpc_request *request, const struct iovec *into, uint32_t count);
-/* The request's bulk where it lies, if it came with the request and the handler has not been suspended since; else NULL.
- * Saves the copy that rpc_request_receive would make; valid until the handler suspends or replies. */
+/* The request's bulk where it lies, if it came with the request and the handler has not been suspended since;
+ * else NULL. Saves the copy that rpc_request_receive would make; valid until the handler suspends or replies.
+ */
 const void *rpc_request_peek(struct rpc_request *request);
 
-/* Sends the reply; with bulk may suspend until the bulk memory is reusable, until the request's deadline at most. Returns 0 or
- * -errno: the client did not get it. With status 0 body_length is the size of the operation's reply struct. */
+/* Sends the reply; with bulk may suspend until the bulk memory is reusable, until the request's deadline at
+ * most. Returns 0 or -errno: the client did not get it. With status 0 body_length is the size of the
+ * operation's reply struct. */
 int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_t body_length,
               const struct iovec *bulk, uint32_t bulk_count);
 
 /* ---- a party ---- */
 
 struct rpc_options {
-    const uint8_t *cluster_key;   /* CLUSTER_KEY_BYTES */
-    uint64_t deadline_ns;         /* of a call without its own; 0: 10 s */
+    const uint8_t *cluster_key;    /* CLUSTER_KEY_BYTES */
+    uint64_t deadline_ns;          /* of a call without its own; 0: 10 s */
     uint32_t rendezvous_threshold; /* bulk of at least this many bytes goes by rendezvous; 0: 32 KiB */
-    uint32_t server_id;           /* UINT32_MAX: a client */
-    void *owner;                  /* passed to handlers */
+    uint32_t server_id;            /* UINT32_MAX: a client */
+    void *owner;                   /* passed to handlers */
 };
 
 int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **rpc);
-/* Fails calls under way with -ECANCELED, cancels running handlers and waits for them, ends sessions, destroys the peers that
- * are left. Not to be called from a handler. */
+/* Fails calls under way with -ECANCELED, cancels running handlers and waits for them, ends sessions, destroys
+ * the peers that are left. Not to be called from a handler. */
 void rpc_destroy(struct rpc *rpc);
 
 void rpc_register(struct rpc *rpc, unsigned operation, rpc_handler handler);
@@ -141,7 +146,8 @@ struct net *rpc_net(struct rpc *rpc);
 /* Accepts bootstrap connections at address ("host:port"); *bound (64 bytes) gets the real one. */
 int rpc_listen(struct rpc *rpc, const char *address, char *bound);
 
-/* A peer to call, by bootstrap address; connects on first use, again after a loss. Never fails for reachability. */
+/* A peer to call, by bootstrap address; connects on first use, again after a loss. Never fails for
+ * reachability. */
 int rpc_peer_create(struct rpc *rpc, const char *address, struct rpc_peer **peer);
 /* The peer that is this very party: calls run the handler directly, without the network. */
 int rpc_peer_create_self(struct rpc *rpc, struct rpc_peer **peer);
@@ -151,15 +157,16 @@ void rpc_peer_destroy(struct rpc_peer *peer);
 int rpc_peer_connect(struct rpc_peer *peer, uint64_t deadline);
 
 struct rpc_counters {
-    uint64_t requests;  /* served */
-    uint64_t rejected;  /* messages with a bad token, version, length or name, and replies nobody waits for */
-    uint64_t expired;   /* requests dropped because their deadline had passed */
-    uint64_t replayed;  /* answered from remembered replies */
-    uint64_t duplicates; /* repeated while still executing: dropped */
-    uint64_t resent;    /* requests sent again by this party's calls */
-    uint64_t refused;   /* handshakes that failed */
-    uint64_t sessions;  /* open now */
-    uint64_t dispatch_ns; /* sum over a sample of the requests that did not suspend: receive callback to reply sent */
+    uint64_t requests; /* served */
+    uint64_t rejected; /* messages with a bad token, version, length or name, and replies nobody waits for */
+    uint64_t expired;  /* requests dropped because their deadline had passed */
+    uint64_t replayed; /* answered from remembered replies */
+    uint64_t duplicates;  /* repeated while still executing: dropped */
+    uint64_t resent;      /* requests sent again by this party's calls */
+    uint64_t refused;     /* handshakes that failed */
+    uint64_t sessions;    /* open now */
+    uint64_t dispatch_ns; /* sum over a sample of the requests that did not suspend: receive callback to reply
+                             sent */
     uint64_t dispatched;
 };
 void rpc_counters(const struct rpc *rpc, struct rpc_counters *counters);

@@ -45,7 +45,7 @@
 #include "runtime/timer.h"
 
 enum {
-    TURNS_PER_LOOK = 16, /* turns without work between two looks at the clock */
+    TURNS_PER_LOOK = 16,         /* turns without work between two looks at the clock */
     TURNS_PER_LOOK_AT_WORK = 64, /* a turn that found work has somebody waiting for it */
     BUSY_TURN_WEIGHT = 4,
     ROUNDS_PER_TURN = 8, /* of polling, while nothing comes */

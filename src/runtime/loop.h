@@ -56,10 +56,9 @@ int loop_create(const struct loop_options *options, struct loop **loop);
 /* All tasks must have finished and all reactors be removed. */
 void loop_destroy(struct loop *loop);
 
-uint64_t loop_now(struct loop *loop); /* monotonic nanoseconds; virtual when simulated */
-int64_t
-loop_realtime(struct loop *loop); /* nanoseconds since 1970, in a callback that of the latest loop_now; derived from
-                                     the virtual clock when simulated */
+uint64_t loop_now(struct loop *loop);     /* monotonic nanoseconds; virtual when simulated */
+int64_t loop_realtime(struct loop *loop); /* nanoseconds since 1970, in a callback that of the latest
+                                             loop_now; derived from the virtual clock when simulated */
 struct random *loop_random(struct loop *loop);
 bool loop_simulated(const struct loop *loop);
 

@@ -15,7 +15,7 @@ static int open_two(void **state)
     (void)state;
     fixture_open(&f, &(struct fixture_options){.servers = 2, .store_capacity = 4 << 20, .lease_ns = 1000});
     random_seed(&generator, 11);
-    log_threshold = (enum log_level)-1; /* what a lying server leads to is logged as an error */
+    log_threshold = (enum log_level) - 1; /* what a lying server leads to is logged as an error */
     char name[64];
     for (unsigned i = 0; i < 8; i++) {
         snprintf(name, sizeof(name), "%c", (int)('a' + i));
