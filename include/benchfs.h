@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #ifdef __cplusplus
@@ -44,6 +45,16 @@ BENCHFS_API ssize_t benchfs_read(benchfs *fs, int fd, void *buffer, size_t count
 BENCHFS_API ssize_t benchfs_write(benchfs *fs, int fd, const void *buffer, size_t count);
 BENCHFS_API ssize_t benchfs_pread(benchfs *fs, int fd, void *buffer, size_t count, off_t offset);
 BENCHFS_API ssize_t benchfs_pwrite(benchfs *fs, int fd, const void *buffer, size_t count, off_t offset);
+BENCHFS_API ssize_t benchfs_readv(benchfs *fs, int fd, const struct iovec *vector, int count);
+BENCHFS_API ssize_t benchfs_writev(benchfs *fs, int fd, const struct iovec *vector, int count);
+BENCHFS_API ssize_t benchfs_preadv(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset);
+BENCHFS_API ssize_t benchfs_pwritev(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset);
+/* flags: RWF_APPEND, RWF_SYNC, RWF_DSYNC, RWF_HIPRI (ignored); others are EOPNOTSUPP. offset -1: the
+ * descriptor's own. */
+BENCHFS_API ssize_t benchfs_preadv2(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset,
+                                    int flags);
+BENCHFS_API ssize_t benchfs_pwritev2(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset,
+                                     int flags);
 BENCHFS_API off_t benchfs_lseek(benchfs *fs, int fd, off_t offset, int whence);
 BENCHFS_API int benchfs_fsync(benchfs *fs, int fd);
 BENCHFS_API int benchfs_fdatasync(benchfs *fs, int fd);
@@ -56,6 +67,7 @@ BENCHFS_API int benchfs_fstat(benchfs *fs, int fd, struct stat *status);
 BENCHFS_API int benchfs_fstatat(benchfs *fs, int dirfd, const char *path, struct stat *status, int flags);
 BENCHFS_API int benchfs_access(benchfs *fs, const char *path, int mode);
 BENCHFS_API int benchfs_statvfs(benchfs *fs, struct statvfs *status);
+BENCHFS_API int benchfs_fstatvfs(benchfs *fs, int fd, struct statvfs *status);
 
 BENCHFS_API int benchfs_mkdir(benchfs *fs, const char *path, mode_t mode);
 BENCHFS_API int benchfs_mkdirat(benchfs *fs, int dirfd, const char *path, mode_t mode);

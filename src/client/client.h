@@ -51,6 +51,14 @@ ssize_t client_write(struct client *client, struct client_file *file, const void
 /* O_APPEND write; *offset gets the place of what was written. */
 ssize_t client_append(struct client *client, struct client_file *file, const void *bytes, size_t length,
                       uint64_t *offset);
+/* The same with memory in several ranges, `length` bytes of them (the ranges hold at least as many), moved as
+ * one transfer. */
+ssize_t client_read_vector(struct client *client, struct client_file *file, const struct iovec *vector,
+                           uint32_t vector_count, size_t length, uint64_t offset);
+ssize_t client_write_vector(struct client *client, struct client_file *file, const struct iovec *vector,
+                            uint32_t vector_count, size_t length, uint64_t offset);
+ssize_t client_append_vector(struct client *client, struct client_file *file, const struct iovec *vector,
+                             uint32_t vector_count, size_t length, uint64_t *offset);
 int client_sync(struct client *client, struct client_file *file);
 int client_attributes(struct client *client, uint64_t inode, struct attributes *attributes);
 int client_stat(struct client *client, uint64_t directory, const char *path, bool follow,

@@ -14,7 +14,10 @@
  * the middle grows the file exactly to what it reports; pieces beyond the failed one are dropped again by a
  * truncation to the size that the file has.
  *
- * Appending asks the inode's server for a range at the end of the file (EXTEND_APPEND) and writes into it. */
+ * Appending asks the inode's server for a range at the end of the file (EXTEND_APPEND) and writes into it.
+ *
+ * Memory in several ranges (readv, writev) travels as it lies: once the offset is known the ranges are cut at
+ * the chunks' boundaries into one array, of which each piece takes its part. */
 #include "client/core.h"
 
 #define WINDOW 16u
@@ -26,7 +29,9 @@ struct piece {
         struct chunk_write_request write;
     } body;
     struct chunk_reply reply;
-    struct iovec vector;
+    struct iovec one;           /* a piece in one range */
+    const struct iovec *vector; /* &one, or a part of transfer.cut */
+    uint32_t vector_count;
     uint64_t position; /* in the transfer */
     uint32_t length;
     uint32_t server;
@@ -35,7 +40,10 @@ struct piece {
 struct transfer {
     struct client *client;
     struct client_file *file;
-    uint8_t *bytes;
+    const struct iovec *vector; /* the caller's memory */
+    uint32_t vector_count;
+    uint32_t cut_next; /* where in `cut` the next piece begins */
+    struct iovec *cut; /* of a vector of several ranges: the same, but none crosses a chunk's boundary */
     uint64_t offset;
     uint64_t length;
     uint32_t generation;
@@ -44,18 +52,105 @@ struct transfer {
     uint64_t give_up; /* loop_now ns: when a write that keeps being refused ends; 0: never refused so far */
 };
 
+static uint64_t least(uint64_t first, uint64_t second)
+{
+    return first < second ? first : second;
+}
+
 static void transfer_init(struct transfer *transfer, struct client *client, struct client_file *file,
-                          void *bytes, uint64_t length, uint64_t offset, bool write)
+                          const struct iovec *vector, uint32_t vector_count, uint64_t length, uint64_t offset,
+                          bool write)
 {
     transfer->client = client;
     transfer->file = file;
-    transfer->bytes = bytes;
+    transfer->vector = vector;
+    transfer->vector_count = vector_count;
+    transfer->cut = NULL;
     transfer->offset = offset;
     transfer->length = length;
     transfer->flags = 0;
     transfer->write = write;
     transfer->give_up = 0;
 }
+
+static void transfer_end(struct transfer *transfer)
+{
+    if (__builtin_expect(transfer->cut != NULL, 0))
+        free(transfer->cut);
+}
+
+/* ---- memory in several ranges ---- */
+
+/* Cuts the ranges for the transfer's offset, anew for every attempt. */
+static int cut_slow(struct transfer *transfer)
+{
+    uint32_t shift = transfer->file->layout.chunk_shift;
+    uint64_t at = transfer->offset, end = at + transfer->length;
+    uint64_t most = transfer->vector_count + ((end - 1) >> shift) - (at >> shift);
+    struct iovec *cut = realloc(transfer->cut, most * sizeof *cut);
+    if (cut == NULL)
+        return -ENOMEM;
+    transfer->cut = cut;
+    transfer->cut_next = 0;
+    for (const struct iovec *range = transfer->vector; at < end; range++) {
+        uint8_t *bytes = range->iov_base;
+        uint64_t left = range->iov_len < end - at ? range->iov_len : end - at;
+        while (left > 0) {
+            uint64_t room = (UINT64_C(1) << shift) - (at & ((UINT64_C(1) << shift) - 1));
+            size_t here = left < room ? left : room;
+            *cut++ = (struct iovec){bytes, here};
+            bytes += here;
+            at += here;
+            left -= here;
+        }
+    }
+    return 0;
+}
+
+static inline int transfer_cut(struct transfer *transfer)
+{
+    return __builtin_expect(transfer->vector_count == 1, 1) ? 0 : cut_slow(transfer);
+}
+
+/* Gives the piece its memory; pieces are started in order. */
+static void piece_memory(struct transfer *transfer, struct piece *piece)
+{
+    if (__builtin_expect(transfer->vector_count == 1, 1)) {
+        piece->one = (struct iovec){(uint8_t *)transfer->vector->iov_base + piece->position, piece->length};
+        piece->vector = &piece->one;
+        piece->vector_count = 1;
+        return;
+    }
+    piece->vector = &transfer->cut[transfer->cut_next];
+    uint32_t left = piece->length;
+    for (; left > 0; transfer->cut_next++)
+        left -= (uint32_t)transfer->cut[transfer->cut_next].iov_len;
+    piece->vector_count = (uint32_t)(&transfer->cut[transfer->cut_next] - piece->vector);
+}
+
+/* Fills `length` bytes from position on with bytes, or (NULL) with zeros. */
+static void transfer_fill(const struct transfer *transfer, uint64_t position, uint64_t length,
+                          const uint8_t *bytes)
+{
+    for (const struct iovec *range = transfer->vector; length > 0; range++) {
+        if (position >= range->iov_len) {
+            position -= range->iov_len;
+            continue;
+        }
+        size_t here = range->iov_len - position < length ? range->iov_len - position : length;
+        uint8_t *into = (uint8_t *)range->iov_base + position;
+        if (bytes == NULL) {
+            memset(into, 0, here);
+        } else {
+            memcpy(into, bytes, here);
+            bytes += here;
+        }
+        position = 0;
+        length -= here;
+    }
+}
+
+/* ---- pieces ---- */
 
 /* Takes over size and generation that the inode's server told. A size is believed for its generation only. */
 static void learn(struct client_file *file, uint32_t generation, uint64_t size)
@@ -79,7 +174,6 @@ static void piece_send(const struct transfer *transfer, struct piece *piece)
     uint32_t within = (uint32_t)(at & ((UINT64_C(1) << shift) - 1));
     piece->server = index == 0 ? client_inode_server(client, file->inode)
                                : placement_server(client->map, file->inode, &file->layout, index);
-    piece->vector = (struct iovec){transfer->bytes + piece->position, piece->length};
     piece->call = (struct rpc_call){
         .operation = transfer->write ? RPC_WRITE_CHUNK : RPC_READ_CHUNK,
         .body = &piece->body,
@@ -98,8 +192,8 @@ static void piece_send(const struct transfer *transfer, struct piece *piece)
             .flags = transfer->flags,
         };
         piece->call.body_length = sizeof piece->body.write;
-        piece->call.send = &piece->vector;
-        piece->call.send_count = 1;
+        piece->call.send = piece->vector;
+        piece->call.send_count = piece->vector_count;
     } else {
         piece->body.read = (struct chunk_read_request){
             .inode = file->inode,
@@ -108,18 +202,19 @@ static void piece_send(const struct transfer *transfer, struct piece *piece)
             .length = piece->length,
         };
         piece->call.body_length = sizeof piece->body.read;
-        piece->call.receive = &piece->vector;
-        piece->call.receive_count = 1;
+        piece->call.receive = piece->vector;
+        piece->call.receive_count = piece->vector_count;
     }
     rpc_start(client->peers[piece->server], &piece->call);
 }
 
-static void piece_start(const struct transfer *transfer, struct piece *piece, uint64_t position, uint64_t end)
+static void piece_start(struct transfer *transfer, struct piece *piece, uint64_t position, uint64_t end)
 {
     uint64_t chunk = UINT64_C(1) << transfer->file->layout.chunk_shift;
     uint64_t room = chunk - ((transfer->offset + position) & (chunk - 1));
     piece->position = position;
     piece->length = (uint32_t)(end - position < room ? end - position : room);
+    piece_memory(transfer, piece);
     piece_send(transfer, piece);
 }
 
@@ -147,11 +242,6 @@ static int piece_finish(struct transfer *transfer, struct piece *piece)
     if (piece->reply.owner)
         learn(transfer->file, piece->reply.generation, piece->reply.size);
     return 0;
-}
-
-static uint64_t least(uint64_t first, uint64_t second)
-{
-    return first < second ? first : second;
 }
 
 /* ---- reading ---- */
@@ -215,7 +305,8 @@ static ssize_t read_pieces(struct transfer *transfer)
         uint64_t at = transfer->offset + piece->position;
         uint64_t exists = size > at ? least(size - at, piece->length) : 0;
         if (exists > piece->reply.length)
-            memset(transfer->bytes + piece->position + piece->reply.length, 0, exists - piece->reply.length);
+            transfer_fill(transfer, piece->position + piece->reply.length, exists - piece->reply.length,
+                          NULL);
         end = least(end, size > transfer->offset ? size - transfer->offset : 0);
     }
     return error < 0 ? error : (ssize_t)end;
@@ -238,7 +329,7 @@ static ssize_t read_piece(struct transfer *transfer)
         return status;
     uint64_t exists = size > transfer->offset ? least(size - transfer->offset, piece.length) : 0;
     if (exists > piece.reply.length)
-        memset(transfer->bytes + piece.reply.length, 0, exists - piece.reply.length);
+        transfer_fill(transfer, piece.reply.length, exists - piece.reply.length, NULL);
     return (ssize_t)exists;
 }
 
@@ -247,29 +338,39 @@ static bool one_chunk(const struct client_file *file, uint64_t offset, uint64_t 
     return offset >> file->layout.chunk_shift == (offset + length - 1) >> file->layout.chunk_shift;
 }
 
-ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length,
-                    uint64_t offset)
+ssize_t client_read_vector(struct client *client, struct client_file *file, const struct iovec *vector,
+                           uint32_t vector_count, size_t length, uint64_t offset)
 {
     if (is_directory(file->mode))
         return -EISDIR;
-    if (length == 0 || offset > INT64_MAX)
-        return length == 0 ? 0 : -EINVAL;
-    length = (size_t)least(length, (uint64_t)INT64_MAX - offset);
     if (length == 0)
         return 0;
+    if (offset > INT64_MAX || length > (uint64_t)INT64_MAX - offset)
+        return -EINVAL;
 
+    struct transfer transfer;
+    transfer_init(&transfer, client, file, vector, vector_count, length, offset, false);
     struct lease *lease = lease_slot(&client->leases, file->inode);
     if (lease->inode == file->inode) {
         if (loop_now(client->loop) < lease->until) {
             size_t got = offset < lease->length ? least(lease->length - offset, length) : 0;
-            memcpy(bytes, lease->bytes + (got > 0 ? offset : 0), got);
+            transfer_fill(&transfer, 0, got, lease->bytes + (got > 0 ? offset : 0));
             return (ssize_t)got;
         }
         lease->inode = 0;
     }
-    struct transfer transfer;
-    transfer_init(&transfer, client, file, bytes, length, offset, false);
-    return one_chunk(file, offset, length) ? read_piece(&transfer) : read_pieces(&transfer);
+    ssize_t got = transfer_cut(&transfer);
+    if (got == 0)
+        got = one_chunk(file, offset, length) ? read_piece(&transfer) : read_pieces(&transfer);
+    transfer_end(&transfer);
+    return got;
+}
+
+ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length,
+                    uint64_t offset)
+{
+    struct iovec vector = {bytes, length};
+    return client_read_vector(client, file, &vector, 1, length, offset);
 }
 
 /* ---- writing ---- */
@@ -428,6 +529,9 @@ static ssize_t write_pieces(struct transfer *transfer, bool grows)
 static ssize_t write_range(struct transfer *transfer, bool grows)
 {
     bool single = one_chunk(transfer->file, transfer->offset, transfer->length);
+    int status = transfer_cut(transfer);
+    if (status < 0)
+        return status;
     transfer->flags = grows && !single ? CHUNK_KEEP_SIZE : 0;
     return single ? write_piece(transfer, grows) : write_pieces(transfer, grows);
 }
@@ -441,16 +545,16 @@ static int start_over(struct transfer *transfer)
     return now < transfer->give_up ? refresh(transfer) : -ETIMEDOUT;
 }
 
-ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,
-                     uint64_t offset)
+ssize_t client_write_vector(struct client *client, struct client_file *file, const struct iovec *vector,
+                            uint32_t vector_count, size_t length, uint64_t offset)
 {
     if (length == 0)
         return 0;
     if (offset > INT64_MAX || length > (uint64_t)INT64_MAX - offset)
-        return -EFBIG;
+        return -EINVAL;
     struct transfer transfer;
     ssize_t written;
-    transfer_init(&transfer, client, file, (void *)(uintptr_t)bytes, length, offset, true);
+    transfer_init(&transfer, client, file, vector, vector_count, length, offset, true);
     lease_revoke(&client->leases, file->inode);
     for (;;) {
         transfer.generation = atomic_load_explicit(&file->generation, memory_order_acquire);
@@ -467,7 +571,15 @@ ssize_t client_write(struct client *client, struct client_file *file, const void
     if (written == -ESTALE)
         drop_orphans(&transfer);
     lease_revoke(&client->leases, file->inode);
+    transfer_end(&transfer);
     return written;
+}
+
+ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,
+                     uint64_t offset)
+{
+    struct iovec vector = {(void *)(uintptr_t)bytes, length};
+    return client_write_vector(client, file, &vector, 1, length, offset);
 }
 
 /* Writes into the range that EXTEND_APPEND gave. If the file was cut below it meanwhile the range is no
@@ -488,14 +600,14 @@ static ssize_t write_appended(struct transfer *transfer)
     }
 }
 
-ssize_t client_append(struct client *client, struct client_file *file, const void *bytes, size_t length,
-                      uint64_t *offset)
+ssize_t client_append_vector(struct client *client, struct client_file *file, const struct iovec *vector,
+                             uint32_t vector_count, size_t length, uint64_t *offset)
 {
     if (length == 0)
         return 0;
     struct transfer transfer;
     ssize_t written;
-    transfer_init(&transfer, client, file, (void *)(uintptr_t)bytes, length, 0, true);
+    transfer_init(&transfer, client, file, vector, vector_count, length, 0, true);
     lease_revoke(&client->leases, file->inode);
     do {
         struct extend_reply reply;
@@ -523,9 +635,17 @@ ssize_t client_append(struct client *client, struct client_file *file, const voi
     if (written == -ESTALE)
         drop_orphans(&transfer);
     lease_revoke(&client->leases, file->inode);
+    transfer_end(&transfer);
     if (written > 0)
         *offset = transfer.offset;
     return written;
+}
+
+ssize_t client_append(struct client *client, struct client_file *file, const void *bytes, size_t length,
+                      uint64_t *offset)
+{
+    struct iovec vector = {(void *)(uintptr_t)bytes, length};
+    return client_append_vector(client, file, &vector, 1, length, offset);
 }
 
 /* ---- truncation and synchronisation ---- */

@@ -261,9 +261,9 @@ static off_t seek_locked(benchfs *fs, struct open_file *slot, off_t offset, int 
         return -EINVAL;
     }
     off_t result;
-    if (__builtin_add_overflow(from, offset, &result))
-        return -EOVERFLOW;
-    return result < 0 ? -EINVAL : result;
+    if (__builtin_add_overflow(from, offset, &result) || result < 0)
+        return -EINVAL; /* as Linux says for both */
+    return result;
 }
 
 off_t benchfs_lseek(benchfs *fs, int fd, off_t offset, int whence)

@@ -30,74 +30,182 @@ static struct open_file *acquire_for(benchfs *fs, int fd, enum access access)
     return NULL;
 }
 
-/* Writes at *offset, or at the end with O_APPEND, and moves *offset behind what was written. */
-static ssize_t write_at(struct client *client, struct open_file *slot, const void *buffer, size_t count,
-                        uint64_t *offset)
+/* The memory of one call, checked as Linux does. */
+struct memory {
+    const struct iovec *vector;
+    uint32_t count;
+    size_t length; /* to move, at most TRANSFER_MAX */
+};
+
+/* Returns 0 or -EINVAL. */
+static int memory_of(struct memory *memory, const struct iovec *vector, int count)
 {
-    ssize_t written = slot->file.flags & O_APPEND ? client_append(client, &slot->file, buffer, count, offset)
-                                                  : client_write(client, &slot->file, buffer, count, *offset);
+    if (count < 0 || count > IOV_MAX)
+        return -EINVAL;
+    uint64_t total = 0;
+    for (int i = 0; i < count; i++)
+        if (vector[i].iov_len > SSIZE_MAX || (total += vector[i].iov_len) > SSIZE_MAX)
+            return -EINVAL;
+    memory->vector = vector;
+    memory->count = (uint32_t)count;
+    memory->length = total < TRANSFER_MAX ? total : TRANSFER_MAX;
+    return 0;
+}
+
+static inline struct memory memory_one(struct iovec *vector)
+{
+    return (struct memory){vector, 1, vector->iov_len < TRANSFER_MAX ? vector->iov_len : TRANSFER_MAX};
+}
+
+/* Writes at *offset, or at the end, and moves *offset behind what was written. */
+static ssize_t write_at(struct client *client, struct open_file *slot, const struct memory *memory,
+                        bool append, uint64_t *offset)
+{
+    ssize_t written = append ? client_append_vector(client, &slot->file, memory->vector, memory->count,
+                                                    memory->length, offset)
+                             : client_write_vector(client, &slot->file, memory->vector, memory->count,
+                                                   memory->length, *offset);
     if (written > 0)
         *offset += (uint64_t)written;
     return written;
 }
 
-ssize_t benchfs_pread(benchfs *fs, int fd, void *buffer, size_t count, off_t offset)
+static bool appends(const struct open_file *slot)
+{
+    return (slot->file.flags & O_APPEND) != 0;
+}
+
+/* read and pread: at the descriptor's offset, which moves, with NULL. */
+static ssize_t read_call(benchfs *fs, int fd, const struct memory *memory, const off_t *offset)
 {
     struct client *client = client_get(fs);
     struct open_file *slot = client == NULL ? NULL : acquire_for(fs, fd, FOR_READING);
     if (slot == NULL)
         return -1;
     ssize_t got = -EINVAL;
-    if (offset >= 0)
-        got = client_read(client, &slot->file, buffer, count < TRANSFER_MAX ? count : TRANSFER_MAX,
-                          (uint64_t)offset);
+    if (offset == NULL) {
+        pthread_mutex_lock(&slot->lock);
+        got = client_read_vector(client, &slot->file, memory->vector, memory->count, memory->length,
+                                 slot->offset);
+        if (got > 0)
+            slot->offset += (uint64_t)got;
+        pthread_mutex_unlock(&slot->lock);
+    } else if (*offset >= 0) {
+        got = client_read_vector(client, &slot->file, memory->vector, memory->count, memory->length,
+                                 (uint64_t)*offset);
+    }
     open_file_release(fs, slot);
     return finish_size(got);
 }
 
-ssize_t benchfs_read(benchfs *fs, int fd, void *buffer, size_t count)
-{
-    struct client *client = client_get(fs);
-    struct open_file *slot = client == NULL ? NULL : acquire_for(fs, fd, FOR_READING);
-    if (slot == NULL)
-        return -1;
-    pthread_mutex_lock(&slot->lock);
-    ssize_t got =
-        client_read(client, &slot->file, buffer, count < TRANSFER_MAX ? count : TRANSFER_MAX, slot->offset);
-    if (got > 0)
-        slot->offset += (uint64_t)got;
-    pthread_mutex_unlock(&slot->lock);
-    open_file_release(fs, slot);
-    return finish_size(got);
-}
-
-ssize_t benchfs_pwrite(benchfs *fs, int fd, const void *buffer, size_t count, off_t offset)
+static ssize_t write_call(benchfs *fs, int fd, const struct memory *memory, const off_t *offset, int flags)
 {
     struct client *client = client_get(fs);
     struct open_file *slot = client == NULL ? NULL : acquire_for(fs, fd, FOR_WRITING);
     if (slot == NULL)
         return -1;
     ssize_t written = -EINVAL;
-    uint64_t at = (uint64_t)offset;
-    if (offset >= 0)
-        written = write_at(client, slot, buffer, count < TRANSFER_MAX ? count : TRANSFER_MAX, &at);
+    bool append = appends(slot) || (flags & RWF_APPEND) != 0;
+    if (offset == NULL) {
+        pthread_mutex_lock(&slot->lock);
+        written = write_at(client, slot, memory, append, &slot->offset);
+        pthread_mutex_unlock(&slot->lock);
+    } else if (*offset >= 0) {
+        uint64_t at = (uint64_t)*offset;
+        written = write_at(client, slot, memory, append, &at);
+    }
+    if (written > 0 && (flags & (RWF_SYNC | RWF_DSYNC)) != 0) {
+        int status = client_sync(client, &slot->file);
+        if (status < 0)
+            written = status;
+    }
     open_file_release(fs, slot);
     return finish_size(written);
 }
 
+ssize_t benchfs_pread(benchfs *fs, int fd, void *buffer, size_t count, off_t offset)
+{
+    struct iovec vector = {buffer, count};
+    struct memory memory = memory_one(&vector);
+    return read_call(fs, fd, &memory, &offset);
+}
+
+ssize_t benchfs_read(benchfs *fs, int fd, void *buffer, size_t count)
+{
+    struct iovec vector = {buffer, count};
+    struct memory memory = memory_one(&vector);
+    return read_call(fs, fd, &memory, NULL);
+}
+
+ssize_t benchfs_pwrite(benchfs *fs, int fd, const void *buffer, size_t count, off_t offset)
+{
+    struct iovec vector = {(void *)(uintptr_t)buffer, count};
+    struct memory memory = memory_one(&vector);
+    return write_call(fs, fd, &memory, &offset, 0);
+}
+
 ssize_t benchfs_write(benchfs *fs, int fd, const void *buffer, size_t count)
 {
-    struct client *client = client_get(fs);
-    struct open_file *slot = client == NULL ? NULL : acquire_for(fs, fd, FOR_WRITING);
-    if (slot == NULL)
-        return -1;
-    pthread_mutex_lock(&slot->lock);
-    ssize_t written =
-        write_at(client, slot, buffer, count < TRANSFER_MAX ? count : TRANSFER_MAX, &slot->offset);
-    pthread_mutex_unlock(&slot->lock);
-    open_file_release(fs, slot);
-    return finish_size(written);
+    struct iovec vector = {(void *)(uintptr_t)buffer, count};
+    struct memory memory = memory_one(&vector);
+    return write_call(fs, fd, &memory, NULL, 0);
 }
+
+/* ---- vectors ---- */
+
+#define FLAGS_KNOWN (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND)
+
+static ssize_t read_vector(benchfs *fs, int fd, const struct iovec *vector, int count, const off_t *offset,
+                           int flags)
+{
+    struct memory memory;
+    if ((flags & ~FLAGS_KNOWN) != 0)
+        return finish_size(-EOPNOTSUPP);
+    int status = memory_of(&memory, vector, count);
+    return status < 0 ? finish_size(status) : read_call(fs, fd, &memory, offset);
+}
+
+static ssize_t write_vector(benchfs *fs, int fd, const struct iovec *vector, int count, const off_t *offset,
+                            int flags)
+{
+    struct memory memory;
+    if ((flags & ~FLAGS_KNOWN) != 0)
+        return finish_size(-EOPNOTSUPP);
+    int status = memory_of(&memory, vector, count);
+    return status < 0 ? finish_size(status) : write_call(fs, fd, &memory, offset, flags);
+}
+
+ssize_t benchfs_readv(benchfs *fs, int fd, const struct iovec *vector, int count)
+{
+    return read_vector(fs, fd, vector, count, NULL, 0);
+}
+
+ssize_t benchfs_writev(benchfs *fs, int fd, const struct iovec *vector, int count)
+{
+    return write_vector(fs, fd, vector, count, NULL, 0);
+}
+
+ssize_t benchfs_preadv(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset)
+{
+    return read_vector(fs, fd, vector, count, &offset, 0);
+}
+
+ssize_t benchfs_pwritev(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset)
+{
+    return write_vector(fs, fd, vector, count, &offset, 0);
+}
+
+ssize_t benchfs_preadv2(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset, int flags)
+{
+    return read_vector(fs, fd, vector, count, offset == -1 ? NULL : &offset, flags);
+}
+
+ssize_t benchfs_pwritev2(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset, int flags)
+{
+    return write_vector(fs, fd, vector, count, offset == -1 ? NULL : &offset, flags);
+}
+
+/* ---- the rest of an open file ---- */
 
 int benchfs_fsync(benchfs *fs, int fd)
 {
@@ -178,10 +286,12 @@ static void transfer_run(void *argument)
     struct transfer_state *state = state_of(io);
     struct client *client = state->worker->client;
     uint64_t offset = (uint64_t)io->offset;
-    size_t count = io->count < TRANSFER_MAX ? io->count : TRANSFER_MAX;
+    struct iovec vector = {io->buffer, io->count};
+    struct memory memory = memory_one(&vector);
     transfer_finish(io, io->kind == BENCHFS_IO_READ
-                            ? client_read(client, &state->slot->file, io->buffer, count, offset)
-                            : write_at(client, state->slot, io->buffer, count, &offset));
+                            ? client_read_vector(client, &state->slot->file, memory.vector, memory.count,
+                                                 memory.length, offset)
+                            : write_at(client, state->slot, &memory, appends(state->slot), &offset));
 }
 
 static int transfer_prepare(struct worker *worker, struct benchfs_io *io)

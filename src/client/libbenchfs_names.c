@@ -93,6 +93,9 @@ int benchfs_access(benchfs *fs, const char *path, int mode)
     return finish(client_access(client, directory, path, mode));
 }
 
+/* What a small file takes: an inode, a dentry and a name of middling length. */
+#define FILE_METADATA_BYTES 256u
+
 int benchfs_statvfs(benchfs *fs, struct statvfs *result)
 {
     enum { BLOCK = 4096 };
@@ -104,20 +107,31 @@ int benchfs_statvfs(benchfs *fs, struct statvfs *result)
     if (status < 0)
         return finish(status);
     uint64_t free_blocks = total.capacity > total.used ? (total.capacity - total.used) / BLOCK : 0;
+    uint64_t free_files = total.metadata_capacity > total.metadata_used
+                              ? (total.metadata_capacity - total.metadata_used) / FILE_METADATA_BYTES
+                              : 0;
     *result = (struct statvfs){
         .f_bsize = BLOCK,
         .f_frsize = BLOCK,
         .f_blocks = total.capacity / BLOCK,
         .f_bfree = free_blocks,
         .f_bavail = free_blocks,
-        .f_files =
-            total.inodes + free_blocks, /* there is no table of inodes that could be full before memory is */
-        .f_ffree = free_blocks,
-        .f_favail = free_blocks,
+        .f_files = total.inodes + free_files,
+        .f_ffree = free_files,
+        .f_favail = free_files,
         .f_fsid = fs->device,
         .f_namemax = NAME_LENGTH_MAX,
     };
     return 0;
+}
+
+int benchfs_fstatvfs(benchfs *fs, int fd, struct statvfs *result)
+{
+    struct open_file *slot = open_file_acquire(fs, fd);
+    if (slot == NULL)
+        return -1;
+    open_file_release(fs, slot);
+    return benchfs_statvfs(fs, result);
 }
 
 /* ---- making and removing ---- */

@@ -483,6 +483,10 @@ int client_statfs(struct client *client, struct statfs_reply *total)
         total->used += reply.used;
         total->capacity += reply.capacity;
         total->inodes += reply.inodes;
+        total->metadata_used += reply.metadata_used;
+        if (__builtin_add_overflow(total->metadata_capacity, reply.metadata_capacity,
+                                   &total->metadata_capacity))
+            total->metadata_capacity = UINT64_MAX;
     }
     return 0;
 }

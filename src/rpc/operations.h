@@ -415,9 +415,11 @@ struct WIRE server_status_reply {
     uint64_t dispatched;
 };
 struct WIRE statfs_reply {
-    uint64_t used;
+    uint64_t used; /* bytes of chunk storage */
     uint64_t capacity;
     uint64_t inodes;
+    uint64_t metadata_used;     /* bytes of metadata and inline data */
+    uint64_t metadata_capacity; /* UINT64_MAX: as much as there is memory */
 };
 
 /* Name of an operation ("LOOKUP"), or NULL. */

@@ -89,7 +89,14 @@ void serve_STATFS(void *owner, struct rpc_request *request)
     struct meta_statistics meta;
     server->store->operations->statistics(server->store, &store);
     meta_statistics(server->meta, &meta);
-    struct statfs_reply reply = {.used = store.used, .capacity = store.capacity, .inodes = meta.inodes};
+    uint64_t limit = server->options.metadata_capacity;
+    struct statfs_reply reply = {
+        .used = store.used,
+        .capacity = store.capacity,
+        .inodes = meta.inodes,
+        .metadata_used = meta.bytes,
+        .metadata_capacity = limit != 0 ? limit : UINT64_MAX,
+    };
     answer(request, server->map == NULL ? -EAGAIN : 0, &reply, sizeof(reply));
 }
 

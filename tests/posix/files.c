@@ -64,7 +64,7 @@ static void modes(void **state)
     fd = (int)OK(benchfs_open(fs, "/f/modes", O_RDWR));
     FAILS(EINVAL, benchfs_ftruncate(fs, fd, -1));
     FAILS(EINVAL, benchfs_pwrite(fs, fd, "x", 1, -5));
-    FAILS(EFBIG, benchfs_pwrite(fs, fd, "x", 1, INT64_MAX));
+    FAILS(EINVAL, benchfs_pwrite(fs, fd, "x", 1, INT64_MAX));
     IS(0, benchfs_write(fs, fd, "", 0));
     IS(5, benchfs_read(fs, fd, buffer, 100));
     IS(0, benchfs_read(fs, fd, buffer, 100));
@@ -125,7 +125,7 @@ static void seeks(void **state)
     FAILS(EINVAL, benchfs_lseek(fs, fd, -1, SEEK_SET));
     FAILS(EINVAL, benchfs_lseek(fs, fd, -11, SEEK_END));
     FAILS(EINVAL, benchfs_lseek(fs, fd, 0, 77));
-    FAILS(EOVERFLOW, benchfs_lseek(fs, fd, INT64_MAX, SEEK_END));
+    FAILS(EINVAL, benchfs_lseek(fs, fd, INT64_MAX, SEEK_END));
     IS(10, benchfs_lseek(fs, fd, 0, SEEK_CUR));
     IS(3, benchfs_lseek(fs, fd, 3, SEEK_DATA));
     IS(10, benchfs_lseek(fs, fd, 3, SEEK_HOLE));

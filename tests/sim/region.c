@@ -258,6 +258,22 @@ static void random_bytes(struct region *region, size_t length)
     }
 }
 
+#define VECTOR_MAX 12u
+
+/* The region's bytes [0, length) as a vector: one range or several. Returns how many. */
+static uint32_t random_vector(struct region *region, struct iovec *vector, size_t length)
+{
+    uint32_t count = one_in(region, 2) ? 1 : 1 + below(region, VECTOR_MAX);
+    uint8_t *at = region->bytes;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t part = i == count - 1 ? length : (size_t)random_below(region->random, length + 1) / 2;
+        vector[i] = (struct iovec){at, part};
+        at += part;
+        length -= part;
+    }
+    return count;
+}
+
 /* An open file, or NULL when the slot drawn holds none. */
 static struct open_file *random_file(struct region *region)
 {
@@ -316,8 +332,10 @@ static void do_read(struct region *region, struct open_file *open_file)
     struct node *node = open_file->node;
     uint64_t offset = random_offset(region, node);
     size_t length = random_length(region);
+    struct iovec vector[VECTOR_MAX];
+    uint32_t count = random_vector(region, vector, length);
     memset(region->bytes, 0xee, length);
-    ssize_t got = client_read(region->client, &open_file->file, region->bytes, length, offset);
+    ssize_t got = client_read_vector(region->client, &open_file->file, vector, count, length, offset);
     bool linked = node_linked(&region->model, node);
     ssize_t wanted = (ssize_t)model_read(node, region->expected, length, offset);
     if (!linked && got == -ESTALE)
@@ -375,10 +393,13 @@ static void do_write(struct region *region, struct open_file *open_file, bool ap
     if (append && node->size > OFFSET_MAX)
         return;
     bool linked = node_linked(&region->model, node);
+    struct iovec vector[VECTOR_MAX];
+    uint32_t count = random_vector(region, vector, length);
     random_bytes(region, length);
     before(region);
-    ssize_t got = append ? client_append(region->client, &open_file->file, region->bytes, length, &placed)
-                         : client_write(region->client, &open_file->file, region->bytes, length, offset);
+    ssize_t got = append
+                      ? client_append_vector(region->client, &open_file->file, vector, count, length, &placed)
+                      : client_write_vector(region->client, &open_file->file, vector, count, length, offset);
     after(region);
     bool cut_short = region->tight && linked && (got == -ENOSPC || (got > 0 && got < (ssize_t)length));
     ssize_t wanted = linked ? (ssize_t)length : -ESTALE;
