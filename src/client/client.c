@@ -312,7 +312,10 @@ int client_create(struct net *net, const struct client_options *options, struct 
         .rendezvous_threshold = options->rendezvous_threshold,
         .server_id = UINT32_MAX,
         .owner = client,
+        .instance = options->instance,
     };
+    while (rpc_options.instance == 0)
+        rpc_options.instance = random_next(loop_random(client->loop));
     int status = cache_create(&client->cache);
     if (status < 0)
         goto free_client;

@@ -17,6 +17,7 @@ struct client_options {
     uint32_t address_count;
     uint64_t rpc_deadline_ns;
     uint32_t rendezvous_threshold;
+    uint64_t instance; /* of the process, the same for all its clients; 0: this client is one by itself */
     uint32_t uid, gid; /* credentials of requests */
     uint32_t umask;
     uint8_t placement; /* for created files */

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -93,6 +94,7 @@ static void after_fork_in_child(void)
     list_for_each (node, &file_systems) {
         struct benchfs *fs = container_of(node, struct benchfs, link);
         list_init(&fs->workers);
+        atomic_store(&fs->instance, 0);
         open_files_after_fork(fs);
     }
     after_fork();
@@ -108,6 +110,19 @@ static void prepare(void)
 
 /* ---- workers ---- */
 
+/* Made by the first worker of a process. */
+static uint64_t instance_get(struct benchfs *fs)
+{
+    uint64_t instance = atomic_load(&fs->instance), made;
+    while (instance == 0) {
+        if (getrandom(&made, sizeof made, 0) != sizeof made || made == 0)
+            continue;
+        if (atomic_compare_exchange_strong(&fs->instance, &instance, made))
+            instance = made;
+    }
+    return instance;
+}
+
 static int worker_open(struct worker *worker)
 {
     struct benchfs *fs = worker->fs;
@@ -121,6 +136,7 @@ static int worker_open(struct worker *worker)
         net_options.one_host &= net_address_is_local(fs->addresses[i]);
     struct client_options client_options = {
         .cluster_key = fs->key,
+        .instance = instance_get(fs),
         .addresses = fs->address_pointers,
         .address_count = fs->address_count,
         .rpc_deadline_ns = fs->deadline_ns,

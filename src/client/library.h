@@ -35,7 +35,8 @@ struct open_file {
 /* ---- the file system ---- */
 
 struct benchfs {
-    uint64_t id; /* never reused in this process, unlike the address */
+    uint64_t id;               /* never reused in this process, unlike the address */
+    _Atomic uint64_t instance; /* what the servers know this process by; a child after fork gets its own */
     uint8_t key[CLUSTER_KEY_BYTES];
     char (*addresses)[64];
     const char **address_pointers;

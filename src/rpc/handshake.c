@@ -104,6 +104,7 @@ static void decode_hello(struct reader *reader, struct handshake_hello *hello)
     hello->resume = decode_flag(reader);
     hello->server = reader_u32(reader);
     hello->uid = reader_u32(reader);
+    hello->instance = reader_u64(reader);
     hello->session = reader_u32(reader);
     hello->token = reader_u64(reader);
     decode_bytes(reader, hello->nonce, sizeof(hello->nonce));
@@ -172,6 +173,7 @@ static void put_hello(struct buffer *out, const struct handshake_hello *hello)
     buffer_put_u8(out, hello->resume);
     buffer_put_u32(out, hello->server);
     buffer_put_u32(out, hello->uid);
+    buffer_put_u64(out, hello->instance);
     buffer_put_u32(out, hello->session);
     buffer_put_u64(out, hello->token);
     buffer_append(out, hello->nonce, sizeof(hello->nonce));

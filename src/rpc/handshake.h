@@ -49,6 +49,8 @@ struct handshake_hello {
     bool resume;     /* session and token name a session of an earlier connection */
     uint32_t server; /* the sender's server id; UINT32_MAX for a client */
     uint32_t uid;
+    uint64_t
+        instance; /* of the process that the sender speaks for: all its sessions name the same; 0: none */
     uint32_t session;
     uint64_t token;
     uint8_t nonce[HANDSHAKE_NONCE_BYTES];

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "base/map.h"
 #include "rpc/handshake.h"
 #include "rpc/rpc.h"
 #include "rpc/table.h"
@@ -39,6 +40,7 @@ struct rpc {
     uint64_t deadline_ns;
     uint32_t rendezvous_threshold;
     uint32_t server_id;
+    uint64_t instance;
     uint32_t map_epoch;
     uint32_t namespace_epoch;
     bool closing;
@@ -71,6 +73,10 @@ struct rpc {
     struct list lost;    /* resumable sessions, by expiry */
     struct list ending;  /* ended sessions with handlers still running */
     struct timer grace;
+    struct map instances; /* by number: struct rpc_instance */
+    struct list silent;   /* instances without a connection, by the time at which that is told */
+    struct timer silence;
+    void (*instance_event)(void *owner, uint64_t instance, enum rpc_instance_event event);
     struct completion quiet; /* awaited by rpc_destroy */
 };
 
@@ -134,15 +140,26 @@ struct rpc_remembered {
     uint8_t bytes[RPC_REMEMBERED_BYTES];
 };
 
+/* The sessions of one process of clients. */
+struct rpc_instance {
+    struct list link; /* in rpc->silent */
+    uint64_t number;
+    uint64_t told_at;   /* while silent */
+    uint32_t sessions;  /* in the table */
+    uint32_t connected; /* of which have a connection */
+};
+
 struct rpc_session {
     struct rpc *rpc;
+    struct rpc_instance *instance; /* NULL: none */
     uint32_t slot;
     uint32_t server; /* the peer's server id */
     uint32_t uid;
     uint64_t token;
     uint64_t known_token; /* with which it was resumed: the welcome that tells the new one may be lost */
     bool peer_is_server;
-    bool ended; /* no request is accepted any more */
+    bool ended;     /* no request is accepted any more */
+    bool connected; /* counted in its instance */
     bool reaping;
     struct net_connection *connection; /* NULL: lost */
     struct net_stream *stream;
@@ -233,6 +250,7 @@ bool session_forgot(const struct rpc_session *session, uint64_t correlation);
 /* handshake_admit, with the party as owner. */
 int session_admit(void *owner, const struct handshake_hello *hello, struct handshake_welcome *welcome);
 void session_grace_over(struct timer *timer);
+void instance_silence_over(struct timer *timer);
 void session_cancel_all(struct rpc *rpc);
 void session_free_all(struct rpc *rpc);
 

@@ -84,6 +84,7 @@ static int peer_introduce(struct rpc_peer *peer, struct net_stream *stream, uint
     hello->role = rpc->server_id == UINT32_MAX ? HANDSHAKE_ROLE_CLIENT : HANDSHAKE_ROLE_SERVER;
     hello->server = rpc->server_id;
     hello->uid = (uint32_t)getuid();
+    hello->instance = rpc->instance;
     hello->resume = peer->has_session;
     hello->session = peer->session;
     hello->token = peer->token;

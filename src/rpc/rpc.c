@@ -82,6 +82,11 @@ int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **
     list_init(&made->ending);
     made->sweep.fire = call_sweep;
     made->grace.fire = session_grace_over;
+    list_init(&made->silent);
+    map_init(&made->instances);
+    made->silence.fire = instance_silence_over;
+    made->instance = options->instance;
+    made->instance_event = options->instance_event;
     handshake_random(made->loop, made->secret, sizeof(made->secret));
     /* Correlations begin anywhere, so that nobody who cannot read them can forge a reply. */
     handshake_random(made->loop, &made->generation, sizeof(made->generation));

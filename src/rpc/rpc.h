@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/clock.h"
 #include "net/net.h"
 #include "net/stream.h"
 #include "rpc/operations.h"
@@ -17,6 +18,7 @@
 #define CLUSTER_KEY_BYTES 32
 #define RPC_CREDITS 32 /* requests in flight per session: bounds replies in a shared-memory FIFO */
 #define RPC_BODY_MAX 640u
+#define RPC_INSTANCE_GRACE (1 * NSEC_PER_SEC)
 
 struct rpc;
 struct rpc_peer;
@@ -103,6 +105,9 @@ struct rpc_request {
  */
 typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
 
+/* The instance that the request's session belongs to; 0: none. */
+uint64_t rpc_request_instance(const struct rpc_request *request);
+
 /* A handler says when it is in storage. The reply ends it too, with the reading of the clock that it takes
  * anyway. */
 void rpc_storage_begin(struct rpc_request *request);
@@ -124,12 +129,24 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
 
 /* ---- a party ---- */
 
+/* An instance is a process of clients: all its sessions name the same 64-bit number. What it holds at a
+ * server (locks, open files) does not end with one of its sessions, but with the instance. */
+enum rpc_instance_event {
+    RPC_INSTANCE_SILENT, /* for RPC_INSTANCE_GRACE none of its sessions has had a connection: its process has
+                            most likely died. Comes again should it speak and fall silent again */
+    RPC_INSTANCE_GONE,   /* none of its sessions can be resumed any more */
+};
+
 struct rpc_options {
     const uint8_t *cluster_key;    /* CLUSTER_KEY_BYTES */
     uint64_t deadline_ns;          /* of a call without its own; 0: 10 s */
     uint32_t rendezvous_threshold; /* bulk of at least this many bytes goes by rendezvous; 0: 32 KiB */
     uint32_t server_id;            /* UINT32_MAX: a client */
     void *owner;                   /* passed to handlers */
+    uint64_t instance;             /* a client's: see enum rpc_instance_event; 0: none */
+    /* A server's, may be NULL: what happened to the instance of some of its sessions. From a callback of the
+     * loop: must not suspend. Not called any more once rpc_destroy was. */
+    void (*instance_event)(void *owner, uint64_t instance, enum rpc_instance_event event);
 };
 
 int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **rpc);

@@ -12,6 +12,9 @@
  * been applied and forgotten: it is answered with -EIO. Clients keep within a window in which that cannot
  * happen.
  *
+ * A process of several threads has several sessions, which name the same instance in their handshakes. The
+ * party's owner is told when an instance has no connection left, and when it has no session left.
+ *
  * A session misbehaves at its own cost: session_end takes it out of the table at once. Streams and
  * connections are closed by one task, the reaper, because what ends a session is often a callback of the very
  * thing to be closed. */
@@ -81,6 +84,110 @@ bool session_forgot(const struct rpc_session *session, uint64_t correlation)
     return correlation_generation(correlation) <= session->forgotten;
 }
 
+/* ---- instances ---- */
+
+static void silence_set(struct rpc *rpc)
+{
+    if (list_empty(&rpc->silent)) {
+        timer_clear(rpc->loop, &rpc->silence);
+        return;
+    }
+    const struct rpc_instance *first = container_of(rpc->silent.next, struct rpc_instance, link);
+    timer_set(rpc->loop, &rpc->silence, first->told_at);
+}
+
+static void instance_tell(struct rpc *rpc, uint64_t number, enum rpc_instance_event event)
+{
+    if (rpc->instance_event != NULL && !rpc->closing)
+        rpc->instance_event(rpc->owner, number, event);
+}
+
+void instance_silence_over(struct timer *timer)
+{
+    struct rpc *rpc = container_of(timer, struct rpc, silence);
+    uint64_t now = loop_now(rpc->loop);
+    while (!list_empty(&rpc->silent)) {
+        struct rpc_instance *first = container_of(rpc->silent.next, struct rpc_instance, link);
+        if (first->told_at > now)
+            break;
+        list_remove(&first->link);
+        instance_tell(rpc, first->number, RPC_INSTANCE_SILENT);
+    }
+    silence_set(rpc);
+}
+
+/* The session belongs to the instance from now on. */
+static int instance_join(struct rpc *rpc, uint64_t number, struct rpc_session *session)
+{
+    if (number == 0)
+        return 0;
+    struct rpc_instance *instance = map_get(&rpc->instances, number);
+    if (instance == NULL) {
+        instance = calloc(1, sizeof(*instance));
+        if (instance == NULL)
+            return -ENOMEM;
+        instance->number = number;
+        list_init(&instance->link);
+        int status = map_put(&rpc->instances, number, instance);
+        if (status != 0) {
+            free(instance);
+            return status;
+        }
+    }
+    instance->sessions++;
+    session->instance = instance;
+    return 0;
+}
+
+static void instance_connected(struct rpc_session *session)
+{
+    struct rpc_instance *instance = session->instance;
+    if (instance == NULL || session->connected)
+        return;
+    session->connected = true;
+    instance->connected++;
+    list_remove(&instance->link);
+    silence_set(session->rpc);
+}
+
+static void instance_disconnected(struct rpc_session *session)
+{
+    struct rpc *rpc = session->rpc;
+    struct rpc_instance *instance = session->instance;
+    if (instance == NULL || !session->connected)
+        return;
+    session->connected = false;
+    if (--instance->connected > 0)
+        return;
+    instance->told_at = loop_now(rpc->loop) + RPC_INSTANCE_GRACE;
+    list_push_back(&rpc->silent, &instance->link);
+    silence_set(rpc);
+}
+
+static void instance_leave(struct rpc_session *session)
+{
+    struct rpc *rpc = session->rpc;
+    struct rpc_instance *instance = session->instance;
+    if (instance == NULL)
+        return;
+    instance_disconnected(session);
+    session->instance = NULL;
+    if (--instance->sessions > 0)
+        return;
+    uint64_t number = instance->number;
+    map_remove(&rpc->instances, number);
+    list_remove(&instance->link);
+    free(instance);
+    silence_set(rpc);
+    instance_tell(rpc, number, RPC_INSTANCE_GONE);
+}
+
+uint64_t rpc_request_instance(const struct rpc_request *request)
+{
+    const struct rpc_session *session = request->session;
+    return session == NULL || session->instance == NULL ? 0 : session->instance->number;
+}
+
 /* ---- ending ---- */
 
 static void session_free(struct rpc_session *session)
@@ -98,6 +205,7 @@ static void session_leave_table(struct rpc_session *session)
     session->ended = true;
     rpc->sessions[session->slot] = NULL;
     rpc->counters.sessions--;
+    instance_leave(session);
 }
 
 /* An ended session goes when its last request has finished. */
@@ -162,6 +270,7 @@ void session_lose(struct rpc_session *session)
     if (session->reaping)
         return;
     session->reaping = true;
+    instance_disconnected(session);
     list_remove(&session->link);
     list_push_back(&rpc->reaping, &session->link);
     if (rpc->reaper)
@@ -247,6 +356,7 @@ static struct rpc_session *session_resumable(struct rpc *rpc, const struct hands
         sodium_memcmp(&session->known_token, &hello->token, sizeof(hello->token)) != 0)
         return NULL;
     bool same = session->server == hello->server && session->uid == hello->uid &&
+                (session->instance == NULL ? 0 : session->instance->number) == hello->instance &&
                 session->peer_is_server == (hello->role == HANDSHAKE_ROLE_SERVER);
     return same ? session : NULL;
 }
@@ -267,6 +377,11 @@ static int session_create(struct rpc *rpc, const struct handshake_hello *hello, 
     made->peer_is_server = hello->role == HANDSHAKE_ROLE_SERVER;
     list_init(&made->executing);
     list_init(&made->link);
+    status = instance_join(rpc, hello->instance, made);
+    if (status != 0) {
+        free(made);
+        return status;
+    }
     rpc->sessions[slot] = made;
     rpc->counters.sessions++;
     *session = made;
@@ -297,6 +412,7 @@ int session_admit(void *owner, const struct handshake_hello *hello, struct hands
         }
     }
     session->connection = connection;
+    instance_connected(session);
     session->token = handshake_token(rpc->secret, session->slot, ++rpc->session_generation);
     session->known_token = resumed ? hello->token : session->token;
 
@@ -397,8 +513,10 @@ void session_free_all(struct rpc *rpc)
 {
     for (uint32_t slot = 0; slot < rpc->session_slots; slot++) {
         if (rpc->sessions[slot] != NULL) {
-            session_disconnect(rpc->sessions[slot]);
-            session_free(rpc->sessions[slot]);
+            struct rpc_session *session = rpc->sessions[slot];
+            session_disconnect(session);
+            session_leave_table(session);
+            session_free(session);
         }
     }
     for (struct list *node; (node = list_pop_front(&rpc->reaping)) != NULL;) {
@@ -406,5 +524,7 @@ void session_free_all(struct rpc *rpc)
         session_disconnect(session);
         session_free(session);
     }
+    timer_clear(rpc->loop, &rpc->silence);
+    map_free(&rpc->instances);
     free(rpc->sessions);
 }

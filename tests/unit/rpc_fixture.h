@@ -31,7 +31,17 @@ struct fixture {
     bool drop_bulk;    /* PING does not receive its bulk */
     uint64_t delay_ns; /* of every handler */
     uint8_t *bulk;
+    uint32_t silent, gone;  /* events of instances at the server */
+    uint64_t last_instance; /* of the latest */
 };
+
+static inline void fixture_instance_event(void *owner, uint64_t instance, enum rpc_instance_event event)
+{
+    struct fixture *fixture = owner;
+    fixture->silent += event == RPC_INSTANCE_SILENT;
+    fixture->gone += event == RPC_INSTANCE_GONE;
+    fixture->last_instance = instance;
+}
 
 static const uint8_t fixture_key[CLUSTER_KEY_BYTES] = "a key that only these tests know";
 
@@ -85,7 +95,8 @@ static inline void fixture_get_attributes(void *owner, struct rpc_request *reque
 
 static inline void fixture_serve(struct fixture *fixture, const uint8_t *key)
 {
-    struct rpc_options options = {.cluster_key = key, .server_id = 0, .owner = fixture};
+    struct rpc_options options = {
+        .cluster_key = key, .server_id = 0, .owner = fixture, .instance_event = fixture_instance_event};
     if (rpc_create(fixture->server_net, &options, &fixture->server) != 0)
         abort();
     rpc_register(fixture->server, RPC_PING, fixture_ping);
@@ -97,7 +108,7 @@ static inline void fixture_serve(struct fixture *fixture, const uint8_t *key)
 
 static inline void fixture_call(struct fixture *fixture, const uint8_t *key, uint32_t server_id)
 {
-    struct rpc_options options = {.cluster_key = key, .server_id = server_id};
+    struct rpc_options options = {.cluster_key = key, .server_id = server_id, .instance = 77};
     if (rpc_create(fixture->client_net, &options, &fixture->client) != 0 ||
         rpc_peer_create(fixture->client, fixture->address, &fixture->peer) != 0)
         abort();

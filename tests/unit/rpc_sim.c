@@ -354,6 +354,39 @@ static void replies_are_remembered_in_a_window(void **state)
     free(session.remembered);
 }
 
+/* Two sessions of one instance: it speaks as long as one of them has a connection. */
+static void an_instance_lives_with_its_sessions(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    struct rpc_peer *other;
+    assert_int_equal(rpc_peer_create(fixture->client, fixture->address, &other), 0);
+    assert_int_equal(fixture_unlink_call(fixture->peer, 1, 0), 0);
+    assert_int_equal(fixture_unlink_call(other, 2, 0), 0);
+    assert_int_equal(served(world).sessions, 2);
+    rpc_peer_destroy(other);
+    pass(world, 2 * RPC_INSTANCE_GRACE);
+    assert_int_equal(fixture->silent, 0);
+
+    /* A connection that comes back in time was never missed. */
+    peer_recover(fixture->peer);
+    pass(world, RPC_INSTANCE_GRACE / 2);
+    assert_int_equal(fixture_unlink_call(fixture->peer, 3, 0), 0);
+    pass(world, 2 * RPC_INSTANCE_GRACE);
+    assert_int_equal(fixture->silent, 0);
+
+    net_sim_kill(fixture->client_net);
+    pass(world, RPC_INSTANCE_GRACE / 2);
+    assert_int_equal(fixture->silent, 0);
+    pass(world, RPC_INSTANCE_GRACE);
+    assert_int_equal(fixture->silent, 1);
+    assert_int_equal(fixture->gone, 0);
+    pass(world, RPC_SESSION_GRACE);
+    assert_int_equal(fixture->silent, 1);
+    assert_int_equal(fixture->gone, 1);
+    assert_int_equal(fixture->last_instance, 77);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -368,6 +401,7 @@ int main(void)
         TEST(a_killed_clients_session_is_kept_for_its_grace),
         TEST(an_ended_session_lives_for_its_last_handler),
         TEST(silence_ends_at_the_deadline),
+        TEST(an_instance_lives_with_its_sessions),
         TEST(late_bulk_lands_nowhere),
         cmocka_unit_test(replies_are_remembered_in_a_window),
     };
