@@ -268,7 +268,7 @@ static off_t seek_locked(benchfs *fs, struct open_file *slot, off_t offset, int 
 
 off_t benchfs_lseek(benchfs *fs, int fd, off_t offset, int whence)
 {
-    struct open_file *slot = open_file_acquire(fs, fd);
+    struct open_file *slot = open_file_acquire_opened(fs, fd);
     if (slot == NULL)
         return -1;
     pthread_mutex_lock(&slot->lock);

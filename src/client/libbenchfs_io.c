@@ -210,7 +210,7 @@ ssize_t benchfs_pwritev2(benchfs *fs, int fd, const struct iovec *vector, int co
 int benchfs_fsync(benchfs *fs, int fd)
 {
     struct client *client = client_get(fs);
-    struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
+    struct open_file *slot = client == NULL ? NULL : open_file_acquire_opened(fs, fd);
     if (slot == NULL)
         return -1;
     int status = client_sync(client, &slot->file);
@@ -226,7 +226,7 @@ int benchfs_fdatasync(benchfs *fs, int fd)
 int benchfs_ftruncate(benchfs *fs, int fd, off_t length)
 {
     struct client *client = client_get(fs);
-    struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
+    struct open_file *slot = client == NULL ? NULL : open_file_acquire_opened(fs, fd);
     if (slot == NULL)
         return -1;
     int status = -EINVAL;

@@ -236,15 +236,20 @@ int benchfs_truncate(benchfs *fs, const char *path, off_t length)
 
 /* ---- setting attributes ---- */
 
-static int set_by_descriptor(benchfs *fs, int fd, struct set_attributes_request *set)
+/* Takes over slot; NULL: errno is set. */
+static int set_in_slot(benchfs *fs, struct open_file *slot, struct set_attributes_request *set)
 {
-    struct client *client = client_get(fs);
-    struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
+    struct client *client = slot == NULL ? NULL : client_get(fs);
     if (slot == NULL)
         return -1;
     set->inode = slot->file.inode;
     open_file_release(fs, slot);
-    return finish(client_set_attributes_inode(client, set));
+    return client == NULL ? -1 : finish(client_set_attributes_inode(client, set));
+}
+
+static int set_by_descriptor(benchfs *fs, int fd, struct set_attributes_request *set)
+{
+    return set_in_slot(fs, open_file_acquire_opened(fs, fd), set);
 }
 
 static int set_by_path(benchfs *fs, int dirfd, const char *path, int flags,
@@ -257,7 +262,7 @@ static int set_by_path(benchfs *fs, int dirfd, const char *path, int flags,
         return -1;
     }
     if ((flags & AT_EMPTY_PATH) && path[0] == '\0' && dirfd != AT_FDCWD)
-        return set_by_descriptor(fs, dirfd, set);
+        return set_in_slot(fs, open_file_acquire(fs, dirfd), set);
     if (!begin(fs, dirfd, path, &client, &directory))
         return -1;
     return finish(client_set_attributes(client, directory, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, set));

@@ -157,6 +157,16 @@ static inline void open_file_release(struct benchfs *fs, struct open_file *slot)
     if (__builtin_expect(old == (OPEN_FILE_CLOSED | 1), 0))
         open_file_release_last(fs, slot);
 }
+/* As open_file_acquire, but EBADF too for what O_PATH opened: that is a place, not an open file. */
+static inline struct open_file *open_file_acquire_opened(struct benchfs *fs, int fd)
+{
+    struct open_file *slot = open_file_acquire(fs, fd);
+    if (slot == NULL || !(slot->file.flags & O_PATH))
+        return slot;
+    open_file_release(fs, slot);
+    errno = EBADF;
+    return NULL;
+}
 /* In the child after a fork: calls of other threads are not under way here. */
 void open_files_after_fork(struct benchfs *fs);
 void open_files_destroy(struct benchfs *fs);
