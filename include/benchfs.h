@@ -77,6 +77,13 @@ BENCHFS_API int benchfs_unlinkat(benchfs *fs, int dirfd, const char *path, int f
 BENCHFS_API int benchfs_rename(benchfs *fs, const char *old_path, const char *new_path);
 BENCHFS_API int benchfs_renameat(benchfs *fs, int old_dirfd, const char *old_path, int new_dirfd,
                                  const char *new_path);
+/* flags: RENAME_NOREPLACE or RENAME_EXCHANGE of <stdio.h>. */
+BENCHFS_API int benchfs_renameat2(benchfs *fs, int old_dirfd, const char *old_path, int new_dirfd,
+                                  const char *new_path, unsigned flags);
+BENCHFS_API int benchfs_link(benchfs *fs, const char *old_path, const char *new_path);
+/* flags: AT_SYMLINK_FOLLOW, and AT_EMPTY_PATH for the file that old_dirfd is. */
+BENCHFS_API int benchfs_linkat(benchfs *fs, int old_dirfd, const char *old_path, int new_dirfd,
+                               const char *new_path, int flags);
 BENCHFS_API int benchfs_symlink(benchfs *fs, const char *target, const char *path);
 BENCHFS_API int benchfs_symlinkat(benchfs *fs, const char *target, int dirfd, const char *path);
 BENCHFS_API ssize_t benchfs_readlink(benchfs *fs, const char *path, char *buffer, size_t size);

@@ -68,8 +68,13 @@ int client_access(struct client *client, uint64_t directory, const char *path, i
 int client_mkdir(struct client *client, uint64_t directory, const char *path, mode_t mode);
 int client_rmdir(struct client *client, uint64_t directory, const char *path);
 int client_unlink(struct client *client, uint64_t directory, const char *path);
+/* flags: RENAME_FLAG_NOREPLACE or RENAME_FLAG_EXCHANGE. */
 int client_rename(struct client *client, uint64_t old_directory, const char *old_path, uint64_t new_directory,
                   const char *new_path, unsigned flags);
+/* follow: a symbolic link at the end of old_path. */
+int client_link(struct client *client, uint64_t old_directory, const char *old_path, uint64_t new_directory,
+                const char *new_path, bool follow);
+int client_link_inode(struct client *client, uint64_t inode, uint64_t directory, const char *path);
 int client_symlink(struct client *client, const char *target, uint64_t directory, const char *path);
 ssize_t client_readlink(struct client *client, uint64_t directory, const char *path, char *target,
                         size_t size);

@@ -1,5 +1,6 @@
 /* Calls of libbenchfs on names and attributes. Each finds the thread's client and the directory to start
  * from, and hands the work to the client core. */
+#include <stdio.h> /* RENAME_NOREPLACE, RENAME_EXCHANGE */
 #include <string.h>
 
 #include "client/library.h"
@@ -174,19 +175,71 @@ int benchfs_rmdir(benchfs *fs, const char *path)
     return benchfs_unlinkat(fs, AT_FDCWD, path, AT_REMOVEDIR);
 }
 
-int benchfs_renameat(benchfs *fs, int old_dirfd, const char *old_path, int new_dirfd, const char *new_path)
+int benchfs_renameat2(benchfs *fs, int old_dirfd, const char *old_path, int new_dirfd, const char *new_path,
+                      unsigned flags)
 {
     struct client *client;
     uint64_t old_directory, new_directory;
+    if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0 ||
+        (flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == (RENAME_NOREPLACE | RENAME_EXCHANGE)) {
+        errno = EINVAL;
+        return -1;
+    }
     if (!begin(fs, old_dirfd, old_path, &client, &old_directory) ||
         !begin(fs, new_dirfd, new_path, &client, &new_directory))
         return -1;
-    return finish(client_rename(client, old_directory, old_path, new_directory, new_path, 0));
+    unsigned wanted = ((flags & RENAME_NOREPLACE) != 0 ? RENAME_FLAG_NOREPLACE : 0) |
+                      ((flags & RENAME_EXCHANGE) != 0 ? RENAME_FLAG_EXCHANGE : 0);
+    return finish(client_rename(client, old_directory, old_path, new_directory, new_path, wanted));
+}
+
+int benchfs_renameat(benchfs *fs, int old_dirfd, const char *old_path, int new_dirfd, const char *new_path)
+{
+    return benchfs_renameat2(fs, old_dirfd, old_path, new_dirfd, new_path, 0);
 }
 
 int benchfs_rename(benchfs *fs, const char *old_path, const char *new_path)
 {
     return benchfs_renameat(fs, AT_FDCWD, old_path, AT_FDCWD, new_path);
+}
+
+/* ---- links ---- */
+
+static int link_by_descriptor(benchfs *fs, int old_fd, int new_dirfd, const char *new_path)
+{
+    struct client *client;
+    uint64_t directory;
+    if (!begin(fs, new_dirfd, new_path, &client, &directory))
+        return -1;
+    struct open_file *slot = open_file_acquire(fs, old_fd);
+    if (slot == NULL)
+        return -1;
+    int status = client_link_inode(client, slot->file.inode, directory, new_path);
+    open_file_release(fs, slot);
+    return finish(status);
+}
+
+int benchfs_linkat(benchfs *fs, int old_dirfd, const char *old_path, int new_dirfd, const char *new_path,
+                   int flags)
+{
+    struct client *client;
+    uint64_t old_directory, new_directory;
+    if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) {
+        errno = EINVAL;
+        return -1;
+    }
+    if ((flags & AT_EMPTY_PATH) && old_path[0] == '\0' && old_dirfd != AT_FDCWD)
+        return link_by_descriptor(fs, old_dirfd, new_dirfd, new_path);
+    if (!begin(fs, old_dirfd, old_path, &client, &old_directory) ||
+        !begin(fs, new_dirfd, new_path, &client, &new_directory))
+        return -1;
+    return finish(client_link(client, old_directory, old_path, new_directory, new_path,
+                              (flags & AT_SYMLINK_FOLLOW) != 0));
+}
+
+int benchfs_link(benchfs *fs, const char *old_path, const char *new_path)
+{
+    return benchfs_linkat(fs, AT_FDCWD, old_path, AT_FDCWD, new_path, 0);
 }
 
 int benchfs_symlinkat(benchfs *fs, const char *target, int dirfd, const char *path)

@@ -102,6 +102,16 @@ int client_set_attributes_inode(struct client *client, struct set_attributes_req
     return status;
 }
 
+/* What the path leads to, for an operation on the inode. */
+static int walk_lookup_last(struct walk *walk, bool follow, struct attributes *attributes)
+{
+    if (walk->last != WALK_NAME) {
+        *attributes = (struct attributes){.inode = walk->here.inode, .mode = walk->here.mode};
+        return 0;
+    }
+    return follow || walk->slash ? walk_lookup_follow(walk, attributes) : walk_lookup(walk, attributes);
+}
+
 /* Finds the inode of path for an operation on the inode. */
 static int find_inode(struct client *client, uint64_t directory, const char *path, bool follow,
                       struct attributes *attributes)
@@ -112,14 +122,8 @@ static int find_inode(struct client *client, uint64_t directory, const char *pat
     do {
         struct walk walk;
         status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0) {
-            if (walk.last != WALK_NAME) {
-                *attributes = (struct attributes){.inode = walk.here.inode, .mode = walk.here.mode};
-            } else {
-                status = follow || walk.slash ? walk_lookup_follow(&walk, attributes)
-                                              : walk_lookup(&walk, attributes);
-            }
-        }
+        if (status == 0)
+            status = walk_lookup_last(&walk, follow, attributes);
         walk_end(&walk);
     } while (operation_again(client, &operation, &status));
     return status;
@@ -275,6 +279,73 @@ int client_symlink(struct client *client, const char *target, uint64_t directory
     return status;
 }
 
+static int link_once(struct walk *walk, uint64_t inode)
+{
+    struct client *client = walk->client;
+    if (walk->last != WALK_NAME)
+        return -EEXIST;
+    if (walk->slash) {
+        struct attributes attributes;
+        int found = walk_lookup(walk, &attributes);
+        return found == 0 ? -EEXIST : found;
+    }
+    int status = may_create(walk);
+    if (status < 0)
+        return status;
+    union {
+        struct link_request request;
+        uint8_t room[sizeof(struct link_request) + NAME_LENGTH_MAX];
+    } body;
+    body.request = (struct link_request){
+        .inode = inode,
+        .parent = walk->here.inode,
+        .uid = client->uid,
+        .gid = client->gid,
+        .name_length = (uint8_t)walk->name_length,
+    };
+    memcpy(body.request.name, walk->name, walk->name_length);
+    struct attributes_reply reply;
+    return client_request(client, walk->operation, client_hash_server(client, walk->hash), RPC_LINK, &body,
+                          sizeof body.request + walk->name_length, &reply, sizeof reply);
+}
+
+int client_link_inode(struct client *client, uint64_t inode, uint64_t directory, const char *path)
+{
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0)
+            status = link_once(&walk, inode);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
+int client_link(struct client *client, uint64_t old_directory, const char *old_path, uint64_t new_directory,
+                const char *new_path, bool follow)
+{
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk old, new = {.storage = NULL};
+        struct attributes attributes;
+        status = walk_path(&old, client, &operation, old_directory, old_path);
+        if (status == 0)
+            status = walk_lookup_last(&old, follow, &attributes);
+        if (status == 0)
+            status = walk_path(&new, client, &operation, new_directory, new_path);
+        if (status == 0)
+            status = link_once(&new, attributes.inode);
+        walk_end(&old);
+        walk_end(&new);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
 static ssize_t readlink_once(struct walk *walk, char *target, size_t size)
 {
     struct client *client = walk->client;
@@ -408,20 +479,33 @@ int client_unlink(struct client *client, uint64_t directory, const char *path)
     return status;
 }
 
+/* What a slash behind a name of a rename demands: that the source be a directory, and in an exchange each. */
+static int check_slashes(struct walk *old, struct walk *new, unsigned flags)
+{
+    struct attributes attributes;
+    int status = 0;
+    if (old->slash || (new->slash && (flags & RENAME_FLAG_EXCHANGE) == 0)) {
+        status = walk_lookup(old, &attributes);
+        if (status == 0 && !is_directory(attributes.mode))
+            status = -ENOTDIR;
+    }
+    if (status == 0 && new->slash && (flags & RENAME_FLAG_EXCHANGE) != 0) {
+        status = walk_lookup(new, &attributes);
+        if (status == 0 && !is_directory(attributes.mode))
+            status = -ENOTDIR;
+    }
+    return status;
+}
+
 static int rename_once(struct walk *old, struct walk *new, unsigned flags)
 {
     struct client *client = old->client;
     if (old->last != WALK_NAME || new->last != WALK_NAME)
         return (flags & RENAME_FLAG_NOREPLACE) && old->last == WALK_NAME ? -EEXIST : -EBUSY;
-    if (old->slash || new->slash) {
-        struct attributes attributes;
-        int status = walk_lookup(old, &attributes);
-        if (status < 0)
-            return status;
-        if (!is_directory(attributes.mode))
-            return -ENOTDIR;
-    }
-    int status = may_remove(old);
+    int status = check_slashes(old, new, flags);
+    if (status < 0)
+        return status;
+    status = may_remove(old);
     if (status < 0)
         return status;
     status = may_remove(new);
@@ -436,7 +520,7 @@ static int rename_once(struct walk *old, struct walk *new, unsigned flags)
         .new_parent = new->here.inode,
         .uid = client->uid,
         .gid = client->gid,
-        .flags = (uint8_t)(flags & RENAME_FLAG_NOREPLACE),
+        .flags = (uint8_t)(flags & (RENAME_FLAG_NOREPLACE | RENAME_FLAG_EXCHANGE)),
         .old_length = (uint8_t)old->name_length,
         .new_length = (uint8_t) new->name_length,
     };

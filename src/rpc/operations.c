@@ -26,6 +26,7 @@ enum {
     SHAPE_truncate_request = BODY_FIXED,
     SHAPE_list_request = BODY_PATTERN,
     SHAPE_rename_request = BODY_TWO_NAMES,
+    SHAPE_link_request = BODY_NAME,
     SHAPE_key_lock_request = BODY_NAME,
     SHAPE_key_finish_request = BODY_NAME,
     SHAPE_directory_request = BODY_FIXED,
@@ -41,6 +42,7 @@ enum {
 LAST_BYTE_IS(name_request, name_length);
 LAST_BYTE_IS(create_request, name_length);
 LAST_BYTE_IS(open_request, name_length);
+LAST_BYTE_IS(link_request, name_length);
 LAST_BYTE_IS(key_lock_request, name_length);
 LAST_BYTE_IS(key_finish_request, name_length);
 LAST_BYTE_IS(rename_request, new_length);

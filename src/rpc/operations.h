@@ -48,7 +48,9 @@
     OP(52, SHUT_DOWN, empty_body, empty_body, 0)                                                             \
     OP(53, STATFS, empty_body, statfs_reply, 0)                                                              \
     OP(54, DIRECTORY_STATUS, directory_request, directory_reply, 0)                                          \
-    OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)
+    OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)                                              \
+    OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
+    OP(61, INODE_LINK, inode_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)
 
 enum rpc_operation {
 #define OP(id, name, request, reply, flags) RPC_##name = (id),
@@ -57,11 +59,12 @@ enum rpc_operation {
 };
 
 #define RPC_REPLY_OFFSET 100
-#define RPC_OPERATION_MAX 64 /* operation numbers are below this */
+#define RPC_OPERATION_MAX 96 /* operation numbers are below this */
 #define NAME_LENGTH_MAX 255u
 #define PATH_LENGTH_MAX 4095u
 #define SYMLINK_LENGTH_MAX 4095u
 #define INLINE_DATA_MAX 4096u
+#define INODE_LINKS_MAX 65000u /* names of one file: -EMLINK beyond */
 
 #define WIRE __attribute__((packed))
 
@@ -321,6 +324,7 @@ struct WIRE list_entry {
 
 #define RENAME_FLAG_NOREPLACE 1u
 #define RENAME_FLAG_COORDINATE 2u /* server to server: the receiver is the namespace coordinator */
+#define RENAME_FLAG_EXCHANGE 4u   /* both names exist and change places */
 
 struct WIRE rename_request {
     uint64_t old_parent;
@@ -331,6 +335,16 @@ struct WIRE rename_request {
     uint8_t old_length;
     uint8_t new_length;
     char names[]; /* old name, then new name */
+};
+
+/* A further name for an inode that is no directory; sent to the server of the new name. */
+struct WIRE link_request {
+    uint64_t inode;
+    uint64_t parent;
+    uint32_t uid;
+    uint32_t gid;
+    uint8_t name_length;
+    char name[];
 };
 
 /* Locks one dentry key, existing or not, for the transaction; other operations on it wait. */

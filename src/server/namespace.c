@@ -133,10 +133,7 @@ void serve_OPEN(void *owner, struct rpc_request *request)
 
 static int check_create(const struct create_request *body)
 {
-    const char *name = body->name;
-    uint8_t length = body->name_length;
-    if (!inode_valid(body->parent) || (length == 1 && name[0] == '.') ||
-        (length == 2 && name[0] == '.' && name[1] == '.'))
+    if (!inode_valid(body->parent) || name_is_dots(body->name, body->name_length))
         return -EINVAL;
     if (body->placement > PLACEMENT_LOCAL || body->chunk_shift < CHUNK_SHIFT_MIN ||
         body->chunk_shift > CHUNK_SHIFT_MAX || body->layout_base >= PARTITION_COUNT)

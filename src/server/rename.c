@@ -13,6 +13,9 @@
  *   4. KEY_FINISH(SET) at the destination: this commits
  *   5. KEY_FINISH(REMOVE) at the source, bury a replaced directory, drop the replaced inode's link
  *
+ * An exchange is the same with KEY_FINISH(SET) at both names, the destination first, and no name or inode to
+ * drop. If either is a directory it is coordinated, and neither may lie in the other.
+ *
  * Whoever looks up a locked name waits, so no one sees the destination without the source's removal having
  * been decided, and no one finds neither. Before step 4 every failure gives all locks back and leaves
  * everything as it was. After it the rename has happened and only goes forward; what cannot be reached then
@@ -44,7 +47,8 @@ struct rename {
     uint64_t transaction;
     struct name_key old;
     struct name_key new;
-    bool coordinated; /* a directory; this server is the namespace coordinator and holds the mutex */
+    bool coordinated;   /* this server is the namespace coordinator and holds the mutex */
+    bool directory_met; /* a directory takes part, although old.type did not tell: coordinate */
 };
 
 static void key_init(const struct server *server, struct name_key *key, uint64_t parent, const char *name,
@@ -73,15 +77,17 @@ static int lock_name(struct rename *rename, struct name_key *key)
     return status;
 }
 
-static int finish_name(struct rename *rename, const struct name_key *key, uint8_t action)
+/* KEY_SET points the name at what `target` points to. */
+static int finish_name(struct rename *rename, const struct name_key *key, uint8_t action,
+                       const struct name_key *target)
 {
     uint8_t bytes[sizeof(struct key_finish_request) + NAME_LENGTH_MAX];
     struct key_finish_request *body = (void *)bytes;
     *body = (struct key_finish_request){
         .transaction = rename->transaction,
         .parent = key->parent,
-        .inode = rename->old.inode,
-        .type = rename->old.type,
+        .inode = target->inode,
+        .type = target->type,
         .action = action,
         .name_length = key->length,
     };
@@ -90,13 +96,12 @@ static int finish_name(struct rename *rename, const struct name_key *key, uint8_
                        (uint32_t)sizeof(*body) + key->length, NULL, 0, transaction_end(rename->server));
 }
 
-/* -EINVAL when new_parent is the moved directory or lies in it. */
-static int check_no_cycle(const struct rename *rename)
+/* -EINVAL when directory is `moved` or lies in it. */
+static int check_no_cycle(const struct rename *rename, uint64_t moved, uint64_t directory)
 {
     struct server *server = rename->server;
-    uint64_t directory = rename->new.parent;
     for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
-        if (directory == rename->old.inode)
+        if (directory == moved)
             return -EINVAL;
         if (directory == INODE_ROOT)
             return 0;
@@ -116,13 +121,23 @@ static int check_no_cycle(const struct rename *rename)
     return -ELOOP;
 }
 
-/* Both names are locked. LOOK_AGAIN: the source turned into a directory (or ceased to be one) since it was
- * looked at. */
-static int check_types(const struct rename *rename)
+static bool is_exchange(const struct rename *rename)
+{
+    return (rename->flags & RENAME_FLAG_EXCHANGE) != 0;
+}
+
+/* Both names are locked. LOOK_AGAIN: whether a directory takes part was not known before. */
+static int check_types(struct rename *rename)
 {
     const struct name_key *old = &rename->old, *new = &rename->new;
     if (old->inode == 0)
         return -ENOENT;
+    if (is_exchange(rename)) {
+        rename->directory_met = S_ISDIR(old->type) || S_ISDIR(new->type);
+        if (new->inode == 0)
+            return -ENOENT;
+        return rename->directory_met && !rename->coordinated ? LOOK_AGAIN : 0;
+    }
     if (S_ISDIR(old->type) != rename->coordinated)
         return LOOK_AGAIN;
     if (new->inode == 0)
@@ -143,17 +158,32 @@ static void complain(const struct rename *rename, const char *what, int status)
                   status_text(status));
 }
 
-static bool changes_parent(const struct rename *rename)
+/* A directory that the rename puts under another one. */
+static bool changes_parent(const struct rename *rename, const struct name_key *moved)
 {
-    return rename->coordinated && rename->old.parent != rename->new.parent;
+    return moved->inode != 0 && S_ISDIR(moved->type) && rename->old.parent != rename->new.parent;
 }
 
-static int set_parent(const struct rename *rename, uint64_t parent, uint64_t deadline)
+static int set_parent(const struct rename *rename, uint64_t directory, uint64_t parent, uint64_t deadline)
 {
     struct server *server = rename->server;
-    struct parent_request body = {.directory = rename->old.inode, .parent = parent};
-    return server_call(server, server_of_inode(server, body.directory), RPC_SET_PARENT, &body, sizeof(body),
-                       NULL, 0, deadline);
+    struct parent_request body = {.directory = directory, .parent = parent};
+    return server_call(server, server_of_inode(server, directory), RPC_SET_PARENT, &body, sizeof(body), NULL,
+                       0, deadline);
+}
+
+/* Sets the parents that change. */
+static int set_parents(const struct rename *rename, uint64_t old_parent, uint64_t new_parent,
+                       uint64_t deadline)
+{
+    int status = 0;
+    if (changes_parent(rename, &rename->old))
+        status = set_parent(rename, rename->old.inode, old_parent, deadline);
+    if (is_exchange(rename) && changes_parent(rename, &rename->new)) {
+        int other = set_parent(rename, rename->new.inode, new_parent, deadline);
+        status = status != 0 ? status : other;
+    }
+    return status;
 }
 
 /* Up to the commit. */
@@ -161,18 +191,18 @@ static int commit(struct rename *rename)
 {
     struct server *server = rename->server;
     int status = 0;
-    if (changes_parent(rename))
-        status = set_parent(rename, rename->new.parent, rename->request->deadline);
+    if (rename->coordinated)
+        status = set_parents(rename, rename->new.parent, rename->old.parent, rename->request->deadline);
     if (status == 0 && rename->coordinated)
         status = server_bump_namespace(server, rename->request->deadline);
-    return status != 0 ? status : finish_name(rename, &rename->new, KEY_SET);
+    return status != 0 ? status : finish_name(rename, &rename->new, KEY_SET, &rename->old);
 }
 
 /* After a commit that failed. */
-static void restore_parent(struct rename *rename)
+static void restore_parents(struct rename *rename)
 {
     struct server *server = rename->server;
-    int status = set_parent(rename, rename->old.parent, transaction_end(server));
+    int status = set_parents(rename, rename->old.parent, rename->new.parent, transaction_end(server));
     if (status == 0)
         status = server_bump_namespace(server, transaction_end(server));
     if (status != 0)
@@ -185,13 +215,29 @@ static void go_forward(struct rename *rename, bool buries)
 {
     struct server *server = rename->server;
     const struct name_key *old = &rename->old, *new = &rename->new;
-    complain(rename, "its old name stays", finish_name(rename, old, KEY_REMOVE));
+    if (is_exchange(rename)) {
+        complain(rename, "its old name was not given to the other inode",
+                 finish_name(rename, old, KEY_SET, new));
+        return;
+    }
+    complain(rename, "its old name stays", finish_name(rename, old, KEY_REMOVE, old));
     if (buries)
         complain(rename, "the replaced directory is not removed everywhere",
                  directory_finish(server, new->inode, rename->transaction, DIRECTORY_REMOVE));
     if (new->inode != 0)
         complain(rename, "the replaced inode keeps a link",
                  inode_unlink_elsewhere(server, new->inode, transaction_end(server)));
+}
+
+/* Neither directory may end up inside itself. */
+static int check_cycles(const struct rename *rename)
+{
+    int status = 0;
+    if (S_ISDIR(rename->old.type))
+        status = check_no_cycle(rename, rename->old.inode, rename->new.parent);
+    if (status == 0 && is_exchange(rename) && S_ISDIR(rename->new.type))
+        status = check_no_cycle(rename, rename->new.inode, rename->old.parent);
+    return status;
 }
 
 /* Both names are locked; on success they are released. */
@@ -205,13 +251,13 @@ static int rename_locked(struct rename *rename)
     if (status != 0)
         return status;
     if (new->inode == rename->old.inode) {
-        finish_name(rename, new, KEY_UNLOCK);
-        finish_name(rename, &rename->old, KEY_UNLOCK);
+        finish_name(rename, new, KEY_UNLOCK, new);
+        finish_name(rename, &rename->old, KEY_UNLOCK, new);
         return 0;
     }
     if (rename->coordinated)
-        status = check_no_cycle(rename);
-    bool buries = status == 0 && rename->coordinated && new->inode != 0;
+        status = check_cycles(rename);
+    bool buries = status == 0 && rename->coordinated && new->inode != 0 && !is_exchange(rename);
     if (buries)
         status = directory_freeze_empty(server, new->inode, rename->transaction, rename->request->deadline);
     if (status != 0)
@@ -221,8 +267,9 @@ static int rename_locked(struct rename *rename)
         go_forward(rename, buries);
         return 0;
     }
-    if (changes_parent(rename))
-        restore_parent(rename);
+    if (rename->coordinated &&
+        (changes_parent(rename, &rename->old) || (is_exchange(rename) && changes_parent(rename, new))))
+        restore_parents(rename);
     if (buries)
         directory_finish(server, new->inode, rename->transaction, DIRECTORY_THAW);
     return status;
@@ -243,10 +290,10 @@ static int rename_once(struct rename *rename)
             status = rename_locked(rename);
         /* A lock whose reply was lost is given back too. */
         if (status != 0)
-            finish_name(rename, second, KEY_UNLOCK);
+            finish_name(rename, second, KEY_UNLOCK, second);
     }
     if (status != 0)
-        finish_name(rename, first, KEY_UNLOCK);
+        finish_name(rename, first, KEY_UNLOCK, first);
     return status;
 }
 
@@ -261,7 +308,8 @@ static int rename_serialised(struct rename *rename)
     return status;
 }
 
-/* Until it has happened, or cannot. coordinated: a directory, and this is the namespace coordinator. */
+/* Until it has happened, or cannot. coordinated: a directory takes part, and this is the namespace
+ * coordinator. */
 static int rename_until_done(struct rename *rename, bool coordinated)
 {
     struct server *server = rename->server;
@@ -295,11 +343,6 @@ static int forward_to_coordinator(struct server *server, const struct rpc_reques
     return status;
 }
 
-static bool is_dots(const char *name, uint8_t length)
-{
-    return name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.'));
-}
-
 static int check_rename(struct server *server, const struct rpc_request *request,
                         const struct rename_request *body)
 {
@@ -307,8 +350,11 @@ static int check_rename(struct server *server, const struct rpc_request *request
         return -EAGAIN;
     if (!inode_valid(body->old_parent) || !inode_valid(body->new_parent))
         return -EINVAL;
-    if (is_dots(body->names, body->old_length) || is_dots(body->names + body->old_length, body->new_length))
+    if (name_is_dots(body->names, body->old_length) ||
+        name_is_dots(body->names + body->old_length, body->new_length))
         return -EBUSY;
+    if ((body->flags & RENAME_FLAG_EXCHANGE) != 0 && (body->flags & RENAME_FLAG_NOREPLACE) != 0)
+        return -EINVAL;
     if ((body->flags & RENAME_FLAG_COORDINATE) == 0)
         return 0;
     if (!request->peer_is_server)
@@ -327,8 +373,9 @@ static int rename_here(struct rename *rename, const struct rename_request *body)
         status = meta_dentry_find(server->meta, old->parent, old->hash, old->name, old->length, &dentry);
     if (status != 0)
         return status;
-    if (!S_ISDIR(dentry.type) || server_coordinator(server) == server->self)
-        return rename_until_done(rename, S_ISDIR(dentry.type));
+    bool directory = S_ISDIR(dentry.type) || rename->directory_met;
+    if (!directory || server_coordinator(server) == server->self)
+        return rename_until_done(rename, directory);
     return forward_to_coordinator(server, rename->request, body);
 }
 

@@ -7,7 +7,8 @@
  *   namespace.c  names: look up, create, open, unlink        inode.c   attributes, sizes, leases
  *   listing.c    walking a directory, find's filter          chunk.c   bytes, and the truncation fence
  *   directory.c  freezing and removing directories           rename.c  the rename transaction
- *   obstacle.c   locked keys, frozen and removed directories admin.c   map, status, ping, shutdown
+ *   obstacle.c   locked keys, frozen and removed directories link.c    hard links
+ *   admin.c      map, status, ping, shutdown
  *
  * This file also holds the two things that concern all servers at once: calling peers, and the namespace
  * epoch. The epoch only grows. Servers learn a newer one from any request or reply that carries it; a bump is

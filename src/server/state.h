@@ -153,6 +153,12 @@ static inline uint32_t server_coordinator(const struct server *server)
     return server->map->owner[0];
 }
 
+/* Names that no entry may have. */
+static inline bool name_is_dots(const char *name, uint8_t length)
+{
+    return name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.'));
+}
+
 /* An internal status: the call waited, what was found before may be gone, so look at everything again. */
 #define LOOK_AGAIN 1
 

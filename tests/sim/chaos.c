@@ -29,7 +29,7 @@ static void path_of(struct worker *worker, char *path, size_t size)
 /* Everything that a race between these operations can lead to. */
 static void expect(struct worker *worker, const char *what, const char *path, int64_t status)
 {
-    static const int fine[] = {ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, EINVAL, ELOOP, EOPNOTSUPP};
+    static const int fine[] = {ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, EINVAL, ELOOP, EOPNOTSUPP, EPERM};
     worker->cluster->operations++;
     sim_trace(worker->cluster->network, &status, sizeof status);
     if (status >= 0 || worker->cluster->client_dead[worker->client_number])
@@ -84,7 +84,7 @@ static void meddle(struct worker *worker)
         struct attributes attributes;
         path_of(worker, path, sizeof path);
         path_of(worker, other, sizeof other);
-        switch (random_below(&worker->random, 12)) {
+        switch (random_below(&worker->random, 15)) {
         case 0:
         case 1:
         case 2:
@@ -112,6 +112,13 @@ static void meddle(struct worker *worker)
             expect(worker, "chmod", path, client_set_attributes(client, INODE_ROOT, path, false, &set));
             break;
         }
+        case 10:
+            expect(worker, "link", path, client_link(client, INODE_ROOT, path, INODE_ROOT, other, false));
+            break;
+        case 11:
+            expect(worker, "exchange", path,
+                   client_rename(client, INODE_ROOT, path, INODE_ROOT, other, RENAME_FLAG_EXCHANGE));
+            break;
         default:
             use_file(worker, path);
             break;
@@ -119,8 +126,39 @@ static void meddle(struct worker *worker)
     }
 }
 
+#define ENTRIES_MAX 256u /* of a tree of NAMES names and three levels */
+
+/* What can be reached. */
+struct tree {
+    uint64_t entries;
+    uint32_t inodes;
+    struct {
+        uint64_t inode;
+        uint32_t links; /* as its attributes say */
+        uint32_t names; /* found */
+    } found[ENTRIES_MAX];
+};
+
+static void count_entry(struct cluster *cluster, struct tree *tree, const struct attributes *attributes)
+{
+    uint32_t at = 0;
+    tree->entries++;
+    while (at < tree->inodes && tree->found[at].inode != attributes->inode)
+        at++;
+    if (at == ENTRIES_MAX) {
+        cluster_fail(cluster, "the tree has more than %u inodes", ENTRIES_MAX);
+        return;
+    }
+    if (at == tree->inodes) {
+        tree->found[at].inode = attributes->inode;
+        tree->found[at].links = S_ISDIR(attributes->mode) ? 1 : attributes->links;
+        tree->inodes++;
+    }
+    tree->found[at].names++;
+}
+
 /* Counts what can be reached and checks that a listing and a lookup agree. */
-static void count_tree(struct worker *worker, uint64_t directory, const char *path, uint64_t *entries)
+static void count_tree(struct worker *worker, uint64_t directory, const char *path, struct tree *tree)
 {
     struct cluster *cluster = worker->cluster;
     struct client_listing *listing;
@@ -134,17 +172,18 @@ static void count_tree(struct worker *worker, uint64_t directory, const char *pa
         char below[1024];
         struct attributes attributes;
         snprintf(below, sizeof below, "%.700s/%s", path, entry.name);
-        ++*entries;
         int found = client_stat(worker->client, directory, entry.name, false, &attributes);
         if (found < 0 || attributes.inode != entry.attributes.inode ||
             attributes.mode != entry.attributes.mode)
             cluster_fail(cluster, "%s is listed as inode %llx mode %o, but stat says %s, %llx %o", below,
                          (unsigned long long)entry.attributes.inode, entry.attributes.mode,
                          status_text(found), (unsigned long long)attributes.inode, attributes.mode);
+        else
+            count_entry(cluster, tree, &attributes);
         if (S_ISDIR(entry.attributes.mode)) {
             if (entry.attributes.parent != directory)
                 cluster_fail(cluster, "%s does not know its parent", below);
-            count_tree(worker, entry.attributes.inode, below, entries);
+            count_tree(worker, entry.attributes.inode, below, tree);
         }
     }
     if (status < 0)
@@ -185,13 +224,20 @@ static void check(struct worker *worker)
 {
     struct cluster *cluster = worker->cluster;
     struct cluster_usage usage;
-    uint64_t entries = 0;
-    count_tree(worker, INODE_ROOT, "", &entries);
+    static struct tree tree;
+    tree = (struct tree){0};
+    count_tree(worker, INODE_ROOT, "", &tree);
     cluster_usage(cluster, &usage);
-    if (usage.inodes != entries + 1 || usage.dentries != entries)
-        cluster_fail(cluster, "%llu entries can be reached, but servers hold %llu inodes and %llu entries",
-                     (unsigned long long)entries, (unsigned long long)usage.inodes,
-                     (unsigned long long)usage.dentries);
+    for (uint32_t i = 0; i < tree.inodes; i++)
+        if (tree.found[i].names != tree.found[i].links)
+            cluster_fail(cluster, "inode %llx has %u names and a link count of %u",
+                         (unsigned long long)tree.found[i].inode, tree.found[i].names, tree.found[i].links);
+    if (usage.inodes != tree.inodes + 1 || usage.dentries != tree.entries)
+        cluster_fail(
+            cluster,
+            "%llu entries of %u inodes can be reached, but servers hold %llu inodes and %llu entries",
+            (unsigned long long)tree.entries, tree.inodes, (unsigned long long)usage.inodes,
+            (unsigned long long)usage.dentries);
     if (!cluster->failed)
         remove_tree(worker, "/");
     cluster_usage(cluster, &usage);

@@ -79,7 +79,7 @@ static void check_call(struct worker *worker, const char *what, const char *path
                        uint64_t began)
 {
     static const int fine[] = {ENOENT, EEXIST,    ENOTDIR,   EISDIR,     ENOTEMPTY, EINVAL,
-                               ESTALE, EHOSTDOWN, ETIMEDOUT, ECONNRESET, EIO};
+                               ESTALE, EHOSTDOWN, ETIMEDOUT, ECONNRESET, EIO,       EPERM};
     struct scene *scene = worker->context;
     uint64_t took = loop_now(worker->cluster->loop) - began;
     worker->cluster->operations++;
@@ -123,7 +123,7 @@ static void call_once(struct worker *worker)
     uint64_t began = loop_now(worker->cluster->loop);
     busy_path(worker, path);
     busy_path(worker, path2);
-    switch (below(worker, 9)) {
+    switch (below(worker, 11)) {
     case 0:
         what = "mkdir";
         status = client_mkdir(client, INODE_ROOT, path, 0755);
@@ -148,6 +148,14 @@ static void call_once(struct worker *worker)
     case 6:
         what = "truncate";
         status = client_truncate(client, INODE_ROOT, path, below(worker, BYTES_MAX));
+        break;
+    case 7:
+        what = "link";
+        status = client_link(client, INODE_ROOT, path, INODE_ROOT, path2, false);
+        break;
+    case 8:
+        what = "exchange";
+        status = client_rename(client, INODE_ROOT, path, INODE_ROOT, path2, RENAME_FLAG_EXCHANGE);
         break;
     default:
         what = "open";

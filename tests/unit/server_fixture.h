@@ -344,6 +344,23 @@ static inline int rename_name(struct fixture *f, uint64_t old_parent, const char
     return status;
 }
 
+static inline void start_link(struct fixture *f, struct party *party, struct operation_call *c,
+                              uint64_t inode, uint64_t parent, const char *name)
+{
+    struct link_request *body = (void *)c->body;
+    *body = (struct link_request){.inode = inode, .parent = parent, .name_length = (uint8_t)strlen(name)};
+    memcpy(body->name, name, strlen(name));
+    call_prepare(f, c, RPC_LINK, sizeof(*body) + strlen(name), sizeof(struct attributes_reply));
+    rpc_start(party->peers[server_of_name(f, parent, name)], &c->call);
+}
+
+static inline int link_inode(struct fixture *f, uint64_t inode, uint64_t parent, const char *name)
+{
+    struct operation_call c;
+    start_link(f, &f->client, &c, inode, parent, name);
+    return finish(&c);
+}
+
 struct chunk_write {
     uint64_t inode;
     uint64_t index;

@@ -1,0 +1,128 @@
+/* Hard links: further names of an inode.
+ *
+ * LINK goes to the server of the new name. If the inode is there too, name and count change in one step. If
+ * not, the name is locked, the inode's server counts the link up (INODE_LINK), and the entry comes last; a
+ * failure in between counts it down again. So the count is never lower than the number of names: what a
+ * failure of several servers at once can leave behind is an inode that outlives its names, never a name
+ * without its inode.
+ *
+ * Counting a link up does not wait for a truncation or conversion under way, for it touches nothing that
+ * those change. An inode whose last name has gone is not given another one: -ESTALE, and the client resolves
+ * the path anew. */
+#include <errno.h>
+
+#include "server/state.h"
+
+/* Whether the inode may have one more name. */
+static int may_link(const struct inode *inode)
+{
+    if (S_ISDIR(inode->mode))
+        return -EPERM;
+    return inode->links < INODE_LINKS_MAX ? 0 : -EMLINK;
+}
+
+static void count_link(struct server *server, struct inode *inode)
+{
+    inode->links++;
+    inode->change_time = loop_realtime(server->loop);
+}
+
+void serve_INODE_LINK(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct inode_request *body = request->body;
+    struct attributes_reply reply;
+    struct inode *inode;
+    int status = gate_inode(server, body->inode, &inode);
+    if (status == 0)
+        status = may_link(inode);
+    if (status == 0) {
+        count_link(server, inode);
+        inode_attributes(inode, &reply.attributes);
+    }
+    answer(request, status, &reply, sizeof(reply));
+}
+
+static int insert(struct server *server, const struct link_request *body, uint64_t hash, uint32_t mode)
+{
+    int status = server_metadata_room(server, body->name_length);
+    if (status != 0)
+        return status;
+    return meta_dentry_insert(server->meta, body->parent, hash, body->name, body->name_length, body->inode,
+                              mode & S_IFMT, loop_realtime(server->loop));
+}
+
+static bool name_exists(struct server *server, const struct link_request *body, uint64_t hash)
+{
+    struct dentry dentry;
+    return meta_dentry_find(server->meta, body->parent, hash, body->name, body->name_length, &dentry) == 0;
+}
+
+static int link_here(struct server *server, const struct link_request *body, uint64_t hash,
+                     struct attributes *attributes)
+{
+    struct inode *inode = meta_inode_find(server->meta, body->inode);
+    int status = inode == NULL ? -ESTALE : may_link(inode);
+    if (status == 0)
+        status = insert(server, body, hash, inode->mode);
+    if (status == 0) {
+        count_link(server, inode);
+        inode_attributes(inode, attributes);
+    }
+    return status;
+}
+
+/* The name is locked and does not exist. */
+static int link_locked(struct server *server, const struct rpc_request *request,
+                       const struct link_request *body, uint64_t hash, struct attributes *attributes)
+{
+    struct inode_request count = {.inode = body->inode};
+    struct attributes_reply reply;
+    int status = server_call(server, server_of_inode(server, body->inode), RPC_INODE_LINK, &count,
+                             sizeof(count), &reply, sizeof(reply), request->deadline);
+    if (status != 0)
+        return status == -EAGAIN ? -EIO : status;
+    status = insert(server, body, hash, reply.attributes.mode);
+    if (status != 0)
+        inode_unlink_elsewhere(server, body->inode, transaction_end(server));
+    else
+        *attributes = reply.attributes;
+    return status;
+}
+
+static int link_elsewhere(struct server *server, const struct rpc_request *request,
+                          const struct link_request *body, uint64_t hash, struct attributes *attributes)
+{
+    uint64_t transaction = server_transaction(server);
+    int status = key_lock(server, transaction, body->parent, hash, request->deadline);
+    if (status != 0)
+        return status;
+    status = gate_epoch(server, request);
+    if (status == 0 && name_exists(server, body, hash))
+        status = -EEXIST;
+    if (status == 0)
+        status = link_locked(server, request, body, hash, attributes);
+    key_unlock(server, transaction, hash);
+    return status;
+}
+
+void serve_LINK(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct link_request *body = request->body;
+    struct attributes_reply reply;
+    uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
+    int status =
+        inode_valid(body->inode) && inode_valid(body->parent) && !name_is_dots(body->name, body->name_length)
+            ? 0
+            : -EINVAL;
+    if (status == 0)
+        status = gate_dentry(server, request, body->parent, hash, GATE_CREATE);
+    if (status == 0 && name_exists(server, body, hash))
+        status = -EEXIST;
+    if (status == 0 && server_of_inode(server, body->inode) == server->self)
+        status = link_here(server, body, hash, &reply.attributes);
+    else if (status == 0)
+        status = link_elsewhere(server, request, body, hash, &reply.attributes);
+    answer(request, status, &reply, sizeof(reply));
+}
