@@ -38,11 +38,25 @@ says_hello() {
     [ "$(LD_LIBRARY_PATH=$library "$directory/hello")" = hello ] && [ "$("$root/bin/benchfs" cat /hello)" = hello ]
 }
 
+# Every call has a page of its name, and is described in the page that it refers to.
+documents_calls() {
+    local calls call
+    calls=$(grep -oE '\bbenchfs_[a-z0-9_]+\(' "$root/include/benchfs.h" | tr -d '(' | sort -u)
+    [ "$(wc -w <<<"$calls")" -gt 30 ] || return 1
+    for call in $calls; do
+        grep -q 'libbenchfs\.3' "$root/share/man/man3/$call.3" && grep -qE "\b$call\b" "$root/share/man/man3/libbenchfs.3" || {
+            echo "$call is not documented"
+            return 1
+        }
+    done
+}
+
 source_root=$1
-echo "1..7"
+echo "1..8"
 check "install" meson install -C "$2" --no-rebuild --destdir "$directory"
 check "manual pages" test -s "$root/share/man/man1/benchfs.1" -a -s "$root/share/man/man3/libbenchfs.3" \
     -a -s "$root/share/man/man5/benchfs.toml.5" -a -s "$root/share/man/man8/benchfsd.8"
+check "a manual page for every call" documents_calls
 check "example configuration is valid, start" \
     "$root/bin/benchfs" start -n 2 -c "$root/share/doc/benchfs/benchfs.toml.example"
 check "status" "$root/bin/benchfs" status
