@@ -45,6 +45,9 @@ struct client_file {
  * An open file holds nothing on the servers: there is no close. */
 int client_open(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
                 struct client_file *file);
+/* The same, also tells what was opened or made. */
+int client_open_entry(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
+                      struct client_file *file, struct attributes *attributes);
 ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length,
                     uint64_t offset);
 ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,
@@ -66,6 +69,8 @@ int client_stat(struct client *client, uint64_t directory, const char *path, boo
                 struct attributes *attributes);
 int client_access(struct client *client, uint64_t directory, const char *path, int mode);
 int client_mkdir(struct client *client, uint64_t directory, const char *path, mode_t mode);
+int client_create_directory(struct client *client, uint64_t directory, const char *path, mode_t mode,
+                            struct attributes *attributes);
 int client_rmdir(struct client *client, uint64_t directory, const char *path);
 int client_unlink(struct client *client, uint64_t directory, const char *path);
 /* flags: RENAME_FLAG_NOREPLACE or RENAME_FLAG_EXCHANGE. */
@@ -76,6 +81,8 @@ int client_link(struct client *client, uint64_t old_directory, const char *old_p
                 const char *new_path, bool follow);
 int client_link_inode(struct client *client, uint64_t inode, uint64_t directory, const char *path);
 int client_symlink(struct client *client, const char *target, uint64_t directory, const char *path);
+int client_create_symlink(struct client *client, const char *target, uint64_t directory, const char *path,
+                          struct attributes *attributes);
 ssize_t client_readlink(struct client *client, uint64_t directory, const char *path, char *target,
                         size_t size);
 int client_truncate(struct client *client, uint64_t directory, const char *path, uint64_t size);
@@ -86,6 +93,29 @@ int client_truncate_file(struct client *client, struct client_file *file, uint64
 int client_set_attributes(struct client *client, uint64_t directory, const char *path, bool follow,
                           struct set_attributes_request *set);
 int client_set_attributes_inode(struct client *client, struct set_attributes_request *set);
+
+/* ---- what has a number instead of a path (inodes.c) ----
+ *
+ * For callers that walk paths themselves and name what they found by inode. All of them answer -ESTALE for an
+ * inode that is gone. */
+
+/* One LOOKUP of a name in a directory, whatever the cache knows: what it says held during the call. Of a
+ * directory the attributes are those of its own inode (see ATTRIBUTES_GATHER). */
+int client_lookup(struct client *client, uint64_t directory, const char *name, struct attributes *attributes);
+/* Opens an inode that is there: flags without O_CREAT. With CLIENT_OPEN_EXECUTE the caller needs permission
+ * to execute the file, not to read it. */
+#define CLIENT_OPEN_EXECUTE 040
+int client_open_inode(struct client *client, uint64_t inode, int flags, struct client_file *file,
+                      struct attributes *attributes);
+/* access: bits 4 read, 2 write, 1 execute or search. 0 or -EACCES. */
+int client_access_inode(struct client *client, uint64_t inode, uint32_t access);
+/* The target, not terminated, cut at size. Returns its length. */
+ssize_t client_readlink_inode(struct client *client, uint64_t inode, char *target, size_t size);
+/* As client_set_attributes_inode, and tells the attributes after it. */
+int client_change_inode(struct client *client, struct set_attributes_request *set,
+                        struct attributes *attributes);
+/* Sets the size of a file that is not open, so write permission is checked. */
+int client_resize_inode(struct client *client, uint64_t inode, uint64_t size, struct attributes *attributes);
 
 /* Listing: entries of all servers merged in (hash, name) order. */
 struct client_entry {

@@ -174,6 +174,10 @@ static inline int client_request(struct client *client, struct operation *operat
 int client_get_attributes(struct client *client, struct operation *operation, uint64_t inode, uint8_t flags,
                           struct attributes *attributes);
 
+/* Reads a symbolic link's target, one attempt. Returns its length, cut at size. */
+ssize_t client_read_link(struct client *client, struct operation *operation, uint64_t inode, char *target,
+                         size_t size);
+
 /* ---- permissions ---- */
 
 #define MAY_READ 4u
@@ -182,6 +186,17 @@ int client_get_attributes(struct client *client, struct operation *operation, ui
 
 /* 0 or -EACCES for the client's uid and gid. */
 int client_permits(const struct client *client, uint32_t mode, uint32_t uid, uint32_t gid, uint32_t access);
+
+/* What opening with flags needs of an existing inode. */
+static inline uint32_t open_access(int flags)
+{
+    if (flags & O_PATH)
+        return 0;
+    uint32_t access = (flags & O_ACCMODE) == O_RDONLY   ? MAY_READ
+                      : (flags & O_ACCMODE) == O_WRONLY ? MAY_WRITE
+                                                        : MAY_READ | MAY_WRITE;
+    return flags & O_TRUNC ? access | MAY_WRITE : access;
+}
 
 /* ---- path walk ---- */
 
@@ -279,6 +294,9 @@ static inline void lease_revoke(struct lease_table *leases, uint64_t inode)
 }
 
 /* ---- between open and io ---- */
+
+/* Fills in file from what OPEN or CREATE_FILE told. -EPROTO: the layout makes no sense. */
+int client_file_set(struct client_file *file, const struct attributes *attributes, int flags);
 
 /* Cuts or extends; one operation with its own retries. checked: see struct truncate_request. */
 int client_truncate_checked(struct client *client, uint64_t inode, uint64_t size, bool checked,

@@ -86,7 +86,8 @@ int client_access(struct client *client, uint64_t directory, const char *path, i
                : client_permits(client, attributes.mode, attributes.uid, attributes.gid, (uint32_t)mode);
 }
 
-int client_set_attributes_inode(struct client *client, struct set_attributes_request *set)
+int client_change_inode(struct client *client, struct set_attributes_request *set,
+                        struct attributes *attributes)
 {
     struct operation operation;
     struct attributes_reply reply;
@@ -99,7 +100,15 @@ int client_set_attributes_inode(struct client *client, struct set_attributes_req
                                 RPC_SET_ATTRIBUTES, set, sizeof *set, &reply, sizeof reply);
     } while (operation_again(client, &operation, &status));
     cache_forget_inode(&client->cache, set->inode);
+    if (status == 0)
+        *attributes = reply.attributes;
     return status;
+}
+
+int client_set_attributes_inode(struct client *client, struct set_attributes_request *set)
+{
+    struct attributes attributes;
+    return client_change_inode(client, set, &attributes);
 }
 
 /* What the path leads to, for an operation on the inode. */
@@ -194,7 +203,7 @@ static int may_create(struct walk *walk)
     return walk_lookup(walk, &attributes) == 0 ? -EEXIST : -EACCES;
 }
 
-static int mkdir_once(struct walk *walk, mode_t mode)
+static int mkdir_once(struct walk *walk, mode_t mode, struct attributes *attributes)
 {
     struct client *client = walk->client;
     if (walk->last != WALK_NAME)
@@ -208,6 +217,8 @@ static int mkdir_once(struct walk *walk, mode_t mode)
         create_request_fill(walk, (mode & 01777 & ~client->umask) | (walk->here.mode & S_ISGID), body);
     status = client_request(client, walk->operation, client_hash_server(client, walk->hash),
                             RPC_CREATE_DIRECTORY, body, length, &reply, sizeof reply);
+    if (status == 0)
+        *attributes = reply.attributes;
     if (status == 0 && walk->operation->epoch == client->namespace_epoch) {
         struct directory made;
         directory_of(&reply.attributes, &made);
@@ -216,7 +227,8 @@ static int mkdir_once(struct walk *walk, mode_t mode)
     return status;
 }
 
-int client_mkdir(struct client *client, uint64_t directory, const char *path, mode_t mode)
+int client_create_directory(struct client *client, uint64_t directory, const char *path, mode_t mode,
+                            struct attributes *attributes)
 {
     struct operation operation;
     int status;
@@ -225,20 +237,25 @@ int client_mkdir(struct client *client, uint64_t directory, const char *path, mo
         struct walk walk;
         status = walk_path(&walk, client, &operation, directory, path);
         if (status == 0)
-            status = mkdir_once(&walk, mode);
+            status = mkdir_once(&walk, mode, attributes);
         walk_end(&walk);
     } while (operation_again(client, &operation, &status));
     return status;
 }
 
-static int symlink_once(struct walk *walk, const struct iovec *target)
+int client_mkdir(struct client *client, uint64_t directory, const char *path, mode_t mode)
+{
+    struct attributes attributes;
+    return client_create_directory(client, directory, path, mode, &attributes);
+}
+
+static int symlink_once(struct walk *walk, const struct iovec *target, struct attributes *attributes)
 {
     struct client *client = walk->client;
     if (walk->last != WALK_NAME)
         return -EEXIST;
     if (walk->slash) {
-        struct attributes attributes;
-        int found = walk_lookup(walk, &attributes);
+        int found = walk_lookup(walk, attributes);
         return found == 0 ? -EEXIST : found;
     }
     int status = may_create(walk);
@@ -255,10 +272,14 @@ static int symlink_once(struct walk *walk, const struct iovec *target)
         .reply = &reply,
         .reply_size = sizeof reply,
     };
-    return client_call(client, walk->operation, client_hash_server(client, walk->hash), &call);
+    status = client_call(client, walk->operation, client_hash_server(client, walk->hash), &call);
+    if (status == 0)
+        *attributes = reply.attributes;
+    return status;
 }
 
-int client_symlink(struct client *client, const char *target, uint64_t directory, const char *path)
+int client_create_symlink(struct client *client, const char *target, uint64_t directory, const char *path,
+                          struct attributes *attributes)
 {
     size_t length = strnlen(target, SYMLINK_LENGTH_MAX + 1);
     if (length == 0)
@@ -273,10 +294,16 @@ int client_symlink(struct client *client, const char *target, uint64_t directory
         struct walk walk;
         status = walk_path(&walk, client, &operation, directory, path);
         if (status == 0)
-            status = symlink_once(&walk, &bulk);
+            status = symlink_once(&walk, &bulk, attributes);
         walk_end(&walk);
     } while (operation_again(client, &operation, &status));
     return status;
+}
+
+int client_symlink(struct client *client, const char *target, uint64_t directory, const char *path)
+{
+    struct attributes attributes;
+    return client_create_symlink(client, target, directory, path, &attributes);
 }
 
 static int link_once(struct walk *walk, uint64_t inode)
@@ -346,6 +373,27 @@ int client_link(struct client *client, uint64_t old_directory, const char *old_p
     return status;
 }
 
+ssize_t client_read_link(struct client *client, struct operation *operation, uint64_t inode, char *target,
+                         size_t size)
+{
+    struct inode_request request = {.inode = inode};
+    char whole[SYMLINK_LENGTH_MAX];
+    struct iovec into = {whole, sizeof whole};
+    struct rpc_call call = {
+        .operation = RPC_READ_LINK,
+        .body = &request,
+        .body_length = sizeof request,
+        .receive = &into,
+        .receive_count = 1,
+    };
+    int status = client_call(client, operation, client_inode_server(client, inode), &call);
+    if (status < 0)
+        return status;
+    size_t length = call.received < size ? call.received : size;
+    memcpy(target, whole, length);
+    return (ssize_t)length;
+}
+
 static ssize_t readlink_once(struct walk *walk, char *target, size_t size)
 {
     struct client *client = walk->client;
@@ -357,24 +405,8 @@ static ssize_t readlink_once(struct walk *walk, char *target, size_t size)
         return status;
     if (!is_link(attributes.mode))
         return -EINVAL;
-    struct inode_request request = {.inode = attributes.inode};
-    char whole[SYMLINK_LENGTH_MAX];
-    struct iovec into = {whole, sizeof whole};
-    struct rpc_call call = {
-        .operation = RPC_READ_LINK,
-        .body = &request,
-        .body_length = sizeof request,
-        .receive = &into,
-        .receive_count = 1,
-    };
-    status = client_call(client, walk->operation, client_inode_server(client, attributes.inode), &call);
-    if (status == -ESTALE)
-        return -STATUS_BUSY_RETRY; /* replaced since it was found: look again */
-    if (status < 0)
-        return status;
-    size_t length = call.received < size ? call.received : size;
-    memcpy(target, whole, length);
-    return (ssize_t)length;
+    ssize_t length = client_read_link(client, walk->operation, attributes.inode, target, size);
+    return length == -ESTALE ? -STATUS_BUSY_RETRY : length; /* replaced since it was found: look again */
 }
 
 ssize_t client_readlink(struct client *client, uint64_t directory, const char *path, char *target,

@@ -51,17 +51,6 @@ void lease_install(struct lease_table *leases, uint64_t inode, uint8_t *buffer, 
 
 /* ---- opening ---- */
 
-/* What the flags need of an existing inode. */
-static uint32_t access_of(int flags)
-{
-    if (flags & O_PATH)
-        return 0;
-    uint32_t access = (flags & O_ACCMODE) == O_RDONLY   ? MAY_READ
-                      : (flags & O_ACCMODE) == O_WRONLY ? MAY_WRITE
-                                                        : MAY_READ | MAY_WRITE;
-    return flags & O_TRUNC ? access | MAY_WRITE : access;
-}
-
 /* The layout comes from the wire and directs every transfer of the file. */
 static bool layout_valid(const struct layout *layout)
 {
@@ -69,7 +58,7 @@ static bool layout_valid(const struct layout *layout)
            layout->placement <= PLACEMENT_LOCAL && layout->base < PARTITION_COUNT;
 }
 
-static int file_set(struct client_file *file, const struct attributes *attributes, int flags)
+int client_file_set(struct client_file *file, const struct attributes *attributes, int flags)
 {
     if (S_ISREG(attributes->mode) && !layout_valid(&attributes->layout))
         return -EPROTO;
@@ -95,7 +84,7 @@ static int open_named(struct walk *walk, int flags, struct attributes *attribute
         .parent = walk->here.inode,
         .uid = client->uid,
         .gid = client->gid,
-        .access = (uint8_t)access_of(flags),
+        .access = (uint8_t)open_access(flags),
         .name_length = (uint8_t)walk->name_length,
     };
     memcpy(body.request.name, walk->name, walk->name_length);
@@ -138,7 +127,7 @@ static int opened_directory(const struct client *client, const struct attributes
 {
     if ((flags & O_PATH) == 0 && (flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY)
         return -EISDIR;
-    return client_permits(client, attributes->mode, attributes->uid, attributes->gid, access_of(flags));
+    return client_permits(client, attributes->mode, attributes->uid, attributes->gid, open_access(flags));
 }
 
 /* Judges what OPEN found. 1: a link was followed, go on with the new last component. */
@@ -166,7 +155,7 @@ static int create_named(struct walk *walk, int flags, mode_t mode, struct attrib
     int status = walk_permits(walk, MAY_WRITE | MAY_SEARCH);
     if (status < 0)
         return status;
-    uint32_t access = access_of(flags);
+    uint32_t access = open_access(flags);
     union {
         struct create_request request;
         uint8_t room[sizeof(struct create_request) + NAME_LENGTH_MAX];
@@ -249,8 +238,8 @@ static int open_path(struct client *client, uint64_t directory, const char *path
     return status;
 }
 
-int client_open(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
-                struct client_file *file)
+int client_open_entry(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
+                      struct client_file *file, struct attributes *attributes)
 {
     if ((flags & O_ACCMODE) == O_ACCMODE)
         return -EINVAL;
@@ -258,18 +247,24 @@ int client_open(struct client *client, uint64_t directory, const char *path, int
         return -EOPNOTSUPP;
     if ((flags & O_CREAT) && (flags & O_DIRECTORY))
         return -EINVAL;
-    struct attributes attributes;
     int status;
     unsigned attempts = 0;
     do {
-        status = open_path(client, directory, path, flags, mode, &attributes);
+        status = open_path(client, directory, path, flags, mode, attributes);
         if (status < 0)
             return status;
-        bool cut_by_create = (flags & O_CREAT) && attributes.size == 0;
-        if ((flags & O_TRUNC) && !cut_by_create && (attributes.mode & S_IFMT) == S_IFREG)
-            status = client_truncate_checked(client, attributes.inode, 0, true, UINT64_MAX, &attributes);
+        bool cut_by_create = (flags & O_CREAT) && attributes->size == 0;
+        if ((flags & O_TRUNC) && !cut_by_create && (attributes->mode & S_IFMT) == S_IFREG)
+            status = client_truncate_checked(client, attributes->inode, 0, true, UINT64_MAX, attributes);
     } while (operation_gone_again(&attempts, &status));
     if (status < 0)
         return status;
-    return file_set(file, &attributes, flags);
+    return client_file_set(file, attributes, flags);
+}
+
+int client_open(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
+                struct client_file *file)
+{
+    struct attributes attributes;
+    return client_open_entry(client, directory, path, flags, mode, file, &attributes);
 }
