@@ -9,9 +9,9 @@ set -euo pipefail
 
 build_packages=(
     gcc g++ meson ninja-build pkg-config
-    libucx-dev liburing-dev libxxhash-dev libsodium-dev libjansson-dev libtomlplusplus-dev
+    libucx-dev liburing-dev libxxhash-dev libsodium-dev libjansson-dev libtomlplusplus-dev libfuse3-dev
 )
-check_packages=(clang libcmocka-dev mandoc)
+check_packages=(clang libcmocka-dev mandoc fuse3)
 
 case "${1:-build}" in
 build) wanted=("${build_packages[@]}") ;;

@@ -79,7 +79,8 @@ int client_rename(struct client *client, uint64_t old_directory, const char *old
 /* follow: a symbolic link at the end of old_path. */
 int client_link(struct client *client, uint64_t old_directory, const char *old_path, uint64_t new_directory,
                 const char *new_path, bool follow);
-int client_link_inode(struct client *client, uint64_t inode, uint64_t directory, const char *path);
+int client_link_inode(struct client *client, uint64_t inode, uint64_t directory, const char *path,
+                      struct attributes *attributes);
 int client_symlink(struct client *client, const char *target, uint64_t directory, const char *path);
 int client_create_symlink(struct client *client, const char *target, uint64_t directory, const char *path,
                           struct attributes *attributes);

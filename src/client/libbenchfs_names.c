@@ -214,7 +214,8 @@ static int link_by_descriptor(benchfs *fs, int old_fd, int new_dirfd, const char
     struct open_file *slot = open_file_acquire(fs, old_fd);
     if (slot == NULL)
         return -1;
-    int status = client_link_inode(client, slot->file.inode, directory, new_path);
+    struct attributes attributes;
+    int status = client_link_inode(client, slot->file.inode, directory, new_path, &attributes);
     open_file_release(fs, slot);
     return finish(status);
 }

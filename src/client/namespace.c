@@ -306,14 +306,13 @@ int client_symlink(struct client *client, const char *target, uint64_t directory
     return client_create_symlink(client, target, directory, path, &attributes);
 }
 
-static int link_once(struct walk *walk, uint64_t inode)
+static int link_once(struct walk *walk, uint64_t inode, struct attributes *attributes)
 {
     struct client *client = walk->client;
     if (walk->last != WALK_NAME)
         return -EEXIST;
     if (walk->slash) {
-        struct attributes attributes;
-        int found = walk_lookup(walk, &attributes);
+        int found = walk_lookup(walk, attributes);
         return found == 0 ? -EEXIST : found;
     }
     int status = may_create(walk);
@@ -332,11 +331,15 @@ static int link_once(struct walk *walk, uint64_t inode)
     };
     memcpy(body.request.name, walk->name, walk->name_length);
     struct attributes_reply reply;
-    return client_request(client, walk->operation, client_hash_server(client, walk->hash), RPC_LINK, &body,
-                          sizeof body.request + walk->name_length, &reply, sizeof reply);
+    status = client_request(client, walk->operation, client_hash_server(client, walk->hash), RPC_LINK, &body,
+                            sizeof body.request + walk->name_length, &reply, sizeof reply);
+    if (status == 0)
+        *attributes = reply.attributes;
+    return status;
 }
 
-int client_link_inode(struct client *client, uint64_t inode, uint64_t directory, const char *path)
+int client_link_inode(struct client *client, uint64_t inode, uint64_t directory, const char *path,
+                      struct attributes *attributes)
 {
     struct operation operation;
     int status;
@@ -345,7 +348,7 @@ int client_link_inode(struct client *client, uint64_t inode, uint64_t directory,
         struct walk walk;
         status = walk_path(&walk, client, &operation, directory, path);
         if (status == 0)
-            status = link_once(&walk, inode);
+            status = link_once(&walk, inode, attributes);
         walk_end(&walk);
     } while (operation_again(client, &operation, &status));
     return status;
@@ -366,7 +369,7 @@ int client_link(struct client *client, uint64_t old_directory, const char *old_p
         if (status == 0)
             status = walk_path(&new, client, &operation, new_directory, new_path);
         if (status == 0)
-            status = link_once(&new, attributes.inode);
+            status = link_once(&new, attributes.inode, &attributes);
         walk_end(&old);
         walk_end(&new);
     } while (operation_again(client, &operation, &status));

@@ -1,0 +1,166 @@
+/* Open files: contents and what goes with them.
+ *
+ * In strict the kernel passes every read and write on as it comes (direct I/O), so each sees what the servers
+ * have, and large ones come in one piece. Memory mappings of such files do go through the page cache; the
+ * kernel keeps mappings and calls of this host consistent with each other. In close and relaxed reads are
+ * served from the page cache, which is dropped at open if the file has changed; writes go through it at once.
+ *
+ * A file handle is a struct client_file, used by any number of threads. */
+#include <stdlib.h>
+
+#include "fuse/filesystem.h"
+
+static_assert(CLIENT_OPEN_EXECUTE == 040, "what the kernel calls FMODE_EXEC");
+
+static struct client_file *file_of(const struct fuse_file_info *info)
+{
+    return (struct client_file *)(uintptr_t)info->fh;
+}
+
+/* Tells the kernel how to treat the file that was opened. */
+static void open_prepare(const struct filesystem *filesystem, const struct attributes *attributes,
+                         const struct client_file *file, struct fuse_file_info *info)
+{
+    info->fh = (uintptr_t)file;
+    info->direct_io = filesystem->consistency == MOUNT_STRICT;
+    info->keep_cache = filesystem->versions != NULL && versions_unchanged(filesystem->versions, attributes);
+}
+
+static void open_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+{
+    struct attributes attributes;
+    struct client *client = request_client(request);
+    if (client == NULL)
+        return;
+    struct client_file *file = calloc(1, sizeof *file);
+    if (file == NULL) {
+        reply_status(request, -ENOMEM);
+        return;
+    }
+    int flags = info->flags & (O_ACCMODE | O_TRUNC | O_APPEND | CLIENT_OPEN_EXECUTE);
+    int status = client_open_inode(client, inode, flags, file, &attributes);
+    if (status < 0) {
+        free(file);
+        reply_status(request, status);
+        return;
+    }
+    open_prepare(request_filesystem(request), &attributes, file, info);
+    if (fuse_reply_open(request, info) == -ENOENT) /* the call was interrupted: nobody will release it */
+        free(file);
+}
+
+static void create_file(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode,
+                        struct fuse_file_info *info)
+{
+    struct attributes attributes;
+    struct client *client = request_client(request);
+    if (client == NULL)
+        return;
+    struct client_file *file = calloc(1, sizeof *file);
+    if (file == NULL) {
+        reply_status(request, -ENOMEM);
+        return;
+    }
+    int flags = (info->flags & (O_ACCMODE | O_TRUNC | O_APPEND | O_EXCL)) | O_CREAT | O_NOFOLLOW;
+    int status = client_open_entry(client, parent, name, flags, mode, file, &attributes);
+    if (status < 0) {
+        free(file);
+        /* A link appeared after the kernel had found nothing: let it look again and follow. */
+        reply_status(request, status == -ELOOP ? -ESTALE : status);
+        return;
+    }
+    struct fuse_entry_param entry;
+    entry_fill(request_filesystem(request), &attributes, 0, &entry);
+    open_prepare(request_filesystem(request), &attributes, file, info);
+    if (fuse_reply_create(request, &entry, info) == -ENOENT)
+        free(file);
+}
+
+static void read_file(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+                      struct fuse_file_info *info)
+{
+    (void)inode;
+    struct client *client = request_client(request);
+    if (client == NULL)
+        return;
+    uint8_t *bytes = request_buffer();
+    if (bytes == NULL || size > TRANSFER_MAX) {
+        reply_status(request, bytes == NULL ? -ENOMEM : -EINVAL);
+        return;
+    }
+    ssize_t got = client_read(client, file_of(info), bytes, size, (uint64_t)offset);
+    if (got < 0)
+        reply_status(request, (int)got);
+    else
+        fuse_reply_buf(request, (const char *)bytes, (size_t)got);
+}
+
+static void write_file(fuse_req_t request, fuse_ino_t inode, const char *bytes, size_t size, off_t offset,
+                       struct fuse_file_info *info)
+{
+    (void)inode;
+    struct client *client = request_client(request);
+    if (client == NULL)
+        return;
+    /* Where the end of the file is only its server knows: an appending write goes there, whatever the kernel
+     * believes. Pages of a mapping have a place of their own. */
+    uint64_t at = (uint64_t)offset;
+    ssize_t written = (info->flags & O_APPEND) && !info->writepage
+                          ? client_append(client, file_of(info), bytes, size, &at)
+                          : client_write(client, file_of(info), bytes, size, at);
+    if (written < 0)
+        reply_status(request, (int)written);
+    else
+        fuse_reply_write(request, (size_t)written);
+}
+
+/* Every close. What was written is at the servers already. */
+static void flush_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+{
+    (void)inode;
+    (void)info;
+    reply_status(request, 0);
+}
+
+static void release_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+{
+    (void)inode;
+    free(file_of(info));
+    reply_status(request, 0);
+}
+
+static void sync_file(fuse_req_t request, fuse_ino_t inode, int data_only, struct fuse_file_info *info)
+{
+    (void)inode;
+    (void)data_only;
+    struct client *client = request_client(request);
+    if (client != NULL)
+        reply_status(request, client_sync(client, file_of(info)));
+}
+
+static void control(fuse_req_t request, fuse_ino_t inode, unsigned command, void *argument,
+                    struct fuse_file_info *info, unsigned flags, const void *in, size_t in_size,
+                    size_t out_size)
+{
+    (void)inode;
+    (void)command;
+    (void)argument;
+    (void)info;
+    (void)flags;
+    (void)in;
+    (void)in_size;
+    (void)out_size;
+    reply_status(request, -ENOTTY);
+}
+
+void files_operations(struct fuse_lowlevel_ops *operations)
+{
+    operations->open = open_file;
+    operations->create = create_file;
+    operations->read = read_file;
+    operations->write = write_file;
+    operations->flush = flush_file;
+    operations->release = release_file;
+    operations->fsync = sync_file;
+    operations->ioctl = control;
+}

@@ -1,0 +1,68 @@
+/* Inside the FUSE front end: what its modules share.
+ *
+ * A node id of the kernel is a BenchFS inode number, and the root is 1 in both, so a lookup leaves nothing
+ * behind here and forgetting is free. Inode numbers are never used again: the generation is always 0. */
+#pragma once
+
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+
+#include "client/client.h"
+#include "client/library.h"
+#include "fuse/mount.h"
+
+static_assert(INODE_ROOT == FUSE_ROOT_ID, "the kernel's root node is the root directory");
+static_assert(sizeof(fuse_ino_t) >= sizeof(uint64_t), "a node id holds an inode number");
+
+#define TRANSFER_MAX (UINT32_C(1) << 20) /* bytes of one read or write request: 256 pages */
+
+struct version_table;
+
+struct filesystem {
+    struct benchfs *fs;
+    enum mount_consistency consistency;
+    double lifetime;                /* of entries and attributes in the kernel, s */
+    bool default_permissions;       /* the kernel checks */
+    struct version_table *versions; /* NULL in strict */
+};
+
+/* ---- requests (request.c) ---- */
+
+static inline struct filesystem *request_filesystem(fuse_req_t request)
+{
+    return fuse_req_userdata(request);
+}
+
+/* The client of this thread, set up to act for the caller of the request. NULL when the servers cannot be
+ * reached: the request has been answered. */
+struct client *request_client(fuse_req_t request);
+/* Ends a request with a status: 0 or a negative one. */
+void reply_status(fuse_req_t request, int status);
+void reply_entry(fuse_req_t request, const struct attributes *attributes);
+void reply_attributes(fuse_req_t request, const struct attributes *attributes);
+/* An entry as reply_entry sends it. */
+void entry_fill(const struct filesystem *filesystem, const struct attributes *attributes, double age,
+                struct fuse_entry_param *entry);
+/* Memory of TRANSFER_MAX bytes for the data of one request, this thread's. NULL: out of memory. */
+uint8_t *request_buffer(void);
+
+/* ---- what the kernel was told of files' contents (versions.c) ---- */
+
+/* Remembers the state of a file's contents that the kernel's cache may hold. A small table that forgets. */
+int versions_create(struct version_table **versions);
+void versions_destroy(struct version_table *versions);
+/* Whether nothing has changed the contents since attributes were noted last; notes them. */
+bool versions_unchanged(struct version_table *versions, const struct attributes *attributes);
+
+/* ---- capabilities that libfuse does not know (negotiate.c) ---- */
+
+/* Puts itself between libfuse and the device of a mounted session. 0 or -errno. */
+int negotiate_begin(struct fuse_session *session);
+
+/* ---- the operations, by module ---- */
+
+void names_operations(struct fuse_lowlevel_ops *operations);
+void attributes_operations(struct fuse_lowlevel_ops *operations);
+void files_operations(struct fuse_lowlevel_ops *operations);
+void directories_operations(struct fuse_lowlevel_ops *operations);
