@@ -132,7 +132,7 @@ void need(const char *what)
 void need_root(void)
 {
     if (!door_is_library() && geteuid() != 0)
-        skip_case("only root can become others");
+        skip_case("only for root");
 }
 
 #ifdef DOOR_LIBRARY

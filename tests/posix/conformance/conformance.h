@@ -92,7 +92,7 @@ void skip_case(const char *format, ...) __attribute__((format(printf, 1, 2), nor
 /* Skips the case where the door does without `what` (a word of CONFORMANCE_WITHOUT). */
 void need(const char *what);
 #define NEED(what) need(what)
-/* Skips the case for who is not root, and so cannot become others. */
+/* Skips the case for who is not root: cannot become others, cannot make devices. */
 void need_root(void);
 /* True in the library door. */
 bool door_is_library(void);

@@ -32,7 +32,8 @@ int door_end(void)
 void door_become(uid_t uid, gid_t gid, const gid_t *groups, unsigned count)
 {
 #ifdef HAVE_benchfs_set_credentials
-    benchfs_set_credentials(door, uid, gid, groups, count);
+    if (benchfs_set_credentials(door, uid, gid, (int)count, groups) < 0)
+        expect(false, __FILE__, __LINE__, "benchfs_set_credentials", "%s", strerrorname_np(errno));
 #else
     (void)groups;
     if (uid != 0 || gid != 0 || count != 0)
