@@ -59,7 +59,8 @@ enum {
 #define YIELD_CONTENDED (200 * NSEC_PER_USEC) /* ... one that computes */
 #define CROWD_MEMORY (20 * NSEC_PER_MSEC)     /* how long either is remembered */
 #define WATCH_INTERVAL (50 * NSEC_PER_USEC)   /* between two looks at descriptors while busy */
-#define OFFSET_LIFE NSEC_PER_MSEC             /* the two clocks drift apart by some 50 ns in it */
+#define EXPECTED_MAX (5 * NSEC_PER_MSEC)
+#define OFFSET_LIFE NSEC_PER_MSEC /* the two clocks drift apart by some 50 ns in it */
 
 /* A simulation starts at 2026-01-01 00:00:00 UTC. */
 #define SIMULATED_REALTIME (INT64_C(1767225600) * (int64_t)NSEC_PER_SEC)
@@ -94,6 +95,7 @@ struct loop {
 
     uint64_t spin_ns;
     uint64_t idle_since;    /* first look at the clock in this idle period; 0: none yet */
+    uint64_t expected_ns;   /* something is expected to take so long */
     uint64_t crowded_until; /* 0: not crowded */
     uint64_t contended_until;
 
@@ -232,6 +234,12 @@ void loop_watch_remove(struct loop *loop, struct watch *watch)
         if (loop->events[i].data.u64 == (uint64_t)(uintptr_t)watch)
             loop->events[i].data.u64 = 0;
     }
+}
+
+void loop_expect(struct loop *loop, uint64_t duration)
+{
+    if (duration > loop->expected_ns)
+        loop->expected_ns = duration < EXPECTED_MAX ? duration : EXPECTED_MAX;
 }
 
 void timer_set(struct loop *loop, struct timer *timer, uint64_t deadline)
@@ -391,6 +399,7 @@ static void loop_block(struct loop *loop)
     }
     uint64_t after = clock_now();
     account(loop, after);
+    loop->expected_ns = 0;
     loop->statistics.blocked_ns += after - before;
     loop->statistics.blocks++;
     loop->idle_since = 0;
@@ -426,7 +435,8 @@ static void loop_idle(struct loop *loop)
         loop->crowded_until = 0;
     uint64_t idle = now - loop->idle_since;
     bool contended = now < loop->contended_until;
-    if (idle >= (contended ? SPIN_CONTENDED : loop->spin_ns) || loop->polled == 0)
+    uint64_t spin = contended ? SPIN_CONTENDED : loop->spin_ns + loop->expected_ns;
+    if (idle >= spin || loop->polled == 0)
         loop_block(loop);
     else if (!contended && (loop->crowded_until != 0 || idle >= SPIN_WITHOUT_YIELD))
         yield_processor(loop, now);

@@ -77,6 +77,10 @@ int loop_watch_add(struct loop *loop, struct watch *watch, uint32_t events);
 int loop_watch_change(struct loop *loop, struct watch *watch, uint32_t events);
 void loop_watch_remove(struct loop *loop, struct watch *watch);
 
+/* Something is under way that will take about so many nanoseconds: an idle loop polls for that time more before
+ * it blocks. */
+void loop_expect(struct loop *loop, uint64_t duration);
+
 void timer_set(struct loop *loop, struct timer *timer, uint64_t deadline);
 void timer_clear(struct loop *loop, struct timer *timer); /* harmless when not set */
 
