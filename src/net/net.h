@@ -1,6 +1,6 @@
-/* The transport interface: messages between peers, each a small header plus optional bulk. Two
- * implementations: `ucx` (UCP active messages: shared memory, TCP, RDMA as UCX finds them) and `sim` (a
- * simulated network).
+/* The transport interface: messages between peers, each a small header plus optional bulk. Three
+ * implementations: `shm` (rings in shared memory, between processes of one host), `ucx` (UCP active messages:
+ * RDMA, TCP, shared memory as UCX finds them) and `sim` (a simulated network).
  *
  * A `struct net` belongs to one loop and is one addressable party. Connections are one-way: the other side
  * connects back to the address it is told. Messages carry no sender; the layer above identifies it by what is
@@ -27,7 +27,7 @@ struct net_message {
     struct net *net;
     const void *header;
     uint32_t header_length;
-    bool bulk_here; /* bulk bytes arrived with the message (eager) at `bulk`; otherwise by rendezvous */
+    bool bulk_here; /* bulk bytes arrived with the message at `bulk`; otherwise they are fetched */
     bool held;
     const void *bulk;
     uint64_t bulk_length; /* 0: no bulk */
@@ -37,8 +37,9 @@ struct net_message {
 typedef void (*net_receiver)(void *owner, struct net_message *message);
 
 enum net_send_flags {
-    NET_SEND_RENDEZVOUS =
-        1, /* announce the bulk; the receiver fetches it straight from the sender's memory */
+    /* Announce the bulk; the receiver fetches it straight from the sender's memory. Without it the transport
+     * decides. */
+    NET_SEND_RENDEZVOUS = 1,
 };
 
 struct net_operations {
@@ -63,7 +64,7 @@ struct net_operations {
 struct net {
     const struct net_operations *operations;
     struct loop *loop;
-    const char *name;    /* "ucx" or "sim" */
+    const char *name;    /* "shm", "ucx" or "sim" */
     bool reliable;       /* a message is lost only when the connection is; sim: false */
     uint32_t eager_max;  /* default: largest bulk that is sent eagerly when no flag says otherwise, bytes */
     const void *address; /* what a peer passes to net_connect */
@@ -76,6 +77,11 @@ struct net_ucx_options {
     const char *transports; /* UCX_TLS; NULL: UCX's choice or the environment's */
     const char *devices;    /* UCX_NET_DEVICES; NULL likewise */
     bool one_host;          /* every peer runs on this host: without transports, shared memory alone */
+    bool lazy;              /* costs the loop nothing before it has made a connection */
+};
+
+struct net_shm_options {
+    bool without_fetch; /* never read a peer's memory, as if the kernel forbade it */
 };
 
 /* For a fork of this process: waits, for at most 100 ms, until UCX's own thread sleeps, so that the child
@@ -83,8 +89,21 @@ struct net_ucx_options {
  * uses a transport. */
 void net_ucx_before_fork(void);
 
+/* Creates a party that reaches those of its own host by shm and others by UCX; by UCX alone if options, or
+ * UCX_TLS in the environment, name transports. When options say one_host there is no UCX, unless a peer turns
+ * out to have nothing else. Strings in options must live as long as the party. Returns 0 or -errno. */
+int net_create(struct loop *loop, const struct net_ucx_options *options, struct net **net);
+
 /* Creates a UCX context and worker driven by loop. Returns 0 or -errno. */
 int net_ucx_create(struct loop *loop, const struct net_ucx_options *options, struct net **net);
+
+/* Creates a party that is reached through shared memory, and reaches others through UCX when it must. Returns
+ * 0 or -errno. */
+int net_shm_create(struct loop *loop, const struct net_shm_options *options, struct net **net);
+
+/* The part of an address that is for UCX: within it, or all of it. Returns 0, -EHOSTUNREACH (none) or
+ * -EINVAL. */
+int shm_address_far(const void *address, size_t length, const void **far, size_t *far_length);
 
 /* Closes what connections are left; streams and listeners must be closed before. */
 static inline void net_destroy(struct net *net)

@@ -37,6 +37,7 @@
 struct ucx_net {
     struct net base;
     struct reactor reactor;
+    bool polled; /* the reactor is the loop's */
     struct ucx_context ucx;
     struct list connections;
     struct list receives; /* struct operation.link */
@@ -117,13 +118,28 @@ static void endpoint_failed(void *owner, ucp_ep_h endpoint, ucs_status_t status)
     connection->failure = -ECONNRESET;
 }
 
+/* Whoever has no connection is sent nothing: peers connect both ways before they talk. */
+static int begin_polling(struct ucx_net *net)
+{
+    if (net->polled)
+        return 0;
+    int error = loop_reactor_add(net->base.loop, &net->reactor);
+    net->polled = error == 0;
+    return error;
+}
+
 static int connection_open(struct net *base, const void *address, size_t length, struct net_connection **out)
 {
     struct ucx_net *net = container_of(base, struct ucx_net, base);
+    int error = shm_address_far(address, length, &address, &length);
+    if (error == 0)
+        error = begin_polling(net);
+    if (error != 0)
+        return error;
     struct ucx_connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL)
         return -ENOMEM;
-    int error =
+    error =
         ucx_endpoint_create(&net->ucx, address, length, endpoint_failed, connection, &connection->endpoint);
     if (error != 0) {
         free(connection);
@@ -384,7 +400,8 @@ static void destroy(struct net *base)
         if (ucp_worker_progress(net->ucx.worker) == 0 &&
             (net->operations == 0 || loop_now(base->loop) > deadline))
             break;
-    loop_reactor_remove(base->loop, &net->reactor);
+    if (net->polled)
+        loop_reactor_remove(base->loop, &net->reactor);
     ucx_context_destroy(&net->ucx);
     free(net);
 }
@@ -421,9 +438,6 @@ int net_ucx_create(struct loop *loop, const struct net_ucx_options *options, str
     net->reactor.name = "ucx";
     net->reactor.poll = poll_worker;
     net->reactor.arm = arm_worker;
-    error = loop_reactor_add(loop, &net->reactor);
-    if (error != 0)
-        goto fail_context;
     net->base = (struct net){
         .operations = &ucx_operations,
         .loop = loop,
@@ -434,6 +448,10 @@ int net_ucx_create(struct loop *loop, const struct net_ucx_options *options, str
         .address_length = net->ucx.address_length,
         .receiver = drop_message,
     };
+    if (options == NULL || !options->lazy)
+        error = begin_polling(net);
+    if (error != 0)
+        goto fail_context;
     *out = &net->base;
     return 0;
 

@@ -1,0 +1,809 @@
+/* The shm transport carries headers and bulk by every path, wakes whoever sleeps, and a dead, stopped or
+ * hostile peer costs nothing but its own connections. */
+#include "unit/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "net/net.h"
+#include "net/shm.h"
+
+#define PATIENCE (5 * NSEC_PER_SEC)
+
+enum { BULK_MAX = 4 << 20, MESSAGES_MAX = 1024 };
+
+/* What the receiving side does with bulk. */
+enum intake { IGNORE, TAKE_AT_ONCE, HOLD };
+
+struct party {
+    struct loop *loop;
+    struct net *net;
+    struct net_connection *connection; /* to the other party */
+    enum intake intake;
+    struct net_message held;
+    uint8_t header[NET_HEADER_MAX];
+    uint32_t header_length;
+    uint64_t bulk_length;
+    bool bulk_here;
+    uint8_t *into;
+    uint32_t into_pieces;
+    struct completion received;
+    int receive_status;
+    unsigned messages;
+    struct completion arrival; /* fires when messages reaches wanted */
+    unsigned wanted;
+};
+
+static struct shm_net *shm_of(struct net *net)
+{
+    return container_of(net, struct shm_net, base);
+}
+
+static struct iovec pieces[8];
+
+/* Cuts memory into uneven pieces. */
+static uint32_t cut(void *memory, size_t length, uint32_t count)
+{
+    uint8_t *next = memory;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t share = i == count - 1 ? length : length / (count - i + 1) + i;
+        pieces[i] = (struct iovec){next, share};
+        next += share;
+        length -= share;
+    }
+    return count;
+}
+
+static void note_message(void *owner, struct net_message *message)
+{
+    struct party *party = owner;
+    party->messages++;
+    memcpy(party->header, message->header, message->header_length);
+    party->header_length = message->header_length;
+    party->bulk_length = message->bulk_length;
+    party->bulk_here = message->bulk_here;
+    switch (party->intake) {
+    case IGNORE:
+        break;
+    case TAKE_AT_ONCE:
+        party->received = COMPLETION_INIT;
+        party->receive_status = net_receive(
+            message, pieces, cut(party->into, message->bulk_length, party->into_pieces), &party->received);
+        break;
+    case HOLD:
+        net_hold(message);
+        party->held = *message;
+        break;
+    }
+    if (party->messages == party->wanted)
+        completion_fire(&party->arrival, 0);
+}
+
+static struct net_shm_options options;
+
+static void party_open(struct party *party, struct loop *loop)
+{
+    memset(party, 0, sizeof *party);
+    party->loop = loop;
+    party->into_pieces = 1;
+    assert_int_equal(net_shm_create(loop, &options, &party->net), 0);
+    party->net->receiver = note_message;
+    party->net->owner = party;
+}
+
+static struct loop *loop;
+static struct party left, right;
+static uint8_t *source, *target;
+
+static int set_up(void **state)
+{
+    (void)state;
+    assert_int_equal(loop_create(&(struct loop_options){0}, &loop), 0);
+    party_open(&left, loop);
+    party_open(&right, loop);
+    assert_int_equal(net_connect(left.net, right.net->address, right.net->address_length, &left.connection),
+                     0);
+    assert_int_equal(net_connect(right.net, left.net->address, left.net->address_length, &right.connection),
+                     0);
+    source = malloc(BULK_MAX);
+    target = calloc(1, BULK_MAX);
+    for (size_t i = 0; i < BULK_MAX; i++)
+        source[i] = (uint8_t)(i * 31 + i / 509);
+    right.into = target;
+    return 0;
+}
+
+static int set_up_without_fetch(void **state)
+{
+    options.without_fetch = true;
+    return set_up(state);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    options.without_fetch = false;
+    net_destroy(left.net);
+    net_destroy(right.net);
+    loop_destroy(loop);
+    free(source);
+    free(target);
+    return 0;
+}
+
+/* Turns the loop until the condition holds, for a bounded time. */
+#define until(condition)                                                                                     \
+    do {                                                                                                     \
+        uint64_t end = loop_now(loop) + PATIENCE;                                                            \
+        while (!(condition) && loop_now(loop) < end)                                                         \
+            loop_poll(loop);                                                                                 \
+        assert_true(condition);                                                                              \
+    } while (0)
+
+static int send_and_wait(struct net_connection *connection, const void *header, uint32_t length,
+                         const struct iovec *bulk, uint32_t count, unsigned flags)
+{
+    struct completion sent = COMPLETION_INIT;
+    int status = net_send(connection, header, length, bulk, count, flags, &sent);
+    return status == -EINPROGRESS ? await(loop, &sent) : status;
+}
+
+static void headers_arrive_whole(void **state)
+{
+    (void)state;
+    const uint32_t lengths[] = {1, 8, 59, 60, 61, 64, 123, 124, 125, 512, NET_HEADER_MAX};
+    for (unsigned i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        assert_int_equal(send_and_wait(left.connection, source + i, lengths[i], NULL, 0, 0), 0);
+        until(right.messages == i + 1);
+        assert_int_equal(right.header_length, lengths[i]);
+        assert_memory_equal(right.header, source + i, lengths[i]);
+        assert_int_equal(right.bulk_length, 0);
+    }
+    struct completion sent = COMPLETION_INIT;
+    assert_int_equal(net_send(left.connection, source, 0, NULL, 0, 0, &sent), -EINVAL);
+    assert_int_equal(net_send(left.connection, source, NET_HEADER_MAX + 1, NULL, 0, 0, &sent), -EINVAL);
+}
+
+static void exchange(size_t length, unsigned flags, uint32_t send_pieces, uint32_t receive_pieces,
+                     enum intake intake)
+{
+    unsigned before = right.messages;
+    struct completion sent = COMPLETION_INIT;
+    memset(target, 0, length + 1);
+    right.intake = intake;
+    right.into_pieces = receive_pieces;
+    struct iovec bulk[8];
+    memcpy(bulk, pieces, sizeof bulk);
+    cut(source, length, send_pieces);
+    memcpy(bulk, pieces, sizeof bulk);
+    int status = net_send(left.connection, "twelve bytes", 12, bulk, send_pieces, flags, &sent);
+    until(right.messages == before + 1);
+    assert_int_equal(right.header_length, 12);
+    assert_memory_equal(right.header, "twelve bytes", 12);
+    assert_int_equal(right.bulk_length, length);
+    assert_int_equal(right.bulk_here, (flags & NET_SEND_RENDEZVOUS) == 0 && length <= SHM_INLINE_MAX);
+    int received = right.receive_status;
+    if (intake == HOLD) {
+        /* What was held must survive other traffic. */
+        right.intake = IGNORE;
+        for (unsigned i = 0; i < 200; i++) {
+            assert_int_equal(send_and_wait(left.connection, source + 100, 100, NULL, 0, 0), 0);
+        }
+        until(right.messages == before + 201);
+        right.received = COMPLETION_INIT;
+        received = net_receive(&right.held, pieces, cut(target, length, receive_pieces), &right.received);
+    }
+    if (received == -EINPROGRESS)
+        received = await_until(loop, &right.received, loop_now(loop) + PATIENCE);
+    assert_int_equal(received, 0);
+    if (intake == HOLD)
+        net_release(&right.held);
+    if (status == -EINPROGRESS)
+        status = await_until(loop, &sent, loop_now(loop) + PATIENCE);
+    assert_int_equal(status, 0);
+    assert_memory_equal(target, source, length);
+    assert_int_equal(target[length], 0);
+}
+
+static void bulk_arrives_by_every_path(void **state)
+{
+    (void)state;
+    const size_t eager[] = {16, 100, 300, 4096, SHM_INLINE_MAX, SHM_INLINE_MAX + 1, 40000, 200000};
+    const size_t rendezvous[] = {100, 4096, 65536, 1 << 20, BULK_MAX - 1};
+    for (uint32_t shape = 0; shape < 8; shape++) {
+        uint32_t from = (shape & 1) != 0 ? 3 : 1, into = (shape & 2) != 0 ? 4 : 1;
+        enum intake intake = (shape & 4) != 0 ? HOLD : TAKE_AT_ONCE;
+        for (size_t i = 0; i < sizeof eager / sizeof eager[0]; i++)
+            exchange(eager[i], 0, from, into, intake);
+        for (size_t i = 0; i < sizeof rendezvous / sizeof rendezvous[0]; i++)
+            exchange(rendezvous[i], NET_SEND_RENDEZVOUS, from, into, intake);
+    }
+}
+
+static void unwanted_bulk_is_discarded(void **state)
+{
+    (void)state;
+    const enum intake intakes[] = {IGNORE, HOLD};
+    for (unsigned i = 0; i < 2; i++) {
+        right.intake = intakes[i];
+        const size_t lengths[] = {64, 4096, 1 << 20};
+        for (unsigned j = 0; j < 3; j++)
+            for (unsigned flags = 0; flags <= NET_SEND_RENDEZVOUS; flags++) {
+                unsigned before = right.messages;
+                struct completion sent = COMPLETION_INIT;
+                struct iovec bulk = {source, lengths[j]};
+                int status = net_send(left.connection, "header", 6, &bulk, 1, flags, &sent);
+                until(right.messages == before + 1);
+                if (intakes[i] == HOLD) {
+                    struct iovec wrong = {target, lengths[j] - 1};
+                    assert_int_equal(net_receive(&right.held, &wrong, 1, &right.received), -EINVAL);
+                    net_release(&right.held);
+                }
+                if (status == -EINPROGRESS)
+                    status = await_until(loop, &sent, loop_now(loop) + PATIENCE);
+                assert_int_equal(status, 0);
+            }
+    }
+}
+
+static void malformed_addresses_are_refused(void **state)
+{
+    (void)state;
+    struct net_connection *connection;
+    size_t length = right.net->address_length;
+    uint8_t *address = malloc(length);
+    for (size_t i = 0; i < length; i++) {
+        memcpy(address, right.net->address, length);
+        address[i] ^= 0x40;
+        assert_int_equal(net_connect(left.net, address, length, &connection), -EINVAL);
+        assert_int_equal(net_connect(left.net, right.net->address, i, &connection), -EINVAL);
+    }
+    free(address);
+}
+
+static void allocated_memory_is_zeroed_and_carries_bulk(void **state)
+{
+    (void)state;
+    void *memory, *region;
+    assert_int_equal(net_memory_allocate(right.net, 3 << 20, &memory, &region), 0);
+    assert_int_equal((uintptr_t)memory % 4096, 0);
+    for (size_t i = 0; i < 3 << 20; i += 4096)
+        assert_int_equal(((uint8_t *)memory)[i], 0);
+    uint8_t *usual = target;
+    target = right.into = memory;
+    exchange(1 << 20, NET_SEND_RENDEZVOUS, 1, 1, TAKE_AT_ONCE);
+    target = right.into = usual;
+    net_memory_free(right.net, region);
+}
+
+static void closing_completes_what_is_under_way_once(void **state)
+{
+    (void)state;
+    right.intake = HOLD;
+    struct completion sent = COMPLETION_INIT;
+    struct iovec bulk = {source, 1 << 20};
+    assert_int_equal(net_send(left.connection, "header", 6, &bulk, 1, NET_SEND_RENDEZVOUS, &sent),
+                     -EINPROGRESS);
+    until(right.messages == 1);
+    net_close(left.connection);
+    assert_true(sent.fired);
+    assert_int_equal(sent.status, -ECONNRESET);
+    right.received = COMPLETION_INIT;
+    struct iovec into = {target, 1 << 20};
+    int status = net_receive(&right.held, &into, 1, &right.received);
+    if (status == -EINPROGRESS)
+        await_until(loop, &right.received, loop_now(loop) + 50 * NSEC_PER_MSEC);
+    net_release(&right.held);
+    for (int i = 0; i < 1000; i++)
+        loop_poll(loop);
+}
+
+/* ---- another process ---- */
+
+struct remote {
+    pid_t pid;
+    int socket;
+};
+
+/* A process that connects back, then (behaviour 'e') answers each header with itself, asleep meanwhile
+ * (behaviour 'b') or not, or (behaviour 's') sends one rendezvous. */
+static void remote_main(int fd, char behaviour)
+{
+    struct party party;
+    uint8_t address[4096];
+    uint32_t length;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (loop_create(&(struct loop_options){.spin_ns = behaviour == 'b' ? 1000 : 0}, &loop) != 0)
+        _exit(1);
+    party_open(&party, loop);
+    length = (uint32_t)party.net->address_length;
+    if (write(fd, &length, sizeof length) != sizeof length ||
+        write(fd, party.net->address, length) != length ||
+        read(fd, &length, sizeof length) != sizeof length || read(fd, address, length) != length ||
+        net_connect(party.net, address, length, &party.connection) != 0)
+        _exit(2);
+    static uint8_t bytes[1 << 20];
+    struct iovec bulk = {bytes, sizeof bytes};
+    struct completion sent = COMPLETION_INIT;
+    if (behaviour == 's') {
+        if (net_send(party.connection, "fetch", 5, &bulk, 1, NET_SEND_RENDEZVOUS, &sent) != -EINPROGRESS)
+            _exit(3);
+        if (write(fd, "s", 1) != 1)
+            _exit(4);
+        for (;;)
+            loop_poll(loop);
+    }
+    if (write(fd, "e", 1) != 1)
+        _exit(5);
+    for (unsigned answered = 0; behaviour == 'b'; answered++) {
+        party.arrival = COMPLETION_INIT;
+        party.wanted = answered + 1;
+        if (party.messages <= answered && await(loop, &party.arrival) != 0)
+            _exit(7);
+        if (send_and_wait(party.connection, party.header, party.header_length, NULL, 0, 0) != 0)
+            _exit(6);
+    }
+    for (unsigned answered = 0;;) {
+        loop_poll(loop);
+        for (; answered < party.messages; answered++)
+            if (send_and_wait(party.connection, party.header, party.header_length, NULL, 0, 0) != 0)
+                _exit(6);
+    }
+}
+
+static struct remote remote_start(char behaviour)
+{
+    int sockets[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+    struct remote remote = {.pid = fork(), .socket = sockets[0]};
+    assert_true(remote.pid >= 0);
+    if (remote.pid == 0) {
+        close(sockets[0]);
+        remote_main(sockets[1], behaviour);
+        _exit(9);
+    }
+    close(sockets[1]);
+    return remote;
+}
+
+static void remote_connect(const struct remote *remote, struct party *party)
+{
+    uint8_t address[4096];
+    uint32_t length;
+    assert_int_equal(read(remote->socket, &length, sizeof length), sizeof length);
+    assert_true(length <= sizeof address);
+    assert_int_equal(recv(remote->socket, address, length, MSG_WAITALL), length);
+    assert_int_equal(net_connect(party->net, address, length, &party->connection), 0);
+    length = (uint32_t)party->net->address_length;
+    assert_int_equal(write(remote->socket, &length, sizeof length), sizeof length);
+    assert_int_equal(write(remote->socket, party->net->address, length), length);
+    char ready;
+    for (;;) {
+        ssize_t got = recv(remote->socket, &ready, 1, MSG_DONTWAIT);
+        if (got == 1)
+            break;
+        assert_true(got < 0 && errno == EAGAIN);
+        loop_poll(loop);
+    }
+}
+
+static void remote_kill(const struct remote *remote)
+{
+    kill(remote->pid, SIGKILL);
+    waitpid(remote->pid, NULL, 0);
+    close(remote->socket);
+}
+
+static int set_up_loop(void **state)
+{
+    (void)state;
+    assert_int_equal(loop_create(&(struct loop_options){0}, &loop), 0);
+    return 0;
+}
+
+static int set_up_drowsy_loop(void **state)
+{
+    (void)state;
+    assert_int_equal(loop_create(&(struct loop_options){.spin_ns = 1000}, &loop), 0);
+    return 0;
+}
+
+static int tear_down_loop(void **state)
+{
+    (void)state;
+    loop_destroy(loop);
+    return 0;
+}
+
+static void another_process_answers(void **state)
+{
+    (void)state;
+    struct remote remote = remote_start('e');
+    party_open(&left, loop);
+    remote_connect(&remote, &left);
+    for (unsigned i = 0; i < 100; i++) {
+        uint8_t header[64] = {(uint8_t)i, 1, 2, 3};
+        assert_int_equal(send_and_wait(left.connection, header, sizeof header, NULL, 0, 0), 0);
+        until(left.messages == i + 1);
+        assert_memory_equal(left.header, header, sizeof header);
+    }
+    remote_kill(&remote);
+    net_destroy(left.net);
+}
+
+/* kill -9 of the peer: it is noticed, and closing loses no completion. */
+static void a_dead_peer_is_noticed_and_can_be_closed(void **state)
+{
+    (void)state;
+    struct remote remote = remote_start('e');
+    party_open(&left, loop);
+    remote_connect(&remote, &left);
+    static struct completion sent[MESSAGES_MAX];
+    static uint8_t header[64], bytes[64 << 10];
+    unsigned pending = 0;
+    int status = 0;
+    memset(sent, 0, sizeof sent);
+    assert_int_equal(send_and_wait(left.connection, header, sizeof header, NULL, 0, 0), 0);
+    until(left.messages == 1);
+    remote_kill(&remote);
+    for (unsigned i = 0; i < MESSAGES_MAX && status != -ECONNRESET; i++) {
+        struct iovec bulk = {bytes, i % 3 == 0 ? sizeof bytes : 4096};
+        status = net_send(left.connection, header, sizeof header, &bulk, 1, 0, &sent[pending]);
+        assert_true(status == 0 || status == -EINPROGRESS || status == -ECONNRESET);
+        pending += status == -EINPROGRESS;
+    }
+    until(net_send(left.connection, header, sizeof header, NULL, 0, 0, &sent[pending]) == -ECONNRESET);
+    for (unsigned i = 0; i < pending; i++)
+        assert_true(sent[i].fired && sent[i].status == -ECONNRESET);
+    net_close(left.connection);
+    until(shm_of(left.net)->inbound_count == 0);
+    net_destroy(left.net);
+}
+
+/* What a stopped peer does not take waits here, and hinders nobody else. */
+static void a_stopped_peer_with_a_full_ring_hinders_nobody(void **state)
+{
+    (void)state;
+    struct party other;
+    struct net_connection *stopped;
+    struct remote remote = remote_start('e');
+    party_open(&left, loop);
+    party_open(&other, loop);
+    assert_int_equal(net_connect(left.net, other.net->address, other.net->address_length, &left.connection),
+                     0);
+    struct net_connection *to_other = left.connection;
+    remote_connect(&remote, &left);
+    stopped = left.connection;
+    static struct completion sent[MESSAGES_MAX];
+    static uint8_t header[64], bytes[4096];
+    struct iovec bulk = {bytes, sizeof bytes};
+    for (unsigned round = 0; round < 2; round++) {
+        unsigned before = left.messages, pending = 0, all = 0;
+        memset(sent, 0, sizeof sent);
+        kill(remote.pid, SIGSTOP);
+        for (; pending < 500; all++) {
+            assert_true(all < MESSAGES_MAX);
+            int status = net_send(stopped, header, sizeof header, &bulk, 1, 0, &sent[pending]);
+            assert_true(status == 0 || status == -EINPROGRESS);
+            pending += status == -EINPROGRESS;
+        }
+        for (unsigned i = 0; i < 100; i++) {
+            unsigned heard = other.messages;
+            assert_int_equal(send_and_wait(to_other, header, sizeof header, NULL, 0, 0), 0);
+            until(other.messages == heard + 1);
+        }
+        assert_false(sent[0].fired);
+        if (round == 0) {
+            kill(remote.pid, SIGCONT);
+            until(left.messages == before + all);
+            for (unsigned i = 0; i < pending; i++)
+                assert_true(sent[i].fired && sent[i].status == 0);
+        } else {
+            uint64_t start = loop_now(loop);
+            net_close(stopped);
+            assert_true(loop_now(loop) - start < 100 * NSEC_PER_MSEC);
+            for (unsigned i = 0; i < pending; i++)
+                assert_true(sent[i].fired && sent[i].status == -ECONNRESET);
+        }
+    }
+    remote_kill(&remote);
+    net_destroy(left.net);
+    net_destroy(other.net);
+}
+
+/* A stopped sender that was asked for bulk never sends it: closing our connection to it ends the wait. */
+static void a_transfer_from_a_stopped_peer_ends_with_the_connection(void **state)
+{
+    (void)state;
+    options.without_fetch = true;
+    struct remote remote = remote_start('s');
+    party_open(&left, loop);
+    left.intake = HOLD;
+    remote_connect(&remote, &left);
+    until(left.messages == 1);
+    kill(remote.pid, SIGSTOP);
+    uint8_t *into = malloc(1 << 20);
+    struct iovec vector = {into, 1 << 20};
+    left.received = COMPLETION_INIT;
+    assert_int_equal(net_receive(&left.held, &vector, 1, &left.received), -EINPROGRESS);
+    for (int i = 0; i < 1000; i++)
+        loop_poll(loop);
+    assert_false(left.received.fired);
+    net_close(left.connection);
+    assert_true(left.received.fired);
+    assert_int_equal(left.received.status, -ECONNRESET);
+    net_release(&left.held);
+    free(into);
+    remote_kill(&remote);
+    net_destroy(left.net);
+    options.without_fetch = false;
+}
+
+/* Both sides sleep whenever they have nothing to do: a wake-up that were lost would stop everything. */
+static void no_wake_up_is_lost(void **state)
+{
+    (void)state;
+    struct remote remote = remote_start('b');
+    party_open(&left, loop);
+    remote_connect(&remote, &left);
+    static uint8_t header[64], bytes[20000];
+    struct iovec bulk = {bytes, sizeof bytes};
+    uint32_t random = 1;
+    for (unsigned i = 0; i < 4000; i++) {
+        random = random * 1664525 + 1013904223;
+        left.arrival = COMPLETION_INIT;
+        left.wanted = left.messages + 1;
+        for (unsigned j = random >> 20; j > 0; j--)
+            __asm__ volatile("");
+        bool large = i % 8 == 0;
+        assert_int_equal(send_and_wait(left.connection, header, sizeof header, &bulk, large, 0), 0);
+        assert_int_equal(await_until(loop, &left.arrival, loop_now(loop) + PATIENCE), 0);
+    }
+    struct loop_statistics statistics;
+    loop_statistics(loop, &statistics);
+    assert_true(statistics.blocks > 100);
+    remote_kill(&remote);
+    net_destroy(left.net);
+}
+
+static void fetching_from_a_dead_sender_fails(void **state)
+{
+    (void)state;
+    struct remote remote = remote_start('s');
+    party_open(&left, loop);
+    left.intake = HOLD;
+    remote_connect(&remote, &left);
+    until(left.messages == 1);
+    assert_int_equal(left.bulk_length, 1 << 20);
+    assert_false(left.bulk_here);
+    remote_kill(&remote);
+    uint8_t *into = malloc(1 << 20);
+    struct iovec vector = {into, 1 << 20};
+    left.received = COMPLETION_INIT;
+    int status = net_receive(&left.held, &vector, 1, &left.received);
+    if (status == -EINPROGRESS)
+        status = await_until(loop, &left.received, loop_now(loop) + PATIENCE);
+    net_release(&left.held);
+    assert_int_not_equal(status, 0);
+    assert_int_not_equal(status, -ETIMEDOUT);
+    net_destroy(left.net);
+    free(into);
+}
+
+static void connecting_to_a_dead_process_fails(void **state)
+{
+    (void)state;
+    struct remote remote = remote_start('e');
+    party_open(&left, loop);
+    uint8_t address[4096];
+    uint32_t length;
+    assert_int_equal(read(remote.socket, &length, sizeof length), sizeof length);
+    assert_int_equal(recv(remote.socket, address, length, MSG_WAITALL), length);
+    remote_kill(&remote);
+    assert_int_equal(net_connect(left.net, address, length, &left.connection), -ECONNRESET);
+    net_destroy(left.net);
+}
+
+/* ---- strangers ---- */
+
+static struct shm_outbound *outbound_of(struct net_connection *connection)
+{
+    return container_of(connection, struct shm_outbound, base);
+}
+
+/* Whatever stands in a ring costs its connection at most, and is never more than a message to others. */
+static void garbage_in_a_ring_costs_its_writer_the_connection(void **state)
+{
+    (void)state;
+    struct random random;
+    random_seed(&random, 1);
+    right.intake = TAKE_AT_ONCE;
+    for (unsigned i = 0; i < 300; i++) {
+        struct net_connection *garbled;
+        assert_int_equal(net_connect(left.net, right.net->address, right.net->address_length, &garbled), 0);
+        until(shm_of(right.net)->inbound_count == 2);
+        struct shm_segment *segment = outbound_of(garbled)->segment;
+        for (size_t at = 0; at < SHM_RING_BYTES; at += 8) {
+            uint64_t word = random_next(&random);
+            if (at % SHM_LINE == 0 && i % 2 == 0) /* plausible marks, lies behind them */
+                word = shm_mark(1 + word % 4, (uint32_t)(word >> 8) % 64, (uint32_t)(word >> 20) % 40) |
+                       (word & UINT64_C(0xffffffff00000000));
+            memcpy(segment->ring + at, &word, sizeof word);
+        }
+        segment->consumed = random_next(&random);
+        for (unsigned slot = 0; slot < SHM_SLOTS; slot++)
+            segment->slots[slot] = (uint32_t)random_next(&random) % 3;
+        until(outbound_of(garbled)->failure == -ECONNRESET);
+        net_close(garbled);
+        until(shm_of(right.net)->inbound_count == 1);
+    }
+    exchange(4096, 0, 1, 1, TAKE_AT_ONCE);
+    exchange(1 << 20, NET_SEND_RENDEZVOUS, 1, 1, TAKE_AT_ONCE);
+}
+
+/* The receiver's words are checked too. */
+static void a_receiver_that_lies_gets_nothing_more(void **state)
+{
+    (void)state;
+    struct shm_segment *segment = outbound_of(left.connection)->segment;
+    static struct completion sent[MESSAGES_MAX];
+    struct iovec bulk = {source, 8000};
+    memset(sent, 0, sizeof sent);
+    segment->consumed = UINT64_MAX;
+    unsigned pending = 0;
+    for (unsigned i = 0; i < 64; i++)
+        pending += net_send(left.connection, "header", 6, &bulk, 1, 0, &sent[pending]) == -EINPROGRESS;
+    assert_true(pending > 50);
+    net_close(left.connection);
+    for (unsigned i = 0; i < pending; i++)
+        assert_int_equal(sent[i].status, -ECONNRESET);
+}
+
+static int stranger_connect(void)
+{
+    uint8_t name[SHM_NAME_BYTES], cookie[SHM_NAME_BYTES] = {0};
+    assert_int_equal(shm_address_read(right.net->address, right.net->address_length, name, cookie), 0);
+    memset(cookie, 0x55, sizeof cookie);
+    int fd = memfd_create("stranger", MFD_ALLOW_SEALING);
+    int socket = shm_socket_connect(shm_of(left.net), name, cookie, fd);
+    close(fd);
+    assert_true(socket >= 0);
+    return socket;
+}
+
+static void strangers_are_refused(void **state)
+{
+    (void)state;
+    int socket = stranger_connect();
+    until(shm_socket_open(socket) == false); /* the wrong secret */
+    close(socket);
+
+    /* The right secret, but memory that its owner could take away under our hands, or of another size. */
+    for (unsigned i = 0; i < 3; i++) {
+        uint8_t name[SHM_NAME_BYTES], cookie[SHM_NAME_BYTES];
+        assert_int_equal(shm_address_read(right.net->address, right.net->address_length, name, cookie), 0);
+        int fd = memfd_create("stranger", MFD_ALLOW_SEALING);
+        assert_int_equal(ftruncate(fd, i == 0 ? 4096 : sizeof(struct shm_segment)), 0);
+        if (i != 1)
+            assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+        socket = shm_socket_connect(shm_of(left.net), name, cookie, fd);
+        assert_true(socket >= 0);
+        until(shm_socket_open(socket) == false);
+        close(socket);
+        close(fd);
+    }
+
+    /* Whoever says nothing at all keeps others out no longer than it stays. */
+    until(shm_of(right.net)->inbound_count == 1);
+    exchange(4096, 0, 1, 1, TAKE_AT_ONCE);
+}
+
+static void shared_memory_cannot_be_written_by_others(void **state)
+{
+    (void)state;
+    void *memory, *region;
+    assert_int_equal(net_memory_allocate(left.net, 1 << 20, &memory, &region), 0);
+    int fd = ((struct shm_region *)region)->fd;
+    assert_ptr_equal(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+    assert_int_not_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(write(fd, "x", 1), -1);
+    net_memory_free(left.net, region);
+}
+
+/* Bulk that lies in memory of the transport's is copied from there, even if nothing else may be read. */
+static void bulk_in_shared_memory_is_copied_directly(void **state)
+{
+    (void)state;
+    void *memory, *region;
+    uint8_t *usual = source;
+    assert_int_equal(net_memory_allocate(left.net, BULK_MAX, &memory, &region), 0);
+    memcpy(memory, source, BULK_MAX);
+    source = memory;
+    for (uint32_t from = 1; from <= 3; from += 2)
+        for (uint32_t into = 1; into <= 4; into += 3) {
+            exchange(100, NET_SEND_RENDEZVOUS, from, into, TAKE_AT_ONCE);
+            exchange(BULK_MAX - 1, NET_SEND_RENDEZVOUS, from, into, HOLD);
+        }
+    assert_int_equal(outbound_of(left.connection)->announced, 1);
+    source = usual;
+    net_memory_free(left.net, region);
+}
+
+/* ---- many ---- */
+
+static void a_thousand_connections(void **state)
+{
+    (void)state;
+    enum { CONNECTIONS = 1000 };
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    unsigned count = limit.rlim_max < 3 * CONNECTIONS ? (unsigned)limit.rlim_max / 3 : CONNECTIONS;
+    static struct net_connection *connections[CONNECTIONS];
+    struct random random;
+    random_seed(&random, 2);
+    right.intake = IGNORE;
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(
+            net_connect(left.net, right.net->address, right.net->address_length, &connections[i]), 0);
+        if (i % 64 == 63)
+            until(shm_of(right.net)->inbound_count == i + 2);
+    }
+    for (unsigned i = 0; i < 20000; i++) {
+        /* A few talk a lot, the others now and then. */
+        unsigned which = i % 4 != 0 ? i % 10 : (unsigned)random_below(&random, count);
+        unsigned before = right.messages;
+        assert_int_equal(send_and_wait(connections[which], &i, sizeof i, NULL, 0, 0), 0);
+        until(right.messages == before + 1);
+        assert_memory_equal(right.header, &i, sizeof i);
+    }
+    for (unsigned i = 0; i < count; i++)
+        net_close(connections[i]);
+    until(shm_of(right.net)->inbound_count == 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(headers_arrive_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bulk_arrives_by_every_path, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bulk_arrives_by_every_path, set_up_without_fetch, tear_down),
+        cmocka_unit_test_setup_teardown(bulk_in_shared_memory_is_copied_directly, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bulk_in_shared_memory_is_copied_directly, set_up_without_fetch,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(shared_memory_cannot_be_written_by_others, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unwanted_bulk_is_discarded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(malformed_addresses_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(allocated_memory_is_zeroed_and_carries_bulk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(closing_completes_what_is_under_way_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(closing_completes_what_is_under_way_once, set_up_without_fetch,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(garbage_in_a_ring_costs_its_writer_the_connection, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_receiver_that_lies_gets_nothing_more, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(strangers_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_thousand_connections, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_process_answers, set_up_loop, tear_down_loop),
+        cmocka_unit_test_setup_teardown(a_dead_peer_is_noticed_and_can_be_closed, set_up_loop,
+                                        tear_down_loop),
+        cmocka_unit_test_setup_teardown(a_stopped_peer_with_a_full_ring_hinders_nobody, set_up_loop,
+                                        tear_down_loop),
+        cmocka_unit_test_setup_teardown(a_transfer_from_a_stopped_peer_ends_with_the_connection, set_up_loop,
+                                        tear_down_loop),
+        cmocka_unit_test_setup_teardown(no_wake_up_is_lost, set_up_drowsy_loop, tear_down_loop),
+        cmocka_unit_test_setup_teardown(fetching_from_a_dead_sender_fails, set_up_loop, tear_down_loop),
+        cmocka_unit_test_setup_teardown(connecting_to_a_dead_process_fails, set_up_loop, tear_down_loop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
