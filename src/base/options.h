@@ -34,7 +34,11 @@ OPTION(server, spin, DURATION, "50us", "0", "1s",
        "How long an idle server polls before it blocks in the kernel. Longer answers faster, shorter leaves "
        "more of the processor to others.")
 OPTION(server, transports, STRING, "", "", "",
-       "UCX transports of servers and clients, as in UCX_TLS; empty: the environment's or UCX's choice.")
+       "UCX transports of servers and clients, as in UCX_TLS, for everything, also within a host. Empty: "
+       "BenchFS's own "
+       "shared memory within a host, and between hosts UCX's choice; unless UCX_TLS is set in the "
+       "environment, which "
+       "then counts as if it stood here.")
 OPTION(server, devices, STRING, "", "", "",
        "Network devices of servers and clients, as in UCX_NET_DEVICES; empty: the environment's or UCX's "
        "choice.")

@@ -76,7 +76,7 @@ static int serve(uint32_t id, int control, const uint8_t *key, uint64_t capacity
     int status = loop_create(&loop_options, &ended.loop);
     if (status < 0)
         return status;
-    status = net_ucx_create(ended.loop, &ucx, &net);
+    status = net_create(ended.loop, &ucx, &net);
     if (status < 0)
         goto destroy_loop;
     status = server_create(net, &options, &server, address);

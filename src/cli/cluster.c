@@ -186,7 +186,7 @@ int cluster_ask(const struct cluster *cluster, unsigned operation, uint64_t pati
         status = loop_create(&loop_options, &loop);
     }
     if (status == 0)
-        status = net_ucx_create(loop, &net_options, &net);
+        status = net_create(loop, &net_options, &net);
     if (status == 0)
         status = rpc_create(net, &rpc_options, &rpc);
     if (status == 0)

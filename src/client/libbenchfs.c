@@ -149,7 +149,7 @@ static int worker_open(struct worker *worker)
     int status = loop_create(&loop_options, &worker->loop);
     if (status < 0)
         return status;
-    status = net_ucx_create(worker->loop, &net_options, &worker->net);
+    status = net_create(worker->loop, &net_options, &worker->net);
     if (status < 0)
         goto destroy_loop;
     status = client_create(worker->net, &client_options, &worker->client);

@@ -441,7 +441,7 @@ static int begin(struct daemon *daemon, int signals)
             .transports = config->server.transports[0] != 0 ? config->server.transports : NULL,
             .devices = config->server.devices[0] != 0 ? config->server.devices : NULL,
             .one_host = net_address_is_local(config->server.listen)};
-        status = net_ucx_create(daemon->loop, &ucx, &daemon->net);
+        status = net_create(daemon->loop, &ucx, &daemon->net);
     }
     if (status != 0) {
         log_error("cannot start the transport: %s", status_text(status));
