@@ -16,11 +16,6 @@
 
 #define FIRST_LEVEL 6
 
-struct file_record {
-    struct index_node node; /* index 0 */
-    struct list chunks;
-};
-
 static uint64_t node_hash(uint64_t inode, uint64_t index)
 {
     return hash_mix(inode ^ hash_mix(index + UINT64_C(0x9e3779b97f4a7c15)));
@@ -114,10 +109,10 @@ static void table_remove(struct index_table *table, struct index_node *node)
     table->count--;
 }
 
-static struct file_record *find_file(const struct chunk_index *index, uint64_t inode)
+static struct chunk_file *find_file(const struct chunk_index *index, uint64_t inode)
 {
     struct index_node *node = table_find(&index->files, inode, 0);
-    return node == NULL ? NULL : container_of(node, struct file_record, node);
+    return node == NULL ? NULL : container_of(node, struct chunk_file, node);
 }
 
 struct chunk_entry *chunk_index_find(const struct chunk_index *index, uint64_t inode, uint64_t chunk)
@@ -128,16 +123,18 @@ struct chunk_entry *chunk_index_find(const struct chunk_index *index, uint64_t i
 
 int chunk_index_insert(struct chunk_index *index, struct chunk_entry *entry)
 {
-    struct file_record *file = find_file(index, entry->node.inode);
+    struct chunk_file *file = find_file(index, entry->node.inode);
     if (file == NULL) {
         file = malloc(sizeof(*file));
         if (file == NULL)
             return -ENOMEM;
-        file->node = (struct index_node){.inode = entry->node.inode};
+        *file = (struct chunk_file){.node = {.inode = entry->node.inode}};
         list_init(&file->chunks);
         table_insert(&index->files, &file->node);
     }
     list_push_back(&file->chunks, &entry->siblings);
+    file->count++;
+    entry->file = file;
     table_insert(&index->chunks, &entry->node);
     return 0;
 }
@@ -146,17 +143,71 @@ void chunk_index_remove(struct chunk_index *index, struct chunk_entry *entry)
 {
     table_remove(&index->chunks, &entry->node);
     list_remove(&entry->siblings);
-    struct file_record *file = find_file(index, entry->node.inode);
-    if (list_empty(&file->chunks)) {
+    struct chunk_file *file = entry->file;
+    file->held -= entry->held;
+    entry->held = 0;
+    entry->file = NULL;
+    if (--file->count == 0) {
         table_remove(&index->files, &file->node);
         free(file);
     }
 }
 
+const struct chunk_file *chunk_index_file(const struct chunk_index *index, uint64_t inode)
+{
+    return find_file(index, inode);
+}
+
+void chunk_index_visit(const struct chunk_index *index, uint64_t inode, uint64_t first, uint64_t last,
+                       void (*visit)(void *owner, struct chunk_entry *entry), void *owner)
+{
+    struct chunk_file *file = find_file(index, inode);
+    if (file == NULL)
+        return;
+    if (last - first < file->count) {
+        for (uint64_t at = first;; at++) {
+            struct chunk_entry *entry = chunk_index_find(index, inode, at);
+            if (entry != NULL)
+                visit(owner, entry);
+            if (at == last)
+                return;
+        }
+    }
+    struct list *node = file->chunks.next;
+    for (uint64_t left = file->count; left > 0; left--) {
+        struct chunk_entry *entry = container_of(node, struct chunk_entry, siblings);
+        node = node->next;
+        if (entry->node.index >= first && entry->node.index <= last)
+            visit(owner, entry);
+    }
+}
+
+/* So many indices are tried one by one first: chunks mostly lie close together. */
+#define NEXT_PROBES 256u
+
+struct chunk_entry *chunk_index_next(const struct chunk_index *index, uint64_t inode, uint64_t first)
+{
+    struct chunk_file *file = find_file(index, inode);
+    if (file == NULL)
+        return NULL;
+    for (uint64_t i = 0; i < NEXT_PROBES && i < file->count && first + i >= first; i++) {
+        struct chunk_entry *entry = chunk_index_find(index, inode, first + i);
+        if (entry != NULL)
+            return entry;
+    }
+    struct chunk_entry *next = NULL;
+    list_for_each (node, &file->chunks) {
+        struct chunk_entry *entry = container_of(node, struct chunk_entry, siblings);
+        if (entry->node.index >= first && (next == NULL || entry->node.index < next->node.index))
+            next = entry;
+    }
+    return next;
+}
+
 void chunk_index_remove_from(struct chunk_index *index, uint64_t inode, uint64_t first,
                              void (*dispose)(void *owner, struct chunk_entry *entry), void *owner)
 {
-    struct file_record *file = find_file(index, inode);
+    struct chunk_file *file = find_file(index, inode);
     if (file == NULL)
         return;
     struct list *node = file->chunks.next;
@@ -208,7 +259,7 @@ static void dispose_chunk(void *owner, struct index_node *node)
 static void dispose_file(void *owner, struct index_node *node)
 {
     (void)owner;
-    free(container_of(node, struct file_record, node));
+    free(container_of(node, struct chunk_file, node));
 }
 
 void chunk_index_free(struct chunk_index *index, void (*dispose)(void *owner, struct chunk_entry *entry),

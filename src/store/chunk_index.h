@@ -24,9 +24,19 @@ struct index_table {
     uint64_t count;
 };
 
+/* What the chunks of one inode have in common; exists while there are any. */
+struct chunk_file {
+    struct index_node node; /* index 0 */
+    struct list chunks;
+    uint64_t count;
+    uint64_t held; /* sum of chunk_entry.held */
+};
+
 struct chunk_entry {
     struct index_node node; /* inode and index, set before chunk_index_insert */
     struct list siblings;   /* in the list of the inode's chunks */
+    struct chunk_file *file;
+    uint32_t held; /* what the chunk takes, in the engine's unit: chunk_entry_hold */
 };
 
 struct chunk_index {
@@ -45,6 +55,23 @@ struct chunk_entry *chunk_index_find(const struct chunk_index *index, uint64_t i
 /* The entry must not be there yet. Returns 0 or -ENOMEM. */
 int chunk_index_insert(struct chunk_index *index, struct chunk_entry *entry);
 void chunk_index_remove(struct chunk_index *index, struct chunk_entry *entry);
+
+static inline void chunk_entry_hold(struct chunk_entry *entry, uint32_t held)
+{
+    if (held == entry->held)
+        return;
+    entry->file->held += (uint64_t)held - entry->held;
+    entry->held = held;
+}
+
+/* What is known of an inode's chunks, or NULL: it has none here. */
+const struct chunk_file *chunk_index_file(const struct chunk_index *index, uint64_t inode);
+/* Calls visit for every chunk of the inode with first <= index <= last, in any order; visit may remove the
+ * chunk that it is called with. Costs the file's chunks or the range's indices, whichever are fewer. */
+void chunk_index_visit(const struct chunk_index *index, uint64_t inode, uint64_t first, uint64_t last,
+                       void (*visit)(void *owner, struct chunk_entry *entry), void *owner);
+/* The chunk of the inode with the smallest index >= first, or NULL. */
+struct chunk_entry *chunk_index_next(const struct chunk_index *index, uint64_t inode, uint64_t first);
 
 /* Takes every chunk of the inode with index >= first out of the index and hands it to dispose. */
 void chunk_index_remove_from(struct chunk_index *index, uint64_t inode, uint64_t first,

@@ -22,6 +22,11 @@
  * Between two calls: length <= defined <= bytes of pages; a byte in [length, defined) outside `undefined` is
  * zero, or from a write in flight; without any, length = defined.
  *
+ * Holes. A chunk may lack memory in between (extents.h): a range that was cleared, or 64 KiB and more that a
+ * write left out. They read as zeros through a bounce buffer; a write gets them their memory back, zeroed,
+ * before anything else. So they lie below `defined` like any zeros. Memory under a transfer is never taken
+ * from it: there clearing only zeroes. `reserved` keeps pages beyond the length from being slack.
+ *
  * Cutting a chunk makes writes in flight beyond the cut stale: they end with -ESTALE. Removing it takes it
  * out of the index at once; its memory lives until the last transfer has ended. No call suspends. */
 #include "store/store.h"
@@ -55,9 +60,10 @@ struct chunk {
     struct flight *flight;
     uint32_t length;
     uint32_t defined;
-    uint32_t held;  /* no transfer in flight reaches beyond */
-    uint32_t pins;  /* transfers in flight */
-    uint32_t slack; /* pages beyond what length and transfers need */
+    uint32_t held;     /* no transfer in flight reaches beyond */
+    uint32_t pins;     /* transfers in flight */
+    uint32_t slack;    /* pages beyond what length, reservation and transfers need */
+    uint32_t reserved; /* memory up to this byte stays */
     bool removed;
 };
 
@@ -113,7 +119,12 @@ static void slack_set(struct mem *mem, struct chunk *chunk, uint32_t slack)
 
 static void slack_measure(struct mem *mem, struct chunk *chunk)
 {
-    slack_set(mem, chunk, chunk->extents.pages - pages_of(larger(chunk->length, chunk->held)));
+    struct extents *extents = &chunk->extents;
+    uint32_t needed = pages_of(larger(larger(chunk->length, chunk->reserved), chunk->held));
+    if (extents->holes > 0 && extents_holes(extents, needed, extents->pages) > 0)
+        extents_shrink(extents, mem->pages, needed); /* slack is memory */
+    slack_set(mem, chunk, extents->pages - needed);
+    chunk_entry_hold(&chunk->entry, needed - extents->holes);
 }
 
 /* Takes slack back until count pages are free. */
@@ -127,17 +138,61 @@ static void slack_reclaim(struct mem *mem, uint64_t count)
     }
 }
 
-/* Gives the chunk memory up to byte `end`. */
-static int make_room(struct mem *mem, struct chunk *chunk, uint32_t end, uint32_t chunk_size)
+/* Holes begin and end at multiples of so many pages, but where they were cleared: so filling them in small
+ * steps does not scatter a chunk. */
+#define HOLE_PAGES 16u
+
+static uint32_t hole_up(uint32_t pages)
+{
+    return (pages + HOLE_PAGES - 1) & ~(HOLE_PAGES - 1);
+}
+
+static uint32_t hole_down(uint32_t pages)
+{
+    return pages & ~(HOLE_PAGES - 1);
+}
+
+static bool pages_to_be_had(struct mem *mem, uint64_t count)
+{
+    if (pages_available(mem->pages) + mem->slack < count)
+        return false;
+    slack_reclaim(mem, count);
+    return true;
+}
+
+/* Gives holes in bytes [start, end) their memory back. */
+static int fill_holes(struct mem *mem, struct chunk *chunk, uint32_t start, uint32_t end)
+{
+    uint32_t first = start >> PAGE_SHIFT, last = pages_of(end);
+    if (chunk->extents.holes == 0 || extents_holes(&chunk->extents, first, last) == 0)
+        return 0;
+    slack_set(mem, chunk, 0);
+    uint32_t around_first = hole_down(first), around_last = hole_up(last);
+    if (pages_to_be_had(mem, extents_holes(&chunk->extents, around_first, around_last))) {
+        first = around_first;
+        last = around_last;
+    } else if (!pages_to_be_had(mem, extents_holes(&chunk->extents, first, last))) {
+        return -ENOSPC;
+    }
+    return extents_fill(&chunk->extents, mem->pages, mem->region, first, last);
+}
+
+/* Gives the chunk memory up to byte `end`. When there is not enough, what lies before `start` and beyond its
+ * present end does without. */
+static int make_room(struct mem *mem, struct chunk *chunk, uint32_t start, uint32_t end, uint32_t chunk_size)
 {
     uint32_t needed = pages_of(end);
     if (needed <= chunk->extents.pages)
         return 0;
     slack_set(mem, chunk, 0);
-    uint32_t missing = needed - chunk->extents.pages;
-    if (pages_available(mem->pages) + mem->slack < missing)
-        return -ENOSPC;
-    slack_reclaim(mem, missing);
+    if (!pages_to_be_had(mem, needed - chunk->extents.pages)) {
+        uint32_t from = hole_down(start >> PAGE_SHIFT);
+        if (from <= chunk->extents.pages || !pages_to_be_had(mem, needed - from))
+            return -ENOSPC;
+        int status = extents_grow_hole(&chunk->extents, from);
+        if (status != 0)
+            return status;
+    }
     uint32_t whole = pages_of(chunk_size);
     uint32_t goal = needed <= 1 ? 1 : 1u << (32 - __builtin_clz(needed - 1));
     if (end > chunk_size / 4 || goal > whole)
@@ -226,7 +281,7 @@ static void chunk_settle(struct mem *mem, struct chunk *chunk)
         flight_end(mem, chunk);
     if (chunk->pins == 0) {
         chunk->held = 0;
-        if (!chunk->removed && chunk->length == 0) {
+        if (!chunk->removed && chunk->length == 0 && chunk->reserved == 0) {
             chunk_index_remove(&mem->index, &chunk->entry);
             chunk->removed = true;
         }
@@ -274,6 +329,19 @@ static void io_end(struct mem *mem, struct chunk *chunk, struct store_io *io)
     chunk_settle(mem, chunk);
 }
 
+/* A write begins at `offset` and leaves out what lies behind `defined`: large parts of that need no memory.
+ */
+static void leave_gap(struct mem *mem, struct chunk *chunk, uint32_t offset)
+{
+    uint32_t first = hole_up(pages_of(larger(larger(chunk->defined, chunk->reserved), chunk->held)));
+    uint32_t last = hole_down(offset >> PAGE_SHIFT);
+    if (first < last) {
+        /* Without memory for the bookkeeping it stays as it is, and is zeroed. */
+        slack_set(mem, chunk, 0);
+        extents_punch(&chunk->extents, mem->pages, first, last);
+    }
+}
+
 static int mem_write_begin(struct store *store, struct store_io *io, uint32_t chunk_size)
 {
     struct mem *mem = mem_of(store);
@@ -289,15 +357,19 @@ static int mem_write_begin(struct store *store, struct store_io *io, uint32_t ch
     uint32_t end = io->offset + io->length;
     int status = flight_join(mem, chunk);
     if (status == 0)
-        status = make_room(mem, chunk, end, chunk_size);
+        status = make_room(mem, chunk, io->offset, end, chunk_size);
+    if (status == 0)
+        status = fill_holes(mem, chunk, io->offset, end);
     if (status == 0)
         status = io_map(mem, chunk, io, false);
     if (status != 0) {
         chunk_settle(mem, chunk);
         return status;
     }
-    if (io->offset > chunk->defined)
+    if (io->offset > chunk->defined) {
+        leave_gap(mem, chunk, io->offset);
         extents_zero(&chunk->extents, mem->region, chunk->defined, io->offset);
+    }
     ranges_add(&chunk->flight->undefined, larger(io->offset, chunk->defined), end);
     chunk->defined = larger(chunk->defined, end);
     list_push_back(&chunk->flight->writers, &io->link);
@@ -414,8 +486,118 @@ static int mem_truncate(struct store *store, uint64_t inode, uint64_t index, uin
     }
     if (chunk->length > length)
         chunk->length = length;
+    if (chunk->reserved > length)
+        chunk->reserved = length;
     chunk_settle(mem, chunk);
     return 0;
+}
+
+/* ---- reserving, clearing, seeking ---- */
+
+static uint64_t mem_missing(struct store *store, uint64_t inode, uint64_t index, uint32_t offset,
+                            uint32_t length)
+{
+    const struct chunk *chunk = chunk_find(mem_of(store), inode, index);
+    uint32_t first = offset >> PAGE_SHIFT, last = pages_of(offset + length);
+    if (chunk == NULL)
+        return (uint64_t)(last - first) << PAGE_SHIFT;
+    uint32_t there = chunk->extents.pages - chunk->slack;
+    uint32_t beyond = last > there ? last - larger(first, there) : 0;
+    return (uint64_t)(beyond + extents_holes(&chunk->extents, first, last < there ? last : there))
+           << PAGE_SHIFT;
+}
+
+static int mem_reserve(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, uint32_t length)
+{
+    struct mem *mem = mem_of(store);
+    uint32_t end = offset + length, last = pages_of(end);
+    struct chunk *chunk = chunk_find(mem, inode, index);
+    if (chunk == NULL && (chunk = chunk_create(mem, inode, index)) == NULL)
+        return -ENOMEM;
+    slack_set(mem, chunk, 0);
+    int status = 0;
+    if (last > chunk->extents.pages)
+        status = extents_grow_hole(&chunk->extents, offset >> PAGE_SHIFT);
+    if (status == 0 && last > chunk->extents.pages)
+        status = pages_to_be_had(mem, last - chunk->extents.pages)
+                     ? extents_grow(&chunk->extents, mem->pages, last, last)
+                     : -ENOSPC;
+    if (status == 0)
+        status = fill_holes(mem, chunk, offset, end);
+    if (status == 0)
+        chunk->reserved = larger(chunk->reserved, end);
+    chunk_settle(mem, chunk);
+    return status;
+}
+
+/* What a clearing needs on its way through the chunks. */
+struct clearing {
+    struct mem *mem;
+    const struct store_range *range;
+    bool keep;
+    int status;
+};
+
+static void clear_chunk(void *owner, struct chunk_entry *entry)
+{
+    struct clearing *clearing = owner;
+    struct mem *mem = clearing->mem;
+    struct chunk *chunk = container_of(entry, struct chunk, entry);
+    uint64_t at = entry->node.index << clearing->range->chunk_shift;
+    uint64_t size = UINT64_C(1) << clearing->range->chunk_shift;
+    uint32_t start = clearing->range->start > at ? (uint32_t)(clearing->range->start - at) : 0;
+    uint32_t end = (uint32_t)(clearing->range->end - at < size ? clearing->range->end - at : size);
+    bool still = chunk->pins == 0; /* nothing is under way */
+    if (still && !clearing->keep) {
+        /* A tail needs no bookkeeping. */
+        if (end >= chunk->length && start < chunk->length)
+            chunk->length = chunk->defined = start;
+        if (end >= chunk->reserved && start < chunk->reserved)
+            chunk->reserved = start;
+        if (start < larger(chunk->length, chunk->reserved)) {
+            uint32_t first = pages_of(start), last = end >> PAGE_SHIFT;
+            slack_set(mem, chunk, 0);
+            int status = extents_punch(&chunk->extents, mem->pages, first, last);
+            if (status != 0)
+                clearing->status = status;
+        }
+    }
+    if (start < chunk->length)
+        extents_zero(&chunk->extents, mem->region, start, end < chunk->length ? end : chunk->length);
+    chunk_settle(mem, chunk);
+}
+
+static int mem_clear(struct store *store, const struct store_range *range, bool keep)
+{
+    struct clearing clearing = {mem_of(store), range, keep, 0};
+    if (range->start < range->end)
+        chunk_index_visit(&mem_of(store)->index, range->inode, range->start >> range->chunk_shift,
+                          (range->end - 1) >> range->chunk_shift, clear_chunk, &clearing);
+    return clearing.status;
+}
+
+static uint64_t mem_next_chunk(struct store *store, uint64_t inode, uint64_t first)
+{
+    const struct chunk_entry *entry = chunk_index_next(&mem_of(store)->index, inode, first);
+    return entry == NULL ? UINT64_MAX : entry->node.index;
+}
+
+static uint32_t mem_seek(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, bool hole)
+{
+    const struct chunk *chunk = chunk_find(mem_of(store), inode, index);
+    if (chunk == NULL || offset >= chunk->length)
+        return hole ? offset : UINT32_MAX;
+    uint32_t page = extents_seek(&chunk->extents, offset >> PAGE_SHIFT, hole);
+    uint64_t at = larger(page << PAGE_SHIFT, offset);
+    if (at < chunk->length)
+        return (uint32_t)at;
+    return hole ? chunk->length : UINT32_MAX;
+}
+
+static uint64_t mem_held(struct store *store, uint64_t inode)
+{
+    const struct chunk_file *file = chunk_index_file(&mem_of(store)->index, inode);
+    return file == NULL ? 0 : file->held << PAGE_SHIFT;
 }
 
 static int mem_sync(struct store *store, uint64_t inode)
@@ -553,4 +735,10 @@ const struct store_operations store_mem_operations = {
     .sync = mem_sync,
     .statistics = mem_statistics,
     .chunk_length = mem_chunk_length,
+    .reserve = mem_reserve,
+    .missing = mem_missing,
+    .clear = mem_clear,
+    .next_chunk = mem_next_chunk,
+    .seek = mem_seek,
+    .held = mem_held,
 };

@@ -50,6 +50,8 @@ static void set_length(struct null_store *null, struct chunk *chunk, uint32_t le
 {
     null->used += length;
     null->used -= chunk->length;
+    if (chunk->entry.file != NULL)
+        chunk_entry_hold(&chunk->entry, length);
     chunk->length = length;
 }
 
@@ -163,6 +165,53 @@ static void null_statistics(struct store *store, struct store_statistics *statis
     statistics->chunks = null->index.chunks.count;
 }
 
+/* Nothing is ever missing, and there is nothing to clear: what is read is the pattern. */
+static int null_reserve(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, uint32_t length)
+{
+    (void)store;
+    (void)inode;
+    (void)index;
+    (void)offset;
+    (void)length;
+    return 0;
+}
+
+static uint64_t null_missing(struct store *store, uint64_t inode, uint64_t index, uint32_t offset,
+                             uint32_t length)
+{
+    const struct chunk *chunk = chunk_find(null_of(store), inode, index);
+    (void)offset;
+    return chunk == NULL ? length : 0;
+}
+
+static int null_clear(struct store *store, const struct store_range *range, bool keep)
+{
+    (void)store;
+    (void)range;
+    (void)keep;
+    return 0;
+}
+
+static uint64_t null_next_chunk(struct store *store, uint64_t inode, uint64_t first)
+{
+    const struct chunk_entry *entry = chunk_index_next(&null_of(store)->index, inode, first);
+    return entry == NULL ? UINT64_MAX : entry->node.index;
+}
+
+static uint32_t null_seek(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, bool hole)
+{
+    const struct chunk *chunk = chunk_find(null_of(store), inode, index);
+    if (chunk == NULL || offset >= chunk->length)
+        return hole ? offset : UINT32_MAX;
+    return hole ? chunk->length : offset;
+}
+
+static uint64_t null_held(struct store *store, uint64_t inode)
+{
+    const struct chunk_file *file = chunk_index_file(&null_of(store)->index, inode);
+    return file == NULL ? 0 : file->held;
+}
+
 static uint32_t null_chunk_length(struct store *store, uint64_t inode, uint64_t index)
 {
     const struct chunk *chunk = chunk_find(null_of(store), inode, index);
@@ -226,4 +275,10 @@ const struct store_operations store_null_operations = {
     .sync = null_sync,
     .statistics = null_statistics,
     .chunk_length = null_chunk_length,
+    .reserve = null_reserve,
+    .missing = null_missing,
+    .clear = null_clear,
+    .next_chunk = null_next_chunk,
+    .seek = null_seek,
+    .held = null_held,
 };

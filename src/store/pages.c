@@ -148,6 +148,29 @@ uint32_t pages_take_at(struct pages *pages, uint32_t first, uint32_t count)
     return taken;
 }
 
+uint32_t pages_take_from(struct pages *pages, uint32_t first, uint32_t count)
+{
+    if (first >= pages->count)
+        return 0;
+    for (uint32_t order = 0; order <= ORDER_MAX; order++) {
+        uint32_t block = first & ~((1u << order) - 1);
+        if (pages->order[block] != order + 1)
+            continue;
+        /* The block is cut before `first`; what lies behind is a matter of pages_take_at. */
+        uint32_t size = 1u << order;
+        unlink_block(pages, block);
+        pages->available -= size;
+        uint32_t here = block + size - first;
+        uint32_t taken = here < count ? here : count;
+        if (first > block)
+            pages_give(pages, block, first - block);
+        if (here > taken)
+            pages_give(pages, first + taken, here - taken);
+        return taken < count ? taken + pages_take_at(pages, first + taken, count - taken) : taken;
+    }
+    return 0;
+}
+
 uint64_t pages_available(const struct pages *pages)
 {
     return pages->available;

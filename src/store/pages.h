@@ -30,5 +30,9 @@ uint32_t pages_take_some(struct pages *pages, uint32_t count, uint32_t *taken);
 /* Takes up to count pages that begin at page `first`, whose predecessor the caller owns. Returns how many. */
 uint32_t pages_take_at(struct pages *pages, uint32_t first, uint32_t count);
 
+/* Takes up to count pages that begin at page `first`, wherever that lies. Returns how many; 0: it is taken.
+ */
+uint32_t pages_take_from(struct pages *pages, uint32_t first, uint32_t count);
+
 /* Gives back any run of pages that the caller owns, also a part of what it took. */
 void pages_give(struct pages *pages, uint32_t first, uint32_t count);

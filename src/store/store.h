@@ -40,6 +40,14 @@ struct store_io {
     uint64_t private[2];
 };
 
+/* Bytes [start, end) of a file whose chunks have 2^chunk_shift bytes. */
+struct store_range {
+    uint64_t inode;
+    uint64_t start;
+    uint64_t end;
+    uint8_t chunk_shift;
+};
+
 struct store_statistics {
     uint64_t used; /* bytes held, rounded as the engine allocates, less what it takes back on demand */
     uint64_t capacity;
@@ -75,6 +83,23 @@ struct store_operations {
     void (*statistics)(struct store *store, struct store_statistics *statistics);
     /* Length of one chunk, 0 if absent. */
     uint32_t (*chunk_length)(struct store *store, uint64_t inode, uint64_t index);
+    /* Takes the memory that writes into [offset, offset + length) of a chunk need, so that they cannot fail
+     * with -ENOSPC; it stays until it is cleared or cut off. No byte changes. -ENOSPC and -ENOMEM change
+     * nothing that can be read. */
+    int (*reserve)(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, uint32_t length);
+    /* Bytes that such a call would have to take. */
+    uint64_t (*missing)(struct store *store, uint64_t inode, uint64_t index, uint32_t offset,
+                        uint32_t length);
+    /* Makes the range read as zeros in the chunks that are here; their memory is given back as far as the
+     * engine can, or (keep) stays. To writes in flight this is another write. 0 or -ENOMEM. */
+    int (*clear)(struct store *store, const struct store_range *range, bool keep);
+    /* Index of the inode's first chunk at or after `first`; UINT64_MAX: there is none. */
+    uint64_t (*next_chunk)(struct store *store, uint64_t inode, uint64_t first);
+    /* The first byte at or after offset that is data (below the chunk's length and not known to be a hole) or
+     * in a hole; UINT32_MAX: there is no more data here. A hole is always found: the length ends the data. */
+    uint32_t (*seek)(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, bool hole);
+    /* Bytes held for the inode, as the engine allocates them. */
+    uint64_t (*held)(struct store *store, uint64_t inode);
 };
 
 struct store {

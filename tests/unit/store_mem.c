@@ -211,6 +211,126 @@ static void growth(void **state)
     store_destroy(store);
 }
 
+static void clear(struct store *store, uint64_t inode, uint64_t start, uint64_t end, bool keep)
+{
+    struct store_range range = {inode, start, end, 16};
+    assert_int_equal(store->operations->clear(store, &range, keep), 0);
+}
+
+/* A large gap takes no memory until it is written, and then the chunk is one run again. */
+static void gaps(void **state)
+{
+    (void)state;
+    struct store *store = open_sized(64u << 20);
+    const struct store_operations *call = store->operations;
+    struct store_io io = conformance_io(1, 0, (1u << 20) - 100, 100);
+    assert_int_equal(call->write_begin(store, &io, 1u << 20), 0);
+    memset(io.vector[0].iov_base, 5, 100);
+    assert_int_equal(call->write_commit(store, &io), 0);
+    assert_true(call->held(store, 1) <= 65536);
+    assert_int_equal(call->held(store, 1), used(store));
+    assert_int_equal(call->seek(store, 1, 0, 0, true), 0);
+    assert_int_equal(call->seek(store, 1, 0, 0, false), 15 * 65536);
+    assert_int_equal(conformance_read(store, 1, 0, 0, (1u << 20) - 100, 0), (1u << 20) - 100);
+    assert_int_equal(conformance_read(store, 1, 0, (1u << 20) - 100, 999, 5), 100);
+    for (uint32_t at = 14; at < 15; at--) { /* backwards */
+        io = conformance_io(1, 0, at * 65536 + 5000, 65536);
+        assert_int_equal(call->write_begin(store, &io, 1u << 20), 0);
+        assert_int_equal(io.count, 1);
+        memset(io.vector[0].iov_base, (int)at + 1, 65536);
+        assert_int_equal(call->write_commit(store, &io), 0);
+    }
+    assert_int_equal(call->held(store, 1), 1u << 20);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 5000, 0), 5000);
+    assert_int_equal(conformance_read(store, 1, 0, 5000, 65536, 1), 65536);
+    io = conformance_io(1, 0, 0, 1u << 20);
+    assert_int_equal(call->read_begin(store, &io), 0);
+    assert_int_equal(io.count, 1);
+    call->read_end(store, &io);
+    /* Aborted, the gap is no slack that is not there. */
+    io = conformance_io(2, 0, 900000, 10);
+    assert_int_equal(call->write_begin(store, &io, 1u << 20), 0);
+    call->write_abort(store, &io);
+    assert_int_equal(used(store), 1u << 20);
+    assert_int_equal(call->held(store, 2), 0);
+    store_destroy(store);
+}
+
+static void cleared(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    const struct store_operations *call = store->operations;
+    for (uint64_t i = 0; i < 4; i++)
+        assert_int_equal(conformance_write(store, 1, i, 0, CONFORMANCE_CHUNK, (uint8_t)(i + 1)), 0);
+    assert_int_equal(call->held(store, 1), 4 * CONFORMANCE_CHUNK);
+    clear(store, 1, 10000, 20000, false); /* pages 3 alone is whole: 12288 to 16384 */
+    assert_int_equal(call->held(store, 1), 4 * CONFORMANCE_CHUNK - 4096);
+    assert_int_equal(call->seek(store, 1, 0, 0, true), 12288);
+    assert_int_equal(call->seek(store, 1, 0, 12288, false), 16384);
+    assert_int_equal(call->seek(store, 1, 0, 16384, true), CONFORMANCE_CHUNK);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 10000, 1), 10000);
+    assert_int_equal(conformance_read(store, 1, 0, 10000, 10000, 0), 10000);
+    assert_int_equal(conformance_read(store, 1, 0, 20000, CONFORMANCE_CHUNK, 1), CONFORMANCE_CHUNK - 20000);
+    clear(store, 1, 65536 + 100, 3 * 65536, true); /* keeps its memory */
+    assert_int_equal(call->held(store, 1), 4 * CONFORMANCE_CHUNK - 4096);
+    assert_int_equal(conformance_read(store, 1, 1, 0, 100, 2), 100);
+    assert_int_equal(conformance_read(store, 1, 1, 100, CONFORMANCE_CHUNK, 0), CONFORMANCE_CHUNK - 100);
+    clear(store, 1, 65536 + 100, 3 * 65536, false);
+    assert_int_equal(call->held(store, 1), 2 * CONFORMANCE_CHUNK);
+    assert_int_equal(call->next_chunk(store, 1, 2), 3);
+    assert_int_equal(call->next_chunk(store, 1, 4), UINT64_MAX);
+    assert_int_equal(conformance_read(store, 1, 1, 0, CONFORMANCE_CHUNK, 2), 100);
+    assert_int_equal(conformance_read(store, 1, 3, 0, CONFORMANCE_CHUNK, 4), CONFORMANCE_CHUNK);
+
+    /* A reader in flight keeps its memory; its bytes are the new ones or the old ones. */
+    struct store_io read = conformance_io(1, 3, 0, CONFORMANCE_CHUNK);
+    assert_int_equal(call->read_begin(store, &read), 0);
+    clear(store, 1, 3 * 65536, 4 * 65536, false);
+    assert_int_equal(call->held(store, 1), 2 * CONFORMANCE_CHUNK);
+    call->read_end(store, &read);
+    assert_int_equal(conformance_read(store, 1, 3, 0, CONFORMANCE_CHUNK, 0), CONFORMANCE_CHUNK);
+    clear(store, 1, 0, UINT64_MAX >> 1, false);
+    assert_int_equal(used(store), 0);
+    assert_int_equal(call->held(store, 1), 0);
+    store_destroy(store);
+}
+
+static void reserved(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    const struct store_operations *call = store->operations;
+    assert_int_equal(call->missing(store, 1, 0, 5000, 10000), 3 * 4096);
+    assert_int_equal(call->reserve(store, 1, 0, 5000, 10000), 0);
+    assert_int_equal(call->missing(store, 1, 0, 5000, 10000), 0);
+    assert_int_equal(call->chunk_length(store, 1, 0), 0);
+    assert_int_equal(call->held(store, 1), 3 * 4096);
+    assert_int_equal(call->reserve(store, 1, 1, 0, CONFORMANCE_CHUNK), 0);
+    uint64_t index = 0;
+    while (conformance_write(store, 2, index, 0, CONFORMANCE_CHUNK, 7) == 0)
+        index++;
+    while (conformance_write(store, 3, index, 0, 4096, 7) == 0)
+        index++;
+    assert_int_equal(conformance_write(store, 1, 2, 0, 1, 1), -ENOSPC);
+    assert_int_equal(conformance_write(store, 1, 1, 30000, 100, 3), 0);
+    assert_int_equal(conformance_write(store, 1, 1, 0, 30000, 3), 0);
+    assert_int_equal(conformance_write(store, 1, 0, 5000, 10000, 3), 0);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 5000, 0), 5000);
+    assert_int_equal(conformance_read(store, 1, 0, 5000, 60000, 3), 10000);
+    assert_int_equal(conformance_write(store, 1, 0, 0, 1, 1), -ENOSPC); /* the hole before it */
+    assert_int_equal(call->reserve(store, 1, 2, 0, 1), -ENOSPC);
+    assert_int_equal(call->next_chunk(store, 1, 2), UINT64_MAX);
+    /* Cutting takes it back. */
+    assert_int_equal(call->truncate(store, 1, 1, 100), 0);
+    assert_int_equal(call->held(store, 1), 4 * 4096);
+    assert_int_equal(call->remove(store, 2, 0), 0);
+    assert_int_equal(call->remove(store, 3, 0), 0);
+    assert_int_equal(call->remove(store, 1, 0), 0);
+    assert_int_equal(used(store), 0);
+    store_destroy(store);
+}
+
 static void random_model(void **state)
 {
     (void)state;
@@ -268,6 +388,9 @@ int main(void)
         cmocka_unit_test(every_page_is_usable),
         cmocka_unit_test(slack_is_reclaimed),
         cmocka_unit_test(growth),
+        cmocka_unit_test(gaps),
+        cmocka_unit_test(cleared),
+        cmocka_unit_test(reserved),
         cmocka_unit_test(random_model),
         cmocka_unit_test(many_chunks),
         cmocka_unit_test(refused_options),

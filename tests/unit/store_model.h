@@ -227,6 +227,61 @@ static void model_cut(struct model *model, struct model_chunk *chunk, uint32_t l
     model_quiet(model, chunk);
 }
 
+/* Clearing is a write of zeros, of which an engine may make a shorter chunk. */
+static void model_clear(struct model *model, struct model_chunk *chunk)
+{
+    struct store_io io;
+    model_range(model, &io, chunk);
+    uint64_t at = chunk->index * CONFORMANCE_CHUNK;
+    struct store_range range = {chunk->inode, at + io.offset, at + io.offset + io.length, 16};
+    uint32_t end = io.offset + io.length, before = chunk->length;
+    const struct store_operations *call = model->store->operations;
+    assert_int_equal(call->clear(model->store, &range, random_below(&model->random, 3) == 0), 0);
+    model_thaw(model, chunk);
+    for (uint32_t p = io.offset; p < end && p < before; p++) {
+        chunk->ended[p] |= 1;
+        chunk->allowed[p] |= 1;
+    }
+    if (!model_writing(model, chunk))
+        for (uint32_t p = io.offset; p < end; p++)
+            chunk->allowed[p] = 1;
+    chunk->length = call->chunk_length(model->store, chunk->inode, chunk->index);
+    if (chunk->length != before)
+        assert_true(chunk->length >= io.offset && chunk->length < before && end >= before);
+    model_quiet(model, chunk);
+}
+
+/* What is said to be a hole holds zeros. */
+static void model_seek(struct model *model, struct model_chunk *chunk)
+{
+    const struct store_operations *call = model->store->operations;
+    uint32_t at = 0;
+    for (bool hole = true; at < chunk->length; hole = !hole) {
+        uint32_t next = call->seek(model->store, chunk->inode, chunk->index, at, hole);
+        assert_true(next >= at);
+        if (hole)
+            assert_true(next <= chunk->length);
+        uint32_t end = next < chunk->length ? next : chunk->length;
+        for (uint32_t p = at; !hole && p < end; p++)
+            assert_true((chunk->allowed[p] & 1) != 0);
+        at = end;
+    }
+}
+
+static void model_reserve(struct model *model, struct model_chunk *chunk)
+{
+    struct store_io io;
+    model_range(model, &io, chunk);
+    const struct store_operations *call = model->store->operations;
+    int status = call->reserve(model->store, chunk->inode, chunk->index, io.offset, io.length);
+    if (status == -ENOSPC)
+        model->refused++;
+    else
+        assert_int_equal(status, 0);
+    if (status == 0)
+        assert_int_equal(call->missing(model->store, chunk->inode, chunk->index, io.offset, io.length), 0);
+}
+
 static void model_step(struct model *model)
 {
     struct model_chunk *chunk = &model->chunks[random_below(&model->random, MODEL_CHUNKS)];
@@ -246,11 +301,16 @@ static void model_step(struct model *model)
     } else if (choice < 60) {
         if (write->active)
             model_abort(model, write);
-    } else if (choice < 92) {
+    } else if (choice < 90) {
         if (read->active)
             model_end_read(model, read);
         else
             model_begin_read(model, read, chunk);
+    } else if (choice < 94) {
+        model_clear(model, chunk);
+        model_seek(model, chunk);
+    } else if (choice < 95) {
+        model_reserve(model, chunk);
     } else if (choice < 97) {
         uint32_t length = (uint32_t)random_below(&model->random, CONFORMANCE_CHUNK);
         assert_int_equal(call->truncate(model->store, chunk->inode, chunk->index, length), 0);
