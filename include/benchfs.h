@@ -59,6 +59,11 @@ BENCHFS_API off_t benchfs_lseek(benchfs *fs, int fd, off_t offset, int whence);
 BENCHFS_API int benchfs_fsync(benchfs *fs, int fd);
 BENCHFS_API int benchfs_fdatasync(benchfs *fs, int fd);
 BENCHFS_API int benchfs_ftruncate(benchfs *fs, int fd, off_t length);
+/* mode: 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE [|
+ * FALLOC_FL_KEEP_SIZE]; others are EOPNOTSUPP. */
+BENCHFS_API int benchfs_fallocate(benchfs *fs, int fd, int mode, off_t offset, off_t length);
+/* Returns 0 or an errno value; errno is left alone. */
+BENCHFS_API int benchfs_posix_fallocate(benchfs *fs, int fd, off_t offset, off_t length);
 BENCHFS_API int benchfs_truncate(benchfs *fs, const char *path, off_t length);
 
 BENCHFS_API int benchfs_stat(benchfs *fs, const char *path, struct stat *status);

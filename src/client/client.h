@@ -64,7 +64,17 @@ ssize_t client_write_vector(struct client *client, struct client_file *file, con
 ssize_t client_append_vector(struct client *client, struct client_file *file, const struct iovec *vector,
                              uint32_t vector_count, size_t length, uint64_t *offset);
 int client_sync(struct client *client, struct client_file *file);
+/* fallocate: kind is an enum allocation. */
+int client_allocate(struct client *client, struct client_file *file, uint8_t kind, bool keep_size,
+                    uint64_t offset, uint64_t length);
+/* *result: the first data, or with hole the first hole, at or after offset; the end of the file is a hole.
+ * -ENXIO: offset is not below the size, or there is no more data. */
+int client_seek(struct client *client, struct client_file *file, uint64_t offset, bool hole,
+                uint64_t *result);
 int client_attributes(struct client *client, uint64_t inode, struct attributes *attributes);
+/* The same as the inode's server alone knows them, which suffices for a file's size: blocks may be
+ * BLOCKS_UNKNOWN. */
+int client_file_attributes(struct client *client, uint64_t inode, struct attributes *attributes);
 int client_stat(struct client *client, uint64_t directory, const char *path, bool follow,
                 struct attributes *attributes);
 int client_access(struct client *client, uint64_t directory, const char *path, int mode);

@@ -298,6 +298,18 @@ static inline void lease_revoke(struct lease_table *leases, uint64_t inode)
 /* Fills in file from what OPEN or CREATE_FILE told. -EPROTO: the layout makes no sense. */
 int client_file_set(struct client_file *file, const struct attributes *attributes, int flags);
 
+/* Takes over size and generation that the inode's server told. A size is believed for its generation only. */
+static inline void file_learn(struct client_file *file, uint32_t generation, uint64_t size)
+{
+    uint32_t known = atomic_load_explicit(&file->generation, memory_order_acquire);
+    if ((int32_t)(generation - known) < 0)
+        return;
+    if (atomic_load_explicit(&file->size, memory_order_relaxed) != size)
+        atomic_store_explicit(&file->size, size, memory_order_relaxed);
+    if (generation != known)
+        atomic_store_explicit(&file->generation, generation, memory_order_release);
+}
+
 /* Cuts or extends; one operation with its own retries. checked: see struct truncate_request. */
 int client_truncate_checked(struct client *client, uint64_t inode, uint64_t size, bool checked,
                             uint64_t expected, struct attributes *attributes);

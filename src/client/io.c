@@ -152,18 +152,6 @@ static void transfer_fill(const struct transfer *transfer, uint64_t position, ui
 
 /* ---- pieces ---- */
 
-/* Takes over size and generation that the inode's server told. A size is believed for its generation only. */
-static void learn(struct client_file *file, uint32_t generation, uint64_t size)
-{
-    uint32_t known = atomic_load_explicit(&file->generation, memory_order_acquire);
-    if ((int32_t)(generation - known) < 0)
-        return;
-    if (atomic_load_explicit(&file->size, memory_order_relaxed) != size)
-        atomic_store_explicit(&file->size, size, memory_order_relaxed);
-    if (generation != known)
-        atomic_store_explicit(&file->generation, generation, memory_order_release);
-}
-
 static void piece_send(const struct transfer *transfer, struct piece *piece)
 {
     struct client *client = transfer->client;
@@ -240,7 +228,7 @@ static int piece_finish(struct transfer *transfer, struct piece *piece)
         (transfer->write && piece->reply.length != piece->length))
         return -EPROTO;
     if (piece->reply.owner)
-        learn(transfer->file, piece->reply.generation, piece->reply.size);
+        file_learn(transfer->file, piece->reply.generation, piece->reply.size);
     return 0;
 }
 
@@ -255,11 +243,11 @@ static int size_now(struct transfer *transfer, const struct piece *piece, bool *
         *size = piece->reply.size;
     } else {
         struct attributes attributes;
-        int status = client_attributes(transfer->client, transfer->file->inode, &attributes);
+        int status = client_file_attributes(transfer->client, transfer->file->inode, &attributes);
         if (status < 0)
             return status;
         *size = attributes.size;
-        learn(transfer->file, attributes.generation, attributes.size);
+        file_learn(transfer->file, attributes.generation, attributes.size);
     }
     *known = true;
     return 0;
@@ -378,9 +366,9 @@ ssize_t client_read(struct client *client, struct client_file *file, void *bytes
 static int refresh(struct transfer *transfer)
 {
     struct attributes attributes;
-    int status = client_attributes(transfer->client, transfer->file->inode, &attributes);
+    int status = client_file_attributes(transfer->client, transfer->file->inode, &attributes);
     if (status == 0)
-        learn(transfer->file, attributes.generation, attributes.size);
+        file_learn(transfer->file, attributes.generation, attributes.size);
     return status;
 }
 
@@ -408,7 +396,7 @@ static int extend(struct transfer *transfer, uint64_t end, uint8_t flags, struct
                                 &request, sizeof request, reply, sizeof *reply);
     } while (operation_again(client, &operation, &status));
     if (status == 0)
-        learn(transfer->file, reply->generation, reply->size);
+        file_learn(transfer->file, reply->generation, reply->size);
     return status;
 }
 
@@ -427,14 +415,14 @@ static void drop_orphans(struct transfer *transfer)
 static void drop_beyond_end(struct transfer *transfer)
 {
     struct attributes attributes;
-    int status = client_attributes(transfer->client, transfer->file->inode, &attributes);
+    int status = client_file_attributes(transfer->client, transfer->file->inode, &attributes);
     if (status == -ESTALE)
         drop_orphans(transfer);
     if (status < 0)
         return;
     if (client_truncate_checked(transfer->client, attributes.inode, attributes.size, true, attributes.size,
                                 &attributes) == 0)
-        learn(transfer->file, attributes.generation, attributes.size);
+        file_learn(transfer->file, attributes.generation, attributes.size);
 }
 
 /* One piece; if it goes past the inode's server and grows nothing, EXTEND (for the times) goes along with it.
@@ -629,7 +617,7 @@ ssize_t client_append_vector(struct client *client, struct client_file *file, co
             uint64_t done = written > 0 ? (uint64_t)written : 0;
             if (client_truncate_checked(client, file->inode, reply.offset + done, true, reply.offset + length,
                                         &attributes) == 0)
-                learn(file, attributes.generation, attributes.size);
+                file_learn(file, attributes.generation, attributes.size);
         }
     } while (written == -EAGAIN);
     if (written == -ESTALE)
@@ -689,7 +677,7 @@ int client_truncate_file(struct client *client, struct client_file *file, uint64
     struct attributes attributes;
     int status = client_truncate_checked(client, file->inode, size, true, UINT64_MAX, &attributes);
     if (status == 0)
-        learn(file, attributes.generation, attributes.size);
+        file_learn(file, attributes.generation, attributes.size);
     return status;
 }
 
@@ -730,7 +718,7 @@ int client_sync(struct client *client, struct client_file *file)
     if (result < 0 || client->map->server_count == 1 || (file->mode & S_IFMT) != S_IFREG)
         return result;
     struct attributes attributes;
-    result = client_attributes(client, file->inode, &attributes);
+    result = client_file_attributes(client, file->inode, &attributes);
     if (result < 0 || attributes.size <= UINT64_C(1) << file->layout.chunk_shift)
         return result;
     uint32_t count = 0;

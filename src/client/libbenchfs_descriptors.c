@@ -230,15 +230,29 @@ static int size_of(benchfs *fs, const struct open_file *slot, uint64_t *size)
     struct client *client = client_get(fs);
     if (client == NULL)
         return -errno;
-    int status = client_attributes(client, slot->file.inode, &attributes);
+    int status = client_file_attributes(client, slot->file.inode, &attributes);
     *size = attributes.size;
     return status;
+}
+
+static off_t seek_hole(benchfs *fs, struct open_file *slot, off_t offset, bool hole)
+{
+    uint64_t found;
+    struct client *client = client_get(fs);
+    if (client == NULL)
+        return -errno;
+    if (offset < 0)
+        return -ENXIO;
+    if (!S_ISREG(slot->file.mode)) /* a directory is data up to the last offset */
+        return hole ? INT64_MAX : offset;
+    int status = client_seek(client, &slot->file, (uint64_t)offset, hole, &found);
+    return status < 0 ? status : (off_t)found;
 }
 
 static off_t seek_locked(benchfs *fs, struct open_file *slot, off_t offset, int whence)
 {
     uint64_t size = 0;
-    int status = whence == SEEK_SET || whence == SEEK_CUR ? 0 : size_of(fs, slot, &size);
+    int status = whence == SEEK_END ? size_of(fs, slot, &size) : 0;
     if (status < 0)
         return status;
     off_t from = 0;
@@ -251,12 +265,9 @@ static off_t seek_locked(benchfs *fs, struct open_file *slot, off_t offset, int 
     case SEEK_END:
         from = (off_t)size;
         break;
-    case SEEK_DATA: /* the whole file counts as data, with a hole behind it, as on file systems without holes
-                     */
+    case SEEK_DATA:
     case SEEK_HOLE:
-        if (offset < 0 || (uint64_t)offset >= size)
-            return -ENXIO;
-        return whence == SEEK_DATA ? offset : (off_t)size;
+        return seek_hole(fs, slot, offset, whence == SEEK_HOLE);
     default:
         return -EINVAL;
     }

@@ -236,6 +236,56 @@ int benchfs_ftruncate(benchfs *fs, int fd, off_t length)
     return finish(status);
 }
 
+/* What a mode of fallocate(2) asks for, or -EOPNOTSUPP. */
+static int allocation_of(int mode)
+{
+    switch (mode & ~FALLOC_FL_KEEP_SIZE) {
+    case 0:
+        return ALLOCATE_RESERVE;
+    case FALLOC_FL_PUNCH_HOLE:
+        return mode & FALLOC_FL_KEEP_SIZE ? ALLOCATE_PUNCH : -EOPNOTSUPP;
+    case FALLOC_FL_ZERO_RANGE:
+        return ALLOCATE_ZERO;
+    default:
+        return -EOPNOTSUPP;
+    }
+}
+
+/* Returns 0 or a negative errno value. */
+static int allocate(benchfs *fs, int fd, int mode, off_t offset, off_t length)
+{
+    struct client *client = client_get(fs);
+    struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
+    if (slot == NULL)
+        return -errno;
+    int kind = allocation_of(mode);
+    int status = kind;
+    if (offset < 0 || length <= 0)
+        status = -EINVAL;
+    else if (kind >= 0 && !opened_for(slot, FOR_WRITING))
+        status = -EBADF;
+    else if (kind >= 0 && !S_ISREG(slot->file.mode))
+        status = -ENODEV;
+    else if (kind >= 0)
+        status = client_allocate(client, &slot->file, (uint8_t)kind, (mode & FALLOC_FL_KEEP_SIZE) != 0,
+                                 (uint64_t)offset, (uint64_t)length);
+    open_file_release(fs, slot);
+    return status;
+}
+
+int benchfs_fallocate(benchfs *fs, int fd, int mode, off_t offset, off_t length)
+{
+    return finish(allocate(fs, fd, mode, offset, length));
+}
+
+int benchfs_posix_fallocate(benchfs *fs, int fd, off_t offset, off_t length)
+{
+    int saved = errno;
+    int status = allocate(fs, fd, 0, offset, length);
+    errno = saved;
+    return status < 0 ? public_errno(status) : 0;
+}
+
 int benchfs_fstat(benchfs *fs, int fd, struct stat *result)
 {
     struct attributes attributes;

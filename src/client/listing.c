@@ -174,7 +174,8 @@ static int entry_complete(struct client_listing *listing, const struct list_entr
 {
     bool complete = from->flags & LIST_ENTRY_ATTRIBUTES;
     bool undecided = listing->filtered && (from->flags & LIST_ENTRY_UNDECIDED);
-    bool gathered = listing->want_attributes && is_directory(from->type);
+    bool gathered = listing->want_attributes &&
+                    (is_directory(from->type) || (complete && from->attributes.blocks == BLOCKS_UNKNOWN));
     if (undecided || gathered || (listing->want_attributes && !complete)) {
         int status = client_attributes(listing->client, entry->attributes.inode, &entry->attributes);
         if (status == -ENOENT || status == -ESTALE)

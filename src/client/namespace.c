@@ -9,19 +9,29 @@
 
 /* ---- attributes ---- */
 
-int client_attributes(struct client *client, uint64_t inode, struct attributes *attributes)
+static int attributes_of(struct client *client, uint64_t inode, uint8_t flags, struct attributes *attributes)
 {
     struct operation operation;
     int status;
     operation_begin(client, &operation);
     do {
-        status = client_get_attributes(client, &operation, inode, ATTRIBUTES_GATHER, attributes);
+        status = client_get_attributes(client, &operation, inode, flags, attributes);
     } while (operation_again(client, &operation, &status));
     return status;
 }
 
-/* A directory's times and link count are gathered from all servers by GET_ATTRIBUTES; LOOKUP does not know
- * them. */
+int client_attributes(struct client *client, uint64_t inode, struct attributes *attributes)
+{
+    return attributes_of(client, inode, ATTRIBUTES_GATHER, attributes);
+}
+
+int client_file_attributes(struct client *client, uint64_t inode, struct attributes *attributes)
+{
+    return attributes_of(client, inode, 0, attributes);
+}
+
+/* A directory's times and link count, and what a large file takes, are gathered from all servers by
+ * GET_ATTRIBUTES; LOOKUP does not know them. */
 static int stat_once(struct walk *walk, bool follow, struct attributes *attributes)
 {
     struct client *client = walk->client;
@@ -36,9 +46,10 @@ static int stat_once(struct walk *walk, bool follow, struct attributes *attribut
             return status == -ENOENT ? -ESTALE : status;
         }
         status = follow || walk->slash ? walk_lookup_follow(walk, attributes) : walk_lookup(walk, attributes);
-        if (status < 0 || !is_directory(attributes->mode))
+        if (status < 0 || (!is_directory(attributes->mode) && attributes->blocks != BLOCKS_UNKNOWN))
             return status;
-        if (walk->last == WALK_NAME && walk->operation->epoch == client->namespace_epoch) {
+        if (is_directory(attributes->mode) && walk->last == WALK_NAME &&
+            walk->operation->epoch == client->namespace_epoch) {
             struct directory directory;
             directory_of(attributes, &directory);
             cache_insert(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length,

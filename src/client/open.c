@@ -51,13 +51,6 @@ void lease_install(struct lease_table *leases, uint64_t inode, uint8_t *buffer, 
 
 /* ---- opening ---- */
 
-/* The layout comes from the wire and directs every transfer of the file. */
-static bool layout_valid(const struct layout *layout)
-{
-    return layout->chunk_shift >= CHUNK_SHIFT_MIN && layout->chunk_shift <= CHUNK_SHIFT_MAX &&
-           layout->placement <= PLACEMENT_LOCAL && layout->base < PARTITION_COUNT;
-}
-
 int client_file_set(struct client_file *file, const struct attributes *attributes, int flags)
 {
     if (S_ISREG(attributes->mode) && !layout_valid(&attributes->layout))

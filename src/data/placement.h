@@ -1,6 +1,7 @@
 /* Placement of chunks: which partition holds chunk `index` of a file. Chunk 0 always lives with its inode. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "cluster/map.h"
@@ -14,6 +15,13 @@ enum placement {
 
 #define CHUNK_SHIFT_MIN 16 /* 64 KiB */
 #define CHUNK_SHIFT_MAX 26 /* 64 MiB */
+
+/* Layouts come from the wire and direct every transfer of a file. */
+static inline bool layout_valid(const struct layout *layout)
+{
+    return layout->chunk_shift >= CHUNK_SHIFT_MIN && layout->chunk_shift <= CHUNK_SHIFT_MAX &&
+           layout->placement <= PLACEMENT_LOCAL && layout->base < PARTITION_COUNT;
+}
 
 /* Index (into map->servers) of the server that holds the chunk. */
 uint32_t placement_server(const struct cluster_map *map, uint64_t inode, const struct layout *layout,

@@ -16,6 +16,10 @@
 
 struct meta;
 
+#define INODE_CHUNKED 1u
+#define INODE_BEYOND 2u
+#define HELD_UNKNOWN UINT64_MAX
+
 /* An inode of this server. Stable address until removed. */
 struct inode {
     uint64_t number;
@@ -32,9 +36,13 @@ struct inode {
     uint16_t inline_length; /* of inline_data: file contents (size <= INLINE_DATA_MAX, no chunk 0) or symlink
                                target */
     uint8_t record;         /* the engine's own */
-    uint8_t chunked;        /* server/: 1 once bytes have gone, or are on their way, to chunks; 0: inline */
+    uint8_t chunked;        /* server/: INODE_CHUNKED once bytes have gone, or are on their way, to chunks;
+                               INODE_BEYOND: other servers may hold memory beyond the size; 0: inline */
     void *inline_data;      /* owned by the engine: meta_inline_set */
-    uint64_t parent;        /* directories: the inode that contains them (root: itself) */
+    union {
+        uint64_t parent;    /* directories: the inode that contains them (root: itself) */
+        uint64_t elsewhere; /* files: bytes that other servers' chunks take; HELD_UNKNOWN */
+    };
     union {
         uint64_t lease_until;      /* files: loop_now ns until which a reader may serve inline data */
         int64_t modify_time_since; /* directories: when modify_time was set; later changes of entries count */

@@ -22,6 +22,9 @@
     OP(11, WRITE_CHUNK, chunk_write_request, chunk_reply, RPC_MUTATES) /* bulk in: the bytes */              \
     OP(12, TRUNCATE_CHUNKS, chunk_truncate_request, empty_body, RPC_MUTATES | RPC_SERVERS)                   \
     OP(13, SYNC_CHUNKS, inode_request, empty_body, 0)                                                        \
+    OP(14, SHAPE_CHUNKS, chunk_shape_request, empty_body, RPC_MUTATES | RPC_SERVERS)                         \
+    OP(15, SEEK_CHUNKS, chunk_seek_request, chunk_seek_reply, 0)                                             \
+    OP(16, CHUNKS_HELD, inode_request, chunks_held_reply, RPC_SERVERS)                                       \
     OP(20, LOOKUP, name_request, attributes_reply, 0)                                                        \
     OP(21, CREATE_FILE, create_request, attributes_reply, RPC_MUTATES)                                       \
     OP(22, CREATE_DIRECTORY, create_request, attributes_reply, RPC_MUTATES)                                  \
@@ -50,7 +53,8 @@
     OP(54, DIRECTORY_STATUS, directory_request, directory_reply, 0)                                          \
     OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)                                              \
     OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
-    OP(61, INODE_LINK, inode_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)
+    OP(61, INODE_LINK, inode_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                           \
+    OP(70, ALLOCATE, allocate_request, attributes_reply, RPC_MUTATES)
 
 enum rpc_operation {
 #define OP(id, name, request, reply, flags) RPC_##name = (id),
@@ -124,11 +128,12 @@ struct WIRE attributes {
     uint32_t links;
     uint32_t generation; /* counts shrinking truncations */
     struct layout layout;
-    uint64_t blocks; /* 512-byte units known to the inode's server */
+    uint64_t blocks; /* 512-byte units held; BLOCKS_UNKNOWN: GET_ATTRIBUTES with ATTRIBUTES_GATHER counts */
     uint64_t parent; /* of a directory: the inode that contains it (root: itself), so that a client can walk
                         ".." */
 };
 static_assert(sizeof(struct attributes) == 84, "wire size");
+#define BLOCKS_UNKNOWN UINT64_MAX
 
 struct WIRE attributes_reply {
     struct attributes attributes;
@@ -187,8 +192,8 @@ struct WIRE inode_request {
     uint64_t inode;
 };
 
-/* A directory's link count and times are spread over all servers. Without GATHER the reply has what the
- * inode's server alone knows, which is all that a path walk needs. */
+/* A directory's link count and times, and the memory that a large file takes, are spread over all servers.
+ * Without GATHER the reply has what the inode's server alone knows, which is all that a path walk needs. */
 #define ATTRIBUTES_GATHER 1u
 
 struct WIRE attributes_request {
@@ -282,6 +287,51 @@ struct WIRE chunk_truncate_request {
     uint32_t generation;
     uint8_t chunk_shift;
     uint8_t remove;
+};
+
+enum allocation {
+    ALLOCATE_RESERVE = 0, /* take memory for what is written there later */
+    ALLOCATE_PUNCH = 1,   /* make it a hole */
+    ALLOCATE_ZERO = 2,    /* make it zeros that have memory */
+};
+
+/* fallocate, served by the inode's server, which has the others shape their chunks. */
+struct WIRE allocate_request {
+    uint64_t inode;
+    uint64_t offset;
+    uint64_t length;   /* > 0; offset + length <= INT64_MAX */
+    uint8_t kind;      /* enum allocation */
+    uint8_t keep_size; /* 1: the size does not grow */
+};
+
+/* Shapes bytes [start, end) of a file in the receiver's chunks. */
+struct WIRE chunk_shape_request {
+    uint64_t inode;
+    uint64_t start;
+    uint64_t end;
+    uint32_t generation;
+    struct layout layout;
+    uint8_t kind; /* enum allocation */
+};
+
+/* Where the next data (hole = 0) or the next hole is at or after `offset`, in the chunks that belong to the
+ * receiver. */
+struct WIRE chunk_seek_request {
+    uint64_t inode;
+    uint64_t offset;
+    struct layout layout;
+    uint8_t hole;
+};
+struct WIRE chunk_seek_reply {
+    uint64_t position; /* UINT64_MAX: there is none here */
+    uint64_t size;     /* with owner */
+    uint32_t generation;
+    uint8_t found; /* 0: not before position; ask again from there */
+    uint8_t owner; /* 1: size and generation are valid; position takes the size into account */
+};
+
+struct WIRE chunks_held_reply {
+    uint64_t bytes; /* that the receiver's chunks of the file take */
 };
 
 #define LIST_ATTRIBUTES 1u /* list_entry.attributes is filled where the inode is on the same server */

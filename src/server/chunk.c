@@ -70,7 +70,7 @@ static int fence_set(struct server *server, uint64_t inode, uint32_t generation,
     return 0;
 }
 
-static int fence_check(struct server *server, uint64_t inode, uint32_t generation)
+int fence_check(struct server *server, uint64_t inode, uint32_t generation)
 {
     if (server->fence_count == 0)
         return 0;
@@ -101,8 +101,8 @@ static void note_access(struct server *server, struct inode *inode)
         inode->access_time = now;
 }
 
-static int readable_file(struct server *server, const struct rpc_request *request, uint64_t number,
-                         struct inode **inode)
+int readable_file(struct server *server, const struct rpc_request *request, uint64_t number,
+                  struct inode **inode)
 {
     for (;;) {
         int status = gate_inode(server, number, inode);
@@ -405,7 +405,25 @@ void serve_TRUNCATE_CHUNKS(void *owner, struct rpc_request *request)
 
 bool chunks_all_here(const struct server *server, const struct inode *inode)
 {
-    return server_single(server) || inode->size <= UINT64_C(1) << inode->layout.chunk_shift;
+    return server_single(server) ||
+           ((inode->chunked & INODE_BEYOND) == 0 && inode->size <= UINT64_C(1) << inode->layout.chunk_shift);
+}
+
+uint64_t *chunks_elsewhere(const struct server *server, uint64_t inode, const struct layout *layout,
+                           uint64_t first, uint64_t last)
+{
+    uint32_t count = server->map->server_count;
+    uint64_t *wanted = calloc((count + 63) / 64, sizeof(*wanted));
+    if (wanted == NULL)
+        return NULL;
+    bool everywhere = last - first >= 4 * (uint64_t)count;
+    uint32_t steps = everywhere ? count : (uint32_t)(last - first + 1);
+    for (uint32_t i = 0; i < steps; i++) {
+        uint32_t index = everywhere ? i : placement_server(server->map, inode, layout, first + i);
+        if (index != server->self)
+            wanted[index / 64] |= UINT64_C(1) << (index % 64);
+    }
+    return wanted;
 }
 
 int chunks_truncate_elsewhere(struct server *server, const struct inode *inode, uint64_t size,
@@ -418,18 +436,9 @@ int chunks_truncate_elsewhere(struct server *server, const struct inode *inode, 
         return 0;
     if (first == 0)
         first = 1; /* chunk 0 is here */
-    uint32_t count = server->map->server_count;
-    uint64_t *wanted = calloc((count + 63) / 64, sizeof(*wanted));
+    uint64_t *wanted = chunks_elsewhere(server, inode->number, &inode->layout, first, last);
     if (wanted == NULL)
         return -ENOMEM;
-    bool everywhere = old_size == UINT64_MAX || last - first >= 4 * (uint64_t)count;
-    uint32_t steps = everywhere ? count : (uint32_t)(last - first + 1);
-    for (uint32_t i = 0; i < steps; i++) {
-        uint32_t index =
-            everywhere ? i : placement_server(server->map, inode->number, &inode->layout, first + i);
-        if (index != server->self)
-            wanted[index / 64] |= UINT64_C(1) << (index % 64);
-    }
     struct chunk_truncate_request body = {
         .inode = inode->number,
         .size = size,

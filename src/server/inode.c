@@ -29,9 +29,15 @@
 
 #define DIRECTORY_SIZE 4096u
 
-void inode_attributes(const struct inode *inode, struct attributes *attributes)
+void inode_attributes(struct server *server, const struct inode *inode, struct attributes *attributes)
 {
     bool directory = S_ISDIR(inode->mode);
+    uint64_t blocks = S_ISREG(inode->mode) ? (inode->inline_length + 511u) / 512u : 0;
+    if (S_ISREG(inode->mode) && inode->chunked != 0)
+        blocks =
+            inode->elsewhere == HELD_UNKNOWN
+                ? BLOCKS_UNKNOWN
+                : (server->store->operations->held(server->store, inode->number) + inode->elsewhere) / 512;
     *attributes = (struct attributes){
         .inode = inode->number,
         .size = directory ? DIRECTORY_SIZE : inode->size,
@@ -44,7 +50,7 @@ void inode_attributes(const struct inode *inode, struct attributes *attributes)
         .links = inode->links,
         .generation = inode->generation,
         .layout = inode->layout,
-        .blocks = directory ? 0 : inode->size / 512 + (inode->size % 512 != 0),
+        .blocks = blocks,
         .parent = directory ? inode->parent : 0,
     };
 }
@@ -185,7 +191,7 @@ int inode_prepare_growth(struct server *server, struct inode *inode, uint64_t en
         return 0;
     int status = inode->inline_length != 0 ? convert_to_chunk(server, inode) : 0;
     if (status == 0)
-        inode->chunked = 1;
+        inode->chunked = INODE_CHUNKED;
     return status;
 }
 
@@ -210,6 +216,8 @@ static int shrink(struct server *server, struct inode *inode, uint64_t size, uin
     inode_busy_begin(inode, &busy, true);
     /* Writes under way see it before they commit. */
     inode->generation++;
+    if ((inode->chunked & INODE_BEYOND) != 0)
+        old_size = UINT64_MAX;
     bool is_inline = inode_is_inline(inode);
     int status = chunks_truncate_elsewhere(server, inode, size, old_size, false, deadline);
     /* An inline file has no chunk 0 but what a write that never finished left. */
@@ -219,8 +227,10 @@ static int shrink(struct server *server, struct inode *inode, uint64_t size, uin
         status = meta_inline_resize(server->meta, inode, (uint32_t)size);
     if (status == 0)
         inode->size = size;
-    if (status == 0 && size == 0)
-        inode->chunked = 0;
+    if (status == 0)
+        inode->chunked = size == 0 ? 0 : inode->chunked & (uint8_t)~INODE_BEYOND;
+    if (inode->elsewhere != 0)
+        inode->elsewhere = status == 0 && chunks_all_here(server, inode) ? 0 : HELD_UNKNOWN;
     inode_busy_end(server, inode);
     return status;
 }
@@ -269,7 +279,7 @@ void serve_TRUNCATE(void *owner, struct rpc_request *request)
     else if (status == 0)
         status = inode_truncate(server, inode, body->size, request->deadline);
     if (status == 0)
-        inode_attributes(inode, &reply.attributes);
+        inode_attributes(server, inode, &reply.attributes);
     answer(request, status, &reply, sizeof(reply));
 }
 
@@ -283,6 +293,8 @@ void serve_EXTEND(void *owner, struct rpc_request *request)
     int status = inode_prepare_change(server, request, body->inode, &generation, &inode);
     if (status == 0) {
         bool append = (body->flags & EXTEND_APPEND) != 0;
+        if (!server_single(server))
+            inode->elsewhere = HELD_UNKNOWN;
         reply.offset = append ? inode->size : 0;
         uint64_t end = body->end;
         if (append && __builtin_add_overflow(inode->size, body->end, &end))
@@ -313,7 +325,8 @@ void inode_drop_link(struct server *server, struct inode *inode, uint64_t deadli
         return;
     /* Even an inline file may have chunks: what a write that never finished left. */
     server->store->operations->remove(server->store, gone.number, 0);
-    int status = chunks_truncate_elsewhere(server, &gone, 0, gone.size, true, deadline);
+    uint64_t reach = (gone.chunked & INODE_BEYOND) != 0 ? UINT64_MAX : gone.size;
+    int status = chunks_truncate_elsewhere(server, &gone, 0, reach, true, deadline);
     if (status != 0)
         log_warning("chunks of removed file %llx may stay on other servers: %s",
                     (unsigned long long)gone.number, status_text(status));
@@ -404,16 +417,6 @@ static int gather_directory(struct server *server, uint64_t directory, uint64_t 
     return status;
 }
 
-static void add_gathered(const struct inode *inode, const struct meta_directory_status *sum,
-                         struct attributes *attributes)
-{
-    attributes->links = (uint32_t)(2 + sum->subdirectories);
-    if (sum->modify_time > inode->modify_time_since)
-        attributes->modify_time = sum->modify_time;
-    if (sum->modify_time > attributes->change_time)
-        attributes->change_time = sum->modify_time;
-}
-
 /* Finds an inode whose attributes may be shown, waiting while they are hidden. */
 static int visible_inode(struct server *server, const struct rpc_request *request, uint64_t number,
                          struct inode **inode)
@@ -426,6 +429,45 @@ static int visible_inode(struct server *server, const struct rpc_request *reques
         if (status != 0)
             return status;
     }
+}
+
+/* Sums what a file's chunks on other servers take, and remembers it in the inode if that has not changed
+ * meanwhile. *inode is looked up last. */
+static int gather_held(struct server *server, const struct rpc_request *request, uint64_t number,
+                       struct inode **inode, uint64_t *elsewhere)
+{
+    uint32_t count = server->map->server_count;
+    int64_t change_time = (*inode)->change_time;
+    struct chunks_held_reply *replies = calloc(count, sizeof(*replies));
+    uint64_t *wanted = calloc((count + 63) / 64, sizeof(*wanted));
+    int status = -ENOMEM;
+    if (replies != NULL && wanted != NULL) {
+        for (uint32_t i = 0; i < count; i++)
+            wanted[i / 64] |= (uint64_t)(i != server->self) << (i % 64);
+        struct inode_request body = {.inode = number};
+        status = server_call_many(server, wanted, RPC_CHUNKS_HELD, &body, sizeof(body), replies,
+                                  sizeof(*replies), request->deadline);
+    }
+    *elsewhere = 0;
+    for (uint32_t i = 0; status == 0 && i < count; i++)
+        *elsewhere += replies[i].bytes;
+    free(wanted);
+    free(replies);
+    if (status == 0)
+        status = visible_inode(server, request, number, inode);
+    if (status == 0 && (*inode)->change_time == change_time)
+        (*inode)->elsewhere = *elsewhere;
+    return status;
+}
+
+static void add_gathered(const struct inode *inode, const struct meta_directory_status *sum,
+                         struct attributes *attributes)
+{
+    attributes->links = (uint32_t)(2 + sum->subdirectories);
+    if (sum->modify_time > inode->modify_time_since)
+        attributes->modify_time = sum->modify_time;
+    if (sum->modify_time > attributes->change_time)
+        attributes->change_time = sum->modify_time;
 }
 
 void serve_GET_ATTRIBUTES(void *owner, struct rpc_request *request)
@@ -443,11 +485,21 @@ void serve_GET_ATTRIBUTES(void *owner, struct rpc_request *request)
         if (status == 0)
             status = visible_inode(server, request, body->inode, &inode);
         if (status == 0) {
-            inode_attributes(inode, &reply.attributes);
+            inode_attributes(server, inode, &reply.attributes);
             add_gathered(inode, &sum, &reply.attributes);
         }
+    } else if (status == 0 && S_ISREG(inode->mode) && (body->flags & ATTRIBUTES_GATHER) != 0 &&
+               inode->elsewhere == HELD_UNKNOWN) {
+        uint64_t elsewhere;
+        status = gather_held(server, request, body->inode, &inode, &elsewhere);
+        if (status == 0) {
+            inode_attributes(server, inode, &reply.attributes);
+            if (reply.attributes.blocks == BLOCKS_UNKNOWN)
+                reply.attributes.blocks =
+                    (server->store->operations->held(server->store, inode->number) + elsewhere) / 512;
+        }
     } else if (status == 0) {
-        inode_attributes(inode, &reply.attributes);
+        inode_attributes(server, inode, &reply.attributes);
     }
     answer(request, status, &reply, sizeof(reply));
 }
@@ -530,6 +582,6 @@ void serve_SET_ATTRIBUTES(void *owner, struct rpc_request *request)
         apply_set(inode, body, loop_realtime(server->loop));
     }
     if (status == 0)
-        inode_attributes(inode, &reply.attributes);
+        inode_attributes(server, inode, &reply.attributes);
     answer(request, status, &reply, sizeof(reply));
 }

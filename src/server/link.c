@@ -38,7 +38,7 @@ void serve_INODE_LINK(void *owner, struct rpc_request *request)
         status = may_link(inode);
     if (status == 0) {
         count_link(server, inode);
-        inode_attributes(inode, &reply.attributes);
+        inode_attributes(server, inode, &reply.attributes);
     }
     answer(request, status, &reply, sizeof(reply));
 }
@@ -67,7 +67,7 @@ static int link_here(struct server *server, const struct link_request *body, uin
         status = insert(server, body, hash, inode->mode);
     if (status == 0) {
         count_link(server, inode);
-        inode_attributes(inode, attributes);
+        inode_attributes(server, inode, attributes);
     }
     return status;
 }

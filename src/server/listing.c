@@ -114,7 +114,7 @@ static bool visit(void *owner, uint64_t hash, const char *name, size_t length, u
     entry->type = type;
     entry->hash = hash;
     if (inode != NULL) {
-        inode_attributes(inode, &entry->attributes);
+        inode_attributes(listing->server, inode, &entry->attributes);
         /* A directory's times and links are known only to all servers together. */
         if (!S_ISDIR(type))
             entry->flags |= LIST_ENTRY_ATTRIBUTES;

@@ -21,7 +21,7 @@ static int dentry_attributes(struct server *server, const struct rpc_request *re
             int status = inode_busy_wait(server, dentry->local, request->deadline);
             return status == 0 ? LOOK_AGAIN : status;
         }
-        inode_attributes(dentry->local, attributes);
+        inode_attributes(server, dentry->local, attributes);
         return 0;
     }
     uint32_t epoch = server->namespace_epoch;
@@ -197,7 +197,7 @@ static int create_existing(struct server *server, const struct rpc_request *requ
     if (status == 0)
         status = inode_truncate(server, inode, 0, request->deadline);
     if (status == 0)
-        inode_attributes(inode, attributes);
+        inode_attributes(server, inode, attributes);
     return status == -ESTALE ? LOOK_AGAIN : status;
 }
 
@@ -215,7 +215,7 @@ void serve_CREATE_FILE(void *owner, struct rpc_request *request)
             break;
         status = create_entry(server, body, hash, S_IFREG, &inode);
         if (status == 0) {
-            inode_attributes(inode, &reply.attributes);
+            inode_attributes(server, inode, &reply.attributes);
             break;
         }
         /* A full server still opens what exists. */
@@ -247,7 +247,7 @@ void serve_CREATE_DIRECTORY(void *owner, struct rpc_request *request)
     if (status == 0)
         status = create_entry(server, body, hash, S_IFDIR, &inode);
     if (status == 0)
-        inode_attributes(inode, &reply.attributes);
+        inode_attributes(server, inode, &reply.attributes);
     answer(request, status, &reply, sizeof(reply));
 }
 
@@ -283,7 +283,7 @@ void serve_CREATE_SYMLINK(void *owner, struct rpc_request *request)
     }
     if (status == 0) {
         inode->size = length;
-        inode_attributes(inode, &reply.attributes);
+        inode_attributes(server, inode, &reply.attributes);
     }
     answer(request, status, &reply, sizeof(reply));
 }

@@ -237,7 +237,7 @@ void obstacles_clear(struct server *server);
 
 /* ---- inode.c ---- */
 
-void inode_attributes(const struct inode *inode, struct attributes *attributes);
+void inode_attributes(struct server *server, const struct inode *inode, struct attributes *attributes);
 /* Attributes of an inode on another server. -ENOENT: removed meanwhile. May suspend. */
 int attributes_elsewhere(struct server *server, uint64_t inode, uint64_t deadline,
                          struct attributes *attributes);
@@ -292,6 +292,16 @@ bool chunks_all_here(const struct server *server, const struct inode *inode);
 int chunks_truncate_elsewhere(struct server *server, const struct inode *inode, uint64_t size,
                               uint64_t old_size, bool remove, uint64_t deadline);
 void fences_clear(struct server *server);
+/* May chunks of this server still be changed under that generation? 0, -ESTALE (the file was removed),
+ * -STATUS_STALE_GENERATION. */
+int fence_check(struct server *server, uint64_t inode, uint32_t generation);
+/* The regular file of that number, waiting while it is busy. */
+int readable_file(struct server *server, const struct rpc_request *request, uint64_t number,
+                  struct inode **inode);
+/* The other servers that may hold chunks [first, last], as a set for server_call_many; the caller frees it.
+ * NULL: no memory. */
+uint64_t *chunks_elsewhere(const struct server *server, uint64_t inode, const struct layout *layout,
+                           uint64_t first, uint64_t last);
 
 /* ---- directory.c ---- */
 

@@ -425,3 +425,18 @@ void model_truncate(struct model *model, struct node *node, uint64_t size)
     resize(node, size);
     touch(model, node);
 }
+
+void model_allocate(struct model *model, struct node *node, uint64_t offset, uint64_t length, bool zero,
+                    bool keep_size)
+{
+    uint64_t end = offset + length;
+    if (!keep_size && end > node->size)
+        model_truncate(model, node, end);
+    uint64_t zero_end = end < node->size ? end : node->size;
+    if (zero && offset < zero_end)
+        memset(node->bytes + offset, 0, zero_end - offset);
+    if (zero) {
+        node->modify_min = model->before;
+        node->modify_max = model->now;
+    }
+}

@@ -71,4 +71,7 @@ int model_rename(struct model *model, struct node *old_from, const char *old_pat
 
 size_t model_read(const struct node *node, void *bytes, size_t length, uint64_t offset);
 void model_write(struct model *model, struct node *node, const void *bytes, size_t length, uint64_t offset);
+/* fallocate: zero says whether the bytes become zeros. */
+void model_allocate(struct model *model, struct node *node, uint64_t offset, uint64_t length, bool zero,
+                    bool keep_size);
 void model_truncate(struct model *model, struct node *node, uint64_t size);

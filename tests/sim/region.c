@@ -134,10 +134,11 @@ static void same_attributes(struct region *region, struct node *node, const stru
 static void append_name(struct region *region, char *path, const char *name)
 {
     size_t length = strlen(path);
+    if (length + 1 + strlen(name) >= sizeof region->path)
+        return;
     if (length > 0 && path[length - 1] != '/')
         path[length++] = '/';
-    if (length + strlen(name) < sizeof region->path)
-        strcpy(path + length, name);
+    strcpy(path + length, name);
 }
 
 static void random_name(struct region *region, char *name)
@@ -442,6 +443,56 @@ static void do_truncate_file(struct region *region, struct open_file *open_file)
         model_truncate(&region->model, node, size);
 }
 
+static void do_allocate(struct region *region, struct open_file *open_file)
+{
+    static const char *const names[] = {"reserve", "punch", "zero"};
+    struct node *node = open_file->node;
+    uint64_t offset = random_offset(region, node), length = random_length(region);
+    uint8_t kind = (uint8_t)below(region, region->tight ? 2 : 3);
+    bool keep = kind == ALLOCATE_PUNCH || one_in(region, 2);
+    bool linked = node_linked(&region->model, node);
+    before(region);
+    int status = client_allocate(region->client, &open_file->file, kind, keep, offset, length);
+    after(region);
+    int wanted = !linked ? -ESTALE : region->tight && status == -ENOSPC ? status : 0;
+    if (same(region, status, wanted, "%s%s %llx at %llu for %llu (size %llu)", names[kind],
+             keep ? " (size kept)" : "", (unsigned long long)node->inode, (unsigned long long)offset,
+             (unsigned long long)length, (unsigned long long)node->size) &&
+        status == 0)
+        model_allocate(&region->model, node, offset, length, kind != ALLOCATE_RESERVE, keep);
+}
+
+/* From one data to the next hole and so on: what lies between a hole and the next data is zero. */
+static void do_seek(struct region *region, struct open_file *open_file)
+{
+    struct node *node = open_file->node;
+    uint64_t at = random_offset(region, node);
+    if (!node_linked(&region->model, node))
+        return;
+    for (bool hole = one_in(region, 2); at < node->size; hole = !hole) {
+        uint64_t next = 0;
+        int status = client_seek(region->client, &open_file->file, at, hole, &next);
+        if (!same(region, status, status == -ENXIO && !hole ? status : 0, "seek %s in %llx at %llu",
+                  hole ? "hole" : "data", (unsigned long long)node->inode, (unsigned long long)at))
+            return;
+        if (status != 0)
+            next = node->size;
+        if (next < at || next > node->size)
+            wrong(region, "found %s at %llu from %llu of %llu", hole ? "a hole" : "data",
+                  (unsigned long long)next, (unsigned long long)at, (unsigned long long)node->size);
+        for (uint64_t i = at; !hole && i < next && i < node->size; i++) {
+            if (node->bytes[i] != 0) {
+                wrong(region, "byte %llu is data, but the next data is said to be at %llu",
+                      (unsigned long long)i, (unsigned long long)next);
+                return;
+            }
+        }
+        at = next;
+        if (status != 0)
+            return;
+    }
+}
+
 static void do_sync(struct region *region, struct open_file *open_file)
 {
     int status = client_sync(region->client, &open_file->file);
@@ -692,9 +743,13 @@ static void do_file(struct region *region)
     struct open_file *open_file = random_file(region);
     if (open_file == NULL)
         return;
-    uint32_t kind = below(region, 100);
+    uint32_t kind = below(region, 115);
     if (kind < 38)
         do_write(region, open_file, false);
+    else if (kind >= 105)
+        do_allocate(region, open_file);
+    else if (kind >= 100)
+        do_seek(region, open_file);
     else if (kind < 48)
         do_write(region, open_file, true);
     else if (kind < 76)
