@@ -5,11 +5,13 @@
  * instructions ahead, up to the first branch that it predicted wrongly. Hence few instructions, few branches
  * that depend on data, and one line of one leaf.
  *
- * Nodes: an array of 16 children, indexed by the next 4 bits of the key. A child is a node, a leaf or
- * nothing. A leaf of depth d in its node (1 to 4) stands in 2^(4-d) neighbouring places, those that share d
- * bits; splitting it makes two of depth d + 1, at depth 4 a new node. So there are about a hundred times
- * fewer nodes than elements, and they stay in the cache. (Extendible hashing, Fagin et al. 1979, with its
- * directory cut into a tree: nothing ever doubles.)
+ * Nodes: an array of 8 to 512 children, indexed by the next 3 to 9 bits of the key. A child is a node, a leaf
+ * or nothing. A leaf of depth d in a node of b bits stands in 2^(b-d) neighbouring places, those that share d
+ * bits; splitting it makes two of depth d + 1, for which the node doubles where b = d, and at 9 bits a node
+ * below it begins. So 20 million elements are reached through two nodes, all of the same width, and the way
+ * down is the same for all keys: nothing to predict wrongly. The nodes are about a hundred times fewer than
+ * the elements. (Extendible hashing, Fagin et al. 1979, with its directory cut into a tree: what doubles is
+ * at most 4 KiB.)
  *
  * Leaves: keys are hashes, evenly spread most of the time, so the bits after the leaf's own prefix tell where
  * in the leaf a key should stand: its home. A leaf (255 slots, 4 KiB) is a table with linear probing by home,
@@ -19,39 +21,35 @@
  *
  * Where keys are not evenly spread (an adversary's), a leaf whose elements would stand more than REACH slots
  * from home is packed instead: a plain sorted array and binary search. Leaves of less than 255 slots are
- * packed, too; the first has 3 slots, for small directories. At level 15, 60 bits deep, leaves are not split
+ * packed, too; the first has 3 slots, for small directories. At level 7, 63 bits deep, leaves are not split
  * any more but double.
  *
  * A leaf that falls below an eighth merges with its buddy (the leaf that shares all but the last bit) when
- * both together are at most 96 elements; a leaf of depth 0 takes the place of its node. So what was removed
- * leaves nothing behind.
+ * both together are at most 96 elements; a node whose width no child needs any more is halved, and a leaf of
+ * depth 0 takes the place of its node. So what was removed leaves nothing behind.
  *
  * Pointers to children carry in their low bits: is it a node, is the leaf packed, and the leaf's depth.
- * "Nothing" has a depth, too. */
+ * "Nothing" has a depth, too. Of a node they say how wide it is, so that it needs no header. Nodes stand
+ * under nodes of the greatest width only, in one place. */
 #include "meta/index.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#define NODE_BITS 4u
-#define NODE_SLOTS (1u << NODE_BITS)
+#define NODE_BITS_FIRST 3u
+#define NODE_BITS_MAX 9u
 #define LEAF_FIRST 3u
-#define LEAF_SLOTS 255u
-#define LEAF_HOMES 224u /* the slots behind take what is pushed over the end */
+#define LEAF_SLOTS INDEX_LEAF_SLOTS
+#define LEAF_HOMES INDEX_LEAF_HOMES
 #define LEAF_LIMIT 190u /* elements of a gapped leaf */
 #define REACH 24u       /* the farthest that an element is moved from home or a gap is looked for */
 #define MERGE_BELOW 31u
 #define MERGE_MAX 96u
 
-#define CHILD_PACKED ((uintptr_t)1)
-#define CHILD_NODE ((uintptr_t)2)
-#define CHILD_DEPTH_SHIFT 2u
-#define CHILD_TAGS ((uintptr_t)31)
-
-struct index_node {
-    uintptr_t children[NODE_SLOTS];
-};
+static_assert(INDEX_LEVELS_MAX * NODE_BITS_MAX < 64, "a leaf's prefix leaves bits for its homes");
+static_assert(sizeof(struct index_node) == sizeof(uintptr_t) << NODE_BITS_FIRST, "the smallest node");
+static_assert(MEMORY_ALIGNMENT > INDEX_TAGS, "nodes and leaves leave the tags' bits free");
 static_assert(sizeof(struct index_leaf) + LEAF_SLOTS * sizeof(struct index_slot) == 4096,
               "a leaf's size class");
 
@@ -60,24 +58,30 @@ static size_t leaf_size(uint32_t capacity)
     return sizeof(struct index_leaf) + (size_t)capacity * sizeof(struct index_slot);
 }
 
+static size_t node_size(uint32_t bits)
+{
+    return sizeof(uintptr_t) << bits;
+}
+
 static inline struct index_leaf *child_leaf(uintptr_t child)
 {
-    return (struct index_leaf *)(child & ~CHILD_TAGS);
+    return (struct index_leaf *)(child & ~INDEX_TAGS);
 }
 
 static inline struct index_node *child_node(uintptr_t child)
 {
-    return (struct index_node *)(child & ~CHILD_TAGS);
+    return (struct index_node *)(child & ~INDEX_TAGS);
 }
 
-static inline uint32_t child_depth(uintptr_t child)
+/* A leaf's depth, a node's width. */
+static inline uint32_t child_bits(uintptr_t child)
 {
-    return (uint32_t)(child >> CHILD_DEPTH_SHIFT) & 7;
+    return (uint32_t)(child >> INDEX_BITS_SHIFT) & 15;
 }
 
-static inline uintptr_t depth_tag(uint32_t depth)
+static inline uintptr_t bits_tag(uint32_t bits)
 {
-    return (uintptr_t)depth << CHILD_DEPTH_SHIFT;
+    return (uintptr_t)bits << INDEX_BITS_SHIFT;
 }
 
 static inline uint32_t child_count(uintptr_t child)
@@ -85,20 +89,21 @@ static inline uint32_t child_count(uintptr_t child)
     return child_leaf(child) == NULL ? 0 : child_leaf(child)->count;
 }
 
+/* Neighbouring places of a node of this width that a child takes. */
+static inline uint32_t child_places(uintptr_t child, uint32_t bits)
+{
+    return child & INDEX_NODE ? 1 : 1u << (bits - child_bits(child));
+}
+
 /* Bits of the key that all elements of path's leaf share. */
 static inline uint32_t path_prefix(const struct index_path *path)
 {
-    return path->level_count == 0 ? 0 : (path->level_count - 1) * NODE_BITS + child_depth(path->child);
+    return path->level_count == 0 ? 0 : path->levels[path->level_count - 1].above + child_bits(path->child);
 }
 
 static inline uint32_t home_of(uint64_t key, uint32_t prefix)
 {
     return (uint32_t)((((key << prefix) >> 32) * LEAF_HOMES) >> 32);
-}
-
-static inline uint32_t node_slot(uint64_t key, uint32_t level)
-{
-    return (uint32_t)(key >> (64 - NODE_BITS - level * NODE_BITS)) & (NODE_SLOTS - 1);
 }
 
 void index_init(struct index *index, struct memory *memory)
@@ -111,20 +116,21 @@ static void leaf_free(struct index *index, struct index_leaf *leaf)
     memory_release(index->memory, leaf, leaf_size(leaf->capacity));
 }
 
-/* The first place after those that the child at slot stands in. */
-static uint32_t slot_after(uint32_t slot, uintptr_t child)
+/* The first place, in a node of this width, after those that the child at slot stands in. */
+static uint32_t slot_after(uint32_t slot, uintptr_t child, uint32_t bits)
 {
-    uint32_t places = child & CHILD_NODE ? 1 : NODE_SLOTS >> child_depth(child);
+    uint32_t places = child_places(child, bits);
     return (slot & ~(places - 1)) + places;
 }
 
 static void clear_child(struct index *index, uintptr_t child)
 {
-    if (child & CHILD_NODE) {
+    if (child & INDEX_NODE) {
         struct index_node *node = child_node(child);
-        for (uint32_t slot = 0; slot < NODE_SLOTS; slot = slot_after(slot, node->children[slot]))
+        uint32_t bits = child_bits(child);
+        for (uint32_t slot = 0; slot < 1u << bits; slot = slot_after(slot, node->children[slot], bits))
             clear_child(index, node->children[slot]);
-        memory_release(index->memory, node, sizeof(*node));
+        memory_release(index->memory, node, node_size(bits));
     } else if (child_leaf(child) != NULL) {
         leaf_free(index, child_leaf(child));
     }
@@ -138,20 +144,28 @@ void index_clear(struct index *index)
 
 /* ---- search ---- */
 
+/* Notes in path that its next level goes through a node to `slot`; sets path->child to what is there. */
+static inline void path_enter(struct index_path *path, uintptr_t node, uint32_t slot, uint32_t above)
+{
+    uint32_t level = path->level_count++;
+    path->levels[level].node = child_node(node);
+    path->levels[level].slot = (uint16_t)slot;
+    path->levels[level].bits = (uint8_t)child_bits(node);
+    path->levels[level].above = (uint8_t)above;
+    path->child = child_node(node)->children[slot];
+}
+
 void index_descend(const struct index *index, uint64_t key, struct index_path *path)
 {
-    uintptr_t child = index->root;
-    uint32_t level = 0;
-    while (child & CHILD_NODE) {
-        uint32_t slot = node_slot(key, level);
-        path->levels[level].node = child_node(child);
-        path->levels[level].slot = slot;
-        child = child_node(child)->children[slot];
-        level++;
+    uint32_t above = 0;
+    path->level_count = 0;
+    path->child = index->root;
+    while (path->child & INDEX_NODE) {
+        uint32_t bits = child_bits(path->child);
+        path_enter(path, path->child, (uint32_t)((key << above) >> (64 - bits)), above);
+        above += bits;
     }
-    path->level_count = level;
-    path->child = child;
-    path->leaf = child_leaf(child);
+    path->leaf = child_leaf(path->child);
     path->slot = home_of(key, path_prefix(path));
     if (path->leaf != NULL) {
         __builtin_prefetch(&path->leaf->slots[path->slot]);
@@ -214,57 +228,41 @@ uint32_t index_search(struct index_path *path, uint64_t key)
 {
     if (path->leaf == NULL)
         return 0;
-    if (path->child & CHILD_PACKED)
+    if (path->child & INDEX_PACKED)
         return packed_find(path, key);
     struct index_slot *slot = gapped_search(path->leaf, key, path->slot);
     path->slot = (uint32_t)(slot - path->leaf->slots);
     return gapped_run(path->leaf, slot, key);
 }
 
-struct index_slot *index_find(const struct index *index, uint64_t key, uint32_t *count)
+struct index_slot *index_find_fully(const struct index *index, uint64_t key, uint32_t *count)
 {
-    uintptr_t child = index->root;
-    uint32_t shift = 64;
-    while (child & CHILD_NODE) {
-        shift -= NODE_BITS;
-        child = child_node(child)->children[(key >> shift) & (NODE_SLOTS - 1)];
-    }
-    /* At the root no depth is noted, and the leaf's prefix is empty; below, the last node's bits count by
-     * depth. */
-    uint32_t prefix = shift == 64 ? 0 : 64 - NODE_BITS - shift + child_depth(child);
-    struct index_leaf *leaf = child_leaf(child);
-    if (__builtin_expect(leaf == NULL || (child & CHILD_PACKED) != 0, 0)) {
-        struct index_path path;
-        path.child = child;
-        path.leaf = leaf;
-        *count = index_search(&path, key);
-        return *count > 0 ? &leaf->slots[path.slot] : NULL;
-    }
-    struct index_slot *slot = gapped_search(leaf, key, home_of(key, prefix));
-    *count = gapped_run(leaf, slot, key);
-    return *count > 0 ? slot : NULL;
+    struct index_path path;
+    index_descend(index, key, &path);
+    *count = index_search(&path, key);
+    return *count > 0 ? &path.leaf->slots[path.slot] : NULL;
 }
 
 /* Moves path to the leaf after its own. */
 static bool next_leaf(struct index_path *path)
 {
-    uintptr_t child = path->child;
-    for (uint32_t level = path->level_count; level > 0; level--) {
-        uint32_t slot = slot_after(path->levels[level - 1].slot, child);
-        if (slot == NODE_SLOTS) {
-            child = CHILD_NODE;
+    while (path->level_count > 0) {
+        uint32_t level = path->level_count - 1;
+        uint32_t bits = path->levels[level].bits;
+        uint32_t slot = slot_after(path->levels[level].slot, path->child, bits);
+        if (slot == 1u << bits) {
+            path->child = (uintptr_t)path->levels[level].node | INDEX_NODE;
+            path->level_count--;
             continue;
         }
-        path->levels[level - 1].slot = slot;
-        child = path->levels[level - 1].node->children[slot];
-        for (; child & CHILD_NODE; level++) {
-            path->levels[level].node = child_node(child);
-            path->levels[level].slot = 0;
-            child = child_node(child)->children[0];
+        path->levels[level].slot = (uint16_t)slot;
+        path->child = path->levels[level].node->children[slot];
+        for (uint32_t above = path->levels[level].above + bits; path->child & INDEX_NODE;) {
+            bits = child_bits(path->child);
+            path_enter(path, path->child, 0, above);
+            above += bits;
         }
-        path->level_count = level;
-        path->child = child;
-        path->leaf = child_leaf(child);
+        path->leaf = child_leaf(path->child);
         path->slot = 0;
         return true;
     }
@@ -275,7 +273,7 @@ struct index_slot *index_element(struct index_path *path)
 {
     do {
         struct index_leaf *leaf = path->leaf;
-        uint32_t limit = leaf == NULL ? 0 : path->child & CHILD_PACKED ? leaf->count : LEAF_SLOTS;
+        uint32_t limit = leaf == NULL ? 0 : path->child & INDEX_PACKED ? leaf->count : LEAF_SLOTS;
         for (; path->slot < limit; path->slot++) {
             if (leaf->slots[path->slot].value != NULL)
                 return &leaf->slots[path->slot];
@@ -312,7 +310,7 @@ static uintptr_t leaf_fill(struct index_leaf *leaf, const struct index_slot *ele
     }
     if (!gapped) {
         memcpy(leaf->slots, elements, count * sizeof(*elements));
-        return (uintptr_t)leaf | CHILD_PACKED;
+        return (uintptr_t)leaf | INDEX_PACKED;
     }
     for (uint32_t slot = 0; slot < LEAF_SLOTS; slot++)
         leaf->slots[slot] = (struct index_slot){.key = UINT64_MAX};
@@ -327,7 +325,7 @@ static uint32_t leaf_gather(uintptr_t child, struct index_slot *elements)
     const struct index_leaf *leaf = child_leaf(child);
     if (leaf == NULL)
         return 0;
-    if (child & CHILD_PACKED) {
+    if (child & INDEX_PACKED) {
         memcpy(elements, leaf->slots, leaf->count * sizeof(*elements));
         return leaf->count;
     }
@@ -365,13 +363,13 @@ static void packed_insert(struct index_leaf *leaf, uint32_t slot, uint64_t key, 
 
 /* ---- growing ---- */
 
-/* Puts child (its depth in its tag) into all its places in node, slot being one of them. */
-static void place_child(struct index_node *node, uint32_t slot, uintptr_t child)
+/* Puts child into all its places in path's last node, slot being one of them. */
+static void place_child(struct index_path *path, uint32_t slot, uintptr_t child)
 {
-    uint32_t places = child & CHILD_NODE ? 1 : NODE_SLOTS >> child_depth(child);
-    uint32_t first = slot & ~(places - 1);
+    uint32_t places = child_places(child, path->levels[path->level_count - 1].bits);
+    uintptr_t *children = path->levels[path->level_count - 1].node->children + (slot & ~(places - 1));
     for (uint32_t i = 0; i < places; i++)
-        node->children[first + i] = child;
+        children[i] = child;
 }
 
 /* Puts child where path leads. */
@@ -381,35 +379,60 @@ static void set_child(struct index *index, struct index_path *path, uintptr_t ch
     if (path->level_count == 0)
         index->root = child;
     else
-        place_child(path->levels[path->level_count - 1].node, path->levels[path->level_count - 1].slot,
-                    child);
+        place_child(path, path->levels[path->level_count - 1].slot, child);
 }
 
-/* Makes a leaf of depth 4 (or the root) the only child, of depth 0, of a new node. */
+/* Puts a node of another width in the place of path's last one, which is freed. */
+static void replace_node(struct index *index, struct index_path *path, struct index_node *node, uint32_t bits,
+                         uint64_t key)
+{
+    uint32_t level = --path->level_count;
+    memory_release(index->memory, path->levels[level].node, node_size(path->levels[level].bits));
+    uintptr_t tagged = (uintptr_t)node | INDEX_NODE | bits_tag(bits);
+    set_child(index, path, tagged);
+    uint32_t above = path->levels[level].above;
+    path_enter(path, tagged, (uint32_t)((key << above) >> (64 - bits)), above);
+}
+
+/* Makes a leaf as deep as nodes are wide (or the root) the only child, of depth 0, of a new node. */
 static int add_node(struct index *index, struct index_path *path, uint64_t key)
 {
-    struct index_node *node = memory_allocate(index->memory, sizeof(*node));
+    struct index_node *node = memory_allocate(index->memory, node_size(NODE_BITS_FIRST));
     if (node == NULL)
         return -ENOMEM;
-    uintptr_t child = path->child & ~depth_tag(7);
-    for (uint32_t slot = 0; slot < NODE_SLOTS; slot++)
-        node->children[slot] = child;
-    set_child(index, path, (uintptr_t)node | CHILD_NODE);
-    path->levels[path->level_count].node = node;
-    path->levels[path->level_count].slot = node_slot(key, path->level_count);
-    path->level_count++;
-    path->child = child;
+    uint32_t above = path_prefix(path);
+    uintptr_t tagged = (uintptr_t)node | INDEX_NODE | bits_tag(NODE_BITS_FIRST);
+    for (uint32_t slot = 0; slot < 1u << NODE_BITS_FIRST; slot++)
+        node->children[slot] = path->child & ~bits_tag(15);
+    set_child(index, path, tagged);
+    path_enter(path, tagged, (uint32_t)((key << above) >> (64 - NODE_BITS_FIRST)), above);
+    return 0;
+}
+
+/* Doubles path's last node. */
+static int widen_node(struct index *index, struct index_path *path, uint64_t key)
+{
+    const struct index_node *old = path->levels[path->level_count - 1].node;
+    uint32_t bits = path->levels[path->level_count - 1].bits + 1u;
+    struct index_node *node = memory_allocate(index->memory, node_size(bits));
+    if (node == NULL)
+        return -ENOMEM;
+    for (uint32_t slot = 0; slot < 1u << bits; slot++)
+        node->children[slot] = old->children[slot / 2];
+    replace_node(index, path, node, bits, key);
     return 0;
 }
 
 /* Splits path's leaf by one more bit. */
 static int leaf_split(struct index *index, struct index_path *path, uint64_t key)
 {
-    if (path->level_count == 0 || child_depth(path->child) == NODE_BITS) {
-        int status = add_node(index, path, key);
-        if (status < 0)
-            return status;
-    }
+    int status = 0;
+    if (path->level_count == 0 || child_bits(path->child) == NODE_BITS_MAX)
+        status = add_node(index, path, key);
+    else if (child_bits(path->child) == path->levels[path->level_count - 1].bits)
+        status = widen_node(index, path, key);
+    if (status < 0)
+        return status;
     struct index_leaf *leaf = path->leaf;
     struct index_slot elements[LEAF_SLOTS];
     uint32_t count = leaf_gather(path->child, elements);
@@ -423,17 +446,16 @@ static int leaf_split(struct index *index, struct index_path *path, uint64_t key
         if (other == NULL)
             return -ENOMEM;
     }
-    uintptr_t tag = depth_tag(child_depth(path->child) + 1);
+    uintptr_t tag = bits_tag(child_bits(path->child) + 1);
     uintptr_t sides[2] = {tag, tag};
     if (below > 0)
         sides[0] |= leaf_fill(leaf, elements, below, prefix);
     if (below < count)
         sides[1] |= leaf_fill(other != NULL ? other : leaf, elements + below, count - below, prefix);
-    struct index_node *node = path->levels[path->level_count - 1].node;
     uint32_t own = path->levels[path->level_count - 1].slot;
-    uint32_t bit = NODE_SLOTS >> child_depth(tag);
-    place_child(node, own & ~bit, sides[0]);
-    place_child(node, own | bit, sides[1]);
+    uint32_t bit = child_places(tag, path->levels[path->level_count - 1].bits);
+    place_child(path, own & ~bit, sides[0]);
+    place_child(path, own | bit, sides[1]);
     return 0;
 }
 
@@ -444,7 +466,7 @@ static int leaf_grow(struct index *index, struct index_path *path)
     struct index_leaf *leaf = leaf_create(index, old->capacity * 2 + 1);
     if (leaf == NULL)
         return -ENOMEM;
-    uintptr_t tag = depth_tag(child_depth(path->child));
+    uintptr_t tag = bits_tag(child_bits(path->child));
     set_child(index, path, leaf_fill(leaf, old->slots, old->count, path_prefix(path)) | tag);
     leaf_free(index, old);
     return 0;
@@ -454,18 +476,18 @@ static int leaf_grow(struct index *index, struct index_path *path)
 static int make_room(struct index *index, struct index_path *path, uint64_t key)
 {
     struct index_leaf *leaf = path->leaf;
-    uintptr_t tag = depth_tag(child_depth(path->child));
+    uintptr_t tag = bits_tag(child_bits(path->child));
     if (leaf == NULL) {
         leaf = leaf_create(index, LEAF_FIRST);
         if (leaf == NULL)
             return -ENOMEM;
-        set_child(index, path, (uintptr_t)leaf | CHILD_PACKED | tag);
+        set_child(index, path, (uintptr_t)leaf | INDEX_PACKED | tag);
         return 0;
     }
-    bool packed = path->child & CHILD_PACKED;
+    bool packed = path->child & INDEX_PACKED;
     if (packed && leaf->capacity < LEAF_SLOTS)
         return leaf_grow(index, path);
-    bool bottom = path->level_count == INDEX_LEVELS_MAX && child_depth(path->child) == NODE_BITS;
+    bool bottom = path->level_count == INDEX_LEVELS_MAX && child_bits(path->child) == NODE_BITS_MAX;
     if (packed && (bottom || leaf->capacity > LEAF_SLOTS))
         return leaf_grow(index, path);
     if (packed || (leaf->count >= LEAF_LIMIT / 2 && !bottom))
@@ -473,7 +495,7 @@ static int make_room(struct index *index, struct index_path *path, uint64_t key)
     struct index_slot elements[LEAF_SLOTS];
     uint32_t count = leaf_gather(path->child, elements);
     memcpy(leaf->slots, elements, count * sizeof(*elements));
-    set_child(index, path, path->child | CHILD_PACKED);
+    set_child(index, path, path->child | INDEX_PACKED);
     return 0;
 }
 
@@ -487,7 +509,7 @@ int index_insert(struct index *index, struct index_path *path, uint64_t key, voi
                 index_search(path, key);
                 path->slot += place;
             }
-            if (path->child & CHILD_PACKED) {
+            if (path->child & INDEX_PACKED) {
                 if (path->leaf->count < path->leaf->capacity) {
                     packed_insert(path->leaf, path->slot, key, value);
                     return 0;
@@ -511,25 +533,45 @@ int index_insert(struct index *index, struct index_path *path, uint64_t key, voi
 
 /* ---- shrinking ---- */
 
+/* Halves path's last node if no child needs its width. If memory is short, it stays as it is. */
+static void narrow_node(struct index *index, struct index_path *path, uint64_t key)
+{
+    const struct index_node *old = path->levels[path->level_count - 1].node;
+    uint32_t bits = path->levels[path->level_count - 1].bits;
+    if (bits == NODE_BITS_FIRST)
+        return;
+    for (uint32_t slot = 0; slot < 1u << bits; slot = slot_after(slot, old->children[slot], bits)) {
+        if (child_places(old->children[slot], bits) == 1)
+            return;
+    }
+    struct index_node *node = memory_allocate(index->memory, node_size(bits - 1));
+    if (node == NULL)
+        return;
+    for (uint32_t slot = 0; slot < 1u << (bits - 1); slot++)
+        node->children[slot] = old->children[slot * 2];
+    replace_node(index, path, node, bits - 1, key);
+}
+
 /* Merges path's leaf (or nothing) with its buddy, as often as that is possible. */
-static void merge(struct index *index, struct index_path *path)
+static void merge(struct index *index, struct index_path *path, uint64_t key)
 {
     while (path->level_count > 0) {
         struct index_node *node = path->levels[path->level_count - 1].node;
-        uint32_t depth = child_depth(path->child);
+        uint32_t bits = path->levels[path->level_count - 1].bits;
+        uint32_t depth = child_bits(path->child);
         if (depth == 0) {
             /* The only child takes the node's place. */
             path->level_count--;
-            uintptr_t child = path->child | (path->level_count > 0 ? depth_tag(NODE_BITS) : 0);
+            uintptr_t child = path->child | (path->level_count > 0 ? bits_tag(NODE_BITS_MAX) : 0);
             set_child(index, path, child);
-            memory_release(index->memory, node, sizeof(*node));
+            memory_release(index->memory, node, node_size(bits));
             continue;
         }
-        uint32_t bit = NODE_SLOTS >> depth;
+        uint32_t bit = child_places(path->child, bits);
         uint32_t own = path->levels[path->level_count - 1].slot;
         uintptr_t left = node->children[own & ~bit];
         uintptr_t right = node->children[own | bit];
-        if ((left | right) & CHILD_NODE || child_depth(left) != child_depth(right) ||
+        if ((left | right) & INDEX_NODE || child_bits(left) != child_bits(right) ||
             child_count(left) + child_count(right) > MERGE_MAX)
             return;
         struct index_slot elements[MERGE_MAX];
@@ -543,12 +585,14 @@ static void merge(struct index *index, struct index_path *path)
         }
         if (kept != NULL && count > kept->capacity)
             return;
-        uintptr_t merged = depth_tag(depth - 1);
+        uintptr_t merged = bits_tag(depth - 1);
         if (kept != NULL)
             merged |= leaf_fill(kept, elements, count, path_prefix(path) - 1);
         if (freed != NULL)
             leaf_free(index, freed);
         set_child(index, path, merged);
+        if (depth == bits)
+            narrow_node(index, path, key);
     }
 }
 
@@ -556,8 +600,9 @@ void index_remove(struct index *index, struct index_path *path)
 {
     struct index_leaf *leaf = path->leaf;
     uint32_t hole = path->slot;
+    uint64_t key = leaf->slots[hole].key;
     leaf->count--;
-    if (path->child & CHILD_PACKED) {
+    if (path->child & INDEX_PACKED) {
         memmove(leaf->slots + hole, leaf->slots + hole + 1, (leaf->count - hole) * sizeof(struct index_slot));
     } else {
         uint32_t prefix = path_prefix(path);
@@ -572,8 +617,8 @@ void index_remove(struct index *index, struct index_path *path)
     if (leaf->count >= MERGE_BELOW)
         return;
     if (leaf->count == 0) {
-        set_child(index, path, depth_tag(child_depth(path->child)));
+        set_child(index, path, bits_tag(child_bits(path->child)));
         leaf_free(index, leaf);
     }
-    merge(index, path);
+    merge(index, path, key);
 }

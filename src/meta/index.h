@@ -5,13 +5,24 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "meta/memory.h"
 
-#define INDEX_LEVELS_MAX 15
+#define INDEX_LEVELS_MAX 7u
+#define INDEX_LEAF_SLOTS 255u /* of a full-sized leaf */
+#define INDEX_LEAF_HOMES 224u /* the slots behind take what is pushed over the end */
 
-struct index_node;
+/* What the low bits of a pointer to a child say: see index.c. */
+#define INDEX_PACKED ((uintptr_t)1)
+#define INDEX_NODE ((uintptr_t)2)
+#define INDEX_BITS_SHIFT 2u
+#define INDEX_TAGS ((uintptr_t)63)
+
+struct index_node {
+    uintptr_t children[8]; /* or up to 512 */
+};
 
 struct index_slot {
     uint64_t key;
@@ -38,7 +49,9 @@ struct index_path {
     uint32_t level_count;
     struct {
         struct index_node *node;
-        uint32_t slot;
+        uint16_t slot;
+        uint8_t bits;  /* of the node */
+        uint8_t above; /* bits of the key that the nodes above have used */
     } levels[INDEX_LEVELS_MAX];
 };
 
@@ -46,8 +59,36 @@ void index_init(struct index *index, struct memory *memory);
 /* Frees the nodes. */
 void index_clear(struct index *index);
 
-/* Finds the elements of a key: the first of *count that stand in a row; NULL and 0 when there is none. */
-struct index_slot *index_find(const struct index *index, uint64_t key, uint32_t *count);
+/* index_find for everything that is not the only element of its key within four slots of its place. */
+struct index_slot *index_find_fully(const struct index *index, uint64_t key, uint32_t *count);
+
+/* Finds the elements of a key: the first of *count that stand in a row; NULL and 0 when there is none.
+ * Inline, because what a lookup costs is decided by how few instructions stand between two accesses to
+ * memory. */
+static inline struct index_slot *index_find(const struct index *index, uint64_t key, uint32_t *count)
+{
+    uintptr_t child = index->root;
+    uint64_t rest = key; /* without the bits that nodes above have used, at its upper end */
+    if (child & INDEX_NODE) {
+        for (;;) {
+            uint32_t bits = (uint32_t)(child >> INDEX_BITS_SHIFT) & 15;
+            child = ((const struct index_node *)(child & ~INDEX_TAGS))->children[rest >> (64 - bits)];
+            if (!(child & INDEX_NODE))
+                break;
+            rest <<= bits;
+        }
+    }
+    struct index_leaf *leaf = (struct index_leaf *)(child & ~INDEX_TAGS);
+    if (__builtin_expect(leaf == NULL || (child & INDEX_PACKED) != 0, 0))
+        return index_find_fully(index, key, count);
+    uint32_t depth = (uint32_t)(child >> INDEX_BITS_SHIFT) & 15;
+    struct index_slot *slot = &leaf->slots[(((rest << depth) >> 32) * INDEX_LEAF_HOMES) >> 32];
+    slot += (slot[0].key < key) + (slot[1].key < key) + (slot[2].key < key) + (slot[3].key < key);
+    if (__builtin_expect(slot->key != key || slot[1].key == key || slot->value == NULL, 0))
+        return index_find_fully(index, key, count);
+    *count = 1;
+    return slot;
+}
 
 /* First half of a search: finds the leaf where key belongs and starts to bring the right place of it into the
  * cache. */

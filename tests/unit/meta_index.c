@@ -85,7 +85,12 @@ static uint32_t model_equals(uint32_t first, uint64_t key)
 static uint32_t find(const struct index *index, uint64_t key, struct index_path *path)
 {
     index_descend(index, key, path);
-    return index_search(path, key);
+    uint32_t equals = index_search(path, key);
+    uint32_t found;
+    struct index_slot *first = index_find(index, key, &found);
+    assert_int_equal(found, equals);
+    assert_ptr_equal(first, equals > 0 ? &path->leaf->slots[path->slot] : NULL);
+    return equals;
 }
 
 static void insert(struct index *index, uint64_t key, struct random *random, char *value)
@@ -238,22 +243,40 @@ static void failed_allocation_changes_nothing(void **state)
     }
 }
 
-/* Half a million evenly spread keys: less than 45 bytes each, so leaves are well filled. */
+static bool refuse_always(void *owner, size_t size)
+{
+    (void)owner;
+    (void)size;
+    return true;
+}
+
+/* Half a million evenly spread keys, enough for two levels of nodes: less than 45 bytes each, so leaves are
+ * well filled. Removing them needs no memory, and leaves none. */
 static void spread_keys_are_stored_densely(void **state)
 {
     (void)state;
     struct memory memory;
     struct index index;
+    struct index_path path;
     memory_init(&memory);
     index_init(&index, &memory);
     for (uint64_t i = 0; i < 500000; i++) {
-        struct index_path path;
         uint64_t key = hash_mix(i);
         assert_int_equal(find(&index, key, &path), 0);
         assert_int_equal(index_insert(&index, &path, key, names), 0);
     }
     assert_true(memory.bytes < 500000 * 45);
-    index_clear(&index);
+    uint64_t full = memory.bytes;
+    memory.refuse = refuse_always;
+    for (uint64_t i = 0; i < 500000; i++) {
+        if (i == 250000)
+            memory.refuse = NULL;
+        if (i == 490000)
+            assert_true(memory.bytes < full / 5);
+        assert_int_equal(find(&index, hash_mix(i), &path), 1);
+        index_remove(&index, &path);
+    }
+    assert_int_equal(memory.bytes, 0);
     memory_free_all(&memory);
 }
 
