@@ -161,16 +161,21 @@ static void *number_find(const struct index *index, uint64_t number, struct inde
     return index_search(path, key) == 0 ? NULL : path->leaf->slots[path->slot].value;
 }
 
-static struct directory *directory_find(struct meta *meta, uint64_t number)
+static __attribute__((noinline)) struct directory *directory_search(struct meta *meta, uint64_t number)
 {
-    struct directory **cached = recent(meta, number);
-    if (*cached != NULL && (*cached)->number == number)
-        return *cached;
     struct index_path path;
     struct directory *directory = number_find(&meta->directories, number, &path);
     if (directory != NULL)
-        *cached = directory;
+        *recent(meta, number) = directory;
     return directory;
+}
+
+static inline struct directory *directory_find(struct meta *meta, uint64_t number)
+{
+    struct directory *cached = *recent(meta, number);
+    if (__builtin_expect(cached != NULL && cached->number == number, 1))
+        return cached;
+    return directory_search(meta, number);
 }
 
 static struct directory *directory_make(struct meta *meta, uint64_t number)
@@ -229,6 +234,26 @@ static void directory_changed(struct meta *meta, struct directory *directory, in
 }
 
 /* ---- dentries ---- */
+
+/* memcmp() == 0 for names, without the call: their bytes by two loads that may overlap. */
+static inline bool name_equal(const struct dentry_record *record, const char *name, size_t length)
+{
+    typedef uint64_t word __attribute__((aligned(1), may_alias));
+    typedef uint32_t half __attribute__((aligned(1), may_alias));
+    const char *own = record->name;
+    if (record->name_length != length)
+        return false;
+    if (length >= 8) {
+        uint64_t differing = *(const word *)(own + length - 8) ^ *(const word *)(name + length - 8);
+        for (size_t at = 0; at + 8 < length; at += 8)
+            differing |= *(const word *)(own + at) ^ *(const word *)(name + at);
+        return differing == 0;
+    }
+    if (length >= 4)
+        return ((*(const half *)own ^ *(const half *)name) |
+                (*(const half *)(own + length - 4) ^ *(const half *)(name + length - 4))) == 0;
+    return own[0] == name[0] && own[length / 2] == name[length / 2] && own[length - 1] == name[length - 1];
+}
 
 static int name_compare(const struct dentry_record *record, const char *name, size_t length)
 {
@@ -297,7 +322,7 @@ int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const ch
     if (__builtin_expect(count == 1, 1)) {
         __builtin_prefetch((char *)record - 64);
         __builtin_prefetch((char *)record - sizeof(struct inode));
-        if (record->name_length != length || memcmp(record->name, name, length) != 0)
+        if (!name_equal(record, name, length))
             return -ENOENT;
     } else {
         if (!name_search(slots, count, name, length, &place))
