@@ -168,6 +168,7 @@ void index_descend(const struct index *index, uint64_t key, struct index_path *p
     path->leaf = child_leaf(path->child);
     path->slot = home_of(key, path_prefix(path));
     if (path->leaf != NULL) {
+        __builtin_prefetch(path->leaf, 1); /* its count, for what follows a search that may change it */
         __builtin_prefetch(&path->leaf->slots[path->slot]);
         __builtin_prefetch(&path->leaf->slots[path->slot + 3]);
     }

@@ -412,32 +412,40 @@ int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const c
                       uint32_t mode, int64_t now, struct inode **inode)
 {
     assert(length > 0 && length <= NAME_LENGTH_MAX);
-    uint64_t *counter = &meta->inodes.shelves[hash_partition(hash)].counter;
-    if (*counter >= COUNTER_MAX)
-        return -ENOSPC;
+    uint32_t partition = hash_partition(hash);
+    table_expect(&meta->inodes, partition);
     struct directory *directory = directory_make(meta, parent);
     if (directory == NULL)
         return -ENOMEM;
-    uint64_t number = inode_make(hash_partition(hash), *counter + 1);
-
     struct index_path entry_path;
     index_descend(&directory->entries, hash, &entry_path);
-    if (entry_search(&entry_path, hash, name, length) != NULL)
-        return -EEXIST;
+    uint64_t counter = table_counter(&meta->inodes, partition) + 1;
+    int status = -ENOSPC;
+    if (counter > COUNTER_MAX)
+        goto no_block;
+    uint64_t number = inode_make(partition, counter);
+
+    /* The block is made before it is known that it is needed: meanwhile the index comes into the cache. */
     size_t size = sizeof(struct inode) + DENTRY_FIXED + length;
     struct inode *made = memory_allocate(&meta->memory, size);
-    if (made == NULL)
+    if (made == NULL) {
+        status = entry_search(&entry_path, hash, name, length) != NULL ? -EEXIST : -ENOMEM;
         goto no_block;
+    }
     inode_fill(made, number, mode, now, INODE_WITH_DENTRY);
     if (S_ISDIR(mode))
         made->parent = parent;
     struct dentry_record *record = (struct dentry_record *)(made + 1);
     record_fill(record, number, mode, DENTRY_WITH_INODE, name, length);
-    if (table_insert(&meta->inodes, number, made) < 0)
+    status = -EEXIST;
+    if (entry_search(&entry_path, hash, name, length) != NULL)
         goto no_inode;
-    if (index_insert(&directory->entries, &entry_path, hash, record) < 0)
+    status = table_insert(&meta->inodes, number, made);
+    if (status < 0)
+        goto no_inode;
+    status = index_insert(&directory->entries, &entry_path, hash, record);
+    if (status < 0)
         goto no_entry;
-    *counter += 1;
     meta->inode_count++;
     directory_changed(meta, directory, 1, mode, now);
     *inode = made;
@@ -449,7 +457,7 @@ no_inode:
     memory_release(&meta->memory, made, size);
 no_block:
     directory_drop_unused(meta, directory);
-    return -ENOMEM;
+    return status;
 }
 
 /* ---- inodes ---- */
@@ -473,9 +481,6 @@ int meta_inode_create(struct meta *meta, uint64_t number, uint32_t mode, int64_t
         memory_release(&meta->memory, made, sizeof(*made));
         return status;
     }
-    uint64_t *counter = &meta->inodes.shelves[inode_partition(number)].counter;
-    if (*counter < (number & COUNTER_MAX))
-        *counter = number & COUNTER_MAX;
     meta->inode_count++;
     *inode = made;
     return 0;

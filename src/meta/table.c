@@ -6,7 +6,8 @@
  * table would wait for memory once more at every create, which is a third of what a create costs.) A dense
  * shelf is indexed directly; where boxes are missing because all of their inodes were removed, by binary
  * search. A box begins with room for two pointers and doubles, so that a server with fewer files than
- * partitions spends little; it goes with its last inode. */
+ * partitions spends little; it goes with its last inode. Insertion of a number near the greatest does not
+ * even look at the shelf's boxes: the shelf knows the slots of the box that they go to. */
 #include "meta/table.h"
 
 #include <assert.h>
@@ -73,6 +74,15 @@ struct inode *table_find(const struct table *table, uint64_t number)
     return box_place(box) == counter >> BOX_BITS && slot < box_capacity(box) ? box->slots[slot] : NULL;
 }
 
+/* After the last box or the counter has changed. */
+static void shelf_open(struct table_shelf *shelf)
+{
+    const struct table_box *last = shelf->count > 0 ? &shelf->boxes[shelf->count - 1] : NULL;
+    bool open =
+        last != NULL && box_place(last) == shelf->counter >> BOX_BITS && box_capacity(last) == BOX_SLOTS;
+    shelf->open = open ? last->slots : NULL;
+}
+
 /* Gives the box at least `needed` slots. */
 static int box_grow(struct table *table, struct table_box *box, uint32_t needed)
 {
@@ -117,10 +127,9 @@ static int shelf_insert(struct table *table, struct table_shelf *shelf, uint32_t
     return 0;
 }
 
-int table_insert(struct table *table, uint64_t number, struct inode *inode)
+/* Puts an inode in, where there may be no place for it yet. */
+static int shelf_put(struct table *table, struct table_shelf *shelf, uint64_t counter, struct inode *inode)
 {
-    struct table_shelf *shelf = &table->shelves[inode_partition(number)];
-    uint64_t counter = number & COUNTER_MASK;
     uint64_t place = counter >> BOX_BITS;
     uint32_t slot = (uint32_t)counter & (BOX_SLOTS - 1);
     uint32_t position = shelf->count;
@@ -147,6 +156,25 @@ int table_insert(struct table *table, uint64_t number, struct inode *inode)
     return status;
 }
 
+int table_insert(struct table *table, uint64_t number, struct inode *inode)
+{
+    struct table_shelf *shelf = &table->shelves[inode_partition(number)];
+    uint64_t counter = number & COUNTER_MASK;
+    if (__builtin_expect(shelf->open != NULL && counter >> BOX_BITS == shelf->counter >> BOX_BITS, 1)) {
+        shelf->open[counter & (BOX_SLOTS - 1)] = inode;
+        if (shelf->counter < counter)
+            shelf->counter = counter;
+        return 0;
+    }
+    int status = shelf_put(table, shelf, counter, inode);
+    if (status < 0)
+        return status;
+    if (shelf->counter < counter)
+        shelf->counter = counter;
+    shelf_open(shelf);
+    return 0;
+}
+
 void table_remove(struct table *table, uint64_t number)
 {
     struct table_shelf *shelf = &table->shelves[inode_partition(number)];
@@ -162,9 +190,10 @@ void table_remove(struct table *table, uint64_t number)
     memory_release(table->memory, box->slots, box_capacity(box) * sizeof(struct inode *));
     shelf->count--;
     memmove(box, box + 1, (shelf->count - position) * sizeof(*box));
-    if (shelf->count > 0)
-        return;
-    memory_release(table->memory, shelf->boxes, shelf->capacity * sizeof(*box));
-    shelf->boxes = NULL;
-    shelf->capacity = 0;
+    if (shelf->count == 0) {
+        memory_release(table->memory, shelf->boxes, shelf->capacity * sizeof(*box));
+        shelf->boxes = NULL;
+        shelf->capacity = 0;
+    }
+    shelf_open(shelf);
 }

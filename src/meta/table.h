@@ -9,12 +9,14 @@
 struct inode;
 struct table_box;
 
-/* The inodes of one partition. */
+/* The inodes of one partition: half a cache line, all that the insertion of a new number touches besides the
+ * place of the new pointer itself. */
 struct table_shelf {
     struct table_box *boxes; /* ascending */
+    struct inode **open; /* slots of the box where counter stands, if it is there and full-sized; or NULL */
+    uint64_t counter;    /* the greatest that was ever inserted */
     uint32_t count;
     uint32_t capacity;
-    uint64_t counter; /* the last number made */
 };
 
 struct table {
@@ -23,8 +25,18 @@ struct table {
 };
 
 void table_init(struct table *table, struct memory *memory);
+/* The greatest counter that a partition ever had; 0: none. */
+static inline uint64_t table_counter(const struct table *table, uint32_t partition)
+{
+    return table->shelves[partition].counter;
+}
+/* Begins to bring what the insertion of a partition's next number touches into the cache. */
+static inline void table_expect(const struct table *table, uint32_t partition)
+{
+    __builtin_prefetch(&table->shelves[partition], 1);
+}
 /* NULL: not there. Any number may be asked for. */
 struct inode *table_find(const struct table *table, uint64_t number);
-/* number must be valid and not there. 0; -ENOMEM: nothing changed. */
+/* number must be valid and not there. 0; -ENOMEM: nothing changed, the counter neither. */
 int table_insert(struct table *table, uint64_t number, struct inode *inode);
 void table_remove(struct table *table, uint64_t number);
