@@ -88,6 +88,11 @@ struct memory *meta_memory(struct meta *meta)
     return &meta->memory;
 }
 
+int meta_reserve(struct meta *meta, uint64_t bytes)
+{
+    return memory_reserve(&meta->memory, bytes);
+}
+
 /* ---- blocks ---- */
 
 static struct inode *beside(struct dentry_record *record)

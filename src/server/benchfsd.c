@@ -416,6 +416,8 @@ static int create_server(struct daemon *daemon, const uint8_t *key)
         .rpc_deadline_ns = config->rpc.deadline,
         .rendezvous_threshold = (uint32_t)config->rpc.rendezvous_threshold,
         .metadata_capacity = config->meta.capacity,
+        .metadata_reserve =
+            config->meta.reserve < config->meta.capacity ? config->meta.reserve : config->meta.capacity,
     };
     int status = server_create(daemon->net, &options, &daemon->server, daemon->address);
     if (status != 0)

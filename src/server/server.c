@@ -174,6 +174,9 @@ int server_create(struct net *net, const struct server_options *options, struct 
     int status = meta_create(&server->meta);
     if (status != 0)
         goto fail_meta;
+    status = meta_reserve(server->meta, options->metadata_reserve);
+    if (status != 0)
+        goto fail_store;
     struct store_options store = options->store;
     store.net = net;
     store.loop = net->loop;

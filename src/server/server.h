@@ -18,6 +18,7 @@ struct server_options {
     uint32_t rendezvous_threshold;
     uint64_t metadata_capacity; /* meta.capacity: bytes of metadata and inline data; beyond: -ENOSPC. 0:
                                    unlimited */
+    uint64_t metadata_reserve;  /* meta.reserve: bytes of memory for metadata taken at once; 0: none */
 };
 
 /* Creates the server and starts to listen; requests other than GET_MAP, PING and SHUT_DOWN are refused with

@@ -1,6 +1,7 @@
 /* The slab pool: blocks do not overlap, freed ones are reused, and everything is accounted. */
 #include "unit/unit.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/random.h"
@@ -88,13 +89,51 @@ static void everything_goes_at_once(void **state)
     assert_int_equal(memory.arena_count, 0);
 }
 
+static uint64_t resident_pages(void)
+{
+    unsigned long size, resident;
+    FILE *file = fopen("/proc/self/statm", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lu %lu", &size, &resident), 2);
+    fclose(file);
+    return resident;
+}
+
+static void a_reserve_is_there_and_stays(void **state)
+{
+    (void)state;
+    enum { RESERVE = 16 << 20, BLOCK = 4096 };
+    static void *blocks[RESERVE / BLOCK * 9 / 10];
+    struct memory memory;
+    memory_init(&memory);
+    uint64_t before = resident_pages();
+    assert_int_equal(memory_reserve(&memory, RESERVE), 0);
+    assert_true(resident_pages() - before >= RESERVE / 4096);
+    assert_int_equal(memory.bytes, 0);
+    uint64_t arenas = memory.arena_count;
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
+            blocks[i] = memory_allocate(&memory, BLOCK);
+            assert_non_null(blocks[i]);
+        }
+        assert_int_equal(memory.arena_count, arenas);
+        for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
+            memory_release(&memory, blocks[i], BLOCK);
+        assert_int_equal(memory.arena_count, arenas);
+        assert_int_equal(memory.bytes, 0);
+    }
+    assert_int_equal(memory_reserve(&memory, RESERVE / 2), 0);
+    assert_int_equal(memory.arena_count, arenas);
+    memory_free_all(&memory);
+    assert_true(resident_pages() - before < RESERVE / 4096 / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blocks_keep_their_contents),
-        cmocka_unit_test(freed_blocks_are_reused),
-        cmocka_unit_test(rounding_is_monotonic),
-        cmocka_unit_test(everything_goes_at_once),
+        cmocka_unit_test(blocks_keep_their_contents),   cmocka_unit_test(freed_blocks_are_reused),
+        cmocka_unit_test(rounding_is_monotonic),        cmocka_unit_test(everything_goes_at_once),
+        cmocka_unit_test(a_reserve_is_there_and_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
