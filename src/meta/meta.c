@@ -602,6 +602,6 @@ void meta_statistics(struct meta *meta, struct meta_statistics *statistics)
         .inodes = meta->inode_count,
         .dentries = meta->dentry_count,
         .directories = meta->directory_count,
-        .bytes = meta->memory.bytes + sizeof(*meta),
+        .bytes = meta->memory.bytes,
     };
 }

@@ -62,7 +62,8 @@ struct meta_statistics {
     uint64_t inodes;
     uint64_t dentries;
     uint64_t directories; /* with entries here */
-    uint64_t bytes;       /* memory in use by the engine (64 KiB slabs, large blocks), inline data included */
+    uint64_t bytes; /* memory in use (64 KiB slabs, large blocks), inline data included, without the half MiB
+                       of an empty engine */
 };
 
 int meta_create(struct meta **meta); /* 0 or -ENOMEM */
