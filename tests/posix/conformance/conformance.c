@@ -120,6 +120,12 @@ void skip_case(const char *format, ...)
     longjmp(leave, 1);
 }
 
+void core_leave_if_skipped(void)
+{
+    if (tally->skipped)
+        skip_case("%s", "");
+}
+
 void need(const char *what)
 {
     const char *without = getenv("CONFORMANCE_WITHOUT");
@@ -377,6 +383,7 @@ static void run_case(const struct conformance_case *one, unsigned number, unsign
         core_failed(__FILE__, __LINE__, "cannot make the case's directory: %s", strerror(errno));
     else if (setjmp(leave) == 0)
         one->run();
+    core_end_children();
     leave_directory(one->name);
     unsigned failures = tally->failures;
     if (failures > FAILURES_SHOWN)

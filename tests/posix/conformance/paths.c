@@ -157,8 +157,10 @@ static void wrong_prefixes_of_xattrs(void)
     X("file/.")                                                                                              \
     X("dir")                                                                                                 \
     X("dir/")                                                                                                \
-    X("to_file/") X("to_dir/") X("dangling") X("dangling/") X("loop1") X("loop1/") X("to_long")              \
-        X("through_file") X("dir/.") X("dir/none/..")
+    X("to_file/")                                                                                            \
+    X("to_dir/")                                                                                             \
+    X("dangling") X("dangling/") X("loop1") X("loop1/") X("to_long") X("through_file") X("dir/.")            \
+        X("dir/none/..")
 #define LAST_TEXT(text) text,
 static const char *const last_columns[] = {LAST_COLUMNS(LAST_TEXT)};
 #define LAST_COUNT COUNT(last_columns)

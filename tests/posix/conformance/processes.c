@@ -50,14 +50,41 @@ bool turn_wait(struct turn *turn, int number)
         int seen = atomic_load(&turn->number);
         if (seen >= number)
             return true;
-        struct timespec second = {.tv_sec = 1};
-        syscall(SYS_futex, &turn->number, FUTEX_WAIT, seen, &second, NULL, 0);
+        core_leave_if_skipped(); /* whoever was to take its turn may have left */
+        struct timespec pause = {.tv_nsec = 100 * 1000 * 1000};
+        syscall(SYS_futex, &turn->number, FUTEX_WAIT, seen, &pause, NULL, 0);
         clock_gettime(CLOCK_MONOTONIC, &now);
         if (now.tv_sec > end.tv_sec) {
             core_failed(__FILE__, __LINE__, "nobody came to turn %d in %d s", number, TURN_SECONDS);
             return false;
         }
     }
+}
+
+#define CHILDREN_MAX 32
+static pid_t children[CHILDREN_MAX]; /* that nobody has waited for yet; 0: free */
+
+static void remember(pid_t pid)
+{
+    for (unsigned i = 0; i < CHILDREN_MAX; i++)
+        if (children[i] == 0) {
+            children[i] = pid;
+            return;
+        }
+}
+
+static void forget(pid_t pid)
+{
+    for (unsigned i = 0; i < CHILDREN_MAX; i++)
+        if (children[i] == pid)
+            children[i] = 0;
+}
+
+void core_end_children(void)
+{
+    for (unsigned i = 0; i < CHILDREN_MAX; i++)
+        if (children[i] != 0)
+            child_kill(children[i]);
 }
 
 pid_t child_start(void (*run)(void *argument), void *argument)
@@ -68,6 +95,7 @@ pid_t child_start(void (*run)(void *argument), void *argument)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
             _exit(1);
+        memset(children, 0, sizeof children); /* those are the parent's */
         core_child_begin();
         run(argument);
         core_child_end();
@@ -75,6 +103,8 @@ pid_t child_start(void (*run)(void *argument), void *argument)
     }
     if (pid < 0)
         core_failed(__FILE__, __LINE__, "fork: %s", strerror(errno));
+    else
+        remember(pid);
     return pid;
 }
 
@@ -97,14 +127,17 @@ void child_end(pid_t pid)
         kill(pid, SIGKILL);
         core_failed(__FILE__, __LINE__, "a child did not end in %d s", TURN_SECONDS);
     }
+    forget(pid);
     if (waitpid(pid, &status, 0) == pid && status != 0)
         core_failed(__FILE__, __LINE__, "a child ended with status 0x%x", status);
+    core_leave_if_skipped();
 }
 
 void child_kill(pid_t pid)
 {
     if (pid <= 0)
         return;
+    forget(pid);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
 }

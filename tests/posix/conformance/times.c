@@ -11,7 +11,7 @@ enum {
     PARENT = 8, /* M and C of the directory */
     OTHER = 16, /* M and C of the other directory */
     GONE = 32,  /* the object's name is gone: not looked at */
-    MAY_C = 64,  /* C of the object moves or not: POSIX leaves it open */
+    MAY_C = 64, /* C of the object moves or not: POSIX leaves it open */
 };
 
 struct call_times {
