@@ -101,7 +101,7 @@ static void changes(void)
         if (is_dot(entry->d_name))
             continue;
         int number = atoi(entry->d_name);
-        if (number < COUNT_ * 2)
+        if (entry->d_name[0] <= '9' && number < COUNT_ * 2)
             seen[number]++;
         /* Even ones stay; odd ones go; new ones come with numbers from COUNT_ on. */
         if (round < COUNT_ / 2) {

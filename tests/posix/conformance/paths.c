@@ -159,8 +159,8 @@ static void wrong_prefixes_of_xattrs(void)
     X("dir/")                                                                                                \
     X("to_file/")                                                                                            \
     X("to_dir/")                                                                                             \
-    X("dangling") X("dangling/") X("loop1") X("loop1/") X("to_long") X("through_file") X("dir/.")            \
-        X("dir/none/..")
+    X("dangling")                                                                                            \
+    X("dangling/") X("loop1") X("loop1/") X("to_long") X("through_file") X("dir/.") X("dir/none/..")
 #define LAST_TEXT(text) text,
 static const char *const last_columns[] = {LAST_COLUMNS(LAST_TEXT)};
 #define LAST_COUNT COUNT(last_columns)
@@ -229,31 +229,37 @@ static const struct last_row *last_row_of(const char *call)
     return NULL;
 }
 
+static void remove_places(void)
+{
+    static const char *const places[] = {"dir",      "file",    "source",        "to_file", "to_dir",
+                                         "dangling", "nowhere", "dangling_deep", "loop1",   "loop2",
+                                         "self",     "to_long", "through_file",  "none",    "target"};
+    for (size_t i = 0; i < COUNT(places); i++)
+        if (unlink(places[i]) < 0)
+            remove_tree(places[i]);
+    IS(0, entry_count("."));
+    free_places();
+}
+
 static void last_names(const struct path_call *table, size_t count)
 {
+    make_places();
     for (size_t call = 0; call < count; call++) {
         const struct last_row *row = last_row_of(table[call].name);
         if (!TRUE(row != NULL))
             continue;
         for (size_t i = 0; i < LAST_COUNT; i++) {
-            /* Each in a place of its own: what succeeds changes it. */
-            make_places();
-            EXPECT_ERROR(row->errors[i], table[call].run(last_columns[i]), "%s %s", table[call].name,
+            int result = -1;
+            EXPECT_ERROR(row->errors[i], result = table[call].run(last_columns[i]), "%s %s", table[call].name,
                          last_columns[i]);
-            remove_tree("dir");
-            remove_tree("none");
-            remove_tree("target");
-            remove_tree("nowhere");
-            static const char *const others[] = {"file",     "source",        "to_file",     "to_dir",
-                                                 "dangling", "dangling_deep", "loop1",       "loop2",
-                                                 "self",     "to_long",       "through_file"};
-            for (size_t k = 0; k < COUNT(others); k++)
-                if (unlink(others[k]) < 0)
-                    remove_tree(others[k]);
-            IS(0, entry_count("."));
-            free_places();
+            if (result < 0)
+                continue;
+            /* Each in places as they were: what succeeds may change them. */
+            remove_places();
+            make_places();
         }
     }
+    remove_places();
 }
 
 static void last_names_of_all_calls(void)
