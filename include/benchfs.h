@@ -38,6 +38,12 @@ BENCHFS_API void benchfs_disconnect(benchfs *fs);
 BENCHFS_API const char *benchfs_error(void);
 BENCHFS_API const char *benchfs_version(void);
 
+/* On whose behalf this thread calls from now on; other threads are not touched. Without it: the process's
+ * effective ids and its groups when it connected, in a child after fork those at its first call. uid and gid
+ * -1 (ngroups 0): the process's own again, as they are now. At most 1,024 groups. Sends nothing; costs some
+ * ns when nothing changes. Returns 0, or -1 (EINVAL, ENOMEM). */
+BENCHFS_API int benchfs_set_credentials(benchfs *fs, uid_t uid, gid_t gid, int ngroups, const gid_t *groups);
+
 BENCHFS_API int benchfs_open(benchfs *fs, const char *path, int flags, ... /* mode_t mode */);
 BENCHFS_API int benchfs_openat(benchfs *fs, int dirfd, const char *path, int flags, ... /* mode_t mode */);
 BENCHFS_API int benchfs_close(benchfs *fs, int fd);
@@ -71,6 +77,8 @@ BENCHFS_API int benchfs_lstat(benchfs *fs, const char *path, struct stat *status
 BENCHFS_API int benchfs_fstat(benchfs *fs, int fd, struct stat *status);
 BENCHFS_API int benchfs_fstatat(benchfs *fs, int dirfd, const char *path, struct stat *status, int flags);
 BENCHFS_API int benchfs_access(benchfs *fs, const char *path, int mode);
+BENCHFS_API int benchfs_euidaccess(benchfs *fs, const char *path, int mode);
+BENCHFS_API int benchfs_faccessat(benchfs *fs, int dirfd, const char *path, int mode, int flags);
 BENCHFS_API int benchfs_statvfs(benchfs *fs, struct statvfs *status);
 BENCHFS_API int benchfs_fstatvfs(benchfs *fs, int fd, struct statvfs *status);
 
@@ -96,6 +104,8 @@ BENCHFS_API ssize_t benchfs_readlinkat(benchfs *fs, int dirfd, const char *path,
 BENCHFS_API int benchfs_chmod(benchfs *fs, const char *path, mode_t mode);
 BENCHFS_API int benchfs_fchmod(benchfs *fs, int fd, mode_t mode);
 BENCHFS_API int benchfs_fchmodat(benchfs *fs, int dirfd, const char *path, mode_t mode, int flags);
+BENCHFS_API int benchfs_chown(benchfs *fs, const char *path, uid_t owner, gid_t group);
+BENCHFS_API int benchfs_lchown(benchfs *fs, const char *path, uid_t owner, gid_t group);
 BENCHFS_API int benchfs_fchown(benchfs *fs, int fd, uid_t owner, gid_t group);
 BENCHFS_API int benchfs_fchownat(benchfs *fs, int dirfd, const char *path, uid_t owner, gid_t group,
                                  int flags);

@@ -28,6 +28,8 @@ const char *status_text(int status)
         return "a conflicting operation is in progress";
     case STATUS_STALE_GENERATION:
         return "file was truncated meanwhile";
+    case STATUS_UNKNOWN_GROUPS:
+        return "groups of the caller unknown to the server";
     default:
         break;
     }

@@ -13,6 +13,7 @@ enum status {
     STATUS_BAD_VERSION = 4004,      /* protocol versions differ */
     STATUS_BUSY_RETRY = 4005,       /* a conflicting transaction holds what is needed: back off, retry */
     STATUS_STALE_GENERATION = 4006, /* the file was truncated since: refresh its attributes, retry */
+    STATUS_UNKNOWN_GROUPS = 4007,   /* the request's set of groups is not the session's: register it, retry */
 };
 
 /* Returns a static string for a negative status ("No such file or directory", "cluster map out of date"). */

@@ -10,6 +10,7 @@
  * again.
  * - STATUS_WRONG_EPOCH: servers changed. Fetch the map, try again.
  * - STATUS_BUSY_RETRY: a transaction holds what is needed. Wait 50 us, doubling to 5 ms, try again.
+ * - STATUS_UNKNOWN_GROUPS: the session is new. Register the caller's groups again, try again.
  * - -ESTALE, on a path: what it led to is gone. Resolve again, for the name may be something else by now;
  * -ENOENT when that happens time and again.
  *
@@ -44,11 +45,13 @@ static int map_adopt(struct client *client, struct cluster_map *map)
 {
     uint32_t old_count = client->map == NULL ? 0 : client->map->server_count;
     struct rpc_peer **peers = calloc(map->server_count, sizeof *peers);
+    uint32_t *known = calloc(map->server_count, sizeof *known);
     struct rpc_peer **retired =
         realloc(client->retired, (client->retired_count + old_count + 1) * sizeof(struct rpc_peer *));
     if (retired != NULL)
         client->retired = retired;
-    if (peers == NULL || retired == NULL) {
+    if (peers == NULL || known == NULL || retired == NULL) {
+        free(known);
         free(peers);
         return -ENOMEM;
     }
@@ -61,6 +64,7 @@ static int map_adopt(struct client *client, struct cluster_map *map)
             for (uint32_t made = 0; made < server; made++)
                 if (peer_find(client, map->servers[made].address) == NULL)
                     rpc_peer_destroy(peers[made]);
+            free(known);
             free(peers);
             return status;
         }
@@ -72,6 +76,8 @@ static int map_adopt(struct client *client, struct cluster_map *map)
         if (!stays)
             client->retired[client->retired_count++] = client->peers[old];
     }
+    free(client->caller.known);
+    client->caller.known = known;
     free(client->peers);
     cluster_map_destroy(client->map);
     client->peers = peers;
@@ -188,8 +194,14 @@ void client_observe(struct client *client, const struct rpc_call *call)
 
 int client_call(struct client *client, struct operation *operation, uint32_t server, struct rpc_call *call)
 {
+    if (__builtin_expect(!credentials_known(client, server), 0)) {
+        int registered = credentials_register(client, server, operation->deadline);
+        if (registered < 0)
+            return registered;
+    }
     call->namespace_epoch = operation->epoch;
     call->deadline = operation->deadline;
+    call->groups = client->caller.set;
     int status = rpc_call(client->peers[server], call);
     if (operation->deadline == 0)
         operation->deadline = call->timing.started + client->deadline_ns;
@@ -210,6 +222,9 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
         }
         break;
     case STATUS_BUSY_RETRY:
+        break;
+    case STATUS_UNKNOWN_GROUPS:
+        credentials_forget(client);
         break;
     case ESTALE:
         if (!operation->by_path)
@@ -267,16 +282,6 @@ int client_get_attributes(struct client *client, struct operation *operation, ui
     return status;
 }
 
-int client_permits(const struct client *client, uint32_t mode, uint32_t uid, uint32_t gid, uint32_t access)
-{
-    if (client->uid == 0) {
-        bool may_search = is_directory(mode) || (mode & 0111) != 0;
-        return (access & MAY_SEARCH) && !may_search ? -EACCES : 0;
-    }
-    uint32_t granted = client->uid == uid ? mode >> 6 : client->gid == gid ? mode >> 3 : mode;
-    return (granted & access) == access ? 0 : -EACCES;
-}
-
 /* ---- life ---- */
 
 /* New files with placement `local` keep their chunks where this client entered the cluster. */
@@ -300,8 +305,8 @@ int client_create(struct net *net, const struct client_options *options, struct 
     client->loop = net->loop;
     client->deadline_ns =
         options->rpc_deadline_ns != 0 ? options->rpc_deadline_ns : 10 * UINT64_C(1000000000);
-    client->uid = options->uid;
-    client->gid = options->gid;
+    client->caller.uid = options->uid;
+    client->caller.gid = options->gid;
     client->umask = options->umask;
     client->placement = options->placement;
     client->chunk_shift = options->chunk_shift;
@@ -339,6 +344,7 @@ free_leases:
 free_cache:
     cache_destroy(&client->cache);
 free_client:
+    credentials_destroy(&client->caller);
     free(client);
     return status;
 }
@@ -355,6 +361,7 @@ void client_destroy(struct client *client)
     free(client->retired);
     lease_destroy(&client->leases);
     cache_destroy(&client->cache);
+    credentials_destroy(&client->caller);
     free(client);
 }
 

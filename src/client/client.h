@@ -29,6 +29,11 @@ struct client_options {
 int client_create(struct net *net, const struct client_options *options, struct client **client);
 void client_destroy(struct client *client);
 
+/* On whose behalf the client asks from now on. groups: the supplementary ones, in any order, at most
+ * RPC_GROUPS_MAX. Calls no server; costs a few ns when nothing changes. 0, -EINVAL (too many), -ENOMEM. */
+int client_set_credentials(struct client *client, uint32_t uid, uint32_t gid, const uint32_t *groups,
+                           uint32_t count);
+
 /* An open file. May be used by several clients (threads) at once: what changes after open is atomic. Small
  * files' data that came with open stays in the client (a lease), not here. */
 struct client_file {
@@ -77,7 +82,7 @@ int client_attributes(struct client *client, uint64_t inode, struct attributes *
 int client_file_attributes(struct client *client, uint64_t inode, struct attributes *attributes);
 int client_stat(struct client *client, uint64_t directory, const char *path, bool follow,
                 struct attributes *attributes);
-int client_access(struct client *client, uint64_t directory, const char *path, int mode);
+int client_access(struct client *client, uint64_t directory, const char *path, int mode, bool follow);
 int client_mkdir(struct client *client, uint64_t directory, const char *path, mode_t mode);
 int client_create_directory(struct client *client, uint64_t directory, const char *path, mode_t mode,
                             struct attributes *attributes);

@@ -83,6 +83,26 @@ static inline struct lease *lease_slot(struct lease_table *leases, uint64_t inod
     return &leases->slots[hash_mix(inode) % LEASE_SLOTS];
 }
 
+/* ---- credentials ---- */
+
+/* A set of supplementary groups, ascending, by the number that servers know it by. */
+struct group_set {
+    uint32_t count; /* 0: unused */
+    uint32_t *groups;
+    uint64_t used; /* when it last became the current one: a counter */
+};
+
+/* On whose behalf the client asks. Requests carry uid and gid; the other groups are registered at a server
+ * before the first request that goes there with them. */
+struct credentials {
+    uint32_t uid;
+    uint32_t gid;
+    uint8_t set; /* the current one; 0: no groups but gid, or none that count */
+    struct group_set sets[RPC_GROUP_SETS];
+    uint32_t *known; /* by server: the sets that it was told, one bit each */
+    uint64_t changes;
+};
+
 /* ---- the client ---- */
 
 struct client {
@@ -93,8 +113,7 @@ struct client {
     struct rpc_peer **peers; /* by index in map->servers */
     uint32_t namespace_epoch;
     uint64_t deadline_ns;
-    uint32_t uid;
-    uint32_t gid;
+    struct credentials caller;
     uint32_t umask;
     uint32_t layout_base;
     uint8_t placement;
@@ -184,7 +203,20 @@ ssize_t client_read_link(struct client *client, struct operation *operation, uin
 #define MAY_WRITE 2u
 #define MAY_SEARCH 1u
 
-/* 0 or -EACCES for the client's uid and gid. */
+/* Tells the server the current set of groups if it does not know it. Statuses of rpc_call. */
+int credentials_register(struct client *client, uint32_t server, uint64_t deadline);
+/* Whether every request to the server would find the current set there. */
+static inline bool credentials_known(const struct client *client, uint32_t server)
+{
+    const struct credentials *caller = &client->caller;
+    return __builtin_expect(caller->set == 0, 1) || (caller->known[server] >> caller->set & 1) != 0;
+}
+/* Some server's session is new: all are told again. */
+void credentials_forget(struct client *client);
+void credentials_destroy(struct credentials *caller);
+bool credentials_in_group(const struct credentials *caller, uint32_t group);
+
+/* 0 or -EACCES for the caller's credentials. */
 int client_permits(const struct client *client, uint32_t mode, uint32_t uid, uint32_t gid, uint32_t access);
 
 /* What opening with flags needs of an existing inode. */
@@ -235,6 +267,9 @@ static inline void walk_end(struct walk *walk)
 }
 /* Search and more permissions on walk.here; fetches its attributes anew before it refuses. */
 int walk_permits(struct walk *walk, uint32_t access);
+/* Group and mode of what the caller creates in walk->here. */
+uint32_t walk_new_group(const struct walk *walk);
+uint32_t walk_new_mode(const struct walk *walk, mode_t mode);
 /* Looks the last component up (whatever it is), without following it. Directories: attributes as its own
  * inode has them. */
 int walk_lookup(struct walk *walk, struct attributes *attributes);
@@ -258,8 +293,8 @@ union named_request {
 static inline size_t walk_named_request(const struct walk *walk, union named_request *named)
 {
     named->request.parent = walk->here.inode;
-    named->request.uid = walk->client->uid;
-    named->request.gid = walk->client->gid;
+    named->request.uid = walk->client->caller.uid;
+    named->request.gid = walk->client->caller.gid;
     named->request.flags = 0;
     named->request.name_length = (uint8_t)walk->name_length;
     memcpy(named->request.name, walk->name, walk->name_length);

@@ -177,7 +177,7 @@ static void piece_send(const struct transfer *transfer, struct piece *piece)
             .length = piece->length,
             .generation = transfer->generation,
             .chunk_shift = file->layout.chunk_shift,
-            .flags = transfer->flags,
+            .flags = (uint8_t)(transfer->flags | (client->caller.uid == 0 ? 0 : CHUNK_CLEAR_IDS)),
         };
         piece->call.body_length = sizeof piece->body.write;
         piece->call.send = piece->vector;
@@ -379,7 +379,7 @@ static void extend_prepare(const struct transfer *transfer, struct extend_reques
         .inode = transfer->file->inode,
         .end = end,
         .generation = transfer->generation,
-        .flags = flags,
+        .flags = (uint8_t)(flags | (transfer->client->caller.uid == 0 ? 0 : EXTEND_CLEAR_IDS)),
     };
 }
 
@@ -646,8 +646,8 @@ int client_truncate_checked(struct client *client, uint64_t inode, uint64_t size
     struct truncate_request request = {
         .inode = inode,
         .size = size,
-        .uid = client->uid,
-        .gid = client->gid,
+        .uid = client->caller.uid,
+        .gid = client->caller.gid,
         .checked = checked,
         .expected = expected,
     };

@@ -48,6 +48,12 @@ static struct benchfs *file_system_find(uint64_t id)
     return NULL;
 }
 
+static void worker_free(struct worker *worker)
+{
+    free(worker->identity);
+    free(worker);
+}
+
 /* Ends and frees one worker of the calling thread. */
 static void worker_end(struct worker *worker)
 {
@@ -59,7 +65,7 @@ static void worker_end(struct worker *worker)
         pthread_mutex_unlock(&fs->mutex);
     }
     pthread_mutex_unlock(&library_mutex);
-    free(worker);
+    worker_free(worker);
 }
 
 static void thread_exit(void *argument)
@@ -141,8 +147,6 @@ static int worker_open(struct worker *worker)
         .address_count = fs->address_count,
         .rpc_deadline_ns = fs->deadline_ns,
         .rendezvous_threshold = fs->rendezvous_threshold,
-        .uid = fs->uid,
-        .gid = fs->gid,
         .placement = fs->placement,
         .chunk_shift = fs->chunk_shift,
     };
@@ -155,8 +159,13 @@ static int worker_open(struct worker *worker)
     status = client_create(worker->net, &client_options, &worker->client);
     if (status < 0)
         goto destroy_net;
+    status = worker_identify(worker);
+    if (status < 0)
+        goto destroy_client;
     return 0;
 
+destroy_client:
+    client_destroy(worker->client);
 destroy_net:
     net_destroy(worker->net);
 destroy_loop:
@@ -172,12 +181,17 @@ int worker_create(struct benchfs *fs, struct worker **result)
     worker->fs = fs;
     worker->fs_id = fs->id;
     worker->forks = library_forks;
+    int status = worker_inherit(worker, thread_workers);
+    if (status < 0) {
+        free(worker);
+        return status;
+    }
     list_init(&worker->link);
     list_init(&worker->listings);
     list_init(&worker->finished);
-    int status = worker_open(worker);
+    status = worker_open(worker);
     if (status < 0) {
-        free(worker);
+        worker_free(worker);
         return status;
     }
     *result = worker;
@@ -236,7 +250,7 @@ static void forget_dead_workers(void)
         *link = worker->next;
         /* One from before a fork stays in memory: the parent's connections must not be closed from here. */
         if (worker->forks == library_forks)
-            free(worker);
+            worker_free(worker);
     }
 }
 
@@ -248,14 +262,14 @@ struct worker *worker_get_slow(struct benchfs *fs)
         worker_current = (struct worker_current){.fs_id = fs->id, .forks = worker->forks, .worker = worker};
         return worker;
     }
-    forget_dead_workers();
     struct worker *worker;
-    int status = worker_create(fs, &worker);
+    int status = worker_create(fs, &worker); /* inherits from those that are forgotten now */
+    forget_dead_workers();
     if (status == 0) {
         status = worker_adopt(worker);
         if (status < 0) {
             worker_shut_down(worker);
-            free(worker);
+            worker_free(worker);
         }
     }
     if (status < 0) {
@@ -451,13 +465,16 @@ benchfs *benchfs_connect(const char *cluster_file)
         return NULL;
     }
     fs->id = atomic_fetch_add(&next_id, 1);
-    fs->uid = geteuid();
-    fs->gid = getegid();
+    int status = identity_of_process(&fs->identity);
+    fs->identity_forks = library_forks;
     fs->umask = process_umask();
     list_init(&fs->workers);
     pthread_mutex_init(&fs->mutex, NULL);
 
-    int status = read_settings(fs, cluster_file);
+    if (status < 0)
+        fail(status, "this process is in more than %u groups", RPC_GROUPS_MAX);
+    if (status == 0)
+        status = read_settings(fs, cluster_file);
     if (status == 0) {
         status = worker_create(fs, &worker);
         if (status < 0)
@@ -468,7 +485,7 @@ benchfs *benchfs_connect(const char *cluster_file)
     if (status < 0) {
         if (worker != NULL) {
             worker_shut_down(worker);
-            free(worker);
+            worker_free(worker);
         }
         pthread_mutex_destroy(&fs->mutex);
         free_settings(fs);

@@ -85,15 +85,6 @@ int benchfs_fstatat(benchfs *fs, int dirfd, const char *path, struct stat *statu
     return stat_path(fs, dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, status);
 }
 
-int benchfs_access(benchfs *fs, const char *path, int mode)
-{
-    struct client *client;
-    uint64_t directory;
-    if (!begin(fs, AT_FDCWD, path, &client, &directory))
-        return -1;
-    return finish(client_access(client, directory, path, mode));
-}
-
 /* What a small file takes: an inode, a dentry and a name of middling length. */
 #define FILE_METADATA_BYTES 256u
 
@@ -342,7 +333,7 @@ int benchfs_fchmod(benchfs *fs, int fd, mode_t mode)
 static void set_owner(struct set_attributes_request *set, uid_t owner, gid_t group)
 {
     *set = (struct set_attributes_request){
-        .fields = (owner == (uid_t)-1 ? 0 : SET_UID) | (group == (gid_t)-1 ? 0 : SET_GID),
+        .fields = SET_CLEAR_IDS | (owner == (uid_t)-1 ? 0 : SET_UID) | (group == (gid_t)-1 ? 0 : SET_GID),
         .uid = owner,
         .gid = group,
     };
@@ -353,6 +344,16 @@ int benchfs_fchownat(benchfs *fs, int dirfd, const char *path, uid_t owner, gid_
     struct set_attributes_request set;
     set_owner(&set, owner, group);
     return set_by_path(fs, dirfd, path, flags, &set);
+}
+
+int benchfs_chown(benchfs *fs, const char *path, uid_t owner, gid_t group)
+{
+    return benchfs_fchownat(fs, AT_FDCWD, path, owner, group, 0);
+}
+
+int benchfs_lchown(benchfs *fs, const char *path, uid_t owner, gid_t group)
+{
+    return benchfs_fchownat(fs, AT_FDCWD, path, owner, group, AT_SYMLINK_NOFOLLOW);
 }
 
 int benchfs_fchown(benchfs *fs, int fd, uid_t owner, gid_t group)
@@ -371,11 +372,16 @@ static int set_time(const struct timespec *time, uint32_t field, uint32_t field_
         *fields |= field_now;
         return 0;
     }
-    if (time->tv_nsec < 0 || time->tv_nsec >= NSEC || time->tv_sec > INT64_MAX / NSEC - 1 ||
-        time->tv_sec < INT64_MIN / NSEC + 1)
+    if (time->tv_nsec < 0 || time->tv_nsec >= NSEC)
         return -1;
     *fields |= field;
-    *nanoseconds = time->tv_sec * NSEC + time->tv_nsec;
+    /* What does not fit is as far away as can be told: the years 1677 and 2262. */
+    if (time->tv_sec >= INT64_MAX / NSEC)
+        *nanoseconds = INT64_MAX / NSEC * NSEC;
+    else if (time->tv_sec <= INT64_MIN / NSEC)
+        *nanoseconds = INT64_MIN / NSEC * NSEC;
+    else
+        *nanoseconds = time->tv_sec * NSEC + time->tv_nsec;
     return 0;
 }
 

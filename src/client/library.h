@@ -32,6 +32,19 @@ struct open_file {
     struct client_file file;
 } __attribute__((aligned(64)));
 
+/* ---- credentials ---- */
+
+/* On whose behalf a thread calls. */
+struct identity {
+    uid_t uid, gid;           /* effective */
+    uid_t real_uid, real_gid; /* what access asks for */
+    uint32_t count;
+    uint32_t groups[RPC_GROUPS_MAX];
+};
+
+/* The process's own, as they are now. 0, or -E2BIG: it is in more groups than a request can speak of. */
+int identity_of_process(struct identity *identity);
+
 /* ---- the file system ---- */
 
 struct benchfs {
@@ -46,8 +59,8 @@ struct benchfs {
     uint64_t deadline_ns;
     uint64_t spin_ns;
     uint32_t rendezvous_threshold;
-    uint32_t uid;
-    uint32_t gid;
+    struct identity identity; /* of threads that did not choose another; under mutex */
+    uint32_t identity_forks;  /* value of library_forks when it was read */
     uint8_t placement;
     uint8_t chunk_shift;
     _Atomic mode_t umask;
@@ -67,12 +80,14 @@ struct worker {
     uint32_t forks; /* value of library_forks when it was made */
     struct loop *loop;
     struct net *net;
-    struct client *client; /* NULL: the file system was disconnected */
-    struct list link;      /* in fs->workers */
-    struct worker *next;   /* the thread's next worker */
-    struct list listings;  /* benchfs_dir that list through this worker */
-    struct list finished;  /* benchfs_io that are done */
-    uint32_t under_way;    /* benchfs_io not done */
+    struct client *client;     /* NULL: the file system was disconnected */
+    struct identity *identity; /* chosen for this thread; NULL: fs->identity */
+    bool real_differs;         /* access asks for other ids than everything else */
+    struct list link;          /* in fs->workers */
+    struct worker *next;       /* the thread's next worker */
+    struct list listings;      /* benchfs_dir that list through this worker */
+    struct list finished;      /* benchfs_io that are done */
+    uint32_t under_way;        /* benchfs_io not done */
     uint32_t finished_count;
     uint32_t wanted; /* benchfs_wait: fire arrival when so many are finished; 0: nobody waits */
     struct completion arrival;
@@ -107,6 +122,11 @@ static inline struct client *client_get(struct benchfs *fs)
     return worker == NULL ? NULL : worker->client;
 }
 
+/* Takes over what the thread had chosen before a fork, from the first of its workers for the same file
+ * system. 0 or -ENOMEM. */
+int worker_inherit(struct worker *worker, const struct worker *older);
+/* Gives the worker's client its thread's credentials. 0 or a negative status. */
+int worker_identify(struct worker *worker);
 /* Builds a worker that belongs to no thread yet. Returns 0 or a negative status. */
 int worker_create(struct benchfs *fs, struct worker **worker);
 /* Makes it the calling thread's. 0 or -ENOMEM. */

@@ -77,7 +77,7 @@ int client_stat(struct client *client, uint64_t directory, const char *path, boo
     return status;
 }
 
-int client_access(struct client *client, uint64_t directory, const char *path, int mode)
+int client_access(struct client *client, uint64_t directory, const char *path, int mode, bool follow)
 {
     if (mode & ~(R_OK | W_OK | X_OK))
         return -EINVAL;
@@ -89,7 +89,8 @@ int client_access(struct client *client, uint64_t directory, const char *path, i
         struct walk walk;
         status = walk_path(&walk, client, &operation, directory, path);
         if (status == 0)
-            status = walk_lookup_follow(&walk, &attributes);
+            status = follow || walk.last != WALK_NAME || walk.slash ? walk_lookup_follow(&walk, &attributes)
+                                                                    : walk_lookup(&walk, &attributes);
         walk_end(&walk);
     } while (operation_again(client, &operation, &status));
     return status < 0
@@ -103,8 +104,8 @@ int client_change_inode(struct client *client, struct set_attributes_request *se
     struct operation operation;
     struct attributes_reply reply;
     int status;
-    set->caller_uid = client->uid;
-    set->caller_gid = client->gid;
+    set->caller_uid = client->caller.uid;
+    set->caller_gid = client->caller.gid;
     operation_begin(client, &operation);
     do {
         status = client_request(client, &operation, client_inode_server(client, set->inode),
@@ -191,8 +192,9 @@ static size_t create_request_fill(const struct walk *walk, mode_t mode, void *ro
     struct create_request *request = room;
     *request = (struct create_request){
         .parent = walk->here.inode,
-        .uid = client->uid,
-        .gid = walk->here.mode & S_ISGID ? walk->here.gid : client->gid,
+        .uid = client->caller.uid,
+        .gid = client->caller.gid,
+        .group = walk_new_group(walk),
         .mode = mode,
         .flags = CREATE_EXCLUSIVE,
         .chunk_shift = client->chunk_shift,
@@ -336,8 +338,8 @@ static int link_once(struct walk *walk, uint64_t inode, struct attributes *attri
     body.request = (struct link_request){
         .inode = inode,
         .parent = walk->here.inode,
-        .uid = client->uid,
-        .gid = client->gid,
+        .uid = client->caller.uid,
+        .gid = client->caller.gid,
         .name_length = (uint8_t)walk->name_length,
     };
     memcpy(body.request.name, walk->name, walk->name_length);
@@ -449,13 +451,14 @@ static int may_remove(struct walk *walk)
 {
     struct client *client = walk->client;
     int status = walk_permits(walk, MAY_WRITE | MAY_SEARCH);
-    if (status < 0 || client->uid == 0 || !(walk->here.mode & S_ISVTX) || walk->here.uid == client->uid)
+    if (status < 0 || client->caller.uid == 0 || !(walk->here.mode & S_ISVTX) ||
+        walk->here.uid == client->caller.uid)
         return status;
     struct attributes attributes;
     status = walk_lookup(walk, &attributes);
     if (status < 0)
         return status;
-    return attributes.uid == client->uid ? 0 : -EPERM;
+    return attributes.uid == client->caller.uid ? 0 : -EPERM;
 }
 
 static int rmdir_once(struct walk *walk)
@@ -564,8 +567,8 @@ static int rename_once(struct walk *old, struct walk *new, unsigned flags)
     body.request = (struct rename_request){
         .old_parent = old->here.inode,
         .new_parent = new->here.inode,
-        .uid = client->uid,
-        .gid = client->gid,
+        .uid = client->caller.uid,
+        .gid = client->caller.gid,
         .flags = (uint8_t)(flags & (RENAME_FLAG_NOREPLACE | RENAME_FLAG_EXCHANGE)),
         .old_length = (uint8_t)old->name_length,
         .new_length = (uint8_t) new->name_length,

@@ -75,8 +75,8 @@ static int open_named(struct walk *walk, int flags, struct attributes *attribute
     } body;
     body.request = (struct open_request){
         .parent = walk->here.inode,
-        .uid = client->uid,
-        .gid = client->gid,
+        .uid = client->caller.uid,
+        .gid = client->caller.gid,
         .access = (uint8_t)open_access(flags),
         .name_length = (uint8_t)walk->name_length,
     };
@@ -115,12 +115,21 @@ static int open_named(struct walk *walk, int flags, struct attributes *attribute
     return status;
 }
 
+/* Reading without a trace is for the owner. */
+static int check_no_access_time(const struct client *client, int flags, const struct attributes *attributes)
+{
+    uint32_t uid = client->caller.uid;
+    return (flags & (O_NOATIME | O_PATH)) == O_NOATIME && uid != 0 && uid != attributes->uid ? -EPERM : 0;
+}
+
 /* A directory at the end of the path: "/", "..", or an OPEN that found one. */
 static int opened_directory(const struct client *client, const struct attributes *attributes, int flags)
 {
     if ((flags & O_PATH) == 0 && (flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY)
         return -EISDIR;
-    return client_permits(client, attributes->mode, attributes->uid, attributes->gid, open_access(flags));
+    int status =
+        client_permits(client, attributes->mode, attributes->uid, attributes->gid, open_access(flags));
+    return status < 0 ? status : check_no_access_time(client, flags, attributes);
 }
 
 /* Judges what OPEN found. 1: a link was followed, go on with the new last component. */
@@ -139,7 +148,26 @@ static int opened(struct walk *walk, int flags, const struct attributes *attribu
     }
     if (is_directory(attributes->mode))
         return opened_directory(walk->client, attributes, flags);
-    return walk->slash || (flags & O_DIRECTORY) ? -ENOTDIR : 0;
+    if (walk->slash || (flags & O_DIRECTORY))
+        return -ENOTDIR;
+    return check_no_access_time(walk->client, flags, attributes);
+}
+
+/* The group and the mode of something new in walk->here: in a set-group-id directory the group is the
+ * directory's, and who is not in it makes no set-group-id program for it. */
+uint32_t walk_new_group(const struct walk *walk)
+{
+    return walk->here.mode & S_ISGID ? walk->here.gid : walk->client->caller.gid;
+}
+
+uint32_t walk_new_mode(const struct walk *walk, mode_t mode)
+{
+    const struct credentials *caller = &walk->client->caller;
+    mode &= 07777 & ~(mode_t)walk->client->umask;
+    if ((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && (walk->here.mode & S_ISGID) &&
+        caller->uid != 0 && !credentials_in_group(caller, walk->here.gid))
+        mode &= ~(mode_t)S_ISGID;
+    return mode;
 }
 
 static int create_named(struct walk *walk, int flags, mode_t mode, struct attributes *attributes)
@@ -149,19 +177,21 @@ static int create_named(struct walk *walk, int flags, mode_t mode, struct attrib
     if (status < 0)
         return status;
     uint32_t access = open_access(flags);
+    bool cut = (flags & O_TRUNC) && !(flags & O_NOATIME); /* O_NOATIME: not before the owner is known */
     union {
         struct create_request request;
         uint8_t room[sizeof(struct create_request) + NAME_LENGTH_MAX];
     } body;
     body.request = (struct create_request){
         .parent = walk->here.inode,
-        .uid = client->uid,
-        .gid = walk->here.mode & S_ISGID ? walk->here.gid : client->gid,
-        .mode = mode & 07777 & ~client->umask,
+        .uid = client->caller.uid,
+        .gid = client->caller.gid,
+        .group = walk_new_group(walk),
+        .mode = walk_new_mode(walk, mode),
         .layout_base = client->layout_base,
         .placement = client->placement,
         .chunk_shift = client->chunk_shift,
-        .flags = (uint8_t)((flags & O_EXCL ? CREATE_EXCLUSIVE : 0) | (flags & O_TRUNC ? CREATE_TRUNCATE : 0) |
+        .flags = (uint8_t)((flags & O_EXCL ? CREATE_EXCLUSIVE : 0) | (cut ? CREATE_TRUNCATE : 0) |
                            (access & MAY_READ ? CREATE_READ : 0) | (access & MAY_WRITE ? CREATE_WRITE : 0)),
         .name_length = (uint8_t)walk->name_length,
     };
@@ -246,7 +276,7 @@ int client_open_entry(struct client *client, uint64_t directory, const char *pat
         status = open_path(client, directory, path, flags, mode, attributes);
         if (status < 0)
             return status;
-        bool cut_by_create = (flags & O_CREAT) && attributes->size == 0;
+        bool cut_by_create = (flags & (O_CREAT | O_NOATIME)) == O_CREAT && attributes->size == 0;
         if ((flags & O_TRUNC) && !cut_by_create && (attributes->mode & S_IFMT) == S_IFREG)
             status = client_truncate_checked(client, attributes->inode, 0, true, UINT64_MAX, attributes);
     } while (operation_gone_again(&attempts, &status));

@@ -8,6 +8,19 @@
 #include "client/core.h"
 #include "fuse/filesystem.h"
 
+/* The kernel does not say which other groups the caller is in; its process does, at the price of reading a
+ * file of /proc. Root is asked for nothing. One that is gone already, or in too many groups, has those it was
+ * told.
+ */
+static int act_for(struct client *client, fuse_req_t request)
+{
+    gid_t groups[RPC_GROUPS_MAX];
+    const struct fuse_ctx *caller = fuse_req_ctx(request);
+    int count = caller->uid == 0 ? 0 : fuse_req_getgroups(request, (int)RPC_GROUPS_MAX, groups);
+    bool usable = count > 0 && count <= (int)RPC_GROUPS_MAX;
+    return client_set_credentials(client, caller->uid, caller->gid, groups, usable ? (uint32_t)count : 0);
+}
+
 struct client *request_client(fuse_req_t request)
 {
     struct client *client = client_get(request_filesystem(request)->fs);
@@ -15,9 +28,11 @@ struct client *request_client(fuse_req_t request)
         fuse_reply_err(request, errno == ENOMEM ? ENOMEM : EIO);
         return NULL;
     }
-    const struct fuse_ctx *caller = fuse_req_ctx(request);
-    client->uid = caller->uid;
-    client->gid = caller->gid;
+    int status = act_for(client, request);
+    if (status < 0) {
+        fuse_reply_err(request, public_errno(status));
+        return NULL;
+    }
     return client;
 }
 

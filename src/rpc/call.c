@@ -199,6 +199,7 @@ static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const str
 
     *(struct rpc_request_header *)flight->bytes = (struct rpc_request_header){
         .version = RPC_PROTOCOL_VERSION,
+        .flags = (uint8_t)(call->groups << RPC_HEADER_GROUPS_SHIFT),
         .operation = call->operation,
         .session = peer->session,
         .token = peer->token,

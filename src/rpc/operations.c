@@ -35,6 +35,7 @@ enum {
     SHAPE_directory_request = BODY_FIXED,
     SHAPE_parent_request = BODY_FIXED,
     SHAPE_epoch_request = BODY_FIXED,
+    SHAPE_groups_request = BODY_FIXED,
     SHAPE_inode_unlink_request = BODY_FIXED,
     SHAPE_ping_request = BODY_FIXED,
 };

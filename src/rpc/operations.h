@@ -54,7 +54,8 @@
     OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)                                              \
     OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
     OP(61, INODE_LINK, inode_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                           \
-    OP(70, ALLOCATE, allocate_request, attributes_reply, RPC_MUTATES)
+    OP(70, ALLOCATE, allocate_request, attributes_reply, RPC_MUTATES)                                        \
+    OP(80, SET_GROUPS, groups_request, empty_body, 0) /* bulk in: the groups, uint32_t each, ascending */
 
 enum rpc_operation {
 #define OP(id, name, request, reply, flags) RPC_##name = (id),
@@ -87,6 +88,10 @@ struct WIRE rpc_request_header {
 static_assert(sizeof(struct rpc_request_header) == 40, "wire size");
 
 #define RPC_HEADER_RETRY 1u /* an earlier attempt may have been applied */
+/* The other bits of flags: which of the session's sets of groups are the caller's, 0: none. */
+#define RPC_HEADER_GROUPS_SHIFT 3
+#define RPC_GROUP_SETS 32u   /* of a session, number 0 included */
+#define RPC_GROUPS_MAX 1024u /* in a set */
 
 struct WIRE rpc_reply_header {
     uint8_t version;
@@ -139,6 +144,12 @@ struct WIRE attributes_reply {
     struct attributes attributes;
 };
 
+/* Registers a set of supplementary groups in the session, or replaces it. Requests with a set that the
+ * session does not know are refused with STATUS_UNKNOWN_GROUPS, if the answer depends on it. */
+struct WIRE groups_request {
+    uint8_t set; /* 1 .. RPC_GROUP_SETS - 1 */
+};
+
 /* The directory's inode and a name in it; uid and gid of the caller. */
 struct WIRE name_request {
     uint64_t parent;
@@ -158,9 +169,10 @@ static_assert(sizeof(struct name_request) == 18, "wire size");
 
 struct WIRE create_request {
     uint64_t parent;
-    uint32_t uid;
-    uint32_t gid;
-    uint32_t mode; /* permission bits after umask */
+    uint32_t uid;   /* the caller's, and of what is made */
+    uint32_t gid;   /* the caller's */
+    uint32_t group; /* of what is made */
+    uint32_t mode;  /* permission bits after umask */
     uint32_t layout_base;
     uint8_t placement;
     uint8_t chunk_shift;
@@ -168,7 +180,7 @@ struct WIRE create_request {
     uint8_t name_length;
     char name[];
 };
-static_assert(sizeof(struct create_request) == 28, "wire size");
+static_assert(sizeof(struct create_request) == 32, "wire size");
 
 #define OPEN_WANT_INLINE 1u /* return inline data and take a read lease for it */
 
@@ -208,6 +220,7 @@ struct WIRE attributes_request {
 #define SET_MODIFY_TIME 16u
 #define SET_ACCESS_TIME_NOW 32u
 #define SET_MODIFY_TIME_NOW 64u
+#define SET_CLEAR_IDS 128u /* a file loses its set-user-id and set-group-id bits, as by chown */
 
 struct WIRE set_attributes_request {
     uint64_t inode;
@@ -221,7 +234,8 @@ struct WIRE set_attributes_request {
     int64_t modify_time;
 };
 
-#define EXTEND_APPEND 1u /* allocate [size, size + length) and return its offset */
+#define EXTEND_APPEND 1u    /* allocate [size, size + length) and return its offset */
+#define EXTEND_CLEAR_IDS 2u /* as CHUNK_CLEAR_IDS */
 
 /* Tells the inode's server about a write elsewhere: size grows to at least `end`, times are set. */
 struct WIRE extend_request {
@@ -258,6 +272,8 @@ struct WIRE chunk_read_request {
 
 #define CHUNK_KEEP_SIZE                                                                                      \
     1u /* do not grow the file here: an EXTEND follows when all chunks of the write are there */
+
+#define CHUNK_CLEAR_IDS 2u /* the writer is not root: clear the set-user-id and set-group-id bits */
 
 struct WIRE chunk_write_request {
     uint64_t inode;

@@ -4,6 +4,7 @@
  *   call.c     calls: flights, credits, replies, deadlines, repetition
  *   peer.c     the connection to a peer: connecting, losing, resuming
  *   session.c  the server's side of connections: handshakes, sessions, remembered replies
+ *   groups.c   the groups of callers
  *   serve.c    requests: checking, running handlers, replying */
 #pragma once
 
@@ -140,6 +141,12 @@ struct rpc_remembered {
     uint8_t bytes[RPC_REMEMBERED_BYTES];
 };
 
+/* A set of groups that requests of a session refer to. */
+struct rpc_groups {
+    uint32_t count;
+    uint32_t groups[]; /* ascending */
+};
+
 /* The sessions of one process of clients. */
 struct rpc_instance {
     struct list link; /* in rpc->silent */
@@ -167,7 +174,8 @@ struct rpc_session {
     uint32_t executing_count;
     struct list link; /* in rpc->reaping, rpc->lost or rpc->ending */
     uint64_t expires;
-    uint64_t forgotten; /* highest correlation generation whose reply was remembered and dropped */
+    struct rpc_groups **groups; /* RPC_GROUP_SETS of them, made on first use */
+    uint64_t forgotten;         /* highest correlation generation whose reply was remembered and dropped */
     struct rpc_remembered *remembered; /* ring of RPC_REMEMBERED, made on first use */
     uint32_t remembered_count;         /* ever remembered */
     char peer[64];
@@ -253,6 +261,9 @@ void session_grace_over(struct timer *timer);
 void instance_silence_over(struct timer *timer);
 void session_cancel_all(struct rpc *rpc);
 void session_free_all(struct rpc *rpc);
+
+/* groups.c */
+void session_free_groups(struct rpc_session *session);
 
 /* serve.c */
 void serve_receive_request(struct rpc *rpc, struct net_message *message);

@@ -41,6 +41,7 @@ struct rpc_timing {
  * until rpc_finish (or rpc_call) has returned. */
 struct rpc_call {
     uint16_t operation;
+    uint8_t groups; /* the session's set of groups that the caller has: RPC_SET_GROUPS; 0: none */
     uint32_t body_length;
     const void *body;         /* request body, at most RPC_BODY_MAX */
     const struct iovec *send; /* bulk to the server */
@@ -107,6 +108,13 @@ typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
 
 /* The instance that the request's session belongs to; 0: none. */
 uint64_t rpc_request_instance(const struct rpc_request *request);
+
+/* Whether the caller of the request has the group among its supplementary ones: 1 or 0, or
+ * -STATUS_UNKNOWN_GROUPS when the session does not know its set. */
+int rpc_request_in_group(const struct rpc_request *request, uint32_t group);
+/* Gives the request's session a set of groups, strictly ascending. 0, -EINVAL or -ENOMEM. */
+int rpc_request_set_groups(const struct rpc_request *request, unsigned set, const uint32_t *groups,
+                           uint32_t count);
 
 /* A handler says when it is in storage. The reply ends it too, with the reading of the clock that it takes
  * anyway. */

@@ -193,6 +193,7 @@ uint64_t rpc_request_instance(const struct rpc_request *request)
 static void session_free(struct rpc_session *session)
 {
     list_remove(&session->link);
+    session_free_groups(session);
     free(session->remembered);
     free(session);
 }

@@ -330,6 +330,8 @@ static int write_owned(struct server *server, struct rpc_request *request,
     }
     if (status != 0)
         return status;
+    if ((body->flags & CHUNK_CLEAR_IDS) != 0)
+        inode_clear_ids(inode);
     inode->modify_time = inode->change_time = loop_realtime(server->loop);
     reply->owner = 1;
     reply->size = inode->size;

@@ -55,14 +55,6 @@ void inode_attributes(struct server *server, const struct inode *inode, struct a
     };
 }
 
-bool mode_permits(uint32_t mode, uint32_t owner, uint32_t group, uint32_t uid, uint32_t gid, unsigned access)
-{
-    if (uid == 0)
-        return true;
-    unsigned granted = uid == owner ? mode >> 6 : gid == group ? mode >> 3 : mode;
-    return (granted & access & 7) == (access & 7);
-}
-
 /* ---- other servers' inodes ---- */
 
 int attributes_elsewhere(struct server *server, uint64_t inode, uint64_t deadline,
@@ -269,15 +261,16 @@ void serve_TRUNCATE(void *owner, struct rpc_request *request)
         status = inode_prepare_change(server, request, body->inode, NULL, &inode);
     if (status == -ESTALE && body->expected != UINT64_MAX)
         drop_remains(server, body->inode, request->deadline);
-    if (status == 0 && !body->checked &&
-        !mode_permits(inode->mode, inode->uid, inode->gid, body->uid, body->gid, 2))
-        status = -EACCES;
+    if (status == 0 && !body->checked)
+        status = permission(request, body, inode, 2);
     if (status == 0 && body->expected != UINT64_MAX && body->expected != inode->size)
         status = -EAGAIN;
     if (status == 0 && body->size == body->expected)
         status = shrink(server, inode, body->size, UINT64_MAX, request->deadline);
     else if (status == 0)
         status = inode_truncate(server, inode, body->size, request->deadline);
+    if (status == 0 && body->uid != 0)
+        inode_clear_ids(inode);
     if (status == 0)
         inode_attributes(server, inode, &reply.attributes);
     answer(request, status, &reply, sizeof(reply));
@@ -303,6 +296,8 @@ void serve_EXTEND(void *owner, struct rpc_request *request)
             status = grow(server, inode, end);
     }
     if (status == 0) {
+        if ((body->flags & EXTEND_CLEAR_IDS) != 0)
+            inode_clear_ids(inode);
         inode->modify_time = inode->change_time = loop_realtime(server->loop);
         reply.size = inode->size;
         reply.generation = inode->generation;
@@ -504,32 +499,14 @@ void serve_GET_ATTRIBUTES(void *owner, struct rpc_request *request)
     answer(request, status, &reply, sizeof(reply));
 }
 
-/* Who may change what: chmod and explicit times the owner, chown root (a group also its member who owns the
- * file), times "now" whoever may write. */
-static int check_set(const struct inode *inode, const struct set_attributes_request *set)
-{
-    uint32_t caller = set->caller_uid;
-    bool owner = caller == 0 || caller == inode->uid;
-    if (caller == 0)
-        return 0;
-    if ((set->fields & (SET_MODE | SET_ACCESS_TIME | SET_MODIFY_TIME)) != 0 && !owner)
-        return -EPERM;
-    if ((set->fields & SET_UID) != 0 && (!owner || set->uid != inode->uid))
-        return -EPERM;
-    if ((set->fields & SET_GID) != 0 && (!owner || (set->gid != inode->gid && set->gid != set->caller_gid)))
-        return -EPERM;
-    if ((set->fields & (SET_ACCESS_TIME_NOW | SET_MODIFY_TIME_NOW)) != 0 && !owner &&
-        !mode_permits(inode->mode, inode->uid, inode->gid, caller, set->caller_gid, 2))
-        return -EACCES;
-    return 0;
-}
-
 /* Does anybody lose access to what clients have cached? */
 static bool narrows(const struct inode *inode, const struct set_attributes_request *set)
 {
     if (!S_ISDIR(inode->mode))
         return false;
-    return ((set->fields & SET_MODE) != 0 && (inode->mode & ~set->mode & 07777) != 0) ||
+    /* Sticky and set-group-id bits bind those who create and remove, whether they come or go. */
+    uint32_t bits = (inode->mode & ~set->mode & 07777) | ((inode->mode ^ set->mode) & (S_ISVTX | S_ISGID));
+    return ((set->fields & SET_MODE) != 0 && bits != 0) ||
            ((set->fields & SET_UID) != 0 && set->uid != inode->uid) ||
            ((set->fields & SET_GID) != 0 && set->gid != inode->gid);
 }
@@ -538,6 +515,8 @@ static void apply_set(struct inode *inode, const struct set_attributes_request *
 {
     if ((set->fields & SET_MODE) != 0)
         inode->mode = (inode->mode & S_IFMT) | (set->mode & 07777);
+    if ((set->fields & SET_CLEAR_IDS) != 0)
+        inode_clear_ids(inode);
     if ((set->fields & SET_UID) != 0)
         inode->uid = set->uid;
     if ((set->fields & SET_GID) != 0)
@@ -559,27 +538,27 @@ static void apply_set(struct inode *inode, const struct set_attributes_request *
 void serve_SET_ATTRIBUTES(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
-    const struct set_attributes_request *body = request->body;
+    struct set_attributes_request set = *(const struct set_attributes_request *)request->body;
     struct attributes_reply reply;
     struct inode *inode;
     int status = gate_epoch(server, request);
     while (status == 0) {
-        status = gate_inode(server, body->inode, &inode);
+        status = gate_inode(server, set.inode, &inode);
         if (status != 0 || inode->busy == NULL)
             break;
         status = inode_busy_wait(server, inode, request->deadline);
     }
     if (status == 0)
-        status = check_set(inode, body);
-    if (status == 0 && narrows(inode, body)) {
+        status = permission_set(request, inode, &set);
+    if (status == 0 && narrows(inode, &set)) {
         struct inode_busy busy;
         inode_busy_begin(inode, &busy, true);
         status = server_bump_namespace(server, request->deadline);
         if (status == 0)
-            apply_set(inode, body, loop_realtime(server->loop));
+            apply_set(inode, &set, loop_realtime(server->loop));
         inode_busy_end(server, inode);
     } else if (status == 0) {
-        apply_set(inode, body, loop_realtime(server->loop));
+        apply_set(inode, &set, loop_realtime(server->loop));
     }
     if (status == 0)
         inode_attributes(server, inode, &reply.attributes);

@@ -69,13 +69,14 @@ void serve_LOOKUP(void *owner, struct rpc_request *request)
 
 /* What an open may find: a directory for writing is refused, a file asks its permission bits; a symbolic link
  * is for the client to follow. */
-static int check_open(const struct attributes *attributes, uint32_t uid, uint32_t gid, unsigned access)
+static int check_open(const struct rpc_request *request, const struct attributes *attributes, uint32_t uid,
+                      uint32_t gid, unsigned access)
 {
     if (S_ISLNK(attributes->mode))
         return 0;
     if (S_ISDIR(attributes->mode) && (access & 2) != 0)
         return -EISDIR;
-    return mode_permits(attributes->mode, attributes->uid, attributes->gid, uid, gid, access) ? 0 : -EACCES;
+    return permission_check(request, uid, gid, attributes->mode, attributes->uid, attributes->gid, access);
 }
 
 /* Grants the session a read lease, unless a writer is waiting for leases to end. Returns its length in
@@ -110,7 +111,7 @@ void serve_OPEN(void *owner, struct rpc_request *request)
     int status = find_entry(server, request, body->parent, hash, body->name, body->name_length, &dentry,
                             &reply.attributes);
     if (status == 0)
-        status = check_open(&reply.attributes, body->uid, body->gid, body->access);
+        status = check_open(request, &reply.attributes, body->uid, body->gid, body->access);
     struct inode *inode = status == 0 ? dentry.local : NULL;
     if (inode == NULL || (body->flags & OPEN_WANT_INLINE) == 0 || !S_ISREG(inode->mode) ||
         inode->inline_length == 0) {
@@ -153,7 +154,7 @@ static int create_entry(struct server *server, const struct create_request *body
     if (status != 0)
         return status;
     (*inode)->uid = body->uid;
-    (*inode)->gid = body->gid;
+    (*inode)->gid = body->group;
     (*inode)->layout = (struct layout){
         .placement = body->placement,
         .chunk_shift = body->chunk_shift,
@@ -178,13 +179,13 @@ static int create_existing(struct server *server, const struct rpc_request *requ
     unsigned access =
         ((body->flags & CREATE_READ) != 0 ? 4u : 0) | ((body->flags & CREATE_WRITE) != 0 ? 2u : 0);
     bool truncate = (body->flags & CREATE_TRUNCATE) != 0 && S_ISREG(attributes->mode);
-    status = check_open(attributes, body->uid, body->gid, truncate ? access | 2u : access);
+    status = check_open(request, attributes, body->uid, body->gid, truncate ? access | 2u : access);
     if (status != 0 || !truncate)
         return status;
 
     if (dentry.local == NULL) {
         struct truncate_request cut = {
-            .inode = dentry.inode, .size = 0, .checked = 1, .expected = UINT64_MAX};
+            .inode = dentry.inode, .size = 0, .uid = body->uid, .checked = 1, .expected = UINT64_MAX};
         struct attributes_reply reply;
         status = server_call(server, server_of_inode(server, dentry.inode), RPC_TRUNCATE, &cut, sizeof(cut),
                              &reply, sizeof(reply), request->deadline);
@@ -196,6 +197,8 @@ static int create_existing(struct server *server, const struct rpc_request *requ
     status = inode_prepare_change(server, request, dentry.inode, NULL, &inode);
     if (status == 0)
         status = inode_truncate(server, inode, 0, request->deadline);
+    if (status == 0 && body->uid != 0)
+        inode_clear_ids(inode);
     if (status == 0)
         inode_attributes(server, inode, attributes);
     return status == -ESTALE ? LOOK_AGAIN : status;

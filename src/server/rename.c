@@ -362,6 +362,21 @@ static int check_rename(struct server *server, const struct rpc_request *request
     return server_coordinator(server) == server->self ? 0 : -STATUS_WRONG_EPOCH;
 }
 
+/* A directory that gets another parent is written to: its "..". */
+static int may_move(const struct rename *rename, const struct rename_request *body,
+                    const struct dentry *dentry)
+{
+    struct attributes attributes;
+    int status = 0;
+    if (!S_ISDIR(dentry->type) || body->uid == 0 || body->old_parent == body->new_parent)
+        return 0;
+    if (dentry->local != NULL)
+        inode_attributes(rename->server, dentry->local, &attributes);
+    else
+        status = attributes_elsewhere(rename->server, dentry->inode, rename->request->deadline, &attributes);
+    return status == 0 ? permission(rename->request, body, &attributes, 2) : status;
+}
+
 /* At the source name's server. LOOK_AGAIN: the source changed its type meanwhile. */
 static int rename_here(struct rename *rename, const struct rename_request *body)
 {
@@ -371,6 +386,8 @@ static int rename_here(struct rename *rename, const struct rename_request *body)
     int status = gate_dentry(server, rename->request, old->parent, old->hash, GATE_LOOK);
     if (status == 0)
         status = meta_dentry_find(server->meta, old->parent, old->hash, old->name, old->length, &dentry);
+    if (status == 0)
+        status = may_move(rename, body, &dentry);
     if (status != 0)
         return status;
     bool directory = S_ISDIR(dentry.type) || rename->directory_met;

@@ -241,8 +241,6 @@ void inode_attributes(struct server *server, const struct inode *inode, struct a
 /* Attributes of an inode on another server. -ENOENT: removed meanwhile. May suspend. */
 int attributes_elsewhere(struct server *server, uint64_t inode, uint64_t deadline,
                          struct attributes *attributes);
-/* access: bits 4 read, 2 write, 1 execute. */
-bool mode_permits(uint32_t mode, uint32_t owner, uint32_t group, uint32_t uid, uint32_t gid, unsigned access);
 
 static inline bool inode_is_inline(const struct inode *inode)
 {
@@ -274,6 +272,26 @@ int inode_truncate(struct server *server, struct inode *inode, uint64_t size, ui
 void inode_drop_link(struct server *server, struct inode *inode, uint64_t deadline);
 /* Drops a link of an inode on another server. -EIO when that server cannot be reached. */
 int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline);
+
+/* ---- permission.c ---- */
+
+/* Whether the caller that the request names may have access (bits 4 read, 2 write, 1 execute) to an inode of
+ * this mode, owner and group. 0, -EACCES, or -STATUS_UNKNOWN_GROUPS. */
+int permission_check(const struct rpc_request *request, uint32_t uid, uint32_t gid, uint32_t mode,
+                     uint32_t owner, uint32_t group, unsigned access);
+/* The same with what an inode or its attributes say. */
+#define permission(request, body, inode, access)                                                             \
+    permission_check(request, (body)->uid, (body)->gid, (inode)->mode, (inode)->uid, (inode)->gid, access)
+/* Whether SET_ATTRIBUTES may do what it asks for. Takes the set-group-id bit out of a new mode that the
+ * caller may not set. 0, -EPERM, -EACCES or -STATUS_UNKNOWN_GROUPS. */
+int permission_set(const struct rpc_request *request, const struct inode *inode,
+                   struct set_attributes_request *set);
+/* Takes the set-user-id and set-group-id bits from a regular file, because its contents or owner changed. */
+static inline void inode_clear_ids(struct inode *inode)
+{
+    if (__builtin_expect((inode->mode & (S_ISUID | S_ISGID)) != 0 && !S_ISDIR(inode->mode), 0))
+        inode->mode &= ~(S_ISUID | (inode->mode & S_IXGRP ? S_ISGID : 0u));
+}
 
 /* ---- chunk.c ---- */
 

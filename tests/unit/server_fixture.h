@@ -247,6 +247,7 @@ static inline void start_create(struct fixture *f, struct party *party, struct o
         .parent = create->parent,
         .uid = create->uid,
         .gid = create->uid,
+        .group = create->uid,
         .mode = create->mode != 0 ? create->mode : 0644,
         .placement = PLACEMENT_ROUND_ROBIN,
         .chunk_shift = SHIFT,

@@ -151,7 +151,7 @@ static void test_symbolic_link(void **state)
     assert_int_equal(finish(&c), -EINVAL);
 }
 
-static int open_name(uint32_t uid, uint8_t access, const char *name)
+static int open_as(uint32_t uid, uint8_t groups, uint8_t access, const char *name)
 {
     struct operation_call c;
     struct open_request *body = (void *)c.body;
@@ -159,8 +159,57 @@ static int open_name(uint32_t uid, uint8_t access, const char *name)
         .parent = INODE_ROOT, .uid = uid, .gid = uid, .access = access, .name_length = (uint8_t)strlen(name)};
     memcpy(body->name, name, strlen(name));
     call_prepare(&f, &c, RPC_OPEN, sizeof(*body) + strlen(name), sizeof(struct open_reply));
+    c.call.groups = groups;
     rpc_start(f.client.peers[server_of_name(&f, INODE_ROOT, name)], &c.call);
     return finish(&c);
+}
+
+static int open_name(uint32_t uid, uint8_t access, const char *name)
+{
+    return open_as(uid, 0, access, name);
+}
+
+/* At the server of the root's entry "file". */
+static int set_groups(uint8_t set, const void *groups, size_t bytes)
+{
+    struct operation_call c;
+    ((struct groups_request *)c.body)->set = set;
+    call_prepare(&f, &c, RPC_SET_GROUPS, sizeof(struct groups_request), 0);
+    if (bytes > 0)
+        call_send(&c, groups, bytes);
+    rpc_start(f.client.peers[server_of_name(&f, INODE_ROOT, "file")], &c.call);
+    return finish(&c);
+}
+
+static void test_groups(void **state)
+{
+    (void)state;
+    struct create what = {.parent = INODE_ROOT, .name = "file", .uid = 7, .mode = 0640}; /* gid 7 too */
+    assert_int_equal(create(&f, &what, NULL), 0);
+    const uint32_t wrong_order[] = {7, 7}, groups[] = {3, 7, 9}, others[] = {3, 8};
+    static uint32_t many[RPC_GROUPS_MAX + 1];
+    for (uint32_t i = 0; i <= RPC_GROUPS_MAX; i++)
+        many[i] = i;
+
+    assert_int_equal(open_as(8, 5, 4, "file"), -STATUS_UNKNOWN_GROUPS);
+    assert_int_equal(open_as(7, 5, 4, "file"), 0);       /* the owner: groups do not matter */
+    assert_int_equal(open_as(8, 5, 1, "file"), -EACCES); /* group and others have the same */
+    assert_int_equal(set_groups(0, groups, sizeof(groups)), -EINVAL);
+    assert_int_equal(set_groups(RPC_GROUP_SETS, groups, sizeof(groups)), -EINVAL);
+    assert_int_equal(set_groups(5, groups, 0), -EINVAL);
+    assert_int_equal(set_groups(5, groups, 7), -EINVAL);
+    assert_int_equal(set_groups(5, wrong_order, sizeof(wrong_order)), -EINVAL);
+    assert_int_equal(set_groups(5, many, sizeof(many)), -EINVAL);
+    assert_int_equal(open_as(8, 5, 4, "file"), -STATUS_UNKNOWN_GROUPS);
+    assert_int_equal(set_groups(5, groups, sizeof(groups)), 0);
+    assert_int_equal(set_groups(31, many, sizeof(many) - sizeof(many[0])), 0);
+    assert_int_equal(open_as(8, 5, 4, "file"), 0);
+    assert_int_equal(open_as(8, 5, 2, "file"), -EACCES);
+    assert_int_equal(open_as(8, 31, 4, "file"), 0);
+    assert_int_equal(open_as(8, 6, 4, "file"), -STATUS_UNKNOWN_GROUPS);
+    assert_int_equal(open_as(8, 0, 4, "file"), -EACCES);
+    assert_int_equal(set_groups(5, others, sizeof(others)), 0);
+    assert_int_equal(open_as(8, 5, 4, "file"), -EACCES);
 }
 
 static void test_open_permissions(void **state)
@@ -205,7 +254,9 @@ static void test_set_attributes(void **state)
     set.caller_uid = 8;
     set.fields = SET_MODIFY_TIME;
     assert_int_equal(set_attributes(&f, &set), -EPERM);
-    set.fields = SET_MODIFY_TIME_NOW; /* 0777: everybody may write */
+    set.fields = SET_MODIFY_TIME_NOW; /* not both */
+    assert_int_equal(set_attributes(&f, &set), -EPERM);
+    set.fields = SET_ACCESS_TIME_NOW | SET_MODIFY_TIME_NOW; /* 0777: everybody may write */
     assert_int_equal(set_attributes(&f, &set), 0);
 }
 
@@ -516,6 +567,7 @@ int main(void)
         CASE(test_newer_epoch_is_adopted),
         CASE(test_list),
         CASE(test_list_filter),
+        CASE(test_groups),
         cmocka_unit_test_teardown(test_metadata_capacity, close_all),
         CASE(test_before_the_map),
         CASE(test_administration),

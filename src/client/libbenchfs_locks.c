@@ -1,0 +1,305 @@
+/* File locks of libbenchfs: flock, and the record locks of processes and of open file descriptions.
+ *
+ * The servers keep them; what is kept here is what has to be given back. A description that has locks of its
+ * own says so, and whoever lets go of it last tells the server. A process's record locks on a file end with
+ * any close of any descriptor of it, so the inodes on which it has some are in a set; as long as it is empty
+ * close looks at one number.
+ *
+ * A thread that waits for a lock lets signals in only while it sleeps in the kernel, where the loop counts
+ * them: so none is missed between two looks. Then it stops waiting, unless all signals with a handler ask for
+ * system calls to be restarted. */
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/random.h>
+
+#include "client/library.h"
+#include "runtime/loop.h"
+
+/* Asked by a waiting thread whether to go on. */
+static __thread struct {
+    int (*interrupted)(void *argument);
+    void *argument;
+} interrupt;
+
+void benchfs_set_interrupt(int (*interrupted)(void *argument), void *argument)
+{
+    interrupt.interrupted = interrupted;
+    interrupt.argument = argument;
+}
+
+/* ---- waiting ---- */
+
+struct lock_wait {
+    struct loop *loop;
+    uint64_t seen; /* interruptions of the loop */
+};
+
+static bool signals_restart(void)
+{
+    for (int number = 1; number < NSIG; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
+            action.sa_handler != SIG_IGN && !(action.sa_flags & SA_RESTART))
+            return false;
+    }
+    return true;
+}
+
+static bool gives_up(void *argument)
+{
+    struct lock_wait *wait = argument;
+    if (interrupt.interrupted != NULL && interrupt.interrupted(interrupt.argument))
+        return true;
+    uint64_t now = loop_interruptions(wait->loop);
+    if (now == wait->seen)
+        return false;
+    wait->seen = now;
+    return !signals_restart();
+}
+
+static int take(struct worker *worker, const struct client_lock *lock, bool wait)
+{
+    int status = client_lock(worker->client, lock, false, NULL, NULL);
+    if (status != -EAGAIN || !wait)
+        return status;
+    struct lock_wait waiting = {.loop = worker->loop, .seen = loop_interruptions(worker->loop)};
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+    sigset_t all, before;
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&all, faults[i]);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    loop_signals(worker->loop, &before);
+    status = client_lock(worker->client, lock, true, gives_up, &waiting);
+    loop_signals(worker->loop, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
+/* ---- descriptions ---- */
+
+/* As whom the description locks: a number that no other has, in whatever process, for children share it. */
+static uint64_t description_owner(struct open_file *file)
+{
+    uint64_t owner = atomic_load(&file->lock_owner), made;
+    while (owner == 0) {
+        if (getrandom(&made, sizeof made, 0) != sizeof made || made == 0)
+            continue;
+        if (atomic_compare_exchange_strong(&file->lock_owner, &owner, made))
+            owner = made;
+    }
+    return owner;
+}
+
+static void description_locks(struct benchfs *fs, struct open_file *file, uint8_t kind)
+{
+    if (atomic_fetch_or(&file->locked, 1u << kind) == 0)
+        atomic_fetch_add(&fs->locks.descriptions, 1);
+}
+
+void description_unlock(struct benchfs *fs, struct open_file *file)
+{
+    uint32_t locked = atomic_exchange(&file->locked, 0);
+    struct client *client = client_get(fs);
+    for (uint8_t kind = 0; kind < LOCK_KINDS && client != NULL; kind++)
+        if (locked >> kind & 1)
+            client_lock_release(client, file->file.inode, kind, atomic_load(&file->lock_owner));
+    atomic_fetch_sub(&fs->locks.descriptions, 1);
+}
+
+static void share_locks(struct client *client, struct open_file *file)
+{
+    uint32_t locked = atomic_load(&file->locked);
+    for (uint8_t kind = 0; kind < LOCK_KINDS; kind++)
+        if (locked >> kind & 1)
+            client_lock_share(client, file->file.inode, kind, atomic_load(&file->lock_owner));
+}
+
+void descriptions_share_locks(struct benchfs *fs, struct client *client)
+{
+    for (int fd = FD_FIRST; fd < (int)FD_MAX && atomic_load(&fs->locks.descriptions) != 0; fd++) {
+        struct descriptor *descriptor = descriptor_find(fs, fd);
+        if (descriptor == NULL) {
+            fd |= FD_CHUNK - 1;
+            continue;
+        }
+        struct open_file *file = atomic_load(&descriptor->file);
+        if (file != NULL)
+            share_locks(client, file);
+    }
+}
+
+int benchfs_flock(benchfs *fs, int fd, int operation)
+{
+    static const uint8_t types[] = {[LOCK_SH] = LOCK_SHARED, [LOCK_EX] = LOCK_EXCLUSIVE, [LOCK_UN] = LOCK_NONE};
+    struct worker *worker = worker_get(fs);
+    struct open_file *file = worker == NULL ? NULL : open_file_acquire_opened(fs, fd);
+    if (file == NULL)
+        return -1;
+    int what = operation & ~LOCK_NB;
+    int status = -EINVAL;
+    if (what == LOCK_SH || what == LOCK_EX || what == LOCK_UN) {
+        struct client_lock lock = {
+            .inode = file->file.inode,
+            .owner = description_owner(file),
+            .end = LOCK_OFFSET_MAX,
+            .pid = (uint32_t)getpid(),
+            .kind = LOCK_FLOCK,
+            .type = types[what],
+        };
+        if (what != LOCK_UN)
+            description_locks(fs, file, LOCK_FLOCK);
+        status = take(worker, &lock, (operation & LOCK_NB) == 0);
+    }
+    open_file_release(fs, file);
+    return finish(status); /* EAGAIN is EWOULDBLOCK */
+}
+
+/* ---- records ---- */
+
+/* Remembered before the lock is there, so that no close misses it. */
+static int records_add(struct benchfs *fs, uint64_t inode)
+{
+    struct file_locks *locks = &fs->locks;
+    int status = 0;
+    pthread_mutex_lock(&locks->mutex);
+    if (map_get(&locks->inodes, inode) == NULL) {
+        status = map_put(&locks->inodes, inode, locks);
+        if (status == 0)
+            atomic_fetch_add(&locks->records, 1);
+    }
+    pthread_mutex_unlock(&locks->mutex);
+    return status < 0 ? -ENOLCK : 0;
+}
+
+void records_unlock(struct benchfs *fs, uint64_t inode)
+{
+    struct file_locks *locks = &fs->locks;
+    pthread_mutex_lock(&locks->mutex);
+    bool locked = map_get(&locks->inodes, inode) != NULL;
+    if (locked) {
+        map_remove(&locks->inodes, inode);
+        atomic_fetch_sub(&locks->records, 1);
+    }
+    pthread_mutex_unlock(&locks->mutex);
+    struct client *client = locked ? client_get(fs) : NULL;
+    if (client != NULL)
+        client_lock_release(client, inode, LOCK_PROCESS, 0);
+}
+
+void file_locks_after_fork(struct benchfs *fs)
+{
+    pthread_mutex_init(&fs->locks.mutex, NULL);
+    map_free(&fs->locks.inodes);
+    map_init(&fs->locks.inodes);
+    atomic_store(&fs->locks.records, 0);
+}
+
+/* The bytes that the caller means. */
+static int range_of(struct client *client, struct open_file *file, const struct flock *lock, uint64_t *start,
+                    uint64_t *end)
+{
+    off_t from = 0;
+    struct attributes attributes;
+    int status = 0;
+    switch (lock->l_whence) {
+    case SEEK_SET:
+        break;
+    case SEEK_CUR:
+        pthread_mutex_lock(&file->lock);
+        from = (off_t)file->offset;
+        pthread_mutex_unlock(&file->lock);
+        break;
+    case SEEK_END:
+        status = client_attributes(client, file->file.inode, &attributes);
+        if (status < 0)
+            return status;
+        from = (off_t)attributes.size;
+        break;
+    default:
+        return -EINVAL;
+    }
+    off_t first, last = INT64_MAX;
+    if (__builtin_add_overflow(from, lock->l_start, &first))
+        return -EOVERFLOW;
+    if (first < 0)
+        return -EINVAL;
+    if (lock->l_len > 0 && __builtin_add_overflow(first, lock->l_len - 1, &last))
+        return -EOVERFLOW;
+    if (lock->l_len < 0) {
+        last = first - 1;
+        if (__builtin_add_overflow(first, lock->l_len, &first) || first < 0)
+            return -EINVAL;
+    }
+    *start = (uint64_t)first;
+    *end = (uint64_t)last;
+    return 0;
+}
+
+static int record_test(struct worker *worker, const struct client_lock *lock, struct flock *result)
+{
+    struct lock_reply found;
+    if (lock->type == LOCK_NONE)
+        return -EINVAL;
+    int status = client_lock_test(worker->client, lock, &found);
+    if (status < 0)
+        return status;
+    if (found.type == LOCK_NONE) {
+        result->l_type = F_UNLCK;
+        return 0;
+    }
+    result->l_type = found.type == LOCK_SHARED ? F_RDLCK : F_WRLCK;
+    result->l_whence = SEEK_SET;
+    result->l_start = (off_t)found.start;
+    result->l_len = found.end >= LOCK_OFFSET_MAX ? 0 : (off_t)(found.end - found.start + 1);
+    result->l_pid = found.kind == LOCK_DESCRIPTION ? -1 : (pid_t)found.pid;
+    return 0;
+}
+
+static int record_type(const struct open_file *file, const struct flock *lock, bool test, uint8_t *type)
+{
+    int access = file->file.flags & O_ACCMODE;
+    switch (lock->l_type) {
+    case F_RDLCK:
+        *type = LOCK_SHARED;
+        return test || access != O_WRONLY ? 0 : -EBADF;
+    case F_WRLCK:
+        *type = LOCK_EXCLUSIVE;
+        return test || access != O_RDONLY ? 0 : -EBADF;
+    case F_UNLCK:
+        *type = LOCK_NONE;
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+int record_lock(struct benchfs *fs, struct worker *worker, struct open_file *file, int command,
+                struct flock *request)
+{
+    bool description = command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK;
+    bool test = command == F_GETLK || command == F_OFD_GETLK;
+    struct client_lock lock = {
+        .inode = file->file.inode,
+        .pid = (uint32_t)getpid(),
+        .kind = description ? LOCK_DESCRIPTION : LOCK_PROCESS,
+    };
+    if (description && request->l_pid != 0)
+        return -EINVAL;
+    int status = record_type(file, request, test, &lock.type);
+    if (status == 0)
+        status = range_of(worker->client, file, request, &lock.start, &lock.end);
+    if (status < 0)
+        return status;
+    if (description)
+        lock.owner = description_owner(file);
+    if (test)
+        return record_test(worker, &lock, request);
+    if (lock.type != LOCK_NONE && description)
+        description_locks(fs, file, LOCK_DESCRIPTION);
+    else if (lock.type != LOCK_NONE)
+        status = records_add(fs, lock.inode);
+    if (status < 0)
+        return status;
+    return take(worker, &lock, command == F_SETLKW || command == F_OFD_SETLKW);
+}
