@@ -236,14 +236,6 @@ uint32_t index_search(struct index_path *path, uint64_t key)
     return gapped_run(path->leaf, slot, key);
 }
 
-struct index_slot *index_find_fully(const struct index *index, uint64_t key, uint32_t *count)
-{
-    struct index_path path;
-    index_descend(index, key, &path);
-    *count = index_search(&path, key);
-    return *count > 0 ? &path.leaf->slots[path.slot] : NULL;
-}
-
 /* Moves path to the leaf after its own. */
 static bool next_leaf(struct index_path *path)
 {

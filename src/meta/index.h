@@ -59,17 +59,14 @@ void index_init(struct index *index, struct memory *memory);
 /* Frees the nodes. */
 void index_clear(struct index *index);
 
-/* index_find for everything that is not the only element of its key within four slots of its place. */
-struct index_slot *index_find_fully(const struct index *index, uint64_t key, uint32_t *count);
-
-/* Finds the elements of a key: the first of *count that stand in a row; NULL and 0 when there is none.
- * Inline, because what a lookup costs is decided by how few instructions stand between two accesses to
- * memory. */
-static inline struct index_slot *index_find(const struct index *index, uint64_t key, uint32_t *count)
+/* Returns the value of a key that has exactly one, if it stands where a quick look finds it, as nearly all
+ * do; else NULL, which says nothing. Inline, because what a lookup costs is decided by how few instructions
+ * stand between two accesses to memory. */
+static inline void *index_find_single(const struct index *index, uint64_t key)
 {
     uintptr_t child = index->root;
     uint64_t rest = key; /* without the bits that nodes above have used, at its upper end */
-    if (child & INDEX_NODE) {
+    if (__builtin_expect((child & INDEX_NODE) != 0, 1)) {
         for (;;) {
             uint32_t bits = (uint32_t)(child >> INDEX_BITS_SHIFT) & 15;
             child = ((const struct index_node *)(child & ~INDEX_TAGS))->children[rest >> (64 - bits)];
@@ -78,16 +75,18 @@ static inline struct index_slot *index_find(const struct index *index, uint64_t 
             rest <<= bits;
         }
     }
-    struct index_leaf *leaf = (struct index_leaf *)(child & ~INDEX_TAGS);
+    const struct index_leaf *leaf = (const struct index_leaf *)(child & ~INDEX_TAGS);
     if (__builtin_expect(leaf == NULL || (child & INDEX_PACKED) != 0, 0))
-        return index_find_fully(index, key, count);
+        return NULL;
     uint32_t depth = (uint32_t)(child >> INDEX_BITS_SHIFT) & 15;
-    struct index_slot *slot = &leaf->slots[(((rest << depth) >> 32) * INDEX_LEAF_HOMES) >> 32];
-    slot += (slot[0].key < key) + (slot[1].key < key) + (slot[2].key < key) + (slot[3].key < key);
-    if (__builtin_expect(slot->key != key || slot[1].key == key || slot->value == NULL, 0))
-        return index_find_fully(index, key, count);
-    *count = 1;
-    return slot;
+    const struct index_slot *slot = &leaf->slots[(((rest << depth) >> 32) * INDEX_LEAF_HOMES) >> 32];
+    size_t before = slot[0].key < key;
+    before += slot[1].key < key;
+    before += slot[2].key < key;
+    before += slot[3].key < key;
+    slot += before;
+    /* An empty slot has the greatest key, and no value. */
+    return __builtin_expect(slot[0].key == key && slot[1].key != key, 1) ? slot->value : NULL;
 }
 
 /* First half of a search: finds the leaf where key belongs and starts to bring the right place of it into the

@@ -240,20 +240,25 @@ static void directory_changed(struct meta *meta, struct directory *directory, in
 
 /* ---- dentries ---- */
 
-/* memcmp() == 0 for names, without the call: their bytes by two loads that may overlap. */
+/* memcmp() == 0 for names, without the call: their bytes by loads that may overlap. */
 static inline bool name_equal(const struct dentry_record *record, const char *name, size_t length)
 {
+    typedef uint64_t pair __attribute__((vector_size(16), aligned(1), may_alias));
     typedef uint64_t word __attribute__((aligned(1), may_alias));
     typedef uint32_t half __attribute__((aligned(1), may_alias));
     const char *own = record->name;
     if (record->name_length != length)
         return false;
-    if (length >= 8) {
-        uint64_t differing = *(const word *)(own + length - 8) ^ *(const word *)(name + length - 8);
-        for (size_t at = 0; at + 8 < length; at += 8)
-            differing |= *(const word *)(own + at) ^ *(const word *)(name + at);
-        return differing == 0;
+    if (length >= 16) {
+        pair differing = *(const pair *)(own + length - 16) ^ *(const pair *)(name + length - 16);
+        differing |= *(const pair *)own ^ *(const pair *)name;
+        for (size_t at = 16; __builtin_expect(at + 16 < length, 0); at += 16)
+            differing |= *(const pair *)(own + at) ^ *(const pair *)(name + at);
+        return (differing[0] | differing[1]) == 0;
     }
+    if (length >= 8)
+        return ((*(const word *)own ^ *(const word *)name) |
+                (*(const word *)(own + length - 8) ^ *(const word *)(name + length - 8))) == 0;
     if (length >= 4)
         return ((*(const half *)own ^ *(const half *)name) |
                 (*(const half *)(own + length - 4) ^ *(const half *)(name + length - 4))) == 0;
@@ -313,31 +318,35 @@ static struct dentry_record *entry_find(const struct index *entries, uint64_t ha
     return entry_search(path, hash, name, length);
 }
 
+/* What a lookup does when the hash is not that of exactly one entry, near its place. */
+static __attribute__((noinline)) struct dentry_record *
+entry_find_fully(const struct index *entries, uint64_t hash, const char *name, size_t length)
+{
+    struct index_path path;
+    return entry_find(entries, hash, name, length, &path);
+}
+
 int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                      struct dentry *dentry)
 {
     struct directory *directory = directory_find(meta, parent);
     if (directory == NULL)
         return -ENOENT;
-    uint32_t count, place;
-    const struct index_slot *slots = index_find(&directory->entries, hash, &count);
-    if (count == 0)
-        return -ENOENT;
-    struct dentry_record *record = slots->value;
-    if (__builtin_expect(count == 1, 1)) {
-        __builtin_prefetch((char *)record - 64);
+    struct dentry_record *record = index_find_single(&directory->entries, hash);
+    if (__builtin_expect(record != NULL, 1)) {
         __builtin_prefetch((char *)record - sizeof(struct inode));
         if (!name_equal(record, name, length))
             return -ENOENT;
     } else {
-        if (!name_search(slots, count, name, length, &place))
+        record = entry_find_fully(&directory->entries, hash, name, length);
+        if (record == NULL)
             return -ENOENT;
-        record = slots[place].value;
     }
     dentry->inode = record->inode;
     dentry->type = record->type;
-    if (record->state == DENTRY_WITH_INODE && beside(record)->number == record->inode)
-        dentry->local = beside(record);
+    struct inode *local = beside(record);
+    if (__builtin_expect(record->state == DENTRY_WITH_INODE && local->number == record->inode, 1))
+        dentry->local = local;
     else
         dentry->local = meta_inode_find(meta, record->inode);
     return 0;
