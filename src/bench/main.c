@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/caller.h"
 #include "bench/io.h"
 #include "bench/md.h"
 #include "bench/rpc.h"
@@ -31,6 +32,8 @@ int bench_main(int argc, char **argv)
         print_overview(stdout);
         return BENCH_OK;
     }
+    if (strcmp(argv[1], CALLER_VERB) == 0) /* for `targets` alone */
+        return caller_main(argc - 1, argv + 1);
     for (size_t i = 0; i < VERBS; i++) {
         if (strcmp(argv[1], verbs[i]->name) != 0)
             continue;

@@ -72,6 +72,11 @@ static void handle_signals(void (*handler)(int))
         sigaction(signals[i], &action, NULL);
 }
 
+void target_signals_default(void)
+{
+    handle_signals(SIG_DFL);
+}
+
 bool target_interrupted(void)
 {
     return interrupted != 0;
@@ -84,6 +89,16 @@ void target_ratio(struct target_run *run, enum target_id row, double own, double
     if (reference <= 0.0)
         return;
     sample_add(&samples->measured, own / reference);
+    sample_add(&samples->own, own);
+    sample_add(&samples->reference, reference);
+    snprintf(samples->detail, sizeof(samples->detail), "%s", detail);
+}
+
+void target_difference(struct target_run *run, enum target_id row, double own, double reference,
+                       const char *detail)
+{
+    struct target_samples *samples = &run->rows[row];
+    sample_add(&samples->measured, own - reference);
     sample_add(&samples->own, own);
     sample_add(&samples->reference, reference);
     snprintf(samples->detail, sizeof(samples->detail), "%s", detail);
@@ -219,8 +234,10 @@ static bool group_wanted(const struct target_run *target_run, enum target_group 
 
 static int measure_groups(struct target_run *target_run)
 {
-    static int (*const groups[])(struct target_run *) = {
-        [GROUP_SINGLE] = targets_single, [GROUP_MANY] = targets_many, [GROUP_ALONE] = targets_alone};
+    static int (*const groups[])(struct target_run *) = {[GROUP_SINGLE] = targets_single,
+                                                         [GROUP_MANY] = targets_many,
+                                                         [GROUP_DOORS] = targets_doors,
+                                                         [GROUP_ALONE] = targets_alone};
     unsigned missed = 0, judged = 0;
     int failure = 0;
     for (unsigned group = 0; group < sizeof(groups) / sizeof(groups[0]); group++) {

@@ -34,6 +34,26 @@
     T(CROWD, "crowd", MANY, AT_LEAST, 0.6, "x", "2 servers + 4 clients / 1 + 1, stat per second in all")     \
     T(CROWD_P99, "crowd-p99", MANY, AT_MOST, 2000.0, "us", "2 servers + 4 clients: worst client's p99")      \
     T(IDLE, "idle", MANY, AT_MOST, 0.5, "%", "processor time of an idle server with a connected client")     \
+    T(THREADS, "threads", MANY, AT_LEAST, 1.0, "x",                                                          \
+      "one server: 8 client threads / 1 thread, stat per second")                                            \
+    T(PRELOAD_STAT, "preload-stat", DOORS, AT_MOST, 150.0, "ns",                                             \
+      "stat with the preload library - library, p50")                                                        \
+    T(PRELOAD_OPEN, "preload-open-close", DOORS, AT_MOST, 150.0, "ns",                                       \
+      "open and close there - library, p50")                                                                 \
+    T(PRELOAD_PREAD, "preload-pread", DOORS, AT_MOST, 150.0, "ns", "pread of 4 KiB there - library, p50")    \
+    T(PRELOAD_PWRITE, "preload-pwrite", DOORS, AT_MOST, 150.0, "ns", "pwrite of 4 KiB there - library, p50") \
+    T(OUTSIDE_PATH, "outside-path", DOORS, AT_MOST, 50.0, "ns",                                              \
+      "stat outside the prefix, with - without preload")                                                     \
+    T(OUTSIDE_FD, "outside-descriptor", DOORS, AT_MOST, 50.0, "ns", "pread outside, with - without preload") \
+    T(FUSE_WRITE, "fuse-write-1MiB", DOORS, AT_LEAST, 0.85, "x", "mount: write 1 MiB / FUSE in memory")      \
+    T(FUSE_READ, "fuse-read-1MiB", DOORS, AT_LEAST, 0.85, "x", "mount: read 1 MiB / FUSE in memory")         \
+    T(FUSE_STAT_STRICT, "fuse-stat-strict", DOORS, AT_MOST, 3000.0, "ns",                                    \
+      "strict mount: stat - FUSE in memory, p50")                                                            \
+    T(FUSE_STAT_RELAXED, "fuse-stat-relaxed", DOORS, AT_MOST, 2000.0, "ns",                                  \
+      "relaxed mount: stat, kept by the kernel, p50")                                                        \
+    T(UNTAR_PRELOAD, "untar-preload", DOORS, AT_MOST, 1.5, "x",                                              \
+      "untar of 5,000 files with preload / into tmpfs")                                                      \
+    T(UNTAR_FUSE, "untar-fuse", DOORS, AT_MOST, 4.0, "x", "untar of 5,000 files into a mount / into tmpfs")  \
     T(SPAWN, "spawn", ALONE, AT_MOST, 100.0, "ns", "task: spawn, switch and finish")                         \
     T(META_CREATE, "meta-create", ALONE, AT_MOST, 400.0, "ns", "metadata engine, 10 M files: create")        \
     T(META_LOOKUP, "meta-lookup", ALONE, AT_MOST, 200.0, "ns", "metadata engine, 10 M files: lookup")        \
@@ -51,7 +71,7 @@ enum target_id {
         TARGET_ROWS
 };
 
-enum target_group { GROUP_SINGLE, GROUP_MANY, GROUP_ALONE };
+enum target_group { GROUP_SINGLE, GROUP_MANY, GROUP_DOORS, GROUP_ALONE };
 enum target_bound { AT_MOST, AT_LEAST };
 
 /* What was measured for one row, one value a repeat. Lies in memory that all processes of the benchmark
@@ -73,11 +93,15 @@ struct target_run {
 /* Each measures the wanted rows of its group. 0, or -errno after one line on standard error. */
 int targets_single(struct target_run *run);
 int targets_many(struct target_run *run);
+int targets_doors(struct target_run *run);
 int targets_alone(struct target_run *run);
 
 /* Adds ours / reference. */
 void target_ratio(struct target_run *run, enum target_id row, double own, double reference,
                   const char *detail);
+/* Adds ours - reference. */
+void target_difference(struct target_run *run, enum target_id row, double own, double reference,
+                       const char *detail);
 void target_value(struct target_run *run, enum target_id row, double value);
 
 /* Runs work in a child process bound to a processor (-1: any) and waits, at most patience ns (then it is
@@ -86,5 +110,7 @@ int target_child(int processor, uint64_t patience, int (*work)(void *argument), 
 
 /* Whether the user wants it to end; then measurements fail with -EINTR. */
 bool target_interrupted(void);
+/* In a child process that is not target_child's: lets signals end it again. */
+void target_signals_default(void);
 
 extern const struct bench_verb bench_targets;

@@ -1,5 +1,5 @@
-/* More processes than processors: two servers and four clients against one and one, and what a server costs
- * that nobody asks.
+/* More processes than processors: two servers and four clients against one and one, a process with eight
+ * threads against one with one, and what a server costs that nobody asks.
  *
  * Every client stats files of its own for a fixed time; what counts is the sum over the clients. On two
  * processors the four clients and two servers have to share, so a server or client that polls without giving
@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -21,6 +22,7 @@
 
 #define FILES 200u
 #define CLIENTS 4u
+#define THREADS 8u
 #define CAPACITY (UINT64_C(64) << 20)
 #define PATIENCE (60 * NSEC_PER_SEC)
 #define BATCH 32u /* stats between two looks at the clock */
@@ -64,19 +66,46 @@ static int stat_for_a_while(struct crew_member *member, const struct crowd *crow
     return 0;
 }
 
+/* The connection that the threads of a process share; the last one closes it. */
+static pthread_mutex_t shared_mutex = PTHREAD_MUTEX_INITIALIZER;
+static benchfs *shared;
+static unsigned sharers;
+
+static benchfs *shared_get(const struct crowd *crowd)
+{
+    pthread_mutex_lock(&shared_mutex);
+    if (shared == NULL) {
+        clock_prepare();
+        shared = benchfs_connect(crowd->cluster->file);
+        if (shared == NULL)
+            bench_error("%s", benchfs_error());
+    }
+    benchfs *fs = shared;
+    sharers += fs != NULL;
+    pthread_mutex_unlock(&shared_mutex);
+    return fs;
+}
+
+static void shared_put(void)
+{
+    pthread_mutex_lock(&shared_mutex);
+    if (--sharers == 0) {
+        benchfs_disconnect(shared);
+        shared = NULL;
+    }
+    pthread_mutex_unlock(&shared_mutex);
+}
+
 static int work(struct crew_member *member)
 {
     const struct crowd *crowd = member->argument;
-    clock_prepare();
-    benchfs *fs = benchfs_connect(crowd->cluster->file);
-    if (fs == NULL) {
-        bench_error("%s", benchfs_error());
+    benchfs *fs = shared_get(crowd);
+    if (fs == NULL)
         return -EIO;
-    }
     int status = stat_for_a_while(member, crowd, fs);
     if (status < 0 && status != -ECANCELED)
         bench_error("client %u: %s", member->number, status_text(status));
-    benchfs_disconnect(fs);
+    shared_put();
     return status;
 }
 
@@ -98,6 +127,24 @@ static int measure_crowd(struct target_run *run, const struct private_cluster *p
         target_ratio(run, TARGET_CROWD, (double)together.operations / together.seconds / 1e3,
                      (double)alone.operations / alone.seconds / 1e3, "kop/s");
         target_value(run, TARGET_CROWD_P99, (double)together.worst_p99 / 1e3);
+    }
+    return 0;
+}
+
+/* Eight threads of one process, on both processors as one thread may be, against that one. */
+static int measure_threads(struct target_run *run, const struct private_cluster *one)
+{
+    static struct crew_total alone, together;
+    for (uint32_t repeat = 0; repeat < run->repeats; repeat++) {
+        struct crowd crowd = {
+            .cluster = one, .duration = NSEC_PER_SEC / (run->quick ? 5 : 2), .repeat = repeat};
+        int status = crew_execute(1, 1, NULL, 1, work, &crowd, &alone);
+        if (status == 0 && !target_interrupted())
+            status = crew_execute(1, THREADS, NULL, 1, work, &crowd, &together);
+        if (status < 0 || target_interrupted())
+            return status < 0 ? status : -EINTR;
+        target_ratio(run, TARGET_THREADS, (double)together.operations / together.seconds / 1e3,
+                     (double)alone.operations / alone.seconds / 1e3, "kop/s");
     }
     return 0;
 }
@@ -166,6 +213,8 @@ int targets_many(struct target_run *run)
     status = private_cluster_start(&two, 2, pin, CAPACITY);
     if (status == 0 && (run->wanted[TARGET_CROWD] || run->wanted[TARGET_CROWD_P99]))
         status = measure_crowd(run, &pair, &two);
+    if (status == 0 && run->wanted[TARGET_THREADS])
+        status = measure_threads(run, &pair);
     if (status == 0 && run->wanted[TARGET_IDLE])
         status = target_child(-1, PATIENCE, watch_idle, &idle);
     private_cluster_stop(&two);

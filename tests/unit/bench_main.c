@@ -191,6 +191,35 @@ static void io_counts_what_it_did(void **state)
     }
 }
 
+/* What `targets` runs in processes with and without the preload library. */
+static void calls_are_timed(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"stat", "open", "pread", "pwrite", "write-big", "read-big"};
+    char arguments[256];
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char name[32];
+        double value = 0;
+        snprintf(arguments, sizeof(arguments), "calls libc %s 20 %s", directory, names[i]);
+        assert_int_equal(run(arguments), 0);
+        assert_int_equal(lines(), 1);
+        assert_int_equal(sscanf(output, "%31s %lf", name, &value), 2);
+        assert_string_equal(name, names[i]);
+        assert_true(value > 0);
+    }
+    assert_int_equal(run("calls libc /nonexistent 20 stat"), 1);
+    assert_int_equal(lines(), 1);
+    /* It looks at what it gets. */
+    snprintf(arguments, sizeof(arguments), "%s/calls.data", directory);
+    assert_int_equal(truncate(arguments, 12345678), 0);
+    snprintf(arguments, sizeof(arguments), "calls libc %s 20 stat", directory);
+    assert_int_equal(run(arguments), 1);
+    static const char *const wrong[] = {"calls", "calls libc /tmp 0 stat", "calls door /tmp 20 stat",
+                                        "calls libc /tmp 20 nothing"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_int_equal(run(wrong[i]), 2);
+}
+
 static void targets_judge(void **state)
 {
     (void)state;
@@ -224,7 +253,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_usage_is_one_line), cmocka_unit_test(help_lists_every_option),
         cmocka_unit_test(missing_directory_fails), cmocka_unit_test(md_counts_what_it_did),
-        cmocka_unit_test(io_counts_what_it_did),   cmocka_unit_test(targets_judge),
+        cmocka_unit_test(io_counts_what_it_did),   cmocka_unit_test(calls_are_timed),
+        cmocka_unit_test(targets_judge),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
