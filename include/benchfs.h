@@ -82,6 +82,27 @@ BENCHFS_API int benchfs_faccessat(benchfs *fs, int dirfd, const char *path, int 
 BENCHFS_API int benchfs_statvfs(benchfs *fs, struct statvfs *status);
 BENCHFS_API int benchfs_fstatvfs(benchfs *fs, int fd, struct statvfs *status);
 
+/* Extended attributes: user.* by the file's permissions, trusted.* and security.* for root; access control
+ * lists (system.posix_acl_*) and others are EOPNOTSUPP. A value has at most 64 KiB, an inode's values
+ * together too. */
+BENCHFS_API ssize_t benchfs_getxattr(benchfs *fs, const char *path, const char *name, void *value,
+                                     size_t size);
+BENCHFS_API ssize_t benchfs_lgetxattr(benchfs *fs, const char *path, const char *name, void *value,
+                                      size_t size);
+BENCHFS_API ssize_t benchfs_fgetxattr(benchfs *fs, int fd, const char *name, void *value, size_t size);
+BENCHFS_API int benchfs_setxattr(benchfs *fs, const char *path, const char *name, const void *value,
+                                 size_t size, int flags);
+BENCHFS_API int benchfs_lsetxattr(benchfs *fs, const char *path, const char *name, const void *value,
+                                  size_t size, int flags);
+BENCHFS_API int benchfs_fsetxattr(benchfs *fs, int fd, const char *name, const void *value, size_t size,
+                                  int flags);
+BENCHFS_API ssize_t benchfs_listxattr(benchfs *fs, const char *path, char *names, size_t size);
+BENCHFS_API ssize_t benchfs_llistxattr(benchfs *fs, const char *path, char *names, size_t size);
+BENCHFS_API ssize_t benchfs_flistxattr(benchfs *fs, int fd, char *names, size_t size);
+BENCHFS_API int benchfs_removexattr(benchfs *fs, const char *path, const char *name);
+BENCHFS_API int benchfs_lremovexattr(benchfs *fs, const char *path, const char *name);
+BENCHFS_API int benchfs_fremovexattr(benchfs *fs, int fd, const char *name);
+
 BENCHFS_API int benchfs_mkdir(benchfs *fs, const char *path, mode_t mode);
 BENCHFS_API int benchfs_mkdirat(benchfs *fs, int dirfd, const char *path, mode_t mode);
 BENCHFS_API int benchfs_rmdir(benchfs *fs, const char *path);

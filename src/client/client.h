@@ -105,6 +105,22 @@ int client_truncate(struct client *client, uint64_t directory, const char *path,
 int client_truncate_inode(struct client *client, uint64_t inode, uint64_t size);
 /* As client_truncate_inode for an open file: keeps what it knows of its size up to date. */
 int client_truncate_file(struct client *client, struct client_file *file, uint64_t size);
+/* What a call on an inode is about: the inode itself, or what a path leads to. */
+struct client_place {
+    uint64_t inode;   /* path: where relative ones start */
+    const char *path; /* NULL: the inode */
+    bool follow;      /* a link at the end of path */
+};
+
+/* Extended attributes, with the errors of their namesakes on Linux. size 0: only the size is wanted. flags:
+ * XATTR_SET_*. */
+ssize_t client_getxattr(struct client *client, const struct client_place *place, const char *name,
+                        void *value, size_t size);
+int client_setxattr(struct client *client, const struct client_place *place, const char *name,
+                    const void *value, size_t size, uint8_t flags);
+ssize_t client_listxattr(struct client *client, const struct client_place *place, char *names, size_t size);
+int client_removexattr(struct client *client, const struct client_place *place, const char *name);
+
 /* set->inode is filled in by the path form. */
 int client_set_attributes(struct client *client, uint64_t directory, const char *path, bool follow,
                           struct set_attributes_request *set);

@@ -310,6 +310,11 @@ static inline void directory_of(const struct attributes *attributes, struct dire
     directory->gid = attributes->gid;
 }
 
+/* What a path leads to, for an operation on the inode; of a directory only inode and mode are sure. One
+ * operation with its own retries. */
+int client_find(struct client *client, uint64_t directory, const char *path, bool follow,
+                struct attributes *attributes);
+
 /* ---- leases ---- */
 
 int lease_create(struct lease_table *leases); /* 0 or -ENOMEM */

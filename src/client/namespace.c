@@ -133,9 +133,8 @@ static int walk_lookup_last(struct walk *walk, bool follow, struct attributes *a
     return follow || walk->slash ? walk_lookup_follow(walk, attributes) : walk_lookup(walk, attributes);
 }
 
-/* Finds the inode of path for an operation on the inode. */
-static int find_inode(struct client *client, uint64_t directory, const char *path, bool follow,
-                      struct attributes *attributes)
+int client_find(struct client *client, uint64_t directory, const char *path, bool follow,
+                struct attributes *attributes)
 {
     struct operation operation;
     int status;
@@ -157,7 +156,7 @@ int client_set_attributes(struct client *client, uint64_t directory, const char 
     unsigned attempts = 0;
     do {
         struct attributes attributes;
-        status = find_inode(client, directory, path, follow, &attributes);
+        status = client_find(client, directory, path, follow, &attributes);
         if (status < 0)
             return status;
         if ((set->fields & SET_MODE) && is_link(attributes.mode))
@@ -174,7 +173,7 @@ int client_truncate(struct client *client, uint64_t directory, const char *path,
     unsigned attempts = 0;
     do {
         struct attributes attributes;
-        status = find_inode(client, directory, path, true, &attributes);
+        status = client_find(client, directory, path, true, &attributes);
         if (status < 0)
             return status;
         if (is_directory(attributes.mode))

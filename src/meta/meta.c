@@ -1,11 +1,12 @@
 /* The metadata engine.
  *
- * Three kinds of ordered index (meta/index.h), all memory from one slab pool (meta/memory.h):
+ * Ordered indices (meta/index.h), all memory from one slab pool (meta/memory.h):
  *
  *   inodes       mixed inode number -> struct inode
  *   directories  mixed inode number -> struct directory, for those with entries (or a change time) here
  *   entries      one per directory: dentry hash -> struct dentry_record; those of equal hash in order of
  * their names
+ *   xattrs       mixed inode number -> extended attributes, for those that have any (meta/xattr.h)
  *
  * An ordered index in place of a hash table, because it never rehashes, costs a small directory 64 bytes, and
  * a walk in hash order from any cursor is a plain step through its leaves.
@@ -62,6 +63,7 @@ struct meta {
     uint64_t directory_count;
     struct directory *recent[1 << DIRECTORY_CACHE_BITS];
     struct table inodes;
+    struct xattrs xattrs;
 };
 
 int meta_create(struct meta **meta)
@@ -72,6 +74,7 @@ int meta_create(struct meta **meta)
     memory_init(&created->memory);
     table_init(&created->inodes, &created->memory);
     index_init(&created->directories, &created->memory);
+    xattrs_init(&created->xattrs, &created->memory);
     created->inodes.shelves[inode_partition(INODE_ROOT)].counter = INODE_ROOT;
     *meta = created;
     return 0;
@@ -91,6 +94,11 @@ struct memory *meta_memory(struct meta *meta)
 int meta_reserve(struct meta *meta, uint64_t bytes)
 {
     return memory_reserve(&meta->memory, bytes);
+}
+
+struct xattrs *meta_xattrs(struct meta *meta)
+{
+    return &meta->xattrs;
 }
 
 /* ---- blocks ---- */
@@ -504,6 +512,7 @@ void meta_inode_remove(struct meta *meta, struct inode *inode)
 {
     assert(table_find(&meta->inodes, inode->number) == inode);
     table_remove(&meta->inodes, inode->number);
+    xattr_drop(&meta->xattrs, inode->number);
     meta->inode_count--;
     meta_inline_set(meta, inode, NULL, 0);
     inode_block_free(meta, inode);

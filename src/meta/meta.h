@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "cluster/partition.h"
+#include "meta/xattr.h"
 #include "rpc/operations.h"
 
 struct meta;
@@ -107,6 +108,9 @@ int meta_inline_set(struct meta *meta, struct inode *inode, const void *bytes, u
 void meta_inline_expect(const struct meta *meta, uint32_t length);
 /* Grows or cuts inline data, zero-filling. 0 or -ENOMEM (unchanged). */
 int meta_inline_resize(struct meta *meta, struct inode *inode, uint32_t length);
+
+/* Extended attributes of inodes that are here; meta_inode_remove drops them. */
+struct xattrs *meta_xattrs(struct meta *meta);
 
 /* Directories as seen from this server. */
 struct meta_directory_status {

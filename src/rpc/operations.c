@@ -19,6 +19,7 @@ enum {
     SHAPE_chunk_shape_request = BODY_FIXED,
     SHAPE_chunk_seek_request = BODY_FIXED,
     SHAPE_allocate_request = BODY_FIXED,
+    SHAPE_xattr_request = BODY_PATTERN,
     SHAPE_inode_request = BODY_FIXED,
     SHAPE_attributes_request = BODY_FIXED,
     SHAPE_name_request = BODY_NAME,
@@ -50,6 +51,7 @@ LAST_BYTE_IS(link_request, name_length);
 LAST_BYTE_IS(key_lock_request, name_length);
 LAST_BYTE_IS(key_finish_request, name_length);
 LAST_BYTE_IS(rename_request, new_length);
+LAST_BYTE_IS(xattr_request, name_length);
 LAST_BYTE_IS(list_request, filter.pattern_length);
 static_assert(offsetof(struct rename_request, old_length) == sizeof(struct rename_request) - 2,
               "old_length, new_length");

@@ -55,6 +55,10 @@
     OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
     OP(61, INODE_LINK, inode_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                           \
     OP(70, ALLOCATE, allocate_request, attributes_reply, RPC_MUTATES)                                        \
+    OP(71, GET_XATTR, xattr_request, xattr_reply, 0)          /* bulk out: the value */                      \
+    OP(72, SET_XATTR, xattr_request, empty_body, RPC_MUTATES) /* bulk in: the value */                       \
+    OP(73, LIST_XATTRS, xattr_request, xattr_reply, 0)        /* bulk out: the names, a NUL behind each */   \
+    OP(74, REMOVE_XATTR, xattr_request, empty_body, RPC_MUTATES)                                             \
     OP(80, SET_GROUPS, groups_request, empty_body, 0) /* bulk in: the groups, uint32_t each, ascending */
 
 enum rpc_operation {
@@ -387,6 +391,23 @@ struct WIRE list_entry {
 #define LIST_ENTRY_ATTRIBUTES 1u /* attributes are complete */
 #define LIST_ENTRY_MATCHES 2u    /* matches the filter (a directory may be returned without matching) */
 #define LIST_ENTRY_UNDECIDED 4u  /* the inode is elsewhere: the caller evaluates the filter */
+
+#define XATTR_SET_CREATE 1u  /* -EEXIST if there is one */
+#define XATTR_SET_REPLACE 2u /* -ENODATA if there is none */
+
+/* The name may contain slashes, and is empty for LIST_XATTRS. */
+struct WIRE xattr_request {
+    uint64_t inode;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t size; /* SET_XATTR: = bulk length; else: room for the answer, 0: only its size is wanted */
+    uint8_t flags; /* XATTR_SET_* */
+    uint8_t name_length;
+    char name[];
+};
+struct WIRE xattr_reply {
+    uint32_t size; /* of the value or of the names; = bulk length if the request had room */
+};
 
 #define RENAME_FLAG_NOREPLACE 1u
 #define RENAME_FLAG_COORDINATE 2u /* server to server: the receiver is the namespace coordinator */

@@ -22,6 +22,8 @@ struct node {
     uint8_t *bytes;
     uint64_t room;
     char *target;
+    uint32_t value_length; /* of the extended attribute "user.model"; 0: there is none */
+    uint64_t value;
     int64_t modify_min, modify_max;
     struct node *copy; /* while model_copy runs */
 };

@@ -715,6 +715,52 @@ static void list_directory(struct region *region, struct client *client, struct 
         wrong(region, "%u entries of %s are listed, expected %u", count, path, wanted);
 }
 
+/* Sets, reads or removes an extended attribute. */
+static void do_xattr(struct region *region)
+{
+    struct node *node = NULL;
+    bool follow = one_in(region, 2);
+    struct node *from = random_path(region, region->path, false);
+    int wanted = model_find(&region->model, from, region->path, follow, &node);
+    struct client_place place = {start_of(from, region), region->path, follow};
+    if (wanted == 0 && node == region->model.root)
+        return;
+    uint32_t kind = below(region, 4);
+    bool link = wanted == 0 && S_ISLNK(node->mode);
+    bool there = wanted == 0 && node->value_length != 0;
+    if (kind < 2) {
+        uint64_t value = random_next(region->random);
+        uint32_t length = 1 + below(region, sizeof value);
+        uint8_t flags = (uint8_t)(one_in(region, 3)   ? XATTR_SET_CREATE
+                                  : one_in(region, 3) ? XATTR_SET_REPLACE
+                                                      : 0);
+        if (wanted == 0)
+            wanted = link                                         ? -EPERM
+                     : there && (flags & XATTR_SET_CREATE) != 0   ? -EEXIST
+                     : !there && (flags & XATTR_SET_REPLACE) != 0 ? -ENODATA
+                                                                  : 0;
+        int status = client_setxattr(region->client, &place, "user.model", &value, length, flags);
+        if (same(region, status, wanted, "setxattr %s flags %u", region->path, flags) && status == 0) {
+            node->value = value & (UINT64_MAX >> (64 - 8 * length));
+            node->value_length = length;
+        }
+    } else if (kind == 2) {
+        if (wanted == 0)
+            wanted = link ? -EPERM : there ? 0 : -ENODATA;
+        int status = client_removexattr(region->client, &place, "user.model");
+        if (same(region, status, wanted, "removexattr %s", region->path) && status == 0)
+            node->value_length = 0;
+    } else {
+        uint64_t value = 0;
+        ssize_t got = client_getxattr(region->client, &place, "user.model", &value, sizeof value);
+        if (wanted == 0)
+            wanted = there ? (int)node->value_length : -ENODATA;
+        if (same(region, got, wanted, "getxattr %s", region->path) && got > 0 && value != node->value)
+            wrong(region, "getxattr %s: %llx, expected %llx", region->path, (unsigned long long)value,
+                  (unsigned long long)node->value);
+    }
+}
+
 static void do_list(struct region *region)
 {
     struct client_file file;
@@ -797,7 +843,7 @@ void region_work(struct region *region, uint32_t operations)
     static void (*const named[])(struct region * region) = {
         do_open,     do_open,  do_open,   do_open,     do_stat,   do_stat,   do_stat,   do_mkdir,
         do_mkdir,    do_rmdir, do_unlink, do_unlink,   do_rename, do_rename, do_rename, do_symlink,
-        do_readlink, do_set,   do_set,    do_truncate, do_list,   do_list,
+        do_readlink, do_set,   do_set,    do_truncate, do_list,   do_list,   do_xattr,
     };
     char path[32];
     snprintf(path, sizeof path, "/top%u", region->number);
@@ -839,6 +885,12 @@ static void verify_tree(struct region *region, struct client *client, struct nod
     int status = client_stat(client, INODE_ROOT, path, false, &attributes);
     if (same(region, status, 0, "lstat %s", path))
         same_attributes(region, node, &attributes, path);
+    struct client_place place = {INODE_ROOT, path, false};
+    uint64_t value = 0;
+    ssize_t got = client_getxattr(client, &place, "user.model", &value, sizeof value);
+    int64_t wanted = node->value_length != 0 ? (int64_t)node->value_length : -ENODATA;
+    if (same(region, got, wanted, "getxattr %s", path) && got > 0 && value != node->value)
+        wrong(region, "getxattr %s: another value", path);
     if (S_ISREG(node->mode))
         read_whole(region, client, node, path);
     if (!S_ISDIR(node->mode) || region->cluster->failed)
