@@ -61,6 +61,9 @@ BENCHFS_API ssize_t benchfs_preadv2(benchfs *fs, int fd, const struct iovec *vec
                                     int flags);
 BENCHFS_API ssize_t benchfs_pwritev2(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset,
                                      int flags);
+/* The servers copy among themselves. flags: 0. */
+BENCHFS_API ssize_t benchfs_copy_file_range(benchfs *fs, int in_fd, off_t *in_offset, int out_fd,
+                                            off_t *out_offset, size_t count, unsigned flags);
 BENCHFS_API off_t benchfs_lseek(benchfs *fs, int fd, off_t offset, int whence);
 BENCHFS_API int benchfs_fsync(benchfs *fs, int fd);
 BENCHFS_API int benchfs_fdatasync(benchfs *fs, int fd);

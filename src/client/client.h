@@ -72,6 +72,10 @@ int client_sync(struct client *client, struct client_file *file);
 /* fallocate: kind is an enum allocation. */
 int client_allocate(struct client *client, struct client_file *file, uint8_t kind, bool keep_size,
                     uint64_t offset, uint64_t length);
+/* copy_file_range: the servers move the bytes among themselves; holes of some size stay holes. Returns how
+ * many bytes were copied, fewer than asked for at the source's end or when it failed after some. */
+ssize_t client_copy(struct client *client, struct client_file *source, uint64_t source_offset,
+                    struct client_file *file, uint64_t offset, uint64_t length);
 /* *result: the first data, or with hole the first hole, at or after offset; the end of the file is a hole.
  * -ENXIO: offset is not below the size, or there is no more data. */
 int client_seek(struct client *client, struct client_file *file, uint64_t offset, bool hole,

@@ -350,6 +350,12 @@ static inline void file_learn(struct client_file *file, uint32_t generation, uin
         atomic_store_explicit(&file->generation, generation, memory_order_release);
 }
 
+/* Has the servers copy a range that is not empty, lies below the source's size as far as that is known, and
+ * ends within what a file may have. Returns as client_write does. */
+ssize_t client_copy_range(struct client *client, const struct client_file *source, uint64_t source_offset,
+                          struct client_file *file, uint64_t offset, uint64_t length);
+/* Makes a file's size at least `end`, as a write there would. */
+int client_extend(struct client *client, struct client_file *file, uint64_t end);
 /* Cuts or extends; one operation with its own retries. checked: see struct truncate_request. */
 int client_truncate_checked(struct client *client, uint64_t inode, uint64_t size, bool checked,
                             uint64_t expected, struct attributes *attributes);

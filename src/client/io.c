@@ -27,6 +27,7 @@ struct piece {
     union {
         struct chunk_read_request read;
         struct chunk_write_request write;
+        struct copy_request copy;
     } body;
     struct chunk_reply reply;
     struct iovec one;           /* a piece in one range */
@@ -40,6 +41,8 @@ struct piece {
 struct transfer {
     struct client *client;
     struct client_file *file;
+    const struct client_file *source; /* of a copy between files; then there is no memory */
+    uint64_t source_offset;
     const struct iovec *vector; /* the caller's memory */
     uint32_t vector_count;
     uint32_t cut_next; /* where in `cut` the next piece begins */
@@ -63,6 +66,7 @@ static void transfer_init(struct transfer *transfer, struct client *client, stru
 {
     transfer->client = client;
     transfer->file = file;
+    transfer->source = NULL;
     transfer->vector = vector;
     transfer->vector_count = vector_count;
     transfer->cut = NULL;
@@ -152,6 +156,21 @@ static void transfer_fill(const struct transfer *transfer, uint64_t position, ui
 
 /* ---- pieces ---- */
 
+/* Makes a copy of a write that was prepared without bytes. */
+static void copy_prepare(const struct transfer *transfer, struct piece *piece)
+{
+    const struct client_file *source = transfer->source;
+    uint64_t from = transfer->source_offset + piece->position;
+    uint32_t shift = source->layout.chunk_shift;
+    piece->body.copy.from = source->inode;
+    piece->body.copy.from_index = from >> shift;
+    piece->body.copy.from_offset = (uint32_t)(from & ((UINT64_C(1) << shift) - 1));
+    piece->body.copy.from_layout = source->layout;
+    piece->call.operation = RPC_COPY_CHUNK;
+    piece->call.body_length = sizeof piece->body.copy;
+}
+static_assert(offsetof(struct copy_request, to) == 0, "a copy begins as the write that it is");
+
 static void piece_send(const struct transfer *transfer, struct piece *piece)
 {
     struct client *client = transfer->client;
@@ -180,8 +199,12 @@ static void piece_send(const struct transfer *transfer, struct piece *piece)
             .flags = (uint8_t)(transfer->flags | (client->caller.uid == 0 ? 0 : CHUNK_CLEAR_IDS)),
         };
         piece->call.body_length = sizeof piece->body.write;
-        piece->call.send = piece->vector;
-        piece->call.send_count = piece->vector_count;
+        if (__builtin_expect(transfer->source != NULL, 0)) {
+            copy_prepare(transfer, piece);
+        } else {
+            piece->call.send = piece->vector;
+            piece->call.send_count = piece->vector_count;
+        }
     } else {
         piece->body.read = (struct chunk_read_request){
             .inode = file->inode,
@@ -200,9 +223,14 @@ static void piece_start(struct transfer *transfer, struct piece *piece, uint64_t
 {
     uint64_t chunk = UINT64_C(1) << transfer->file->layout.chunk_shift;
     uint64_t room = chunk - ((transfer->offset + position) & (chunk - 1));
+    if (__builtin_expect(transfer->source != NULL, 0)) {
+        uint64_t source_chunk = UINT64_C(1) << transfer->source->layout.chunk_shift;
+        room = least(room, source_chunk - ((transfer->source_offset + position) & (source_chunk - 1)));
+    }
     piece->position = position;
     piece->length = (uint32_t)(end - position < room ? end - position : room);
-    piece_memory(transfer, piece);
+    if (transfer->source == NULL)
+        piece_memory(transfer, piece);
     piece_send(transfer, piece);
 }
 
@@ -516,7 +544,9 @@ static ssize_t write_pieces(struct transfer *transfer, bool grows)
 /* Places the transfer's bytes at its offset under the generation known; one try. */
 static ssize_t write_range(struct transfer *transfer, bool grows)
 {
-    bool single = one_chunk(transfer->file, transfer->offset, transfer->length);
+    bool single =
+        one_chunk(transfer->file, transfer->offset, transfer->length) &&
+        (transfer->source == NULL || one_chunk(transfer->source, transfer->source_offset, transfer->length));
     int status = transfer_cut(transfer);
     if (status < 0)
         return status;
@@ -533,6 +563,33 @@ static int start_over(struct transfer *transfer)
     return now < transfer->give_up ? refresh(transfer) : -ETIMEDOUT;
 }
 
+/* Places a transfer's bytes, starting over as often as truncations want it. */
+static ssize_t write_transfer(struct transfer *transfer)
+{
+    struct client *client = transfer->client;
+    struct client_file *file = transfer->file;
+    uint64_t end = transfer->offset + transfer->length;
+    ssize_t written;
+    lease_revoke(&client->leases, file->inode);
+    for (;;) {
+        transfer->generation = atomic_load_explicit(&file->generation, memory_order_acquire);
+        bool grows = end > atomic_load_explicit(&file->size, memory_order_relaxed);
+        written = write_range(transfer, grows);
+        if (__builtin_expect(written != -STATUS_STALE_GENERATION, 1))
+            break;
+        int status = start_over(transfer);
+        if (status < 0) {
+            written = status;
+            break;
+        }
+    }
+    if (written == -ESTALE)
+        drop_orphans(transfer);
+    lease_revoke(&client->leases, file->inode);
+    transfer_end(transfer);
+    return written;
+}
+
 ssize_t client_write_vector(struct client *client, struct client_file *file, const struct iovec *vector,
                             uint32_t vector_count, size_t length, uint64_t offset)
 {
@@ -541,26 +598,38 @@ ssize_t client_write_vector(struct client *client, struct client_file *file, con
     if (offset > INT64_MAX || length > (uint64_t)INT64_MAX - offset)
         return -EINVAL;
     struct transfer transfer;
-    ssize_t written;
     transfer_init(&transfer, client, file, vector, vector_count, length, offset, true);
+    return write_transfer(&transfer);
+}
+
+ssize_t client_copy_range(struct client *client, const struct client_file *source, uint64_t source_offset,
+                          struct client_file *file, uint64_t offset, uint64_t length)
+{
+    struct transfer transfer;
+    transfer_init(&transfer, client, file, NULL, 1, length, offset, true);
+    transfer.source = source;
+    transfer.source_offset = source_offset;
+    return write_transfer(&transfer);
+}
+
+int client_extend(struct client *client, struct client_file *file, uint64_t end)
+{
+    struct transfer transfer;
+    struct extend_reply reply;
+    int status;
+    transfer_init(&transfer, client, file, NULL, 1, 0, 0, true);
     lease_revoke(&client->leases, file->inode);
     for (;;) {
         transfer.generation = atomic_load_explicit(&file->generation, memory_order_acquire);
-        bool grows = offset + length > atomic_load_explicit(&file->size, memory_order_relaxed);
-        written = write_range(&transfer, grows);
-        if (__builtin_expect(written != -STATUS_STALE_GENERATION, 1))
+        status = extend(&transfer, end, 0, &reply);
+        if (status != -STATUS_STALE_GENERATION)
             break;
-        int status = start_over(&transfer);
-        if (status < 0) {
-            written = status;
+        status = start_over(&transfer);
+        if (status < 0)
             break;
-        }
     }
-    if (written == -ESTALE)
-        drop_orphans(&transfer);
     lease_revoke(&client->leases, file->inode);
-    transfer_end(&transfer);
-    return written;
+    return status;
 }
 
 ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,

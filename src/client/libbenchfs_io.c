@@ -286,6 +286,84 @@ int benchfs_posix_fallocate(benchfs *fs, int fd, off_t offset, off_t length)
     return status < 0 ? public_errno(status) : 0;
 }
 
+/* ---- copying between files ---- */
+
+static int copy_check(const struct open_file *in, const struct open_file *out)
+{
+    if (S_ISDIR(in->file.mode) || S_ISDIR(out->file.mode))
+        return -EISDIR;
+    if (!S_ISREG(in->file.mode) || !S_ISREG(out->file.mode))
+        return -EINVAL;
+    return opened_for(in, FOR_READING) && opened_for(out, FOR_WRITING) && !appends(out) ? 0 : -EBADF;
+}
+
+static ssize_t copy_at(struct client *client, struct open_file *in, uint64_t in_offset, struct open_file *out,
+                       uint64_t out_offset, size_t count)
+{
+    if (in_offset + count < in_offset || out_offset + count < out_offset)
+        return -EOVERFLOW;
+    return client_copy(client, &in->file, in_offset, &out->file, out_offset,
+                       count < TRANSFER_MAX ? count : TRANSFER_MAX);
+}
+
+/* Locks the descriptors whose own offsets the copy goes by, in one order everywhere. */
+static void copy_lock(struct open_file *first, struct open_file *second)
+{
+    if (first == second)
+        second = NULL;
+    if (first != NULL && second != NULL && first > second) {
+        struct open_file *other = first;
+        first = second;
+        second = other;
+    }
+    if (first != NULL)
+        pthread_mutex_lock(&first->lock);
+    if (second != NULL)
+        pthread_mutex_lock(&second->lock);
+}
+
+static void copy_unlock(struct open_file *first, struct open_file *second)
+{
+    if (first != NULL)
+        pthread_mutex_unlock(&first->lock);
+    if (second != NULL && second != first)
+        pthread_mutex_unlock(&second->lock);
+}
+
+ssize_t benchfs_copy_file_range(benchfs *fs, int in_fd, off_t *in_offset, int out_fd, off_t *out_offset,
+                                size_t count, unsigned flags)
+{
+    struct client *client = client_get(fs);
+    struct open_file *in = client == NULL ? NULL : open_file_acquire(fs, in_fd);
+    struct open_file *out = in == NULL ? NULL : open_file_acquire(fs, out_fd);
+    if (out == NULL) {
+        if (in != NULL)
+            open_file_release(fs, in);
+        return -1;
+    }
+    ssize_t copied = flags != 0 ? -EINVAL : copy_check(in, out);
+    if (copied == 0) {
+        struct open_file *in_own = in_offset == NULL ? in : NULL, *out_own = out_offset == NULL ? out : NULL;
+        copy_lock(in_own, out_own);
+        uint64_t from = in_own != NULL ? in->offset : (uint64_t)*in_offset;
+        uint64_t to = out_own != NULL ? out->offset : (uint64_t)*out_offset;
+        copied = copy_at(client, in, from, out, to, count);
+        uint64_t done = copied > 0 ? (uint64_t)copied : 0;
+        if (in_own != NULL)
+            in->offset += done;
+        if (out_own != NULL)
+            out->offset += done;
+        copy_unlock(in_own, out_own);
+        if (in_own == NULL)
+            *in_offset += (off_t)done;
+        if (out_own == NULL)
+            *out_offset += (off_t)done;
+    }
+    open_file_release(fs, in);
+    open_file_release(fs, out);
+    return finish_size(copied);
+}
+
 int benchfs_fstat(benchfs *fs, int fd, struct stat *result)
 {
     struct attributes attributes;

@@ -1,8 +1,11 @@
-/* Files with holes, as a client sees them: reserving and clearing ranges, seeking data and holes.
+/* Files with holes, as a client sees them: reserving and clearing ranges, seeking data and holes, copying.
  *
  * A range is shaped by one request to the inode's server, which has the others do their part. A seek asks all
  * servers at once for what their chunks say and takes the least; the inode's server alone when the file is
- * known to lie there. A server that has looked long enough says from where to ask again. */
+ * known to lie there. A server that has looked long enough says from where to ask again.
+ *
+ * A copy goes from one data of the source to the next. The servers move what is data; of what is a hole the
+ * target's bytes are cleared as far as there are any, and its size grows. */
 #include "client/core.h"
 
 int client_allocate(struct client *client, struct client_file *file, uint8_t kind, bool keep_size,
@@ -139,4 +142,75 @@ int client_seek(struct client *client, struct client_file *file, uint64_t offset
         return -ENXIO;
     *result = seek.position < seek.size ? seek.position : seek.size;
     return 0;
+}
+
+/* ---- copying ---- */
+
+/* Holes are looked for in copies of at least so many bytes. */
+#define SPARSE_COPY_MIN 65536u
+
+/* The target of a copied hole. */
+static int copy_hole(struct client *client, struct client_file *file, uint64_t offset, uint64_t length)
+{
+    struct attributes attributes;
+    int status = client_file_attributes(client, file->inode, &attributes);
+    if (status == 0 && offset < attributes.size)
+        status = client_allocate(client, file, ALLOCATE_PUNCH, true, offset, length);
+    return status == 0 ? client_extend(client, file, offset + length) : status;
+}
+
+/* Copies up to the end of the first data in the range; how far that was. */
+static ssize_t copy_step(struct client *client, struct client_file *source, uint64_t source_offset,
+                         struct client_file *file, uint64_t offset, uint64_t length)
+{
+    uint64_t data = source_offset, hole = source_offset + length;
+    if (length >= SPARSE_COPY_MIN) {
+        int status = client_seek(client, source, source_offset, false, &data);
+        if (status == -ENXIO)
+            data = source_offset + length;
+        else if (status < 0)
+            return status;
+    }
+    if (data > source_offset) {
+        uint64_t skipped = data - source_offset < length ? data - source_offset : length;
+        int status = copy_hole(client, file, offset, skipped);
+        return status < 0 ? status : (ssize_t)skipped;
+    }
+    if (length >= SPARSE_COPY_MIN) {
+        int status = client_seek(client, source, source_offset, true, &hole);
+        if (status < 0)
+            return status == -ENXIO ? 0 : status; /* cut off meanwhile */
+    }
+    uint64_t here = hole - source_offset < length ? hole - source_offset : length;
+    return here == 0 ? 0 : client_copy_range(client, source, source_offset, file, offset, here);
+}
+
+ssize_t client_copy(struct client *client, struct client_file *source, uint64_t source_offset,
+                    struct client_file *file, uint64_t offset, uint64_t length)
+{
+    struct attributes attributes;
+    int status = client_file_attributes(client, source->inode, &attributes);
+    if (status < 0)
+        return status;
+    if (offset > INT64_MAX || source_offset > INT64_MAX)
+        return -EINVAL;
+    if (source_offset >= attributes.size || length == 0)
+        return 0;
+    if (length > attributes.size - source_offset)
+        length = attributes.size - source_offset;
+    if (length > INT64_MAX - offset) /* as far as a file can go */
+        length = INT64_MAX - offset;
+    if (length == 0)
+        return -EFBIG;
+    bool meet = source_offset < offset + length && offset < source_offset + length;
+    if (source->inode == file->inode && meet)
+        return -EINVAL;
+    uint64_t done = 0;
+    while (done < length) {
+        ssize_t step = copy_step(client, source, source_offset + done, file, offset + done, length - done);
+        if (step <= 0)
+            return done > 0 ? (ssize_t)done : step;
+        done += (uint64_t)step;
+    }
+    return (ssize_t)done;
 }

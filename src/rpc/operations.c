@@ -16,6 +16,7 @@ enum {
     SHAPE_chunk_read_request = BODY_FIXED,
     SHAPE_chunk_write_request = BODY_FIXED,
     SHAPE_chunk_truncate_request = BODY_FIXED,
+    SHAPE_copy_request = BODY_FIXED,
     SHAPE_chunk_shape_request = BODY_FIXED,
     SHAPE_chunk_seek_request = BODY_FIXED,
     SHAPE_allocate_request = BODY_FIXED,

@@ -25,6 +25,7 @@
     OP(14, SHAPE_CHUNKS, chunk_shape_request, empty_body, RPC_MUTATES | RPC_SERVERS)                         \
     OP(15, SEEK_CHUNKS, chunk_seek_request, chunk_seek_reply, 0)                                             \
     OP(16, CHUNKS_HELD, inode_request, chunks_held_reply, RPC_SERVERS)                                       \
+    OP(17, COPY_CHUNK, copy_request, chunk_reply, RPC_MUTATES)                                               \
     OP(20, LOOKUP, name_request, attributes_reply, 0)                                                        \
     OP(21, CREATE_FILE, create_request, attributes_reply, RPC_MUTATES)                                       \
     OP(22, CREATE_DIRECTORY, create_request, attributes_reply, RPC_MUTATES)                                  \
@@ -287,6 +288,16 @@ struct WIRE chunk_write_request {
     uint32_t generation;
     uint8_t chunk_shift;
     uint8_t flags; /* CHUNK_* */
+};
+
+/* A write (to, of `to.length` bytes without bulk) whose bytes the servers fetch from one chunk of a file, the
+ * same or another. What lies beyond the end there is zero. */
+struct WIRE copy_request {
+    struct chunk_write_request to;
+    uint64_t from; /* inode */
+    uint64_t from_index;
+    uint32_t from_offset;
+    struct layout from_layout;
 };
 
 /* length: bytes written, or bytes of the chunk that exist in the asked range (less than asked: hole or end of

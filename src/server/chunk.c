@@ -93,7 +93,7 @@ static const char *end_of(const struct store_io *io)
 /* ---- reading ---- */
 
 /* relatime: a read is noted when the last one is older than the last change, or than a day. */
-static void note_access(struct server *server, struct inode *inode)
+void chunk_note_access(struct server *server, struct inode *inode)
 {
     int64_t now = loop_realtime(server->loop);
     if (inode->access_time <= inode->modify_time || inode->access_time <= inode->change_time ||
@@ -118,8 +118,7 @@ int readable_file(struct server *server, const struct rpc_request *request, uint
     }
 }
 
-/* How many of length bytes from offset in chunk index lie below the file's size. */
-static uint32_t below_size(const struct inode *inode, uint64_t index, uint32_t offset, uint32_t length)
+uint32_t chunk_below_size(const struct inode *inode, uint64_t index, uint32_t offset, uint32_t length)
 {
     unsigned shift = inode->layout.chunk_shift;
     if (index > (uint64_t)INT64_MAX >> shift)
@@ -157,11 +156,11 @@ void serve_READ_CHUNK(void *owner, struct rpc_request *request)
         struct inode *inode;
         status = readable_file(server, request, body->inode, &inode);
         if (status == 0) {
-            note_access(server, inode);
+            chunk_note_access(server, inode);
             reply.owner = 1;
             reply.size = inode->size;
             reply.generation = inode->generation;
-            length = below_size(inode, body->index, body->offset, length);
+            length = chunk_below_size(inode, body->index, body->offset, length);
             if (inode_is_inline(inode) && length > 0) {
                 reply_inline(server, request, inode, body->offset, length, &reply);
                 return;
@@ -190,13 +189,13 @@ void serve_READ_CHUNK(void *owner, struct rpc_request *request)
 
 /* ---- writing ---- */
 
-static int check_write(const struct server *server, const struct rpc_request *request,
-                       const struct chunk_write_request *body)
+static int check_write(const struct server *server, const struct chunk_write_request *body,
+                       uint64_t bulk_length)
 {
     if (server->map == NULL)
         return -EAGAIN;
     if (body->chunk_shift < CHUNK_SHIFT_MIN || body->chunk_shift > CHUNK_SHIFT_MAX || body->length == 0 ||
-        body->length != request->bulk_length || !inode_valid(body->inode) ||
+        body->length != bulk_length || !inode_valid(body->inode) ||
         body->index > (uint64_t)INT64_MAX >> body->chunk_shift)
         return -EINVAL;
     uint32_t chunk_size = 1u << body->chunk_shift;
@@ -222,11 +221,26 @@ static int write_inline(struct server *server, struct inode *inode, uint32_t off
     return 0;
 }
 
+/* The bytes of a request come from the client, or with COPY_CHUNK from another chunk. */
+static int bytes_receive(struct server *server, struct rpc_request *request, const struct iovec *into,
+                         uint32_t count)
+{
+    return request->header->operation == RPC_COPY_CHUNK
+               ? copy_fetch(server, request, request->body, into, count)
+               : rpc_request_receive(request, into, count);
+}
+
+/* The bytes where they lie, when they came with the request. */
+static const void *bytes_peek(struct rpc_request *request)
+{
+    return request->header->operation == RPC_COPY_CHUNK ? NULL : rpc_request_peek(request);
+}
+
 /* Fetches a write's bytes into the store's memory, or copies them there when they are here already. */
-static int land(struct rpc_request *request, struct store_io *io, const char *bytes)
+static int land(struct server *server, struct rpc_request *request, struct store_io *io, const char *bytes)
 {
     if (bytes == NULL)
-        return rpc_request_receive(request, io->vector, io->count);
+        return bytes_receive(server, request, io->vector, io->count);
     for (uint32_t i = 0; i < io->count; i++) {
         memcpy(io->vector[i].iov_base, bytes, io->vector[i].iov_len);
         bytes += io->vector[i].iov_len;
@@ -255,14 +269,14 @@ static int write_chunk(struct server *server, struct rpc_request *request,
     const struct store_operations *store = server->store->operations;
     struct store_io io = {
         .inode = body->inode, .index = body->index, .offset = body->offset, .length = body->length};
-    bool here = bytes != NULL || rpc_request_peek(request) != NULL;
+    bool here = bytes != NULL || bytes_peek(request) != NULL;
     rpc_storage_begin(request);
     int status = store->write_begin(server->store, &io, 1u << body->chunk_shift);
     if (status != 0)
         return status;
     if (!here)
         rpc_storage_end(request);
-    status = land(request, &io, bytes);
+    status = land(server, request, &io, bytes);
     if (status == 0 && (!here || store->persistent))
         status = check_commit(server, body, end, inode);
     if (status != 0) {
@@ -285,10 +299,10 @@ static int prepare_small_write(struct server *server, struct rpc_request *reques
                                struct inode **inode)
 {
     uint32_t generation = body->generation;
-    const char *here = rpc_request_peek(request);
+    const char *here = bytes_peek(request);
     for (;;) {
         if (here == NULL) {
-            int status = rpc_request_receive(request, &(struct iovec){small, body->length}, 1);
+            int status = bytes_receive(server, request, &(struct iovec){small, body->length}, 1);
             if (status != 0)
                 return status;
             here = small;
@@ -297,7 +311,7 @@ static int prepare_small_write(struct server *server, struct rpc_request *reques
         if (status != 0)
             return status;
         *bytes = here;
-        if (here == small || rpc_request_peek(request) == here)
+        if (here == small || bytes_peek(request) == here)
             return 0;
         here = NULL; /* it was suspended */
     }
@@ -339,13 +353,12 @@ static int write_owned(struct server *server, struct rpc_request *request,
     return 0;
 }
 
-void serve_WRITE_CHUNK(void *owner, struct rpc_request *request)
+/* body: of a request that passed check_write with `status`. */
+static void write_and_answer(struct server *server, struct rpc_request *request,
+                             const struct chunk_write_request *body, int status)
 {
-    struct server *server = owner;
-    const struct chunk_write_request *body = request->body;
     struct chunk_reply reply = {.length = body->length};
     server->next_bytes = NULL;
-    int status = check_write(server, request, body);
     if (status == 0 && server_of_inode(server, body->inode) == server->self) {
         status = write_owned(server, request, body, &reply);
     } else if (status == 0 && body->index == 0) {
@@ -361,6 +374,23 @@ void serve_WRITE_CHUNK(void *owner, struct rpc_request *request)
         meta_inline_expect(server->meta, body->length);
     else if (server->next_bytes != NULL)
         expect_writing(server->next_bytes);
+}
+
+void serve_WRITE_CHUNK(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct chunk_write_request *body = request->body;
+    write_and_answer(server, request, body, check_write(server, body, request->bulk_length));
+}
+
+void serve_COPY_CHUNK(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct copy_request *body = request->body;
+    int status = check_write(server, &body->to, body->to.length);
+    if (status == 0 && !copy_valid(body))
+        status = -EINVAL;
+    write_and_answer(server, request, &body->to, status);
 }
 
 void serve_SYNC_CHUNKS(void *owner, struct rpc_request *request)

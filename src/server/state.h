@@ -316,10 +316,22 @@ int fence_check(struct server *server, uint64_t inode, uint32_t generation);
 /* The regular file of that number, waiting while it is busy. */
 int readable_file(struct server *server, const struct rpc_request *request, uint64_t number,
                   struct inode **inode);
+/* A read of the file is noted in its access time. */
+void chunk_note_access(struct server *server, struct inode *inode);
+/* How many of length bytes from offset in chunk index lie below the file's size. */
+uint32_t chunk_below_size(const struct inode *inode, uint64_t index, uint32_t offset, uint32_t length);
 /* The other servers that may hold chunks [first, last], as a set for server_call_many; the caller frees it.
  * NULL: no memory. */
 uint64_t *chunks_elsewhere(const struct server *server, uint64_t inode, const struct layout *layout,
                            uint64_t first, uint64_t last);
+
+/* ---- copy.c ---- */
+
+/* Whether the source makes sense; the rest is a write's. */
+bool copy_valid(const struct copy_request *body);
+/* Fills the vector, body->to.length bytes, from the source. May suspend. */
+int copy_fetch(struct server *server, struct rpc_request *request, const struct copy_request *body,
+               const struct iovec *into, uint32_t count);
 
 /* ---- directory.c ---- */
 

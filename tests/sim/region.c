@@ -493,6 +493,31 @@ static void do_seek(struct region *region, struct open_file *open_file)
     }
 }
 
+/* Copies a range of one open file into another, or within one. */
+static void do_copy(struct region *region, struct open_file *from)
+{
+    struct open_file *to = random_file(region);
+    if (to == NULL || region->tight || !node_linked(&region->model, from->node) ||
+        !node_linked(&region->model, to->node))
+        return;
+    uint64_t source = random_offset(region, from->node), target = random_offset(region, to->node);
+    uint64_t length = random_length(region);
+    uint64_t there = from->node->size > source ? from->node->size - source : 0;
+    uint64_t wanted = there < length ? there : length;
+    before(region);
+    ssize_t got = client_copy(region->client, &from->file, source, &to->file, target, length);
+    after(region);
+    bool meet = from->node == to->node && source < target + wanted && target < source + wanted;
+    if (!same(region, got, wanted > 0 && meet ? -EINVAL : (int64_t)wanted,
+              "copy %llx at %llu to %llx at %llu, %llu", (unsigned long long)from->node->inode,
+              (unsigned long long)source, (unsigned long long)to->node->inode, (unsigned long long)target,
+              (unsigned long long)length) ||
+        got <= 0)
+        return;
+    model_read(from->node, region->bytes, (size_t)got, source);
+    model_write(&region->model, to->node, region->bytes, (size_t)got, target);
+}
+
 static void do_sync(struct region *region, struct open_file *open_file)
 {
     int status = client_sync(region->client, &open_file->file);
@@ -789,9 +814,11 @@ static void do_file(struct region *region)
     struct open_file *open_file = random_file(region);
     if (open_file == NULL)
         return;
-    uint32_t kind = below(region, 115);
+    uint32_t kind = below(region, 122);
     if (kind < 38)
         do_write(region, open_file, false);
+    else if (kind >= 115)
+        do_copy(region, open_file);
     else if (kind >= 105)
         do_allocate(region, open_file);
     else if (kind >= 100)
