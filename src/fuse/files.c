@@ -7,8 +7,10 @@
  *
  * A file handle is a struct client_file, used by any number of threads. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "fuse/filesystem.h"
+#include "rpc/operations.h"
 
 static_assert(CLIENT_OPEN_EXECUTE == 040, "what the kernel calls FMODE_EXEC");
 
@@ -138,6 +140,52 @@ static void sync_file(fuse_req_t request, fuse_ino_t inode, int data_only, struc
         reply_status(request, client_sync(client, file_of(info)));
 }
 
+static int allocation_of(int mode)
+{
+    switch (mode & ~FALLOC_FL_KEEP_SIZE) {
+    case 0:
+        return ALLOCATE_RESERVE;
+    case FALLOC_FL_PUNCH_HOLE:
+        return mode & FALLOC_FL_KEEP_SIZE ? ALLOCATE_PUNCH : -EOPNOTSUPP;
+    case FALLOC_FL_ZERO_RANGE:
+        return ALLOCATE_ZERO;
+    default:
+        return -EOPNOTSUPP;
+    }
+}
+
+static void allocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, off_t length,
+                     struct fuse_file_info *info)
+{
+    (void)inode;
+    struct client *client = request_client(request);
+    if (client == NULL)
+        return;
+    int status = offset < 0 || length <= 0 ? -EINVAL : allocation_of(mode);
+    if (status >= 0)
+        status = client_allocate(client, file_of(info), (uint8_t)status, mode & FALLOC_FL_KEEP_SIZE,
+                                 (uint64_t)offset, (uint64_t)length);
+    reply_status(request, status);
+}
+
+/* SEEK_DATA and SEEK_HOLE; the kernel does the others itself. */
+static void seek(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence, struct fuse_file_info *info)
+{
+    (void)inode;
+    uint64_t found;
+    struct client *client = request_client(request);
+    if (client == NULL)
+        return;
+    int status = offset < 0 ? -ENXIO
+                 : whence != SEEK_DATA && whence != SEEK_HOLE
+                     ? -EINVAL
+                     : client_seek(client, file_of(info), (uint64_t)offset, whence == SEEK_HOLE, &found);
+    if (status < 0)
+        reply_status(request, status);
+    else
+        fuse_reply_lseek(request, (off_t)found);
+}
+
 static void control(fuse_req_t request, fuse_ino_t inode, unsigned command, void *argument,
                     struct fuse_file_info *info, unsigned flags, const void *in, size_t in_size,
                     size_t out_size)
@@ -162,5 +210,7 @@ void files_operations(struct fuse_lowlevel_ops *operations)
     operations->flush = flush_file;
     operations->release = release_file;
     operations->fsync = sync_file;
+    operations->fallocate = allocate;
+    operations->lseek = seek;
     operations->ioctl = control;
 }

@@ -52,6 +52,9 @@ tools() {
     ok "mode, owner and time" same "$(stat -c '%a %u %g %.9Y' "$d/x")" "640 12 34 981173106.789012345"
     ok "truncate" truncate -s 100000 "$d/x"
     ok "reads zeros" cmp -n 99990 -i 10:0 "$d/x" /dev/zero
+    ok "a hole" fallocate -p -o 8192 -l 65536 "$d/x"
+    ok "takes less room" eval "[ \"\$(stat -c %b '$d/x')\" -lt 128 ]"
+    ok "fallocate" eval "fallocate -l 300000 '$d/reserved' && [ \"\$(stat -c '%s' '$d/reserved')\" = 300000 ]"
     ok "df" eval "df --output=source '$d' | grep -qx benchfs"
     ok "sync of a file" sync "$d/x"
     ok "sync of a directory" sync "$d"
