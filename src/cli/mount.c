@@ -269,10 +269,12 @@ static int run_mount(int argc, char **argv)
         return cli_usage(optind == argc ? "no directory given" : "more than one directory given");
     request.directory = argv[optind];
     request.options.kernel = request.kernel;
-    /* Where the kernel answers from what it remembers, only it can check. */
-    request.options.default_permissions = request.default_permissions >= 0
-                                              ? request.default_permissions
-                                              : request.options.consistency == MOUNT_RELAXED;
+    /* Where the kernel answers from what it remembers, only it can check; and only it sees the steps "." and
+     * ".." of a path. */
+    bool suggested =
+        request.options.consistency == MOUNT_RELAXED || strstr(request.kernel, "allow_other") != NULL;
+    request.options.default_permissions =
+        request.default_permissions >= 0 ? request.default_permissions : suggested;
     result = check_directory(&request);
     if (result != CLI_OK)
         return result;

@@ -46,6 +46,10 @@ static void change_prepare(const struct stat *wanted, int to_set, struct set_att
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (to_set & fields[i].kernel)
             change->fields |= fields[i].ours;
+    /* chown takes set-user-id and set-group-id from a file; one that changes neither owner comes with nothing
+     * set. */
+    if (to_set == 0 || (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)))
+        change->fields |= SET_CLEAR_IDS;
     if (to_set & FUSE_SET_ATTR_ATIME)
         change->fields |= to_set & FUSE_SET_ATTR_ATIME_NOW ? SET_ACCESS_TIME_NOW : SET_ACCESS_TIME;
     if (to_set & FUSE_SET_ATTR_MTIME)
@@ -77,13 +81,12 @@ static void set_attributes(fuse_req_t request, fuse_ino_t inode, struct stat *wa
         status = set_size(client, inode, info != NULL ? (struct client_file *)(uintptr_t)info->fh : NULL,
                           wanted->st_size, &attributes);
     if (size) /* which set the times as well */
-        to_set &= ~(FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW);
-    change_prepare(wanted, to_set, &change);
-    change.inode = inode;
-    if (status == 0 && change.fields != 0)
+        to_set &= ~(FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW);
+    if (status == 0 && !(size && to_set == 0)) {
+        change_prepare(wanted, to_set, &change);
+        change.inode = inode;
         status = client_change_inode(client, &change, &attributes);
-    else if (status == 0 && !size)
-        status = client_attributes(client, inode, &attributes);
+    }
     if (status == 0 && S_ISDIR(attributes.mode) && request_filesystem(request)->lifetime > 0)
         status = client_attributes(client, inode, &attributes);
     if (status == 0)
