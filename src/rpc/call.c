@@ -175,6 +175,20 @@ static void sweep_set(struct rpc *rpc, uint64_t now)
     timer_set(rpc->loop, &rpc->sweep, now + RPC_SWEEP_INTERVAL);
 }
 
+/* Puts as many of the peer's notices behind the body as fit. A request with bulk takes none: it may be
+ * executed a second time, should the bulk get lost. */
+static void flight_take_notices(struct rpc_flight *flight)
+{
+    struct rpc_peer *peer = flight->peer;
+    uint32_t count = (uint32_t)((RPC_MESSAGE_MAX - flight->length) / sizeof(uint64_t));
+    if (count > peer->notice_count)
+        count = peer->notice_count;
+    peer->notice_count -= count;
+    memcpy(flight->bytes + flight->length, peer->notices + peer->notice_count, count * sizeof(uint64_t));
+    flight->length += count * (uint32_t)sizeof(uint64_t);
+    ((struct rpc_request_header *)flight->bytes)->notices = (uint16_t)count;
+}
+
 /* now: 0 if the call starts at this moment and has no deadline of its own, so that nothing before the send
  * depends on the time. */
 static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const struct operation *operation,
@@ -206,10 +220,12 @@ static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const str
         .correlation = flight->correlation,
         .map_epoch = rpc->map_epoch,
         .namespace_epoch = call->namespace_epoch,
-        .body_length = call->body_length,
+        .body_length = (uint16_t)call->body_length,
     };
     if (call->body_length > 0)
         memcpy(flight->bytes + sizeof(struct rpc_request_header), call->body, call->body_length);
+    if (peer->notice_count > 0 && (operation->flags & RPC_MUTATES) != 0 && call->send_count == 0)
+        flight_take_notices(flight);
 
     peer->credits--;
     list_push_back(&peer->flights, &flight->link);

@@ -88,7 +88,8 @@ struct WIRE rpc_request_header {
     uint32_t map_epoch;
     uint32_t namespace_epoch;
     uint32_t deadline_us; /* time left; 0 means it has passed */
-    uint32_t body_length; /* bytes after this header */
+    uint16_t body_length; /* bytes after this header */
+    uint16_t notices;     /* behind the body: so many uint64_t, see rpc_peer_notice */
 };
 static_assert(sizeof(struct rpc_request_header) == 40, "wire size");
 

@@ -75,9 +75,12 @@ struct rpc {
     struct list ending;  /* ended sessions with handlers still running */
     struct timer grace;
     struct map instances; /* by number: struct rpc_instance */
+    struct map serials;   /* the same by serial */
+    uint32_t serial;      /* the last one given */
     struct list silent;   /* instances without a connection, by the time at which that is told */
     struct timer silence;
     void (*instance_event)(void *owner, uint64_t instance, enum rpc_instance_event event);
+    void (*notice)(void *owner, uint32_t serial, uint64_t notice);
     struct completion quiet; /* awaited by rpc_destroy */
 };
 
@@ -130,7 +133,9 @@ struct rpc_peer {
     struct list mutations;
     uint64_t mutation_count;
     struct list waiters; /* rpc_peer_connect */
-    struct task *task;   /* reconnecting */
+    uint32_t notice_count;
+    uint64_t notices[RPC_NOTICES_MAX]; /* to go along with the next request that may take them */
+    struct task *task;                 /* reconnecting */
     struct completion task_ended;
 };
 
@@ -151,6 +156,7 @@ struct rpc_groups {
 struct rpc_instance {
     struct list link; /* in rpc->silent */
     uint64_t number;
+    uint32_t serial;
     uint64_t told_at;   /* while silent */
     uint32_t sessions;  /* in the table */
     uint32_t connected; /* of which have a connection */

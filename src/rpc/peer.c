@@ -274,6 +274,19 @@ void rpc_peer_destroy(struct rpc_peer *peer)
     free(peer);
 }
 
+bool rpc_peer_notice(struct rpc_peer *peer, uint64_t notice)
+{
+    if (peer->notice_count == RPC_NOTICES_MAX)
+        return false;
+    peer->notices[peer->notice_count++] = notice;
+    return true;
+}
+
+uint32_t rpc_peer_notices(const struct rpc_peer *peer)
+{
+    return peer->notice_count;
+}
+
 int rpc_peer_connect(struct rpc_peer *peer, uint64_t deadline)
 {
     struct rpc *rpc = peer->rpc;

@@ -84,9 +84,11 @@ int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **
     made->grace.fire = session_grace_over;
     list_init(&made->silent);
     map_init(&made->instances);
+    map_init(&made->serials);
     made->silence.fire = instance_silence_over;
     made->instance = options->instance;
     made->instance_event = options->instance_event;
+    made->notice = options->notice;
     handshake_random(made->loop, made->secret, sizeof(made->secret));
     /* Correlations begin anywhere, so that nobody who cannot read them can forge a reply. */
     handshake_random(made->loop, &made->generation, sizeof(made->generation));

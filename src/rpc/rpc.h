@@ -19,6 +19,7 @@
 #define RPC_CREDITS 32 /* requests in flight per session: bounds replies in a shared-memory FIFO */
 #define RPC_BODY_MAX 640u
 #define RPC_INSTANCE_GRACE (1 * NSEC_PER_SEC)
+#define RPC_NOTICES_MAX 64u /* of a peer, waiting */
 
 struct rpc;
 struct rpc_peer;
@@ -108,6 +109,12 @@ typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
 
 /* The instance that the request's session belongs to; 0: none. */
 uint64_t rpc_request_instance(const struct rpc_request *request);
+/* The same as a short number, which this party gives to no other instance; 0: none. Should an instance be
+ * gone and come back, it has another one. */
+uint32_t rpc_request_serial(const struct rpc_request *request);
+/* The serial of an instance that has a session here; 0: none has. */
+uint32_t rpc_instance_serial(const struct rpc *rpc, uint64_t instance);
+bool rpc_serial_lives(const struct rpc *rpc, uint32_t serial);
 
 /* Whether the caller of the request has the group among its supplementary ones: 1 or 0, or
  * -STATUS_UNKNOWN_GROUPS when the session does not know its set. */
@@ -155,6 +162,9 @@ struct rpc_options {
     /* A server's, may be NULL: what happened to the instance of some of its sessions. From a callback of the
      * loop: must not suspend. Not called any more once rpc_destroy was. */
     void (*instance_event)(void *owner, uint64_t instance, enum rpc_instance_event event);
+    /* A server's, may be NULL: a notice came from an instance. Before the handler of the request that brought
+     * it; must not suspend. */
+    void (*notice)(void *owner, uint32_t serial, uint64_t notice);
 };
 
 int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **rpc);
@@ -180,6 +190,13 @@ int rpc_peer_create_self(struct rpc *rpc, struct rpc_peer **peer);
 void rpc_peer_destroy(struct rpc_peer *peer);
 /* Connects now if not connected. Returns 0 or the errors of rpc_finish. */
 int rpc_peer_connect(struct rpc_peer *peer, uint64_t deadline);
+
+/* Notices: small facts that cost no message of their own. One waits at its peer until a mutating request
+ * without bulk goes there, and is taken by the server exactly once if that request is executed; it is lost
+ * with a request of which nobody knows whether it was. Returns whether there was room: at most
+ * RPC_NOTICES_MAX wait. */
+bool rpc_peer_notice(struct rpc_peer *peer, uint64_t notice);
+uint32_t rpc_peer_notices(const struct rpc_peer *peer);
 
 struct rpc_counters {
     uint64_t requests; /* served */

@@ -214,8 +214,25 @@ static struct rpc_session *session_of(const struct rpc *rpc, const struct rpc_re
 static bool request_valid(const struct operation *operation, const struct rpc_request_header *header,
                           uint32_t length)
 {
-    return operation != NULL && header->body_length == length - sizeof(*header) &&
+    uint32_t notices = header->notices * (uint32_t)sizeof(uint64_t);
+    return operation != NULL && header->body_length + notices == length - sizeof(*header) &&
+           (notices == 0 || (operation->flags & RPC_MUTATES) != 0) &&
            operation_body_valid(operation, header + 1, header->body_length);
+}
+
+/* The request will be executed, for the first time. */
+static void take_notices(struct rpc *rpc, const struct rpc_served *served)
+{
+    const struct rpc_request *request = &served->request;
+    uint32_t serial = rpc_request_serial(request);
+    if (rpc->notice == NULL || serial == 0)
+        return;
+    const char *notices = (const char *)request->body + request->body_length;
+    for (uint32_t i = 0; i < request->header->notices; i++) {
+        uint64_t notice;
+        memcpy(&notice, notices + i * sizeof(notice), sizeof(notice));
+        rpc->notice(rpc->owner, serial, notice);
+    }
 }
 
 /* Executes a request that has passed every check, or answers it with status. */
@@ -236,6 +253,8 @@ static void serve(struct rpc *rpc, struct rpc_session *session, struct net_messa
     session->executing_count++;
     list_push_back(&session->executing, &served->link);
     rpc->counters.requests++;
+    if (__builtin_expect(served->request.header->notices != 0, 0) && status == 0)
+        take_notices(rpc, served);
 
     if (status != 0) {
         rpc_reply(&served->request, status, NULL, 0, NULL, 0);
@@ -306,7 +325,7 @@ void serve_local(struct rpc *rpc, struct rpc_call *call, const struct operation 
         .map_epoch = rpc->map_epoch,
         .namespace_epoch = call->namespace_epoch,
         .deadline_us = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX,
-        .body_length = call->body_length,
+        .body_length = (uint16_t)call->body_length,
     };
     if (call->body_length > 0)
         memcpy(served->bytes + sizeof(struct rpc_request_header), call->body, call->body_length);

@@ -127,9 +127,13 @@ static int instance_join(struct rpc *rpc, uint64_t number, struct rpc_session *s
         if (instance == NULL)
             return -ENOMEM;
         instance->number = number;
+        instance->serial = ++rpc->serial;
         list_init(&instance->link);
         int status = map_put(&rpc->instances, number, instance);
+        if (status == 0)
+            status = map_put(&rpc->serials, instance->serial, instance);
         if (status != 0) {
+            map_remove(&rpc->instances, number);
             free(instance);
             return status;
         }
@@ -176,6 +180,7 @@ static void instance_leave(struct rpc_session *session)
         return;
     uint64_t number = instance->number;
     map_remove(&rpc->instances, number);
+    map_remove(&rpc->serials, instance->serial);
     list_remove(&instance->link);
     free(instance);
     silence_set(rpc);
@@ -186,6 +191,23 @@ uint64_t rpc_request_instance(const struct rpc_request *request)
 {
     const struct rpc_session *session = request->session;
     return session == NULL || session->instance == NULL ? 0 : session->instance->number;
+}
+
+uint32_t rpc_request_serial(const struct rpc_request *request)
+{
+    const struct rpc_session *session = request->session;
+    return session == NULL || session->instance == NULL ? 0 : session->instance->serial;
+}
+
+uint32_t rpc_instance_serial(const struct rpc *rpc, uint64_t number)
+{
+    const struct rpc_instance *instance = map_get(&rpc->instances, number);
+    return instance == NULL ? 0 : instance->serial;
+}
+
+bool rpc_serial_lives(const struct rpc *rpc, uint32_t serial)
+{
+    return map_get(&rpc->serials, serial) != NULL;
 }
 
 /* ---- ending ---- */
@@ -527,5 +549,6 @@ void session_free_all(struct rpc *rpc)
     }
     timer_clear(rpc->loop, &rpc->silence);
     map_free(&rpc->instances);
+    map_free(&rpc->serials);
     free(rpc->sessions);
 }

@@ -18,7 +18,8 @@ enum {
     RIGHT_CORRELATION = 4,
     WITH_BULK = 8,
     BULK_BY_RENDEZVOUS = 16,
-    DELAYED = 32, /* the handler suspends before it replies */
+    DELAYED = 32,      /* the handler suspends before it replies */
+    WITH_NOTICES = 64, /* the end of the body is notices */
 };
 
 static const uint8_t key[CLUSTER_KEY_BYTES];
@@ -123,6 +124,13 @@ static void handle(void *owner, struct rpc_request *request)
     rpc_reply(request, 0, reply, operation->reply_size, NULL, 0);
 }
 
+static void take_notice(void *owner, uint32_t serial, uint64_t notice)
+{
+    require(owner != NULL && serial != 0);
+    static volatile uint64_t sum;
+    sum += notice;
+}
+
 static void deliver(struct rpc *rpc, const struct rpc_call *call, const uint8_t *bytes, size_t length)
 {
     /* A block of the exact size, so that a sanitizer sees a read beyond it. */
@@ -141,10 +149,13 @@ static void deliver(struct rpc *rpc, const struct rpc_call *call, const uint8_t 
         if ((mode & RIGHT_CORRELATION) != 0 && is_reply)
             reply->correlation = call->flight->correlation;
         uint32_t body = (uint32_t)(length - sizeof(*request));
+        uint32_t notices = (mode & WITH_NOTICES) == 0 ? 0 : body / 64;
         if ((mode & RIGHT_LENGTH) != 0 && is_reply)
             reply->body_length = body;
         else if ((mode & RIGHT_LENGTH) != 0)
-            request->body_length = body;
+            request->body_length = (uint16_t)(body - sizeof(uint64_t) * notices);
+        if ((mode & RIGHT_LENGTH) != 0 && !is_reply)
+            request->notices = (uint16_t)notices;
     }
     struct net_message message = {
         .net = rpc->net,
@@ -171,7 +182,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     struct net net = {
         .operations = &stub_operations, .loop = loop, .name = "stub", .reliable = true, .address = ""};
     struct rpc *rpc;
-    struct rpc_options options = {.cluster_key = key, .server_id = 3, .owner = loop};
+    struct rpc_options options = {.cluster_key = key, .server_id = 3, .owner = loop, .notice = take_notice};
     require(rpc_create(&net, &options, &rpc) == 0);
     for (unsigned operation = 0; operation < RPC_OPERATION_MAX; operation++) {
         if (operation_find(operation) != NULL)
@@ -180,6 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     struct handshake_hello *hello = calloc(1, sizeof(*hello));
     struct handshake_welcome *welcome = calloc(1, sizeof(*welcome));
     hello->role = HANDSHAKE_ROLE_SERVER;
+    hello->instance = 5;
     require(session_admit(rpc, hello, welcome) == 0);
     free(hello);
     free(welcome);

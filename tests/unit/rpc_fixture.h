@@ -33,6 +33,7 @@ struct fixture {
     uint8_t *bulk;
     uint32_t silent, gone;  /* events of instances at the server */
     uint64_t last_instance; /* of the latest */
+    uint8_t noticed[FIXTURE_NAMES];
 };
 
 static inline void fixture_instance_event(void *owner, uint64_t instance, enum rpc_instance_event event)
@@ -41,6 +42,14 @@ static inline void fixture_instance_event(void *owner, uint64_t instance, enum r
     fixture->silent += event == RPC_INSTANCE_SILENT;
     fixture->gone += event == RPC_INSTANCE_GONE;
     fixture->last_instance = instance;
+}
+
+static inline void fixture_notice(void *owner, uint32_t serial, uint64_t notice)
+{
+    struct fixture *fixture = owner;
+    if (serial == 0 || notice >= FIXTURE_NAMES)
+        abort();
+    fixture->noticed[notice]++;
 }
 
 static const uint8_t fixture_key[CLUSTER_KEY_BYTES] = "a key that only these tests know";
@@ -95,8 +104,11 @@ static inline void fixture_get_attributes(void *owner, struct rpc_request *reque
 
 static inline void fixture_serve(struct fixture *fixture, const uint8_t *key)
 {
-    struct rpc_options options = {
-        .cluster_key = key, .server_id = 0, .owner = fixture, .instance_event = fixture_instance_event};
+    struct rpc_options options = {.cluster_key = key,
+                                  .server_id = 0,
+                                  .owner = fixture,
+                                  .instance_event = fixture_instance_event,
+                                  .notice = fixture_notice};
     if (rpc_create(fixture->server_net, &options, &fixture->server) != 0)
         abort();
     rpc_register(fixture->server, RPC_PING, fixture_ping);

@@ -86,6 +86,7 @@ static void unlink_many(void *argument)
 {
     struct world *world = argument;
     while (world->next < world->calls) {
+        assert_true(rpc_peer_notice(world->fixture.peer, world->next));
         int status = fixture_unlink_call(world->fixture.peer, world->next++, 0);
         sim_trace(world->network, &status, sizeof(status));
         if (status != 0)
@@ -148,6 +149,9 @@ static void assert_exactly_once(const struct world *world)
     assert_int_equal(world->fixture.applied, world->calls);
     for (uint64_t i = 0; i < world->calls; i++)
         assert_int_equal(world->fixture.counted[i], 1);
+    assert_int_equal(rpc_peer_notices(world->fixture.peer), 0);
+    for (uint64_t i = 0; i < world->calls; i++)
+        assert_int_equal(world->fixture.noticed[i], 1);
 }
 
 static void lost_messages_apply_once(void **state)
@@ -354,6 +358,22 @@ static void replies_are_remembered_in_a_window(void **state)
     free(session.remembered);
 }
 
+/* Notices wait for a mutating request without bulk, as many as fit, and only so many wait at all. */
+static void notices_wait_for_a_request(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    for (uint64_t i = 0; i < RPC_NOTICES_MAX; i++)
+        assert_true(rpc_peer_notice(fixture->peer, i));
+    assert_false(rpc_peer_notice(fixture->peer, RPC_NOTICES_MAX));
+    assert_int_equal(fixture_ping_call(fixture, fixture->peer, 10, 10), 0);
+    assert_int_equal(rpc_peer_notices(fixture->peer), RPC_NOTICES_MAX);
+    assert_int_equal(fixture_unlink_call(fixture->peer, 1, 0), 0);
+    assert_int_equal(rpc_peer_notices(fixture->peer), 0);
+    for (uint64_t i = 0; i < RPC_NOTICES_MAX; i++)
+        assert_int_equal(fixture->noticed[i], 1);
+}
+
 /* Two sessions of one instance: it speaks as long as one of them has a connection. */
 static void an_instance_lives_with_its_sessions(void **state)
 {
@@ -402,6 +422,7 @@ int main(void)
         TEST(an_ended_session_lives_for_its_last_handler),
         TEST(silence_ends_at_the_deadline),
         TEST(an_instance_lives_with_its_sessions),
+        TEST(notices_wait_for_a_request),
         TEST(late_bulk_lands_nowhere),
         cmocka_unit_test(replies_are_remembered_in_a_window),
     };
