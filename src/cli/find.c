@@ -96,6 +96,7 @@ static int list_directory(struct find *find, const char *path, struct client_ent
         client_open(find->client, INODE_ROOT, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &directory);
     if (status != 0)
         return status;
+    client_close(find->client, &directory);
     struct client_listing *listing;
     status = client_list_open(find->client, directory.inode, 0, find->empty_only, &find->filter,
                               find->pattern, &listing);

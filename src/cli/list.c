@@ -145,6 +145,7 @@ __attribute__((noinline)) static int collect(struct ls *ls, const char *path, st
     int status = client_open(ls->client, INODE_ROOT, path, O_RDONLY | O_DIRECTORY, 0, &directory);
     if (status != 0)
         return status;
+    client_close(ls->client, &directory);
     struct client_listing *listing;
     status = client_list_open(ls->client, directory.inode, 0, ls->details, NULL, NULL, &listing);
     if (status != 0)

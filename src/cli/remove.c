@@ -134,6 +134,7 @@ static int list_directory(struct directory *directory, struct names *subdirector
         client_open(client, INODE_ROOT, directory->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &opened);
     if (status != 0)
         return status;
+    client_close(client, &opened);
     struct client_listing *listing;
     status = client_list_open(client, opened.inode, 0, false, NULL, NULL, &listing);
     if (status != 0)

@@ -31,14 +31,11 @@ static int write_all(int fd, const char *bytes, size_t length)
 }
 
 /* Returns CLI_OK or CLI_FAILED, having reported why. */
-static int cat_file(struct client *client, const char *path, char *buffer)
+static int cat_open(struct client *client, const char *path, struct client_file *file, char *buffer)
 {
-    struct client_file file;
-    ssize_t count = client_open(client, INODE_ROOT, path, O_RDONLY, 0, &file);
-    if (count == 0 && S_ISDIR(file.mode))
-        count = -EISDIR;
+    ssize_t count = S_ISDIR(file->mode) ? -EISDIR : 0;
     for (uint64_t offset = 0; count >= 0; offset += (uint64_t)count) {
-        count = client_read(client, &file, buffer, BUFFER_SIZE, offset);
+        count = client_read(client, file, buffer, BUFFER_SIZE, offset);
         if (count == 0)
             return CLI_OK;
         int status = count < 0 ? 0 : write_all(STDOUT_FILENO, buffer, (size_t)count);
@@ -49,6 +46,19 @@ static int cat_file(struct client *client, const char *path, char *buffer)
     }
     cli_error("cannot read \"%s\": %s", path, status_text((int)count));
     return CLI_FAILED;
+}
+
+static int cat_file(struct client *client, const char *path, char *buffer)
+{
+    struct client_file file;
+    int status = client_open(client, INODE_ROOT, path, O_RDONLY, 0, &file);
+    if (status != 0) {
+        cli_error("cannot read \"%s\": %s", path, status_text(status));
+        return CLI_FAILED;
+    }
+    int result = cat_open(client, path, &file, buffer);
+    client_close(client, &file);
+    return result;
 }
 
 static int run_cat(int argc, char **argv)

@@ -35,6 +35,7 @@ static int remote_list(struct tree *tree, const char *path, struct tree_listing 
     int result = client_open(tree->client, INODE_ROOT, path, O_RDONLY | O_DIRECTORY, 0, &directory);
     if (result != 0)
         return result;
+    client_close(tree->client, &directory);
     struct client_listing *entries;
     result = client_list_open(tree->client, directory.inode, 0, true, NULL, NULL, &entries);
     if (result != 0)
@@ -105,8 +106,7 @@ static int remote_write(struct tree *tree, struct tree_file *file, const void *b
 
 static int remote_close(struct tree *tree, struct tree_file *file)
 {
-    (void)tree;
-    (void)file;
+    client_close(tree->client, &file->remote);
     return 0;
 }
 

@@ -185,6 +185,8 @@ static int map_refresh(struct client *client, uint64_t deadline)
 
 void client_observe(struct client *client, const struct rpc_call *call)
 {
+    if (__builtin_expect(call->timing.started > client->release_due, 0))
+        client_release_overdue(client);
     if (__builtin_expect(call->reply_namespace_epoch <= client->namespace_epoch, 1))
         return;
     client->namespace_epoch = call->reply_namespace_epoch;
@@ -310,6 +312,9 @@ int client_create(struct net *net, const struct client_options *options, struct 
     client->umask = options->umask;
     client->placement = options->placement;
     client->chunk_shift = options->chunk_shift;
+    client->orphans = options->orphans != NULL ? options->orphans : &client->own_orphans;
+    client->release_timer.fire = client_release_timer;
+    client->release_due = UINT64_MAX;
     wait_queue_init(&client->refreshed);
     struct rpc_options rpc_options = {
         .cluster_key = options->cluster_key,
@@ -351,6 +356,7 @@ free_client:
 
 void client_destroy(struct client *client)
 {
+    client_release_last(client);
     for (uint32_t server = 0; server < client->map->server_count; server++)
         rpc_peer_destroy(client->peers[server]);
     for (uint32_t i = 0; i < client->retired_count; i++)

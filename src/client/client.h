@@ -11,6 +11,13 @@
 
 struct client;
 
+/* Inodes that were seen to lose their last name while open, as a set of hashes. Shared by the clients of one
+ * instance, zeroed before use. */
+#define CLIENT_ORPHAN_WORDS 16u
+struct client_orphans {
+    _Atomic uint64_t bits[CLIENT_ORPHAN_WORDS];
+};
+
 struct client_options {
     const uint8_t *cluster_key;
     const char *const *addresses; /* bootstrap addresses to ask for the map, tried in turn */
@@ -18,7 +25,8 @@ struct client_options {
     uint64_t rpc_deadline_ns;
     uint32_t rendezvous_threshold;
     uint64_t instance; /* of the process, the same for all its clients; 0: this client is one by itself */
-    uint32_t uid, gid; /* credentials of requests */
+    struct client_orphans *orphans; /* of the instance; NULL: this client is one by itself */
+    uint32_t uid, gid;              /* credentials of requests */
     uint32_t umask;
     uint8_t placement; /* for created files */
     uint8_t chunk_shift;
@@ -42,17 +50,25 @@ struct client_file {
     struct layout layout;
     uint32_t mode;
     int flags;                   /* O_* */
+    bool held;                   /* at its server, until client_close */
     _Atomic uint32_t generation; /* last seen */
     _Atomic uint64_t size;       /* last seen: a hint, valid for this generation */
 };
 
 /* directory: inode to start relative paths from (INODE_ROOT for absolute ones). Statuses are negative errno.
- * An open file holds nothing on the servers: there is no close. */
+ * An open file is held at its inode's server, so that it stays when its last name goes, until client_close
+ * was called as often as it was opened by this instance, or the instance ends. */
 int client_open(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
                 struct client_file *file);
 /* The same, also tells what was opened or made. */
 int client_open_entry(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
                       struct client_file *file, struct attributes *attributes);
+/* Sends nothing by itself (hold.c); suspends only if the file has lost its name or much was closed. */
+void client_close(struct client *client, struct client_file *file);
+/* Tells the servers of all files closed so far. */
+void client_release_last(struct client *client);
+/* Holds an inode that another instance (from) holds, or that has a name. -ESTALE: it is gone. */
+int client_hold(struct client *client, uint64_t inode, uint64_t from, struct attributes *attributes);
 ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length,
                     uint64_t offset);
 ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,

@@ -120,6 +120,12 @@ struct client {
     uint8_t chunk_shift;
     struct directory_cache cache;
     struct lease_table leases;
+    struct client_orphans *orphans;
+    struct client_orphans own_orphans; /* if none were given */
+    uint64_t release_due; /* loop_now ns at which notices of closed files are sent; UINT64_MAX: none wait */
+    struct timer release_timer;
+    bool releasing; /* a task sends them; released fires when it is done */
+    struct completion released;
     bool refreshing; /* a task fetches the map */
     struct wait_queue refreshed;
     struct rpc_peer **retired; /* peers of servers that left the map; calls may still be under way on them */
@@ -134,6 +140,7 @@ struct operation {
     uint32_t gone;   /* attempts that found gone what a lookup or the cache had named */
     bool by_path;    /* resolves a path: a directory that is gone means that the path leads nowhere */
     bool used_cache; /* the current attempt took a directory from the cache */
+    uint64_t held;   /* inode that the current attempt holds open; 0: none */
 };
 
 static inline void operation_begin(struct client *client, struct operation *operation)
@@ -144,6 +151,7 @@ static inline void operation_begin(struct client *client, struct operation *oper
     operation->gone = 0;
     operation->by_path = false;
     operation->used_cache = false;
+    operation->held = 0;
 }
 
 /* Decides after a failed attempt: true to try again (everything that the status asks for is done: map
@@ -249,6 +257,7 @@ struct walk {
     uint32_t name_length;
     uint32_t links; /* followed so far */
     bool upward;    /* there was a ".." */
+    bool removed;   /* here has no name any more: nothing is in it */
     enum walk_last last;
     bool slash;    /* the path ends in a slash: only a directory will do */
     uint64_t hash; /* dentry_hash of the last component */
@@ -264,6 +273,13 @@ static inline void walk_end(struct walk *walk)
 {
     if (__builtin_expect(walk->storage != NULL, 0))
         free(walk->storage);
+}
+/* A directory that a path led to through the cache, and whose name is gone: only descriptors still lead to
+ * it.
+ */
+static inline bool walk_is_gone(const struct walk *walk, const struct attributes *attributes)
+{
+    return attributes->links == 0 && walk->operation->used_cache;
 }
 /* Search and more permissions on walk.here; fetches its attributes anew before it refuses. */
 int walk_permits(struct walk *walk, uint32_t access);
@@ -332,6 +348,26 @@ static inline void lease_revoke(struct lease_table *leases, uint64_t inode)
     if (lease->inode == inode)
         lease->inode = 0;
 }
+
+/* ---- holding files open (hold.c) ---- */
+
+/* One attempt to hold an inode; operation->held says that it is. from: an instance on whose behalf, or 0. */
+int client_hold_once(struct client *client, struct operation *operation, uint64_t inode, uint64_t from,
+                     struct attributes *attributes);
+/* Lets go of one hold of the inode. Suspends when notices have no room left, or the inode is known to be an
+ * orphan. */
+void client_release(struct client *client, uint64_t inode);
+/* Lets go of what the attempt holds. */
+static inline void operation_let_go(struct client *client, struct operation *operation)
+{
+    if (operation->held != 0)
+        client_release(client, operation->held);
+    operation->held = 0;
+}
+/* A server says that the inode has lost its last name but is held open. */
+void client_note_orphan(struct client *client, uint64_t inode);
+void client_release_overdue(struct client *client);
+void client_release_timer(struct timer *timer);
 
 /* ---- between open and io ---- */
 

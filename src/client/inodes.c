@@ -26,16 +26,21 @@ int client_open_inode(struct client *client, uint64_t inode, int flags, struct c
 {
     if ((flags & O_ACCMODE) == O_ACCMODE)
         return -EINVAL;
-    int status = client_attributes(client, inode, attributes);
+    int status = client_hold(client, inode, 0, attributes);
     if (status < 0)
         return status;
     uint32_t access = flags & CLIENT_OPEN_EXECUTE ? MAY_SEARCH : open_access(flags);
     if (is_directory(attributes->mode) && access != MAY_READ)
-        return -EISDIR;
-    status = client_permits(client, attributes->mode, attributes->uid, attributes->gid, access);
+        status = -EISDIR;
+    if (status == 0)
+        status = client_permits(client, attributes->mode, attributes->uid, attributes->gid, access);
     if (status == 0 && (flags & O_TRUNC) && S_ISREG(attributes->mode))
         status = client_truncate_checked(client, inode, 0, true, UINT64_MAX, attributes);
-    return status < 0 ? status : client_file_set(file, attributes, flags);
+    if (status == 0)
+        status = client_file_set(file, attributes, flags);
+    if (status < 0)
+        client_release(client, inode);
+    return status;
 }
 
 int client_access_inode(struct client *client, uint64_t inode, uint32_t access)

@@ -1,9 +1,10 @@
 /* libbenchfs: connecting, and a worker per calling thread.
  *
- * A worker is a loop, a transport endpoint and a client core, all used by one thread only, so calls of
+ * A worker is a loop, a transport endpoint and a client core, all used by one thread at a time, so calls of
  * different threads share nothing but the descriptor table. It is made at a thread's first call on a file
- * system and ends with the thread, or with benchfs_disconnect. Finding it again costs one comparison in
- * thread-local memory.
+ * system. When the thread ends it is put aside for the next one: what this process has open is held by its
+ * sessions with the servers, which must not end before benchfs_disconnect. Finding it again costs one
+ * comparison in thread-local memory.
  *
  * A child after fork must not touch its parent's workers: their connections and shared-memory queues belong
  * to the parent. A counter tells that a worker comes from before a fork; the child leaves it alone and makes
@@ -38,6 +39,8 @@ static _Atomic uint64_t next_id = 1;
 
 /* ---- threads and forks ---- */
 
+static void worker_quiesce(struct worker *worker);
+
 static struct benchfs *file_system_find(uint64_t id)
 {
     list_for_each (node, &file_systems) {
@@ -54,18 +57,48 @@ static void worker_free(struct worker *worker)
     free(worker);
 }
 
-/* Ends and frees one worker of the calling thread. */
+/* The calling thread ends: puts its worker aside, or frees it if the file system is gone. */
 static void worker_end(struct worker *worker)
 {
     pthread_mutex_lock(&library_mutex);
     struct benchfs *fs = file_system_find(worker->fs_id);
     if (fs != NULL && worker->forks == library_forks) {
         pthread_mutex_lock(&fs->mutex);
-        worker_shut_down(worker);
+        worker_quiesce(worker);
+        if (worker->under_way == 0) {
+            client_release_last(worker->client);
+            list_remove(&worker->link);
+            list_push_front(&fs->idle, &worker->link);
+            worker = NULL;
+        } else {
+            worker_shut_down(worker); /* transfers that do not end */
+        }
         pthread_mutex_unlock(&fs->mutex);
     }
     pthread_mutex_unlock(&library_mutex);
-    worker_free(worker);
+    if (worker != NULL)
+        worker_free(worker);
+}
+
+/* Takes a worker that a thread left behind. 0; -ENOENT: there is none; or why it cannot be used. */
+static int worker_take_idle(struct benchfs *fs, struct worker **worker)
+{
+    pthread_mutex_lock(&fs->mutex);
+    struct list *node = list_empty(&fs->idle) ? NULL : list_pop_front(&fs->idle);
+    pthread_mutex_unlock(&fs->mutex);
+    if (node == NULL)
+        return -ENOENT;
+    struct worker *taken = container_of(node, struct worker, link);
+    free(taken->identity);
+    taken->identity = NULL;
+    int status = worker_identify(taken);
+    if (status < 0) {
+        worker_shut_down(taken);
+        worker_free(taken);
+        return status;
+    }
+    *worker = taken;
+    return 0;
 }
 
 static void thread_exit(void *argument)
@@ -100,6 +133,7 @@ static void after_fork_in_child(void)
     list_for_each (node, &file_systems) {
         struct benchfs *fs = container_of(node, struct benchfs, link);
         list_init(&fs->workers);
+        list_init(&fs->idle);
         atomic_store(&fs->instance, 0);
         open_files_after_fork(fs);
     }
@@ -143,6 +177,7 @@ static int worker_open(struct worker *worker)
     struct client_options client_options = {
         .cluster_key = fs->key,
         .instance = instance_get(fs),
+        .orphans = &fs->orphans,
         .addresses = fs->address_pointers,
         .address_count = fs->address_count,
         .rpc_deadline_ns = fs->deadline_ns,
@@ -213,10 +248,9 @@ int worker_adopt(struct worker *worker)
     return 0;
 }
 
-void worker_shut_down(struct worker *worker)
+/* Ends what is under way; fs->mutex held. */
+static void worker_quiesce(struct worker *worker)
 {
-    if (worker->client == NULL)
-        return;
     /* Transfers that nobody waited for: their buffers may not be touched once the worker is gone. */
     while (worker->under_way > 0) {
         worker->arrival = COMPLETION_INIT;
@@ -226,7 +260,16 @@ void worker_shut_down(struct worker *worker)
             break;
     }
     worker->wanted = 0;
+    list_init(&worker->finished);
+    worker->finished_count = 0;
     directory_detach_all(worker);
+}
+
+void worker_shut_down(struct worker *worker)
+{
+    if (worker->client == NULL)
+        return;
+    worker_quiesce(worker);
     list_remove(&worker->link);
     client_destroy(worker->client);
     net_destroy(worker->net);
@@ -263,7 +306,9 @@ struct worker *worker_get_slow(struct benchfs *fs)
         return worker;
     }
     struct worker *worker;
-    int status = worker_create(fs, &worker); /* inherits from those that are forgotten now */
+    int status = worker_take_idle(fs, &worker);
+    if (status == -ENOENT)
+        status = worker_create(fs, &worker); /* inherits from those that are forgotten now */
     forget_dead_workers();
     if (status == 0) {
         status = worker_adopt(worker);
@@ -469,6 +514,7 @@ benchfs *benchfs_connect(const char *cluster_file)
     fs->identity_forks = library_forks;
     fs->umask = process_umask();
     list_init(&fs->workers);
+    list_init(&fs->idle);
     pthread_mutex_init(&fs->mutex, NULL);
 
     if (status < 0)
@@ -509,6 +555,11 @@ void benchfs_disconnect(benchfs *fs)
     pthread_mutex_lock(&fs->mutex);
     while (!list_empty(&fs->workers))
         worker_shut_down(container_of(fs->workers.next, struct worker, link));
+    while (!list_empty(&fs->idle)) {
+        struct worker *worker = container_of(fs->idle.next, struct worker, link);
+        worker_shut_down(worker);
+        worker_free(worker);
+    }
     pthread_mutex_unlock(&fs->mutex);
     pthread_mutex_unlock(&library_mutex);
     forget_dead_workers();

@@ -106,10 +106,21 @@ struct open_file *open_file_acquire(struct benchfs *fs, int fd)
 void open_file_release_last(struct benchfs *fs, struct open_file *slot)
 {
     uint32_t expected = OPEN_FILE_CLOSED;
-    int fd = slot->fd;
-    if (atomic_compare_exchange_strong_explicit(&slot->state, &expected, 0, memory_order_acq_rel,
-                                                memory_order_relaxed))
-        number_free(fs, fd);
+    if (!atomic_compare_exchange_strong_explicit(&slot->state, &expected, 0, memory_order_acq_rel,
+                                                 memory_order_relaxed))
+        return;
+    struct client_file file = slot->file;
+    number_free(fs, slot->fd);
+    file_let_go(fs, &file);
+}
+
+void file_let_go(struct benchfs *fs, struct client_file *file)
+{
+    int before = errno;
+    struct client *client = file->held ? client_get(fs) : NULL;
+    if (client != NULL)
+        client_close(client, file);
+    errno = before;
 }
 
 int benchfs_close(benchfs *fs, int fd)
@@ -118,7 +129,10 @@ int benchfs_close(benchfs *fs, int fd)
     uint32_t idle = OPEN_FILE_OPEN;
     if (slot != NULL && atomic_compare_exchange_strong_explicit(&slot->state, &idle, 0, memory_order_acq_rel,
                                                                 memory_order_relaxed)) {
-        number_free(fs, fd); /* no call under way: the usual case */
+        /* No call under way: the usual case. */
+        struct client_file file = slot->file;
+        number_free(fs, fd);
+        file_let_go(fs, &file);
         return 0;
     }
     slot = open_file_acquire(fs, fd);

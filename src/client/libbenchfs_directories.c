@@ -22,6 +22,7 @@ struct running {
 
 struct benchfs_dir {
     benchfs *fs;
+    struct client_file directory; /* held unless fd holds it */
     uint64_t inode;
     uint64_t parent;
     uint64_t position;
@@ -125,6 +126,8 @@ static benchfs_dir *directory_make(benchfs *fs, const struct client_file *file, 
     if (dir == NULL)
         return NULL;
     dir->fs = fs;
+    dir->directory = *file;
+    dir->directory.held = file->held && fd < 0;
     dir->inode = file->inode;
     dir->parent = file->parent;
     dir->fd = fd;
@@ -143,7 +146,10 @@ benchfs_dir *benchfs_opendir(benchfs *fs, const char *path)
         errno = public_errno(status);
         return NULL;
     }
-    return directory_make(fs, &file, -1);
+    benchfs_dir *dir = directory_make(fs, &file, -1);
+    if (dir == NULL)
+        file_let_go(fs, &file);
+    return dir;
 }
 
 benchfs_dir *benchfs_fdopendir(benchfs *fs, int fd)
@@ -166,6 +172,7 @@ int benchfs_closedir(benchfs_dir *dir)
 {
     listing_drop(dir);
     int result = dir->fd < 0 ? 0 : benchfs_close(dir->fs, dir->fd);
+    file_let_go(dir->fs, &dir->directory);
     free(dir);
     return result;
 }

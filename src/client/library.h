@@ -65,9 +65,11 @@ struct benchfs {
     uint8_t chunk_shift;
     _Atomic mode_t umask;
     uint64_t device; /* st_dev */
+    struct client_orphans orphans;
 
     pthread_mutex_t mutex; /* of the lists below */
     struct list workers;
+    struct list idle; /* workers whose threads have ended */
     struct list link; /* in the list of all file systems */
     _Atomic(struct open_file *) chunks[FD_CHUNKS];
     _Atomic uint64_t used[FD_MAX / 64]; /* bitmap of descriptors */
@@ -83,7 +85,7 @@ struct worker {
     struct client *client;     /* NULL: the file system was disconnected */
     struct identity *identity; /* chosen for this thread; NULL: fs->identity */
     bool real_differs;         /* access asks for other ids than everything else */
-    struct list link;          /* in fs->workers */
+    struct list link;          /* in fs->workers or fs->idle */
     struct worker *next;       /* the thread's next worker */
     struct list listings;      /* benchfs_dir that list through this worker */
     struct list finished;      /* benchfs_io that are done */
@@ -187,6 +189,8 @@ static inline struct open_file *open_file_acquire_opened(struct benchfs *fs, int
     errno = EBADF;
     return NULL;
 }
+/* Lets go of an open file on the servers, in this thread. Keeps errno. */
+void file_let_go(struct benchfs *fs, struct client_file *file);
 /* In the child after a fork: calls of other threads are not under way here. */
 void open_files_after_fork(struct benchfs *fs);
 void open_files_destroy(struct benchfs *fs);

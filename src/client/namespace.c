@@ -17,6 +17,8 @@ static int attributes_of(struct client *client, uint64_t inode, uint8_t flags, s
     do {
         status = client_get_attributes(client, &operation, inode, flags, attributes);
     } while (operation_again(client, &operation, &status));
+    if (status == 0 && attributes->links == 0)
+        client_note_orphan(client, inode);
     return status;
 }
 
@@ -43,7 +45,8 @@ static int stat_once(struct walk *walk, bool follow, struct attributes *attribut
             walk->operation->used_cache = true;
             status =
                 client_get_attributes(client, walk->operation, known->inode, ATTRIBUTES_GATHER, attributes);
-            return status == -ENOENT ? -ESTALE : status;
+            bool gone = status == -ENOENT || (status == 0 && attributes->links == 0);
+            return gone ? -ESTALE : status;
         }
         status = follow || walk->slash ? walk_lookup_follow(walk, attributes) : walk_lookup(walk, attributes);
         if (status < 0 || (!is_directory(attributes->mode) && attributes->blocks != BLOCKS_UNKNOWN))
@@ -58,7 +61,8 @@ static int stat_once(struct walk *walk, bool follow, struct attributes *attribut
         return client_get_attributes(client, walk->operation, attributes->inode, ATTRIBUTES_GATHER,
                                      attributes);
     }
-    return client_get_attributes(client, walk->operation, walk->here.inode, ATTRIBUTES_GATHER, attributes);
+    status = client_get_attributes(client, walk->operation, walk->here.inode, ATTRIBUTES_GATHER, attributes);
+    return status == 0 && walk_is_gone(walk, attributes) ? -ESTALE : status;
 }
 
 int client_stat(struct client *client, uint64_t directory, const char *path, bool follow,
@@ -508,8 +512,12 @@ static int unlink_once(struct walk *walk)
         return status;
     union named_request named;
     size_t length = walk_named_request(walk, &named);
-    return client_request(client, walk->operation, client_hash_server(client, walk->hash), RPC_UNLINK, &named,
-                          length, NULL, 0);
+    struct unlink_reply reply;
+    status = client_request(client, walk->operation, client_hash_server(client, walk->hash), RPC_UNLINK,
+                            &named, length, &reply, sizeof reply);
+    if (status == 0 && reply.orphan != 0)
+        client_note_orphan(client, reply.orphan);
+    return status;
 }
 
 int client_unlink(struct client *client, uint64_t directory, const char *path)
@@ -574,8 +582,12 @@ static int rename_once(struct walk *old, struct walk *new, unsigned flags)
     };
     memcpy(body.request.names, old->name, old->name_length);
     memcpy(body.request.names + old->name_length, new->name, new->name_length);
-    return client_request(client, old->operation, client_hash_server(client, old->hash), RPC_RENAME, &body,
-                          sizeof body.request + old->name_length + new->name_length, NULL, 0);
+    struct unlink_reply reply;
+    status = client_request(client, old->operation, client_hash_server(client, old->hash), RPC_RENAME, &body,
+                            sizeof body.request + old->name_length + new->name_length, &reply, sizeof reply);
+    if (status == 0 && reply.orphan != 0)
+        client_note_orphan(client, reply.orphan);
+    return status;
 }
 
 int client_rename(struct client *client, uint64_t old_directory, const char *old_path, uint64_t new_directory,

@@ -62,7 +62,23 @@ int client_file_set(struct client_file *file, const struct attributes *attribute
     file->flags = flags;
     atomic_store_explicit(&file->generation, attributes->generation, memory_order_relaxed);
     atomic_store_explicit(&file->size, attributes->size, memory_order_relaxed);
+    file->held = true;
     return 0;
+}
+
+/* OPEN or CREATE_FILE of the last component succeeded: what is on the server that was asked is held. */
+static void note_held(struct walk *walk, const struct attributes *attributes, bool link)
+{
+    struct client *client = walk->client;
+    if (client_inode_server(client, attributes->inode) == client_hash_server(client, walk->hash) &&
+        (!is_link(attributes->mode) || link))
+        walk->operation->held = attributes->inode;
+}
+
+/* A symbolic link at the end of the path is opened itself. */
+static bool opens_link(const struct walk *walk, int flags)
+{
+    return (flags & O_PATH) && (flags & O_NOFOLLOW) && !walk->slash;
 }
 
 /* OPEN of the last component, taking a lease when only reading. */
@@ -101,9 +117,13 @@ static int open_named(struct walk *walk, int flags, struct attributes *attribute
     uint64_t mutations = client->leases.mutations;
     if (buffer != NULL)
         call.timing.started = loop_now(client->loop); /* a lease counts from before the request went */
+    if (opens_link(walk, flags))
+        body.request.flags |= OPEN_LINK;
     int status = client_call(client, walk->operation, client_hash_server(client, walk->hash), &call);
-    if (status == 0)
+    if (status == 0) {
         *attributes = reply.attributes;
+        note_held(walk, attributes, opens_link(walk, flags));
+    }
     if (buffer == NULL)
         return status;
     if (status == 0 && reply.lease_us != 0 && call.received == reply.attributes.size &&
@@ -202,6 +222,7 @@ static int create_named(struct walk *walk, int flags, mode_t mode, struct attrib
     if (status < 0)
         return status;
     *attributes = reply.attributes;
+    note_held(walk, attributes, false);
     if (flags & O_TRUNC)
         lease_revoke(&client->leases, attributes->inode);
     return 0;
@@ -237,11 +258,17 @@ static int open_once(struct walk *walk, int flags, mode_t mode, struct attribute
             if (status == 0)
                 status = opened(walk, flags, attributes);
         } else {
-            status = client_get_attributes(walk->client, walk->operation, walk->here.inode, 0, attributes);
+            status = client_hold_once(walk->client, walk->operation, walk->here.inode, 0, attributes);
             if (status == 0)
-                status = opened_directory(walk->client, attributes, flags);
+                status = walk_is_gone(walk, attributes) ? -ESTALE
+                                                        : opened_directory(walk->client, attributes, flags);
         }
+        if (status != 0)
+            operation_let_go(walk->client, walk->operation);
     } while (status == 1);
+    /* What is opened lives on another server than its name. */
+    if (status == 0 && walk->operation->held == 0)
+        status = client_hold_once(walk->client, walk->operation, attributes->inode, 0, attributes);
     return status;
 }
 
@@ -279,10 +306,12 @@ int client_open_entry(struct client *client, uint64_t directory, const char *pat
         bool cut_by_create = (flags & (O_CREAT | O_NOATIME)) == O_CREAT && attributes->size == 0;
         if ((flags & O_TRUNC) && !cut_by_create && (attributes->mode & S_IFMT) == S_IFREG)
             status = client_truncate_checked(client, attributes->inode, 0, true, UINT64_MAX, attributes);
+        if (status == 0)
+            status = client_file_set(file, attributes, flags);
+        if (status < 0)
+            client_release(client, attributes->inode);
     } while (operation_gone_again(&attempts, &status));
-    if (status < 0)
-        return status;
-    return client_file_set(file, attributes, flags);
+    return status;
 }
 
 int client_open(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,

@@ -24,7 +24,8 @@ static int directory_fetch(struct walk *walk, uint64_t inode)
     if (!is_directory(attributes.mode))
         return -ENOTDIR;
     directory_of(&attributes, &walk->here);
-    if (walk->operation->epoch == client->namespace_epoch)
+    walk->removed = attributes.links == 0;
+    if (walk->operation->epoch == client->namespace_epoch && !walk->removed)
         cache_insert_inode(&client->cache, &walk->here);
     return 0;
 }
@@ -163,7 +164,10 @@ static int leave_upward(struct walk *walk)
         int status = directory_fetch(walk, walk->here.inode);
         if (status < 0)
             return status;
+        if (walk->removed)
+            return -ESTALE; /* somebody has it open, but no path leads here */
     }
+    walk->removed = false;
     return directory_enter(walk, walk->here.parent);
 }
 
@@ -206,6 +210,8 @@ static int walk_rest(struct walk *walk)
             walk->last = WALK_DOT_DOT;
             continue;
         }
+        if (walk->removed)
+            return -ENOENT;
         walk->last = WALK_NAME;
         walk->name = name;
         walk->name_length = (uint32_t)length;
@@ -272,6 +278,7 @@ int walk_path(struct walk *walk, struct client *client, struct operation *operat
     walk->storage = NULL;
     walk->links = 0;
     walk->upward = false;
+    walk->removed = false;
     walk->rest = path;
     operation->by_path = true;
     if (*path == '\0')

@@ -197,8 +197,10 @@ static void open_directory(fuse_req_t request, fuse_ino_t inode, struct fuse_fil
         return;
     }
     info->fh = (uintptr_t)stream;
-    if (fuse_reply_open(request, info) == -ENOENT)
+    if (fuse_reply_open(request, info) == -ENOENT) {
+        client_close(client, &stream->directory);
         stream_free(stream);
+    }
 }
 
 static void read_directory(fuse_req_t request, size_t size, off_t offset, struct fuse_file_info *info,
@@ -240,8 +242,12 @@ static void read_entries(fuse_req_t request, fuse_ino_t inode, size_t size, off_
 static void release_directory(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
 {
     (void)inode;
+    struct client *client = request_client(request);
+    if (client != NULL) {
+        client_close(client, &stream_of(info)->directory);
+        reply_status(request, 0);
+    }
     stream_free(stream_of(info));
-    reply_status(request, 0);
 }
 
 static void sync_directory(fuse_req_t request, fuse_ino_t inode, int data_only, struct fuse_file_info *info)

@@ -47,8 +47,10 @@ static void open_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_inf
         return;
     }
     open_prepare(request_filesystem(request), &attributes, file, info);
-    if (fuse_reply_open(request, info) == -ENOENT) /* the call was interrupted: nobody will release it */
+    if (fuse_reply_open(request, info) == -ENOENT) { /* the call was interrupted: nobody will release it */
+        client_close(client, file);
         free(file);
+    }
 }
 
 static void create_file(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode,
@@ -74,8 +76,10 @@ static void create_file(fuse_req_t request, fuse_ino_t parent, const char *name,
     struct fuse_entry_param entry;
     entry_fill(request_filesystem(request), &attributes, 0, &entry);
     open_prepare(request_filesystem(request), &attributes, file, info);
-    if (fuse_reply_create(request, &entry, info) == -ENOENT)
+    if (fuse_reply_create(request, &entry, info) == -ENOENT) {
+        client_close(client, file);
         free(file);
+    }
 }
 
 static void read_file(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
@@ -127,8 +131,13 @@ static void flush_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_in
 static void release_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
 {
     (void)inode;
-    free(file_of(info));
-    reply_status(request, 0);
+    struct client_file *file = file_of(info);
+    struct client *client = request_client(request);
+    if (client != NULL) {
+        client_close(client, file);
+        reply_status(request, 0);
+    }
+    free(file);
 }
 
 static void sync_file(fuse_req_t request, fuse_ino_t inode, int data_only, struct fuse_file_info *info)

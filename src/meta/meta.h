@@ -48,7 +48,8 @@ struct inode {
         uint64_t lease_until;      /* files: loop_now ns until which a reader may serve inline data */
         int64_t modify_time_since; /* directories: when modify_time was set; later changes of entries count */
     };
-    uint64_t lease_session; /* its session slot + 1; 0: none or several */
+    uint32_t lease_session; /* its session slot + 1; 0: none or several */
+    uint32_t holder;        /* server/hold.c: who has it open */
     void *busy;             /* server/: a queue of tasks while a truncation or conversion is under way */
 };
 

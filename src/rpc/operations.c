@@ -39,6 +39,7 @@ enum {
     SHAPE_epoch_request = BODY_FIXED,
     SHAPE_groups_request = BODY_FIXED,
     SHAPE_inode_unlink_request = BODY_FIXED,
+    SHAPE_hold_request = BODY_FIXED,
     SHAPE_ping_request = BODY_FIXED,
 };
 

@@ -29,9 +29,9 @@
     OP(20, LOOKUP, name_request, attributes_reply, 0)                                                        \
     OP(21, CREATE_FILE, create_request, attributes_reply, RPC_MUTATES)                                       \
     OP(22, CREATE_DIRECTORY, create_request, attributes_reply, RPC_MUTATES)                                  \
-    OP(23, UNLINK, name_request, empty_body, RPC_MUTATES)                                                    \
+    OP(23, UNLINK, name_request, unlink_reply, RPC_MUTATES)                                                  \
     OP(24, REMOVE_DIRECTORY, name_request, empty_body, RPC_MUTATES)                                          \
-    OP(25, OPEN, open_request, open_reply, 0) /* bulk out: inline data */                                    \
+    OP(25, OPEN, open_request, open_reply, RPC_MUTATES) /* bulk out: inline data */                          \
     OP(26, GET_ATTRIBUTES, attributes_request, attributes_reply, 0)                                          \
     OP(27, SET_ATTRIBUTES, set_attributes_request, attributes_reply, RPC_MUTATES)                            \
     OP(28, EXTEND, extend_request, extend_reply, RPC_MUTATES)                                                \
@@ -39,13 +39,13 @@
     OP(30, LIST, list_request, list_reply, 0)                             /* bulk out: list_entry records */ \
     OP(31, CREATE_SYMLINK, create_request, attributes_reply, RPC_MUTATES) /* bulk in: the target */          \
     OP(32, READ_LINK, inode_request, empty_body, 0)                       /* bulk out: the target */         \
-    OP(33, RENAME, rename_request, empty_body, RPC_MUTATES)                                                  \
+    OP(33, RENAME, rename_request, unlink_reply, RPC_MUTATES)                                                \
     OP(34, KEY_LOCK, key_lock_request, key_lock_reply, RPC_MUTATES | RPC_SERVERS)                            \
     OP(35, KEY_FINISH, key_finish_request, empty_body, RPC_MUTATES | RPC_SERVERS)                            \
     OP(36, DIRECTORY_FREEZE, directory_request, directory_reply, RPC_MUTATES | RPC_SERVERS)                  \
     OP(37, DIRECTORY_FINISH, directory_request, empty_body, RPC_MUTATES | RPC_SERVERS)                       \
     OP(38, NAMESPACE_BUMP, epoch_request, empty_body, RPC_SERVERS)                                           \
-    OP(39, INODE_UNLINK, inode_unlink_request, empty_body, RPC_MUTATES | RPC_SERVERS)                        \
+    OP(39, INODE_UNLINK, inode_unlink_request, unlink_reply, RPC_MUTATES | RPC_SERVERS)                      \
     OP(40, GET_MAP, empty_body, empty_body, 0) /* bulk out: encoded cluster map */                           \
     OP(50, PING, ping_request, ping_reply, 0)  /* bulk both ways, as asked */                                \
     OP(51, SERVER_STATUS, empty_body, server_status_reply, 0)                                                \
@@ -55,6 +55,8 @@
     OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)                                              \
     OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
     OP(61, INODE_LINK, inode_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                           \
+    OP(62, HOLD, hold_request, attributes_reply, RPC_MUTATES)                                                \
+    OP(63, RELEASE, empty_body, empty_body, RPC_MUTATES) /* only brings notices */                           \
     OP(70, ALLOCATE, allocate_request, attributes_reply, RPC_MUTATES)                                        \
     OP(71, GET_XATTR, xattr_request, xattr_reply, 0)          /* bulk out: the value */                      \
     OP(72, SET_XATTR, xattr_request, empty_body, RPC_MUTATES) /* bulk in: the value */                       \
@@ -189,6 +191,7 @@ struct WIRE create_request {
 static_assert(sizeof(struct create_request) == 32, "wire size");
 
 #define OPEN_WANT_INLINE 1u /* return inline data and take a read lease for it */
+#define OPEN_LINK 2u        /* a symbolic link itself is opened, not to be followed */
 
 struct WIRE open_request {
     uint64_t parent;
@@ -498,9 +501,27 @@ struct WIRE epoch_request {
     uint32_t epoch; /* 0, to the namespace coordinator: please bump */
 };
 
-/* Drops one link of an inode; at zero the inode and its chunks go. */
+/* Opens an inode by number: whoever may, and an inode without a name only who holds it already. CREATE_FILE
+ * and OPEN hold what is on the server that they go to; for what is elsewhere this follows.
+ *
+ * Every successful open counts one hold of the caller's instance. A notice with the inode's number takes one
+ * back; so does the end of the instance. */
+struct WIRE hold_request {
+    uint64_t inode;
+    uint64_t from; /* instance that holds it, on whose behalf the caller goes on (after fork or exec); 0:
+                      none. Then permissions are not checked again */
+    uint32_t uid;
+    uint32_t gid;
+    uint8_t access; /* as in open_request */
+};
+
+/* Drops one link of an inode; at zero the inode and its chunks go, as soon as nobody holds it open. */
 struct WIRE inode_unlink_request {
     uint64_t inode;
+};
+
+struct WIRE unlink_reply {
+    uint64_t orphan; /* the inode, if it has no name any more but is still held open; 0: not so */
 };
 
 struct WIRE ping_request {

@@ -73,13 +73,13 @@ static int drop_inode(struct server *server, uint64_t number, uint64_t deadline)
         struct inode *inode;
         int status = gate_inode(server, number, &inode);
         if (status == -STATUS_WRONG_EPOCH)
-            return inode_unlink_elsewhere(server, number, deadline);
+            return inode_unlink_elsewhere(server, number, deadline, NULL);
         if (status == -ESTALE)
             return 0;
         if (status == 0 && inode->busy != NULL) {
             status = inode_busy_wait(server, inode, deadline);
         } else if (status == 0) {
-            meta_inode_remove(server->meta, inode);
+            inode_drop_link(server, inode, deadline);
             return 0;
         }
         if (status != 0)

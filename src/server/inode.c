@@ -74,11 +74,14 @@ int attributes_elsewhere(struct server *server, uint64_t inode, uint64_t deadlin
     return status == -ESTALE ? -ENOENT : status == -EAGAIN ? -EIO : status;
 }
 
-int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline)
+int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline, uint64_t *orphan)
 {
     struct inode_unlink_request body = {.inode = inode};
+    struct unlink_reply reply = {0};
     int status = server_call(server, server_of_inode(server, inode), RPC_INODE_UNLINK, &body, sizeof(body),
-                             NULL, 0, deadline);
+                             &reply, sizeof(reply), deadline);
+    if (orphan != NULL)
+        *orphan = status == 0 ? reply.orphan : 0;
     if (status == 0 || status == -ESTALE)
         return 0;
     log_warning("inode %llx keeps a link: its server answers: %s", (unsigned long long)inode,
@@ -137,7 +140,7 @@ int inode_prepare_change(struct server *server, const struct rpc_request *reques
             status = inode_busy_wait(server, inode, request->deadline);
         } else if (__builtin_expect(inode->lease_until != 0, 0)) {
             uint64_t now = loop_now(server->loop);
-            if (inode->lease_until <= now || inode->lease_session == (uint64_t)request->header->session + 1) {
+            if (inode->lease_until <= now || inode->lease_session == lease_session_of(request)) {
                 *result = inode;
                 return 0;
             }
@@ -307,14 +310,10 @@ void serve_EXTEND(void *owner, struct rpc_request *request)
 
 /* ---- links ---- */
 
-void inode_drop_link(struct server *server, struct inode *inode, uint64_t deadline)
+void inode_free(struct server *server, struct inode *inode, uint64_t deadline)
 {
-    if (inode->links > 1) {
-        inode->links--;
-        inode->change_time = loop_realtime(server->loop);
-        return;
-    }
     struct inode gone = *inode;
+    holds_forget(server, inode);
     meta_inode_remove(server->meta, inode);
     if (!S_ISREG(gone.mode))
         return;
@@ -327,10 +326,28 @@ void inode_drop_link(struct server *server, struct inode *inode, uint64_t deadli
                     (unsigned long long)gone.number, status_text(status));
 }
 
+bool inode_drop_link(struct server *server, struct inode *inode, uint64_t deadline)
+{
+    if (inode->links == 0)
+        return true; /* an earlier attempt got this far */
+    inode->change_time = loop_realtime(server->loop);
+    if (!S_ISDIR(inode->mode) && inode->links > 1) {
+        inode->links--;
+        return false;
+    }
+    if (inode_is_held(server, inode) && orphan_add(server, inode, false) == 0) {
+        inode->links = 0;
+        return true;
+    }
+    inode_free(server, inode, deadline);
+    return false;
+}
+
 void serve_INODE_UNLINK(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
     const struct inode_unlink_request *body = request->body;
+    struct unlink_reply reply = {0};
     struct inode *inode;
     int status;
     for (;;) {
@@ -341,11 +358,9 @@ void serve_INODE_UNLINK(void *owner, struct rpc_request *request)
         if (status != 0)
             break;
     }
-    if (status == 0 && S_ISDIR(inode->mode))
-        meta_inode_remove(server->meta, inode);
-    else if (status == 0)
-        inode_drop_link(server, inode, request->deadline);
-    answer(request, status, NULL, 0);
+    if (status == 0 && inode_drop_link(server, inode, request->deadline))
+        reply.orphan = body->inode;
+    answer(request, status, &reply, sizeof(reply));
 }
 
 void serve_SET_PARENT(void *owner, struct rpc_request *request)
@@ -412,9 +427,8 @@ static int gather_directory(struct server *server, uint64_t directory, uint64_t 
     return status;
 }
 
-/* Finds an inode whose attributes may be shown, waiting while they are hidden. */
-static int visible_inode(struct server *server, const struct rpc_request *request, uint64_t number,
-                         struct inode **inode)
+int visible_inode(struct server *server, const struct rpc_request *request, uint64_t number,
+                  struct inode **inode)
 {
     for (;;) {
         int status = gate_inode(server, number, inode);
@@ -458,7 +472,7 @@ static int gather_held(struct server *server, const struct rpc_request *request,
 static void add_gathered(const struct inode *inode, const struct meta_directory_status *sum,
                          struct attributes *attributes)
 {
-    attributes->links = (uint32_t)(2 + sum->subdirectories);
+    attributes->links = inode->links == 0 ? 0 : (uint32_t)(2 + sum->subdirectories);
     if (sum->modify_time > inode->modify_time_since)
         attributes->modify_time = sum->modify_time;
     if (sum->modify_time > attributes->change_time)

@@ -14,16 +14,19 @@
 #include "server/state.h"
 
 /* Whether the inode may have one more name. */
-static int may_link(const struct inode *inode)
+static int may_link(const struct server *server, const struct inode *inode)
 {
     if (S_ISDIR(inode->mode))
         return -EPERM;
+    if (inode->links == 0 && !orphan_is_linkable(server, inode))
+        return -ESTALE;
     return inode->links < INODE_LINKS_MAX ? 0 : -EMLINK;
 }
 
 static void count_link(struct server *server, struct inode *inode)
 {
-    inode->links++;
+    if (inode->links++ == 0)
+        orphan_remove(server, inode->number);
     inode->change_time = loop_realtime(server->loop);
 }
 
@@ -35,7 +38,7 @@ void serve_INODE_LINK(void *owner, struct rpc_request *request)
     struct inode *inode;
     int status = gate_inode(server, body->inode, &inode);
     if (status == 0)
-        status = may_link(inode);
+        status = may_link(server, inode);
     if (status == 0) {
         count_link(server, inode);
         inode_attributes(server, inode, &reply.attributes);
@@ -62,7 +65,7 @@ static int link_here(struct server *server, const struct link_request *body, uin
                      struct attributes *attributes)
 {
     struct inode *inode = meta_inode_find(server->meta, body->inode);
-    int status = inode == NULL ? -ESTALE : may_link(inode);
+    int status = inode == NULL ? -ESTALE : may_link(server, inode);
     if (status == 0)
         status = insert(server, body, hash, inode->mode);
     if (status == 0) {
@@ -84,7 +87,7 @@ static int link_locked(struct server *server, const struct rpc_request *request,
         return status == -EAGAIN ? -EIO : status;
     status = insert(server, body, hash, reply.attributes.mode);
     if (status != 0)
-        inode_unlink_elsewhere(server, body->inode, transaction_end(server));
+        inode_unlink_elsewhere(server, body->inode, transaction_end(server), NULL);
     else
         *attributes = reply.attributes;
     return status;

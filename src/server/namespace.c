@@ -67,10 +67,8 @@ void serve_LOOKUP(void *owner, struct rpc_request *request)
     answer(request, status, &reply, sizeof(reply));
 }
 
-/* What an open may find: a directory for writing is refused, a file asks its permission bits; a symbolic link
- * is for the client to follow. */
-static int check_open(const struct rpc_request *request, const struct attributes *attributes, uint32_t uid,
-                      uint32_t gid, unsigned access)
+int check_open(const struct rpc_request *request, const struct attributes *attributes, uint32_t uid,
+               uint32_t gid, unsigned access)
 {
     if (S_ISLNK(attributes->mode))
         return 0;
@@ -85,7 +83,7 @@ static uint32_t grant_lease(struct server *server, const struct rpc_request *req
 {
     uint64_t lease = server->options.lease_ns;
     uint64_t now = request->arrived;
-    uint64_t session = (uint64_t)request->header->session + 1;
+    uint32_t session = lease_session_of(request);
     if (lease < NSEC_PER_USEC || inode->busy != NULL)
         return 0;
     if (inode->lease_until > now) {
@@ -113,6 +111,11 @@ void serve_OPEN(void *owner, struct rpc_request *request)
     if (status == 0)
         status = check_open(request, &reply.attributes, body->uid, body->gid, body->access);
     struct inode *inode = status == 0 ? dentry.local : NULL;
+    if (inode != NULL && (!S_ISLNK(inode->mode) || (body->flags & OPEN_LINK) != 0)) {
+        status = inode_hold(server, inode, rpc_request_serial(request));
+        if (status != 0)
+            inode = NULL;
+    }
     if (inode == NULL || (body->flags & OPEN_WANT_INLINE) == 0 || !S_ISREG(inode->mode) ||
         inode->inline_length == 0) {
         answer(request, status, &reply, sizeof(reply));
@@ -163,7 +166,8 @@ static int create_entry(struct server *server, const struct create_request *body
     return 0;
 }
 
-/* O_CREAT found an entry: the same checks as an open, and O_TRUNC. */
+/* O_CREAT found an entry: the same checks as an open, and O_TRUNC. What is here is held, but for a symbolic
+ * link, which the client follows. */
 static int create_existing(struct server *server, const struct rpc_request *request,
                            const struct create_request *body, uint64_t hash, struct attributes *attributes)
 {
@@ -180,6 +184,8 @@ static int create_existing(struct server *server, const struct rpc_request *requ
         ((body->flags & CREATE_READ) != 0 ? 4u : 0) | ((body->flags & CREATE_WRITE) != 0 ? 2u : 0);
     bool truncate = (body->flags & CREATE_TRUNCATE) != 0 && S_ISREG(attributes->mode);
     status = check_open(request, attributes, body->uid, body->gid, truncate ? access | 2u : access);
+    if (status == 0 && !truncate && dentry.local != NULL && !S_ISLNK(attributes->mode))
+        status = inode_hold(server, dentry.local, rpc_request_serial(request));
     if (status != 0 || !truncate)
         return status;
 
@@ -200,6 +206,8 @@ static int create_existing(struct server *server, const struct rpc_request *requ
     if (status == 0 && body->uid != 0)
         inode_clear_ids(inode);
     if (status == 0)
+        status = inode_hold(server, inode, rpc_request_serial(request));
+    if (status == 0)
         inode_attributes(server, inode, attributes);
     return status == -ESTALE ? LOOK_AGAIN : status;
 }
@@ -218,6 +226,7 @@ void serve_CREATE_FILE(void *owner, struct rpc_request *request)
             break;
         status = create_entry(server, body, hash, S_IFREG, &inode);
         if (status == 0) {
+            status = inode_hold(server, inode, rpc_request_serial(request));
             inode_attributes(server, inode, &reply.attributes);
             break;
         }
@@ -294,7 +303,7 @@ void serve_CREATE_SYMLINK(void *owner, struct rpc_request *request)
 /* The inode lives elsewhere: it loses its link there before the entry goes, so that no failure leaves an
  * inode without a name. The locked key keeps others away from an entry whose inode may be gone already. */
 static int unlink_elsewhere(struct server *server, struct rpc_request *request,
-                            const struct name_request *body, uint64_t hash, uint64_t inode)
+                            const struct name_request *body, uint64_t hash, uint64_t inode, uint64_t *orphan)
 {
     uint64_t transaction = server_transaction(server);
     int status = key_lock(server, transaction, body->parent, hash, request->deadline);
@@ -305,7 +314,7 @@ static int unlink_elsewhere(struct server *server, struct rpc_request *request,
     if (status == 0 && dentry.inode != inode)
         status = LOOK_AGAIN;
     if (status == 0)
-        status = inode_unlink_elsewhere(server, inode, request->deadline);
+        status = inode_unlink_elsewhere(server, inode, request->deadline, orphan);
     if (status == 0)
         status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
                                     loop_realtime(server->loop));
@@ -317,6 +326,7 @@ void serve_UNLINK(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
     const struct name_request *body = request->body;
+    uint64_t orphan = 0;
     uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
     int status;
     do {
@@ -330,7 +340,7 @@ void serve_UNLINK(void *owner, struct rpc_request *request)
         if (S_ISDIR(dentry.type)) {
             status = -EISDIR;
         } else if (dentry.local == NULL) {
-            status = unlink_elsewhere(server, request, body, hash, dentry.inode);
+            status = unlink_elsewhere(server, request, body, hash, dentry.inode, &orphan);
         } else if (dentry.local->busy != NULL) {
             status = inode_busy_wait(server, dentry.local, request->deadline);
             if (status == 0)
@@ -338,15 +348,17 @@ void serve_UNLINK(void *owner, struct rpc_request *request)
         } else {
             status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
                                         loop_realtime(server->loop));
-            if (status == 0 && chunks_all_here(server, dentry.local)) {
+            bool held = status == 0 && inode_is_held(server, dentry.local);
+            if (status == 0 && !held && chunks_all_here(server, dentry.local)) {
                 /* The rest cannot fail nor suspend, so nobody sees a moment between reply and removal. */
-                answer(request, 0, NULL, 0);
+                answer(request, 0, &(struct unlink_reply){0}, sizeof(struct unlink_reply));
                 inode_drop_link(server, dentry.local, 0);
                 return;
             }
-            if (status == 0)
-                inode_drop_link(server, dentry.local, request->deadline);
+            if (status == 0 && inode_drop_link(server, dentry.local, request->deadline))
+                orphan = dentry.inode;
         }
     } while (status == LOOK_AGAIN);
-    answer(request, status, NULL, 0);
+    struct unlink_reply reply = {.orphan = orphan};
+    answer(request, status, &reply, sizeof(reply));
 }

@@ -49,6 +49,7 @@ struct rename {
     struct name_key new;
     bool coordinated;   /* this server is the namespace coordinator and holds the mutex */
     bool directory_met; /* a directory takes part, although old.type did not tell: coordinate */
+    uint64_t orphan;    /* what was replaced, if it lives on without a name */
 };
 
 static void key_init(const struct server *server, struct name_key *key, uint64_t parent, const char *name,
@@ -226,7 +227,7 @@ static void go_forward(struct rename *rename, bool buries)
                  directory_finish(server, new->inode, rename->transaction, DIRECTORY_REMOVE));
     if (new->inode != 0)
         complain(rename, "the replaced inode keeps a link",
-                 inode_unlink_elsewhere(server, new->inode, transaction_end(server)));
+                 inode_unlink_elsewhere(server, new->inode, transaction_end(server), &rename->orphan));
 }
 
 /* Neither directory may end up inside itself. */
@@ -325,8 +326,9 @@ static int rename_until_done(struct rename *rename, bool coordinated)
 }
 
 static int forward_to_coordinator(struct server *server, const struct rpc_request *request,
-                                  const struct rename_request *body)
+                                  const struct rename_request *body, uint64_t *orphan)
 {
+    struct unlink_reply reply = {0};
     uint8_t bytes[sizeof(*body) + 2 * NAME_LENGTH_MAX];
     struct rename_request *forwarded = (void *)bytes;
     memcpy(bytes, body, sizeof(*body) + body->old_length + body->new_length);
@@ -335,11 +337,14 @@ static int forward_to_coordinator(struct server *server, const struct rpc_reques
         .operation = RPC_RENAME,
         .body = bytes,
         .body_length = (uint32_t)sizeof(*body) + body->old_length + body->new_length,
+        .reply = &reply,
+        .reply_size = sizeof(reply),
         .namespace_epoch = request->header->namespace_epoch,
         .deadline = request->deadline,
     };
     int status = rpc_call(server_peer(server, server_coordinator(server), RPC_RENAME), &call);
     server_adopt_epoch(server, call.reply_namespace_epoch);
+    *orphan = reply.orphan;
     return status;
 }
 
@@ -393,7 +398,7 @@ static int rename_here(struct rename *rename, const struct rename_request *body)
     bool directory = S_ISDIR(dentry.type) || rename->directory_met;
     if (!directory || server_coordinator(server) == server->self)
         return rename_until_done(rename, directory);
-    return forward_to_coordinator(server, rename->request, body);
+    return forward_to_coordinator(server, rename->request, body, &rename->orphan);
 }
 
 void serve_RENAME(void *owner, struct rpc_request *request)
@@ -420,5 +425,6 @@ void serve_RENAME(void *owner, struct rpc_request *request)
                 break;
         }
     }
-    answer(request, status, NULL, 0);
+    struct unlink_reply reply = {.orphan = rename.orphan};
+    answer(request, status, &reply, sizeof(reply));
 }

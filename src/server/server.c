@@ -8,7 +8,7 @@
  *   listing.c    walking a directory, find's filter          chunk.c   bytes, and the truncation fence
  *   directory.c  freezing and removing directories           rename.c  the rename transaction
  *   obstacle.c   locked keys, frozen and removed directories link.c    hard links
- *   admin.c      map, status, ping, shutdown
+ *   admin.c      map, status, ping, shutdown                 hold.c    open files, and those without a name
  *
  * This file also holds the two things that concern all servers at once: calling peers, and the namespace
  * epoch. The epoch only grows. Servers learn a newer one from any request or reply that carries it; a bump is
@@ -150,6 +150,18 @@ int server_metadata_room(struct server *server, uint64_t extra)
 
 /* ---- life ---- */
 
+static void instance_event(void *owner, uint64_t instance, enum rpc_instance_event event)
+{
+    (void)instance;
+    if (event == RPC_INSTANCE_GONE)
+        orphans_collect(owner);
+}
+
+static void take_notice(void *owner, uint32_t serial, uint64_t notice)
+{
+    inode_release(owner, notice, serial);
+}
+
 int server_create(struct net *net, const struct server_options *options, struct server **result, char *bound)
 {
     struct server *server = calloc(1, sizeof(*server));
@@ -165,6 +177,8 @@ int server_create(struct net *net, const struct server_options *options, struct 
     map_init(&server->key_locks);
     map_init(&server->directory_marks);
     map_init(&server->fences);
+    map_init(&server->holders);
+    map_init(&server->orphans);
     list_init(&server->tombstones);
     list_init(&server->fence_ages);
     mutex_init(&server->rename_mutex);
@@ -189,6 +203,8 @@ int server_create(struct net *net, const struct server_options *options, struct 
         .rendezvous_threshold = options->rendezvous_threshold,
         .server_id = options->id,
         .owner = server,
+        .instance_event = instance_event,
+        .notice = take_notice,
     };
     status = rpc_create(net, &rpc, &server->rpc);
     if (status != 0)
@@ -298,6 +314,7 @@ void server_destroy(struct server *server)
     map_free(&server->key_locks);
     map_free(&server->directory_marks);
     map_free(&server->fences);
+    holds_clear(server);
     if (server->ping_region != NULL)
         net_memory_free(server->net, server->ping_region);
     store_destroy(server->store);

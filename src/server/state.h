@@ -72,7 +72,13 @@ struct server_peers {
 #define FENCES_MAX 262144u
 #define TOMBSTONES_MAX 65536u
 /* inode.lease_session: a writer waits for the leases to end, so no new one is granted. */
-#define LEASE_REFUSED UINT64_MAX
+#define LEASE_REFUSED UINT32_MAX
+/* As which a request's session is noted there; the server's own requests hold no lease. */
+static inline uint32_t lease_session_of(const struct rpc_request *request)
+{
+    uint32_t slot = request->header->session;
+    return slot == UINT32_MAX ? LEASE_REFUSED - 1 : slot + 1;
+}
 
 struct server {
     struct net *net;
@@ -101,6 +107,9 @@ struct server {
     struct map fences; /* by inode: struct fence */
     struct list fence_ages;
     uint32_t fence_count;
+
+    struct map holders; /* by inode: struct holders, of those that inode.holder cannot tell */
+    struct map orphans; /* inodes without a name, which somebody holds open */
 
     const char *next_bytes; /* behind those of the latest small write to a chunk: a hint */
 
@@ -268,10 +277,52 @@ int inode_prepare_growth(struct server *server, struct inode *inode, uint64_t en
 /* Sets the size of a regular file, in either direction. *inode is valid and not busy; afterwards it is still
  * valid. */
 int inode_truncate(struct server *server, struct inode *inode, uint64_t size, uint64_t deadline);
-/* Drops one link; the last one frees inode and chunks everywhere. The inode must not be busy. */
-void inode_drop_link(struct server *server, struct inode *inode, uint64_t deadline);
-/* Drops a link of an inode on another server. -EIO when that server cannot be reached. */
-int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline);
+/* Drops one link, of a directory its only one; the last one frees inode and chunks everywhere, unless the
+ * inode is held open. Returns whether it lives on without a name. The inode must not be busy. */
+bool inode_drop_link(struct server *server, struct inode *inode, uint64_t deadline);
+/* Frees inode and chunks everywhere. Suspends only if other servers may hold chunks. */
+void inode_free(struct server *server, struct inode *inode, uint64_t deadline);
+/* Drops a link of an inode on another server. *orphan (may be NULL): as in struct unlink_reply. -EIO when
+ * that server cannot be reached. */
+int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline, uint64_t *orphan);
+
+/* ---- hold.c: open files ---- */
+
+#define HOLD_COUNT_BITS 8
+#define HOLD_COUNT_MAX ((1u << HOLD_COUNT_BITS) - 1)
+#define HOLD_SEVERAL UINT32_MAX
+
+int inode_hold_slow(struct server *server, struct inode *inode, uint32_t serial);
+/* The instance of that serial (0: nobody, which is no instance's) opens the inode once more. 0 or -ENOMEM. */
+static inline int inode_hold(struct server *server, struct inode *inode, uint32_t serial)
+{
+    if (serial == 0)
+        return 0;
+    if (__builtin_expect(inode->holder == 0 && serial < HOLD_SEVERAL >> HOLD_COUNT_BITS, 1)) {
+        inode->holder = serial << HOLD_COUNT_BITS | 1;
+        return 0;
+    }
+    if (inode->holder >> HOLD_COUNT_BITS == serial && (inode->holder & HOLD_COUNT_MAX) < HOLD_COUNT_MAX) {
+        inode->holder++;
+        return 0;
+    }
+    return inode_hold_slow(server, inode, serial);
+}
+/* Takes one open back; an inode without a name goes with its last one. */
+void inode_release(struct server *server, uint64_t number, uint32_t serial);
+/* Whether any instance that lives has it open; that one. */
+bool inode_is_held(struct server *server, struct inode *inode);
+bool inode_is_held_by(struct server *server, struct inode *inode, uint32_t serial);
+/* The inode has lost its last name (or never had one) and is held. linkable: it may be given a name again. 0
+ * or -ENOMEM. */
+int orphan_add(struct server *server, struct inode *inode, bool linkable);
+bool orphan_is_linkable(const struct server *server, const struct inode *inode);
+/* It has a name again, or is about to be freed. */
+void orphan_remove(struct server *server, uint64_t number);
+/* Frees, soon, the orphans that were held by instances that are gone. */
+void orphans_collect(struct server *server);
+void holds_forget(struct server *server, struct inode *inode);
+void holds_clear(struct server *server);
 
 /* ---- permission.c ---- */
 
@@ -348,6 +399,16 @@ static inline uint64_t transaction_end(struct server *server)
 }
 /* Sleeps for a random time that grows with attempt; -ETIMEDOUT: there is no time left. */
 int transaction_back_off(struct server *server, unsigned attempt, uint64_t deadline);
+
+/* ---- what others need too ---- */
+
+/* namespace.c. What an open may find: a directory for writing is refused, a file asks its permission bits; a
+ * symbolic link is for the client to follow. */
+int check_open(const struct rpc_request *request, const struct attributes *attributes, uint32_t uid,
+               uint32_t gid, unsigned access);
+/* inode.c. Finds an inode whose attributes may be shown, waiting while they are hidden. */
+int visible_inode(struct server *server, const struct rpc_request *request, uint64_t number,
+                  struct inode **inode);
 
 /* ---- what comes next ---- */
 

@@ -64,14 +64,14 @@ static bool same_inode(struct node *node, uint64_t inode)
     return node->inode == inode;
 }
 
-static bool same_attributes(struct node *node, const struct attributes *attributes)
+static bool same_attributes(const struct model *model, struct node *node, const struct attributes *attributes)
 {
     if (!same_inode(node, attributes->inode) || attributes->mode != node->mode)
         return false;
     /* Counts and times of a directory are gathered from servers one by one. */
     if (S_ISDIR(node->mode))
         return true;
-    return attributes->size == node->size && attributes->links == node_links(node) &&
+    return attributes->size == node->size && attributes->links == node_links(model, node) &&
            attributes->modify_time >= node->modify_min && attributes->modify_time <= node->modify_max;
 }
 
@@ -103,9 +103,6 @@ static bool apply_file(struct state *state, const struct event *event)
     if (node == NULL)
         return false;
     uint8_t *bytes;
-    /* An open file that is removed may live on for a while. */
-    if (!node_linked(&state->model, node) && event->status == -ESTALE)
-        return true;
     switch (event->kind) {
     case EVENT_READ:
         bytes = malloc(event->length);
@@ -125,7 +122,7 @@ static bool apply_file(struct state *state, const struct event *event)
         model_truncate(&state->model, node, event->offset);
         return true;
     default:
-        return event->status == 0 && same_attributes(node, &event->attributes);
+        return event->status == 0 && same_attributes(&state->model, node, &event->attributes);
     }
 }
 
@@ -153,7 +150,7 @@ static bool apply_found(struct state *state, const struct event *event)
     case EVENT_READLINK:
         return memcmp(node->target, event->bytes, node->size) == 0;
     default:
-        return same_attributes(node, &event->attributes);
+        return same_attributes(&state->model, node, &event->attributes);
     }
 }
 
@@ -231,9 +228,9 @@ static bool matches(struct state *state, const struct snapshot *snapshot)
         const struct found *found = &snapshot->found[i];
         struct node *node;
         if (model_find(&state->model, state->model.root, found->path, false, &node) != 0 ||
-            !same_attributes(node, &found->attributes))
+            !same_attributes(&state->model, node, &found->attributes))
             return false;
-        if (S_ISDIR(node->mode) && found->attributes.links != node_links(node))
+        if (S_ISDIR(node->mode) && found->attributes.links != node_links(&state->model, node))
             return false;
         if (S_ISLNK(node->mode) && strcmp(found->target, node->target) != 0)
             return false;

@@ -72,8 +72,10 @@ struct node *node_child(const struct node *directory, const char *name)
     return NULL;
 }
 
-uint32_t node_links(const struct node *node)
+uint32_t node_links(const struct model *model, const struct node *node)
 {
+    if (!node_linked(model, node))
+        return 0;
     uint32_t links = S_ISDIR(node->mode) ? 2 : 1;
     list_for_each (link, &node->children) {
         if (S_ISDIR(container_of(link, struct node, link)->mode))

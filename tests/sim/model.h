@@ -57,7 +57,7 @@ static inline bool node_linked(const struct model *model, const struct node *nod
 {
     return node->parent != NULL || node == model->root;
 }
-uint32_t node_links(const struct node *node);
+uint32_t node_links(const struct model *model, const struct node *node);
 
 /* Each starts at `from` when path is relative, and returns 0 or a negative errno value. */
 int model_walk(struct model *model, struct node *from, const char *path, bool follow, struct place *place);

@@ -41,6 +41,7 @@ static void meddle(struct worker *worker)
             sim_trace(worker->cluster->network, bytes, (size_t)got);
         if (random_below(&worker->random, 3) == 0)
             trace_result(worker, client_unlink(client, INODE_ROOT, path));
+        client_close(client, &file);
     }
 }
 

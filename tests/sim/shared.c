@@ -28,6 +28,7 @@ struct scene {
     uint64_t steps; /* orders beginnings and ends */
     struct client_file files[HISTORY_WORKERS];
     bool open[HISTORY_WORKERS];
+    struct client *clients[HISTORY_WORKERS]; /* that opened them */
 };
 
 static uint32_t below(struct worker *worker, uint32_t bound)
@@ -120,10 +121,15 @@ static void perform(struct worker *worker, struct scene *scene, struct event *ev
             break;
         event->attributes.inode = opened.inode;
         event->attributes.size = opened.size;
-        if (S_ISREG(opened.mode)) {
-            *file = opened;
-            scene->open[worker->number] = true;
+        if (!S_ISREG(opened.mode)) {
+            client_close(client, &opened);
+            break;
         }
+        if (scene->open[worker->number])
+            client_close(client, file);
+        *file = opened;
+        scene->open[worker->number] = true;
+        scene->clients[worker->number] = client;
         break;
     case EVENT_READ:
         event->status = client_read(client, file, event->bytes, event->length, event->offset);
@@ -219,6 +225,8 @@ static void look_at(struct worker *worker, struct scene *scene, const char *path
         status = client_open(worker->client, INODE_ROOT, path, O_RDONLY, 0, &file);
         length =
             status == 0 ? client_read(worker->client, &file, found->bytes, (size_t)wanted + 1, 0) : status;
+        if (status == 0)
+            client_close(worker->client, &file);
     } else if (S_ISLNK(found->attributes.mode)) {
         wanted = (ssize_t)found->attributes.size;
         length = client_readlink(worker->client, INODE_ROOT, path, found->target, sizeof found->target - 1);
@@ -270,6 +278,9 @@ static void clear(struct worker *worker)
         if (status != 0)
             cluster_fail(worker->cluster, "removing \"%s\" at rest: %s", found->path, status_text(status));
     }
+    for (uint32_t i = 0; i < HISTORY_WORKERS; i++)
+        if (scene->open[i])
+            client_close(scene->clients[i], &scene->files[i]);
 }
 
 /* ---- the whole ---- */
@@ -328,6 +339,7 @@ static void body_with(struct cluster *cluster, bool breaks)
         cluster_worker(cluster, 0, clear, scene);
         cluster_run(cluster, 3600 * SECOND);
     }
+    cluster_rest(cluster, SECOND); /* closes go on their way */
     cluster_check_empty(cluster);
     snapshot_clear(&scene->snapshot);
     state_destroy(&scene->state);
@@ -349,6 +361,8 @@ static void replace(struct worker *worker)
             status = client_open(worker->client, INODE_ROOT, "/next", O_RDWR | O_CREAT | O_EXCL, 0644, &file);
         if (status == 0)
             status = client_rename(worker->client, INODE_ROOT, "/next", INODE_ROOT, "/target", 0);
+        if (status == 0)
+            client_close(worker->client, &file);
         if (status != 0)
             cluster_fail(cluster, "replacing: %s", status_text(status));
     }
@@ -370,6 +384,8 @@ static void look_through(struct worker *worker)
         if (*started && (got < 6 || found != 0 || opened != 0))
             cluster_fail(cluster, "a link that is replaced: readlink %zd, stat %s, open %s", got,
                          status_text(found), status_text(opened));
+        if (opened == 0)
+            client_close(worker->client, &file);
     }
 }
 

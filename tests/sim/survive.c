@@ -171,6 +171,9 @@ static void call_once(struct worker *worker)
             what = "read";
             status = client_read(client, &file, mine, 1 + below(worker, BYTES_MAX), below(worker, 100000));
         }
+        check_call(worker, what, path, status, began);
+        client_close(client, &file);
+        return;
     }
     check_call(worker, what, path, status, began);
 }
@@ -245,6 +248,8 @@ static void use_names(struct worker *worker)
         if (!alive(cluster, cluster_map_owner(cluster->map, hash_partition(hash))))
             continue;
         int status = client_open(worker->client, INODE_ROOT, path, O_RDWR | O_CREAT | O_EXCL, 0644, &file);
+        if (status == 0)
+            client_close(worker->client, &file);
         if (status == 0)
             status = client_stat(worker->client, INODE_ROOT, path, true, &attributes);
         if (status == 0)

@@ -44,6 +44,7 @@ static void body(struct cluster *cluster)
     for (uint32_t i = 0; i < WORKERS; i++)
         if (regions[i].cluster == cluster)
             region_destroy(&regions[i]);
+    cluster_rest(cluster, SECOND); /* closes go on their way */
     cluster_check_empty(cluster);
 }
 

@@ -26,6 +26,7 @@ struct rpc {
 };
 struct rpc_peer {
     uint32_t server;
+    uint32_t notices; /* wait */
 };
 
 struct node {
@@ -34,6 +35,7 @@ struct node {
     char name[256];
     struct attributes attributes;
     char target[64];
+    int holds;
     uint8_t *bytes;           /* of a file */
     uint32_t lengths[CHUNKS]; /* of its chunks */
     bool gone;
@@ -234,6 +236,13 @@ static int serve_truncate(const struct truncate_request *request, struct attribu
     return 0;
 }
 
+/* Whether the inode is on the server that its name is on. */
+static bool held_with(uint64_t parent, const char *name, uint8_t length, const struct node *node)
+{
+    return map->owner[hash_partition(dentry_hash(parent, name, length))] ==
+           map->owner[inode_partition(node->inode)];
+}
+
 static int serve(uint32_t server, struct rpc_call *call)
 {
     const struct name_request *name = call->body;
@@ -267,6 +276,8 @@ static int serve(uint32_t server, struct rpc_call *call)
         if (node == NULL)
             return -ENOENT;
         *reply = (struct open_reply){.attributes = node->attributes};
+        node->holds +=
+            !S_ISLNK(node->attributes.mode) && held_with(open->parent, open->name, open->name_length, node);
         if ((open->flags & OPEN_WANT_INLINE) && node->attributes.size > 0 &&
             node->attributes.size <= INLINE_DATA_MAX && world.lease_us > 0) {
             reply->lease_us = world.lease_us;
@@ -275,7 +286,10 @@ static int serve(uint32_t server, struct rpc_call *call)
         return 0;
     }
     case RPC_CREATE_FILE:
-        return serve_create(call->body, S_IFREG, attributes);
+        if (serve_create(call->body, S_IFREG, attributes) != 0)
+            return -EEXIST;
+        node_of(attributes->attributes.inode)->holds++;
+        return 0;
     case RPC_CREATE_DIRECTORY:
         return serve_create(call->body, S_IFDIR, attributes);
     case RPC_GET_ATTRIBUTES:
@@ -283,6 +297,21 @@ static int serve(uint32_t server, struct rpc_call *call)
         if (node == NULL || node->gone)
             return -ESTALE;
         attributes->attributes = node->attributes;
+        return 0;
+    case RPC_HOLD: /* begins like GET_ATTRIBUTES */
+        node = node_of(by_inode->inode);
+        if (node == NULL || node->gone)
+            return -ESTALE;
+        node->holds++;
+        attributes->attributes = node->attributes;
+        return 0;
+    case RPC_RELEASE:
+        return 0;
+    case RPC_UNLINK:
+        node = node_named(name->parent, name->name, name->name_length);
+        *(struct unlink_reply *)call->reply = (struct unlink_reply){.orphan = node->attributes.inode};
+        node->name[0] = '\0';
+        node->attributes.links = 0;
         return 0;
     case RPC_READ_LINK:
         node = node_of(by_inode->inode);
@@ -327,6 +356,34 @@ static const char *operation_name(unsigned operation)
     }
 }
 
+static unsigned operation_flags(unsigned operation)
+{
+    switch (operation) {
+#define OP(id, name, request, reply, flags)                                                                  \
+    case id:                                                                                                 \
+        return flags;
+        OPERATION_TABLE(OP)
+#undef OP
+    default:
+        return 0;
+    }
+}
+
+/* Taken at once, but kept for the count. */
+bool rpc_peer_notice(struct rpc_peer *peer, uint64_t notice)
+{
+    if (peer->notices == RPC_NOTICES_MAX)
+        return false;
+    peer->notices++;
+    node_of(notice)->holds--;
+    return true;
+}
+
+uint32_t rpc_peer_notices(const struct rpc_peer *peer)
+{
+    return peer->notices;
+}
+
 void rpc_start(struct rpc_peer *peer, struct rpc_call *call)
 {
     size_t used = strlen(world.log);
@@ -340,6 +397,8 @@ void rpc_start(struct rpc_peer *peer, struct rpc_call *call)
         world.refuse_times--;
         status = world.refuse_status;
     } else {
+        if ((operation_flags(call->operation) & RPC_MUTATES) != 0 && call->send_count == 0)
+            peer->notices = 0;
         status = serve(peer->server, call);
     }
     call->reply_namespace_epoch = world.epoch;
@@ -378,6 +437,7 @@ int rpc_peer_create(struct rpc *rpc, const char *address, struct rpc_peer **peer
 {
     (void)rpc;
     *peer = malloc(sizeof **peer);
+    (*peer)->notices = 0;
     (*peer)->server = (uint32_t)(address[1] - '0'); /* "s0:1" */
     return 0;
 }
@@ -480,6 +540,75 @@ static void one_request(void **state)
     assert_int_equal(client_open(client, INODE_ROOT, "/dir/file", O_RDWR | O_CREAT | O_EXCL, 0644, &file),
                      -EEXIST);
     expect("CREATE_FILE");
+}
+
+static int holds_of(const struct client_file *file)
+{
+    return node_of(file->inode)->holds;
+}
+
+/* A close costs no request of its own: it goes along with a later one, or in company with others. */
+static void closes_go_along(void **state)
+{
+    (void)state;
+    struct client_file file, other;
+    struct completion never = COMPLETION_INIT;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(client_open(client, INODE_ROOT, "/dir/file", O_RDWR | O_CREAT, 0644, &file), 0);
+        assert_int_equal(holds_of(&file), 1);
+        client_close(client, &file);
+        client_close(client, &file); /* it is closed */
+        assert_int_equal(holds_of(&file), 0);
+        if (i == 0)
+            expect("CREATE_FILE");
+        node_of(file.inode)->gone = true; /* so that it is made anew */
+        node_of(file.inode)->name[0] = '\0';
+    }
+    expect("CREATE_FILE CREATE_FILE");
+    /* What nothing takes along goes by itself after a while. */
+    await_until(loop, &never, loop_now(loop) + 20000000);
+    expect("RELEASE");
+    await_until(loop, &never, loop_now(loop) + 20000000);
+    expect("");
+    /* So it does when too much waits. */
+    other = create("/dir/other", O_RDWR);
+    forget_requests();
+    for (unsigned i = 0; i < RPC_NOTICES_MAX; i++) {
+        struct client_file again = other;
+        client_close(client, &again);
+    }
+    expect("");
+    client_close(client, &other);
+    expect("RELEASE");
+    /* The close of a file without a name is told at once. */
+    file = create("/dir/gone", O_RDWR);
+    assert_int_equal(client_unlink(client, INODE_ROOT, "/dir/gone"), 0);
+    expect("CREATE_FILE UNLINK");
+    client_close(client, &file);
+    expect("RELEASE");
+}
+
+/* Every open that fails after the server held the file lets go of it. */
+static void failed_opens_let_go(void **state)
+{
+    (void)state;
+    struct client_file file = create("/dir/file", O_RDWR), other;
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/file", O_RDONLY | O_DIRECTORY, 0, &other),
+                     -ENOTDIR);
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/file/", O_RDONLY, 0, &other), -ENOTDIR);
+    world.refuse = RPC_TRUNCATE;
+    world.refuse_times = 1;
+    world.refuse_status = -EIO;
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/file", O_WRONLY | O_TRUNC, 0, &other), -EIO);
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir", O_WRONLY, 0, &other), -EISDIR);
+    assert_int_equal(holds_of(&file), 1);
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir", O_RDONLY | O_DIRECTORY, 0, &other), 0);
+    assert_int_equal(holds_of(&other), 1);
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/.", O_RDONLY, 0, &file), 0);
+    assert_int_equal(file.inode, other.inode);
+    assert_int_equal(holds_of(&other), 2);
+    assert_int_equal(client_open(client, INODE_ROOT, "/dir/.", O_WRONLY, 0, &file), -EISDIR);
+    assert_int_equal(holds_of(&other), 2);
 }
 
 static void leased(void **state)
@@ -788,8 +917,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     static const struct CMUnitTest tests[] = {
-        TEST(one_request),   TEST(leased),  TEST(walks),   TEST(refusals), TEST(transfers),      TEST(holes),
-        TEST(cut_meanwhile), TEST(no_room), TEST(listing), TEST(nonsense), TEST(beyond_the_end),
+        TEST(closes_go_along), TEST(failed_opens_let_go),
+        TEST(one_request),     TEST(leased),
+        TEST(walks),           TEST(refusals),
+        TEST(transfers),       TEST(holes),
+        TEST(cut_meanwhile),   TEST(no_room),
+        TEST(listing),         TEST(nonsense),
+        TEST(beyond_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,8 +112,8 @@ static inline void fixture_serve(struct fixture *fixture, const uint8_t *key)
     if (rpc_create(fixture->server_net, &options, &fixture->server) != 0)
         abort();
     rpc_register(fixture->server, RPC_PING, fixture_ping);
-    rpc_register(fixture->server, RPC_UNLINK, fixture_unlink);
-    rpc_register(fixture->server, RPC_INODE_UNLINK, fixture_unlink);
+    rpc_register(fixture->server, RPC_REMOVE_DIRECTORY, fixture_unlink);
+    rpc_register(fixture->server, RPC_DIRECTORY_FINISH, fixture_unlink);
     rpc_register(fixture->server, RPC_GET_ATTRIBUTES, fixture_get_attributes);
     rpc_set_epochs(fixture->server, 3, 4);
 }
@@ -146,7 +146,7 @@ static inline int fixture_unlink_call(struct rpc_peer *peer, uint64_t parent, ui
 {
     struct fixture_name name = fixture_name(parent, "abc");
     struct rpc_call call = {
-        .operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length, .deadline = deadline};
+        .operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length, .deadline = deadline};
     return rpc_call(peer, &call);
 }
 

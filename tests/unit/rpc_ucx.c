@@ -100,9 +100,9 @@ static void a_party_calls_itself(void **state)
     fixture->delay_ns = NSEC_PER_MSEC;
     assert_int_equal(fixture_ping_call(fixture, self, 3000, 4000), 0);
     /* It is a server of the cluster, to itself as well. */
-    struct rpc_call call = {.operation = RPC_INODE_UNLINK,
-                            .body = &(struct inode_unlink_request){.inode = 1},
-                            .body_length = sizeof(struct inode_unlink_request)};
+    struct rpc_call call = {.operation = RPC_DIRECTORY_FINISH,
+                            .body = &(struct directory_request){.directory = 1},
+                            .body_length = sizeof(struct directory_request)};
     assert_int_equal(rpc_call(self, &call), 0);
     struct rpc_call unknown = {.operation = RPC_STATFS};
     assert_int_equal(rpc_call(self, &unknown), -EOPNOTSUPP);
@@ -130,7 +130,7 @@ static void credits_bound_what_is_in_flight(void **state)
     struct rpc_call *calls = calloc(CALLS, sizeof(*calls));
     fixture->delay_ns = 2 * NSEC_PER_MSEC;
     for (int i = 0; i < CALLS; i++) {
-        calls[i] = (struct rpc_call){.operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length};
+        calls[i] = (struct rpc_call){.operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
         rpc_start(fixture->peer, &calls[i]);
     }
     for (int i = 0; i < CALLS; i++)
@@ -152,7 +152,7 @@ static void a_late_credit_starts_nothing(void **state)
     for (uint32_t i = 0; i <= RPC_CREDITS; i++) {
         names[i] = fixture_name(i, "x");
         calls[i] = (struct rpc_call){
-            .operation = RPC_UNLINK, .body = names[i].bytes, .body_length = names[i].length};
+            .operation = RPC_REMOVE_DIRECTORY, .body = names[i].bytes, .body_length = names[i].length};
         if (i == RPC_CREDITS)
             calls[i].deadline = loop_now(fixture->loop) + NSEC_PER_MSEC;
         rpc_start(fixture->peer, &calls[i]);
@@ -188,9 +188,9 @@ static void malformed_calls_are_refused_locally(void **state)
 {
     struct fixture *fixture = *state;
     struct fixture_name name = fixture_name(1, "a/c");
-    struct rpc_call slash = {.operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length};
+    struct rpc_call slash = {.operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
     assert_int_equal(rpc_call(fixture->peer, &slash), -EINVAL);
-    struct rpc_call unknown = {.operation = 63};
+    struct rpc_call unknown = {.operation = 9};
     assert_int_equal(rpc_call(fixture->peer, &unknown), -EINVAL);
     assert_int_equal(fixture->applied, 0);
 }
@@ -207,8 +207,8 @@ static void an_operation_without_handler_is_refused(void **state)
 static void servers_operations_are_for_servers(void **state)
 {
     struct fixture *fixture = *state;
-    struct inode_unlink_request body = {.inode = 1};
-    struct rpc_call call = {.operation = RPC_INODE_UNLINK, .body = &body, .body_length = sizeof(body)};
+    struct directory_request body = {.directory = 1};
+    struct rpc_call call = {.operation = RPC_DIRECTORY_FINISH, .body = &body, .body_length = sizeof(body)};
     int status = rpc_call(fixture->peer, &call);
     assert_int_equal(status, fixture->client->server_id == UINT32_MAX ? -EPERM : 0);
     assert_int_equal(fixture->applied, fixture->client->server_id == UINT32_MAX ? 0 : 1);
@@ -336,7 +336,7 @@ static void a_broken_connection_is_resumed(void **state)
     assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
     for (uint64_t round = 0; round < 5; round++) {
         struct fixture_name name = fixture_name(round, "x");
-        struct rpc_call call = {.operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length};
+        struct rpc_call call = {.operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
         fixture->delay_ns = 20 * NSEC_PER_MSEC;
         uint64_t token = fixture->peer->token;
         rpc_start(fixture->peer, &call);
@@ -406,7 +406,7 @@ static void a_lost_session_fails_what_may_have_been_applied(void **state)
     struct fixture *fixture = *state;
     assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
     struct fixture_name name = fixture_name(1, "x");
-    struct rpc_call mutating = {.operation = RPC_UNLINK, .body = name.bytes, .body_length = name.length};
+    struct rpc_call mutating = {.operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
     struct ping_request ping = {0};
     struct ping_reply reply;
     struct rpc_call idempotent = {.operation = RPC_PING,
@@ -524,7 +524,7 @@ struct raw_unlink {
 static struct raw_unlink raw_request(const struct fixture *fixture, const char name[3])
 {
     struct raw_unlink made = {.header = {.version = RPC_PROTOCOL_VERSION,
-                                         .operation = RPC_UNLINK,
+                                         .operation = RPC_REMOVE_DIRECTORY,
                                          .session = fixture->peer->session,
                                          .token = fixture->peer->token,
                                          .correlation = 1,

@@ -218,7 +218,7 @@ static inline int lookup(struct fixture *f, uint64_t parent, const char *name, s
 static inline int unlink_name(struct fixture *f, uint64_t parent, const char *name)
 {
     struct operation_call c;
-    start_name(f, &f->client, &c, RPC_UNLINK, parent, name, 0);
+    start_name(f, &f->client, &c, RPC_UNLINK, parent, name, sizeof(struct unlink_reply));
     return finish(&c);
 }
 
@@ -330,7 +330,8 @@ static inline void start_rename(struct fixture *f, struct party *party, struct o
     };
     memcpy(body->names, old_name, strlen(old_name));
     memcpy(body->names + strlen(old_name), new_name, strlen(new_name));
-    call_prepare(f, c, RPC_RENAME, sizeof(*body) + strlen(old_name) + strlen(new_name), 0);
+    call_prepare(f, c, RPC_RENAME, sizeof(*body) + strlen(old_name) + strlen(new_name),
+                 sizeof(struct unlink_reply));
     rpc_start(party->peers[server_of_name(f, old_parent, old_name)], &c->call);
 }
 

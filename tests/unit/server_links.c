@@ -145,10 +145,10 @@ static void test_link_races_with_unlink(void **state)
         snprintf(stem, sizeof(stem), "b%u_", round);
         name_on(&f, INODE_ROOT, (round + 1) % 3, stem, other);
         if (round % 2 != 0)
-            start_name(&f, &f.second, &unlink, RPC_UNLINK, INODE_ROOT, name, 0);
+            start_name(&f, &f.second, &unlink, RPC_UNLINK, INODE_ROOT, name, sizeof(struct unlink_reply));
         start_link(&f, &f.client, &link, inode, INODE_ROOT, other);
         if (round % 2 == 0)
-            start_name(&f, &f.second, &unlink, RPC_UNLINK, INODE_ROOT, name, 0);
+            start_name(&f, &f.second, &unlink, RPC_UNLINK, INODE_ROOT, name, sizeof(struct unlink_reply));
         int status = finish(&link);
         assert_int_equal(finish(&unlink), 0);
         assert_int_equal(lookup(&f, INODE_ROOT, name, NULL), -ENOENT);
