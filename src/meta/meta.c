@@ -174,7 +174,7 @@ static void *number_find(const struct index *index, uint64_t number, struct inde
     return index_search(path, key) == 0 ? NULL : path->leaf->slots[path->slot].value;
 }
 
-static __attribute__((noinline)) struct directory *directory_search(struct meta *meta, uint64_t number)
+static struct directory *directory_search(struct meta *meta, uint64_t number)
 {
     struct index_path path;
     struct directory *directory = number_find(&meta->directories, number, &path);
@@ -326,37 +326,50 @@ static struct dentry_record *entry_find(const struct index *entries, uint64_t ha
     return entry_search(path, hash, name, length);
 }
 
-/* What a lookup does when the hash is not that of exactly one entry, near its place. */
-static __attribute__((noinline)) struct dentry_record *
-entry_find_fully(const struct index *entries, uint64_t hash, const char *name, size_t length)
-{
-    struct index_path path;
-    return entry_find(entries, hash, name, length, &path);
-}
-
-int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
-                     struct dentry *dentry)
+/* A lookup that cannot be quick: the directory was not used lately, or the hash is not that of exactly one
+ * entry near its place. */
+static __attribute__((noinline)) int find_fully(struct meta *meta, uint64_t parent, uint64_t hash,
+                                                const char *name, size_t length, struct dentry *dentry)
 {
     struct directory *directory = directory_find(meta, parent);
     if (directory == NULL)
         return -ENOENT;
+    struct index_path path;
+    struct dentry_record *record = entry_find(&directory->entries, hash, name, length, &path);
+    if (record == NULL)
+        return -ENOENT;
+    *dentry = (struct dentry){
+        .inode = record->inode, .type = record->type, .local = meta_inode_find(meta, record->inode)};
+    return 0;
+}
+
+static __attribute__((noinline)) int find_inode(struct meta *meta, struct dentry *dentry)
+{
+    dentry->local = meta_inode_find(meta, dentry->inode);
+    return 0;
+}
+
+/* All other functions are called last, so that nothing has to be kept for after them: half of what a lookup
+ * would do otherwise. */
+int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                     struct dentry *dentry)
+{
+    const struct directory *directory = *recent(meta, parent);
+    if (__builtin_expect(directory == NULL || directory->number != parent, 0))
+        return find_fully(meta, parent, hash, name, length, dentry);
     struct dentry_record *record = index_find_single(&directory->entries, hash);
-    if (__builtin_expect(record != NULL, 1)) {
-        __builtin_prefetch((char *)record - sizeof(struct inode));
-        if (!name_equal(record, name, length))
-            return -ENOENT;
-    } else {
-        record = entry_find_fully(&directory->entries, hash, name, length);
-        if (record == NULL)
-            return -ENOENT;
-    }
-    dentry->inode = record->inode;
-    dentry->type = record->type;
+    if (__builtin_expect(record == NULL, 0))
+        return find_fully(meta, parent, hash, name, length, dentry);
     struct inode *local = beside(record);
-    if (__builtin_expect(record->state == DENTRY_WITH_INODE && local->number == record->inode, 1))
-        dentry->local = local;
-    else
-        dentry->local = meta_inode_find(meta, record->inode);
+    __builtin_prefetch(local);
+    if (__builtin_expect(!name_equal(record, name, length), 0))
+        return -ENOENT;
+    uint64_t inode = record->inode;
+    dentry->inode = inode;
+    dentry->type = record->type;
+    if (__builtin_expect(record->state != DENTRY_WITH_INODE || local->number != inode, 0))
+        return find_inode(meta, dentry);
+    dentry->local = local;
     return 0;
 }
 
