@@ -1,8 +1,8 @@
 /* The metadata engine.
  *
- * Ordered indices (meta/index.h), all memory from one slab pool (meta/memory.h):
+ * A table and ordered indices (meta/table.h, meta/index.h), all memory from one slab pool (meta/memory.h):
  *
- *   inodes       mixed inode number -> struct inode
+ *   inodes       inode number -> struct inode: the table
  *   directories  mixed inode number -> struct directory, for those with entries (or a change time) here
  *   entries      one per directory: dentry hash -> struct dentry_record; those of equal hash in order of
  * their names
