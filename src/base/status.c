@@ -30,6 +30,8 @@ const char *status_text(int status)
         return "file was truncated meanwhile";
     case STATUS_UNKNOWN_GROUPS:
         return "groups of the caller unknown to the server";
+    case STATUS_OUTSIDE:
+        return "path leads out of the file system";
     default:
         break;
     }
@@ -41,5 +43,7 @@ int status_errno(int status)
 {
     if (status == 0)
         return 0;
+    if (status == -STATUS_OUTSIDE)
+        return EXDEV;
     return status < 0 && status >= -ERRNO_LAST ? -status : EIO;
 }

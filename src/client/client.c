@@ -315,6 +315,7 @@ int client_create(struct net *net, const struct client_options *options, struct 
     client->orphans = options->orphans != NULL ? options->orphans : &client->own_orphans;
     client->release_timer.fire = client_release_timer;
     client->release_due = UINT64_MAX;
+    client->prefix = options->prefix;
     wait_queue_init(&client->refreshed);
     struct rpc_options rpc_options = {
         .cluster_key = options->cluster_key,
@@ -368,7 +369,13 @@ void client_destroy(struct client *client)
     lease_destroy(&client->leases);
     cache_destroy(&client->cache);
     credentials_destroy(&client->caller);
+    free(client->left);
     free(client);
+}
+
+const char *client_left(const struct client *client)
+{
+    return client->left;
 }
 
 const struct cluster_map *client_map(const struct client *client)

@@ -30,6 +30,7 @@ struct client_options {
     uint32_t umask;
     uint8_t placement; /* for created files */
     uint8_t chunk_shift;
+    const char *prefix; /* where programs see the root, or NULL: see client_left */
 };
 
 /* Fetches the map from the first address that answers. Errors: -EACCES (key refused), -STATUS_BAD_VERSION,
@@ -41,6 +42,11 @@ void client_destroy(struct client *client);
  * RPC_GROUPS_MAX. Calls no server; costs a few ns when nothing changes. 0, -EINVAL (too many), -ENOMEM. */
 int client_set_credentials(struct client *client, uint32_t uid, uint32_t gid, const uint32_t *groups,
                            uint32_t count);
+/* With a prefix ("/benchfs"), the target of an absolute symbolic link is a path of the program's: below the
+ * prefix the walk goes on from the root, elsewhere it ends with -STATUS_OUTSIDE. So does ".." from the root.
+ * Returns the path that the program meant, valid until the client's next path, or NULL when the last one did
+ * not lead out. */
+const char *client_left(const struct client *client);
 
 /* An open file. May be used by several clients (threads) at once: what changes after open is atomic. Small
  * files' data that came with open stays in the client (a lease), not here. */

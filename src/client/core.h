@@ -118,6 +118,8 @@ struct client {
     uint32_t layout_base;
     uint8_t placement;
     uint8_t chunk_shift;
+    const char *prefix; /* NULL: the root is the root of everything */
+    char *left;         /* where the last path led to, outside */
     struct directory_cache cache;
     struct lease_table leases;
     struct client_orphans *orphans;

@@ -184,6 +184,7 @@ static int worker_open(struct worker *worker)
         .rendezvous_threshold = fs->rendezvous_threshold,
         .placement = fs->placement,
         .chunk_shift = fs->chunk_shift,
+        .prefix = fs->prefix,
     };
     int status = loop_create(&loop_options, &worker->loop);
     if (status < 0)
@@ -499,7 +500,7 @@ static mode_t process_umask(void)
     return mask;
 }
 
-benchfs *benchfs_connect(const char *cluster_file)
+benchfs *library_connect(const char *cluster_file, const char *prefix)
 {
     struct worker *worker = NULL;
     pthread_once(&prepared, prepare);
@@ -513,6 +514,7 @@ benchfs *benchfs_connect(const char *cluster_file)
     int status = identity_of_process(&fs->identity);
     fs->identity_forks = library_forks;
     fs->umask = process_umask();
+    fs->prefix = prefix;
     list_init(&fs->workers);
     list_init(&fs->idle);
     pthread_mutex_init(&fs->mutex, NULL);
@@ -544,6 +546,11 @@ benchfs *benchfs_connect(const char *cluster_file)
     list_push_back(&file_systems, &fs->link);
     pthread_mutex_unlock(&library_mutex);
     return fs;
+}
+
+benchfs *benchfs_connect(const char *cluster_file)
+{
+    return library_connect(cluster_file, NULL);
 }
 
 void benchfs_disconnect(benchfs *fs)

@@ -66,6 +66,7 @@ struct benchfs {
     _Atomic mode_t umask;
     uint64_t device; /* st_dev */
     struct client_orphans orphans;
+    const char *prefix; /* where the preload library shows the root, or NULL */
 
     pthread_mutex_t mutex; /* of the lists below */
     struct list workers;
@@ -138,6 +139,9 @@ int worker_adopt(struct worker *worker);
 void worker_shut_down(struct worker *worker);
 /* Directory streams that list through the worker lose their listing; fs->mutex held. */
 void directory_detach_all(struct worker *worker);
+
+/* benchfs_connect for the preload library: prefix as in client_options, kept by the caller. */
+struct benchfs *library_connect(const char *cluster_file, const char *prefix);
 
 /* ---- results ---- */
 

@@ -89,6 +89,36 @@ int walk_lookup_follow(struct walk *walk, struct attributes *attributes)
     }
 }
 
+/* The path goes on outside: first, then rest. */
+static int leave(struct walk *walk, const char *first, size_t length, const char *rest)
+{
+    size_t rest_length = strlen(rest);
+    char *left = malloc(length + rest_length + 2);
+    if (left == NULL)
+        return -ENOMEM;
+    memcpy(left, first, length);
+    if (rest_length > 0)
+        left[length++] = '/';
+    memcpy(left + length, rest, rest_length + 1);
+    free(walk->client->left);
+    walk->client->left = left;
+    return -STATUS_OUTSIDE;
+}
+
+/* The rest of the path begins with a slash, as the program sees paths. */
+static int enter_absolute(struct walk *walk)
+{
+    const char *prefix = walk->client->prefix;
+    if (prefix != NULL) {
+        size_t length = strlen(prefix);
+        const char *path = walk->rest;
+        if (strncmp(path, prefix, length) != 0 || (path[length] != '/' && path[length] != '\0'))
+            return leave(walk, path, strlen(path), "");
+        walk->rest += length;
+    }
+    return directory_enter(walk, INODE_ROOT);
+}
+
 /* Puts the link's target before what is left of the path. */
 static int splice_link(struct walk *walk, const struct attributes *link)
 {
@@ -127,7 +157,7 @@ static int splice_link(struct walk *walk, const struct attributes *link)
     free(walk->storage);
     walk->storage = storage;
     walk->rest = storage;
-    return storage[0] == '/' ? directory_enter(walk, INODE_ROOT) : 0;
+    return storage[0] == '/' ? enter_absolute(walk) : 0;
 }
 
 /* Enters the directory (or link) that a component in the middle of the path names. */
@@ -160,6 +190,11 @@ static int step(struct walk *walk)
  * leads past it, so it is looked at first. */
 static int leave_upward(struct walk *walk)
 {
+    const char *prefix = walk->client->prefix;
+    if (prefix != NULL && walk->here.inode == INODE_ROOT) {
+        size_t length = (size_t)(strrchr(prefix, '/') - prefix);
+        return leave(walk, prefix, length > 0 ? length : 1, walk->rest);
+    }
     if (walk->operation->used_cache) {
         int status = directory_fetch(walk, walk->here.inode);
         if (status < 0)
@@ -281,6 +316,10 @@ int walk_path(struct walk *walk, struct client *client, struct operation *operat
     walk->removed = false;
     walk->rest = path;
     operation->by_path = true;
+    if (__builtin_expect(client->left != NULL, 0)) {
+        free(client->left);
+        client->left = NULL;
+    }
     if (*path == '\0')
         return -ENOENT;
     size_t length = strnlen(path, PATH_LENGTH_MAX + 1);
