@@ -1,0 +1,319 @@
+/* The module behind remote.h: libbenchfs with one connection per process.
+ *
+ * Most calls are those of benchfs.h. Those that it does not have go to the client core as libbenchfs's own
+ * do. */
+#include "preload/remote.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <ucm/api/ucm.h>
+
+#include "client/library.h"
+
+static benchfs *fs;
+
+/* To notice unmapping, UCX writes jumps over the first bytes of mmap and its kin, which it looks up by name:
+ * it would find those of the preload library, and take the program's calls to the C library's behind its
+ * back. */
+static void leave_memory_alone(void)
+{
+    if (getenv("UCX_MEM_EVENTS") == NULL)
+        ucm_global_opts.enable_events = 0;
+}
+
+static const char *remote_connect(const char *prefix)
+{
+    leave_memory_alone();
+    fs = library_connect(NULL, prefix);
+    return fs == NULL ? benchfs_error() : NULL;
+}
+
+static const char *remote_left(void)
+{
+    struct client *client = client_get(fs);
+    return client == NULL ? NULL : client_left(client);
+}
+
+static mode_t remote_umask(mode_t mask)
+{
+    return benchfs_umask(fs, mask);
+}
+
+/* The thread's client and the directory that a path call starts from; false with errno set. */
+static bool begin(int dirfd, const char *path, struct client **client, uint64_t *directory)
+{
+    *client = client_get(fs);
+    return *client != NULL && start_directory(fs, dirfd, path, directory) == 0;
+}
+
+/* ---- open files ---- */
+
+static int remote_open(int dirfd, const char *path, int flags, mode_t mode)
+{
+    return benchfs_openat(fs, dirfd, path, flags, mode);
+}
+
+static int remote_close(int fd)
+{
+    return benchfs_close(fs, fd);
+}
+
+static int remote_save(int fd, struct remote_file *file)
+{
+    struct open_file *slot = open_file_acquire(fs, fd);
+    if (slot == NULL)
+        return -1;
+    *file = (struct remote_file){
+        .inode = slot->file.inode,
+        .parent = slot->file.parent,
+        .size = atomic_load(&slot->file.size),
+        .generation = atomic_load(&slot->file.generation),
+        .mode = slot->file.mode,
+        .flags = slot->file.flags,
+        .layout_base = slot->file.layout.base,
+        .layout_placement = slot->file.layout.placement,
+        .layout_chunk_shift = slot->file.layout.chunk_shift,
+    };
+    open_file_release(fs, slot);
+    return 0;
+}
+
+static int remote_restore(const struct remote_file *file)
+{
+    struct open_file *slot;
+    int status = open_file_reserve(fs, &slot);
+    if (status < 0)
+        return finish(status);
+    slot->file.inode = file->inode;
+    slot->file.parent = file->parent;
+    slot->file.mode = file->mode;
+    slot->file.flags = file->flags;
+    slot->file.layout = (struct layout){
+        .base = file->layout_base,
+        .placement = file->layout_placement,
+        .chunk_shift = file->layout_chunk_shift,
+    };
+    atomic_store(&slot->file.size, file->size);
+    atomic_store(&slot->file.generation, file->generation);
+    int fd = slot->fd;
+    open_file_publish(slot);
+    return fd;
+}
+
+static int remote_set_flags(int fd, int flags)
+{
+    enum { SETTABLE = O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT | O_ASYNC };
+    struct open_file *slot = open_file_acquire(fs, fd);
+    if (slot == NULL)
+        return -1;
+    slot->file.flags = (slot->file.flags & ~SETTABLE) | (flags & SETTABLE);
+    open_file_release(fs, slot);
+    return 0;
+}
+
+static ssize_t remote_pread(int fd, void *buffer, size_t count, off_t offset)
+{
+    return benchfs_pread(fs, fd, buffer, count, offset);
+}
+
+static ssize_t remote_pwrite(int fd, const void *buffer, size_t count, off_t offset)
+{
+    return benchfs_pwrite(fs, fd, buffer, count, offset);
+}
+
+static ssize_t remote_preadv(int fd, const struct iovec *vector, int count, off_t offset)
+{
+    return benchfs_preadv(fs, fd, vector, count, offset);
+}
+
+static ssize_t remote_pwritev(int fd, const struct iovec *vector, int count, off_t offset)
+{
+    return benchfs_pwritev(fs, fd, vector, count, offset);
+}
+
+static ssize_t remote_append(int fd, const void *buffer, size_t count, off_t *offset)
+{
+    struct client *client = client_get(fs);
+    struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
+    if (slot == NULL)
+        return -1;
+    uint64_t at = 0;
+    ssize_t written = -EBADF;
+    if ((slot->file.flags & O_ACCMODE) != O_RDONLY && (slot->file.flags & O_PATH) == 0)
+        written = client_append(client, &slot->file, buffer, count < 0x7ffff000 ? count : 0x7ffff000, &at);
+    open_file_release(fs, slot);
+    if (written >= 0)
+        *offset = (off_t)at + written;
+    return finish_size(written);
+}
+
+static int remote_fsync(int fd)
+{
+    return benchfs_fsync(fs, fd);
+}
+
+static int remote_ftruncate(int fd, off_t length)
+{
+    return benchfs_ftruncate(fs, fd, length);
+}
+
+static int remote_fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    return benchfs_fallocate(fs, fd, mode, offset, length);
+}
+
+static int remote_posix_fallocate(int fd, off_t offset, off_t length)
+{
+    return benchfs_posix_fallocate(fs, fd, offset, length);
+}
+
+static int remote_truncateat(int dirfd, const char *path, off_t length)
+{
+    struct client *client;
+    uint64_t directory;
+    if (length < 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (!begin(dirfd, path, &client, &directory))
+        return -1;
+    return finish(client_truncate(client, directory, path, (uint64_t)length));
+}
+
+static off_t remote_seek(int fd, off_t offset, int whence)
+{
+    return benchfs_lseek(fs, fd, offset, whence);
+}
+
+/* ---- attributes ---- */
+
+static int remote_fstat(int fd, struct stat *status)
+{
+    return benchfs_fstat(fs, fd, status);
+}
+
+static int remote_statat(int dirfd, const char *path, struct stat *status, int flags)
+{
+    return benchfs_fstatat(fs, dirfd, path, status, flags);
+}
+
+static int remote_statvfs(struct statvfs *status)
+{
+    return benchfs_statvfs(fs, status);
+}
+
+static int remote_accessat(int dirfd, const char *path, int mode, int flags)
+{
+    return benchfs_faccessat(fs, dirfd, path, mode, flags);
+}
+
+static int remote_chmodat(int dirfd, const char *path, mode_t mode, int flags)
+{
+    return benchfs_fchmodat(fs, dirfd, path, mode, flags);
+}
+
+static int remote_fchmod(int fd, mode_t mode)
+{
+    return benchfs_fchmod(fs, fd, mode);
+}
+
+static int remote_chownat(int dirfd, const char *path, uid_t owner, gid_t group, int flags)
+{
+    return benchfs_fchownat(fs, dirfd, path, owner, group, flags);
+}
+
+static int remote_fchown(int fd, uid_t owner, gid_t group)
+{
+    return benchfs_fchown(fs, fd, owner, group);
+}
+
+static int remote_utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)
+{
+    return benchfs_utimensat(fs, dirfd, path, times, flags);
+}
+
+static int remote_futimens(int fd, const struct timespec times[2])
+{
+    return benchfs_futimens(fs, fd, times);
+}
+
+/* ---- names ---- */
+
+static int remote_mkdirat(int dirfd, const char *path, mode_t mode)
+{
+    return benchfs_mkdirat(fs, dirfd, path, mode);
+}
+
+static int remote_unlinkat(int dirfd, const char *path, int flags)
+{
+    return benchfs_unlinkat(fs, dirfd, path, flags);
+}
+
+static int remote_renameat(int old_dirfd, const char *old_path, int new_dirfd, const char *new_path,
+                           unsigned flags)
+{
+    return benchfs_renameat2(fs, old_dirfd, old_path, new_dirfd, new_path, flags);
+}
+
+static int remote_linkat(int old_dirfd, const char *old_path, int new_dirfd, const char *new_path, int flags)
+{
+    return benchfs_linkat(fs, old_dirfd, old_path, new_dirfd, new_path, flags);
+}
+
+static int remote_symlinkat(const char *target, int dirfd, const char *path)
+{
+    return benchfs_symlinkat(fs, target, dirfd, path);
+}
+
+static ssize_t remote_readlinkat(int dirfd, const char *path, char *buffer, size_t size)
+{
+    return benchfs_readlinkat(fs, dirfd, path, buffer, size);
+}
+
+/* ---- directories ---- */
+
+static benchfs_dir *remote_fdopendir(int fd)
+{
+    return benchfs_fdopendir(fs, fd);
+}
+
+static benchfs_dir *remote_opendir(int dirfd, const char *path)
+{
+    int fd = benchfs_openat(fs, dirfd, path, O_RDONLY | O_DIRECTORY);
+    if (fd < 0)
+        return NULL;
+    benchfs_dir *directory = benchfs_fdopendir(fs, fd);
+    if (directory == NULL) {
+        int error = errno;
+        benchfs_close(fs, fd);
+        errno = error;
+    }
+    return directory;
+}
+
+static struct dirent *remote_readdir(benchfs_dir *directory)
+{
+    return benchfs_readdir(directory);
+}
+
+static long remote_telldir(benchfs_dir *directory)
+{
+    return benchfs_telldir(directory);
+}
+
+static void remote_seekdir(benchfs_dir *directory, long position)
+{
+    benchfs_seekdir(directory, position);
+}
+
+static int remote_closedir(benchfs_dir *directory)
+{
+    return benchfs_closedir(directory);
+}
+
+#define REMOTE_ENTRY(type, name, arguments) .name = remote_##name,
+__attribute__((visibility("default"))) const struct remote_calls *benchfs_preload_client(void)
+{
+    static const struct remote_calls calls = {REMOTE_TABLE(REMOTE_ENTRY)};
+    return &calls;
+}
