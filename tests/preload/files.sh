@@ -1,0 +1,45 @@
+#!/bin/bash
+# Files, directories and links through the usual tools, and what the shell does with descriptors.
+. "$(dirname "$0")/preload.sh"
+
+ok "an empty root is listed" prints "" on ls /benchfs
+ok "redirection of a builtin" script 'echo hello >a'
+ok "redirection of a program" script 'date >b; test -s b'
+ok "reading" prints "hello" on cat /benchfs/a
+ok "input from a file" prints "hello" script 'cat <a'
+ok "a builtin reads" prints "hello" script 'read -r line <a; echo "$line"'
+ok "appending" prints $'hello\nworld' script 'echo world >>a; cat a'
+ok "one offset for a group of commands" prints $'one\ntwo\nthree' script '(echo one; /bin/echo two; echo three) >c; cat c'
+ok "one offset for subshells one after the other" prints $'1\n2\n3' script '{ (echo 1); (/bin/echo 2); echo 3; } >c; cat c'
+ok "a child goes on reading where its parent stopped" prints $'2\n3' script 'printf "1\n2\n3\n" >c; { read -r x; cat; } <c'
+ok "standard error too" prints "ls: cannot access '/benchfs/none': No such file or directory" \
+    script 'ls /benchfs/none 2>c || true; cat c'
+ok "both to one file" script '{ echo out; echo err >&2; } >c 2>&1; test "$(cat c)" = "$(printf "out\nerr")"'
+ok "here-document" prints "text 42" script 'x=42; cat >c <<END
+text $x
+END
+cat c'
+ok "pipes" prints "3" script 'printf "b\na\nc\n" >c; cat c | sort | tee d | wc -l'
+ok "descriptors above 2" prints $'x\ny' script 'exec 5>c; echo x >&5; /bin/echo y >&5; exec 5>&-; cat c'
+ok "a descriptor read and written" prints "bcd" script 'printf abcdef >c; exec 6<>c; read -r -n 1 x <&6; read -r -n 3 y <&6; echo $y'
+ok "a pattern" prints "a b c d" script 'echo ?'
+ok "tests of files" script 'test -f a; test ! -e none; test -s a; mkdir dir; test -d dir; ln -s a link; test -L link; test -w a'
+ok "cd and pwd" prints $'/benchfs/dir\n/benchfs/dir\n/benchfs' script 'cd dir; pwd; /bin/pwd; cd ..; /bin/pwd'
+ok "cd out" prints "/" script 'cd /benchfs; cd ..; /bin/pwd'
+ok "a relative path in a program started there" prints "hello" script 'cd dir; cat ../a | head -n 1'
+ok "a path that leads out with .." on cmp /benchfs/../etc/passwd /etc/passwd
+ok "a link that leads out" script 'ln -s /etc/passwd out; cmp out /etc/passwd; test "$(readlink out)" = /etc/passwd'
+ok "a link to a directory outside" script 'ln -s /etc outdir; cmp outdir/passwd /etc/passwd; ls outdir/ >/dev/null'
+ok "a link to an absolute path inside" prints "hello" script 'ln -s /benchfs/a in; head -n 1 in'
+ok "a dangling link" script 'ln -s /benchfs/none gone; ! cat gone 2>/dev/null; test -L gone'
+ok "double slashes" prints "hello" on head -n 1 //benchfs//a
+ok "realpath" prints $'/benchfs/a\n/etc/passwd' script 'realpath in out'
+ok "a name that only begins like the prefix" fails 1 "No such file" on cat /benchfsx/a
+ok "a file outside is not touched" script 'echo x >"$1/outside"; test -e "$1/outside"' "$work"
+ok "the outside file is there" test -s "$work/outside"
+ok "moving in and out" script 'cp /etc/passwd "$1/p"; mv "$1/p" p; test ! -e "$1/p"; mv p "$1/q"; cmp "$1/q" /etc/passwd' "$work"
+ok "errors name the right cause" fails 1 "File exists" script 'mkdir dir'
+ok "no cluster: one line that says so" fails 1 "benchfs start" env BENCHFS_CLUSTER="$work/none" \
+    LD_PRELOAD="$PRELOAD" bash -c 'test -e /benchfs/a || test -e /benchfs/b'
+
+finish
