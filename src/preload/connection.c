@@ -24,16 +24,19 @@ static void tell(const char *reason)
         real(write)(STDERR_FILENO, text, (size_t)length < sizeof text ? (size_t)length : sizeof text - 1);
 }
 
-/* The module lies beside this library. */
+/* The module lies beside this library, which LD_PRELOAD may name by a link. */
 static const struct remote_calls *load(void)
 {
     Dl_info self;
-    char path[PATH_MAX] = REMOTE_MODULE;
-    const char *slash = NULL;
-    if (dladdr((void *)&prefix, &self) != 0 && self.dli_fname != NULL)
-        slash = strrchr(self.dli_fname, '/');
-    if (slash != NULL)
-        snprintf(path, sizeof path, "%.*s/%s", (int)(slash - self.dli_fname), self.dli_fname, REMOTE_MODULE);
+    char path[PATH_MAX] = "", *slash = NULL;
+    if (dladdr((void *)&prefix, &self) != 0 && real(realpath)(self.dli_fname, path) != NULL)
+        slash = strrchr(path, '/');
+    if (slash == NULL)
+        slash = path;
+    else
+        slash++;
+    if ((size_t)(path + sizeof path - slash) > sizeof REMOTE_MODULE)
+        strcpy(slash, REMOTE_MODULE);
     void *module = real(dlopen)(path, RTLD_NOW | RTLD_LOCAL);
     if (module == NULL) {
         tell(dlerror());

@@ -10,7 +10,7 @@ unset BENCHFS_SERVERS BENCHFS_CONFIG
 
 cleanup() {
     [ ! -e "$BENCHFS_CLUSTER" ] || "$root/bin/benchfs" stop >/dev/null || true
-    rm -rf "$directory"
+    rm -rf "$directory" "${preload:-}"
 }
 trap cleanup EXIT
 
@@ -52,7 +52,9 @@ documents_calls() {
 }
 
 source_root=$1
-echo "1..8"
+preload=$(mktemp -u "${TMPDIR:-/tmp}/benchfs-preload-XXXXXX.so") # the loader takes spaces for separators
+ln -s "$library/libbenchfs_preload.so" "$preload"
+echo "1..9"
 check "install" meson install -C "$2" --no-rebuild --destdir "$directory"
 check "manual pages" test -s "$root/share/man/man1/benchfs.1" -a -s "$root/share/man/man3/libbenchfs.3" \
     -a -s "$root/share/man/man5/benchfs.toml.5" -a -s "$root/share/man/man8/benchfsd.8"
@@ -62,4 +64,5 @@ check "example configuration is valid, start" \
 check "status" "$root/bin/benchfs" status
 check "a program compiles against the library" compile
 check "it runs" says_hello
+check "an unmodified program through the preload library" env LD_PRELOAD="$preload" test -s /benchfs/hello
 check "stop" "$root/bin/benchfs" stop
