@@ -44,6 +44,21 @@ BENCHFS_API const char *benchfs_version(void);
  * ns when nothing changes. Returns 0, or -1 (EINVAL, ENOMEM). */
 BENCHFS_API int benchfs_set_credentials(benchfs *fs, uid_t uid, gid_t gid, int ngroups, const gid_t *groups);
 
+/* What this process's calls promise to others' (cluster.consistency): "strict", "close" or "relaxed". */
+BENCHFS_API const char *benchfs_consistency(benchfs *fs);
+/* Brings to the servers what this process has written and not published yet, as close and fsync do for one
+ * file; whether a write failed is told there. To be called before execve. */
+BENCHFS_API int benchfs_sync(benchfs *fs);
+/* What has been done without, or ahead of, requests since benchfs_connect; all 0 under "strict". */
+struct benchfs_counters {
+    uint64_t buffered_writes;   /* calls whose bytes stayed in this process for the time being */
+    uint64_t published;         /* transfers in which such bytes went to the servers */
+    uint64_t cached_reads;      /* calls that were served from this process's memory */
+    uint64_t read_ahead;        /* transfers that fetched more than was asked for */
+    uint64_t cached_attributes; /* calls that were answered from attributes seen before */
+};
+BENCHFS_API void benchfs_counters(benchfs *fs, struct benchfs_counters *counters);
+
 BENCHFS_API int benchfs_open(benchfs *fs, const char *path, int flags, ... /* mode_t mode */);
 BENCHFS_API int benchfs_openat(benchfs *fs, int dirfd, const char *path, int flags, ... /* mode_t mode */);
 BENCHFS_API int benchfs_close(benchfs *fs, int fd);

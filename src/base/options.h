@@ -21,6 +21,11 @@ OPTION(cluster, server_count, INTEGER, "1", "1", "1024",
 OPTION(cluster, placement, CHOICE, "hash", "hash|round_robin|local", "",
        "Where the chunks of a new file go: hashed over all servers, to all servers in turn, or to the "
        "server nearest to the process that creates the file. The first chunk always lives with the inode.")
+OPTION(
+    cluster, consistency, CHOICE, "strict", "strict|close|relaxed", "",
+    "What the calls of one process promise to others. strict: what a call returned, every later call "
+    "anywhere sees. close: writes and sizes become visible at close and fsync; reads may come from what was "
+    "read ahead since open. relaxed: also attributes may be as old as client.attribute_lifetime.")
 OPTION(cluster, chunk_size, POWER, "1MiB", "64KiB", "64MiB", "Chunk size of new files, a power of two.")
 TABLE_END(cluster)
 
@@ -84,6 +89,8 @@ TABLE_END(meta)
 TABLE_BEGIN(client, "Programs that use the file system.")
 OPTION(client, deadline, DURATION, "10s", "10ms", "1h",
        "How long a call may wait for the servers before it fails with ETIMEDOUT.")
+OPTION(client, attribute_lifetime, DURATION, "1s", "0", "1h",
+       "How long a process may go by attributes that it has seen, under cluster.consistency = relaxed.")
 OPTION(client, spin, DURATION, "50us", "0", "1s",
        "How long a waiting thread polls before it blocks in the kernel.")
 TABLE_END(client)

@@ -194,6 +194,11 @@ void client_observe(struct client *client, const struct rpc_call *call)
     rpc_set_epochs(client->rpc, client->map->epoch, client->namespace_epoch);
 }
 
+void client_count_changes(struct client *client, _Atomic uint64_t *changes)
+{
+    client->changes = changes;
+}
+
 int client_call(struct client *client, struct operation *operation, uint32_t server, struct rpc_call *call)
 {
     if (__builtin_expect(!credentials_known(client, server), 0)) {
@@ -208,6 +213,8 @@ int client_call(struct client *client, struct operation *operation, uint32_t ser
     if (operation->deadline == 0)
         operation->deadline = call->timing.started + client->deadline_ns;
     client_observe(client, call);
+    if (__builtin_expect(client->changes != NULL, 0) && rpc_operation_mutates(call->operation))
+        client_changed(client);
     return status;
 }
 

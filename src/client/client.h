@@ -48,6 +48,9 @@ int client_set_credentials(struct client *client, uint32_t uid, uint32_t gid, co
  * not lead out. */
 const char *client_left(const struct client *client);
 
+/* Has every request of this client that changes something count *changes up, when it has ended. */
+void client_count_changes(struct client *client, _Atomic uint64_t *changes);
+
 /* An open file. May be used by several clients (threads) at once: what changes after open is atomic. Small
  * files' data that came with open stays in the client (a lease), not here. */
 struct client_file {

@@ -128,7 +128,8 @@ struct client {
     struct timer release_timer;
     bool releasing; /* a task sends them; released fires when it is done */
     struct completion released;
-    bool refreshing; /* a task fetches the map */
+    _Atomic uint64_t *changes; /* NULL: nobody counts */
+    bool refreshing;           /* a task fetches the map */
     struct wait_queue refreshed;
     struct rpc_peer **retired; /* peers of servers that left the map; calls may still be under way on them */
     uint32_t retired_count;
@@ -169,6 +170,12 @@ static inline bool operation_again(struct client *client, struct operation *oper
 /* After an operation on an inode that a path led to: true, at most so often, when the inode was removed in
  * between, for the path may name another one by now. */
 bool operation_gone_again(unsigned *attempts, int *status);
+
+static inline void client_changed(struct client *client)
+{
+    if (__builtin_expect(client->changes != NULL, 0))
+        atomic_fetch_add(client->changes, 1);
+}
 
 /* One attempt of one request: sets epoch and deadline, calls, and takes over a newer namespace epoch. */
 int client_call(struct client *client, struct operation *operation, uint32_t server, struct rpc_call *call);

@@ -586,6 +586,7 @@ static ssize_t write_transfer(struct transfer *transfer)
     if (written == -ESTALE)
         drop_orphans(transfer);
     lease_revoke(&client->leases, file->inode);
+    client_changed(client);
     transfer_end(transfer);
     return written;
 }
@@ -692,6 +693,7 @@ ssize_t client_append_vector(struct client *client, struct client_file *file, co
     if (written == -ESTALE)
         drop_orphans(&transfer);
     lease_revoke(&client->leases, file->inode);
+    client_changed(client);
     transfer_end(&transfer);
     if (written > 0)
         *offset = transfer.offset;

@@ -112,8 +112,26 @@ static void thread_exit(void *argument)
     }
 }
 
+/* A child could not tell which of its parent's delayed writes have reached the servers: all do, before. The
+ * same at exit. */
+static void publish_all(void)
+{
+    list_for_each (node, &file_systems) {
+        struct benchfs *fs = container_of(node, struct benchfs, link);
+        struct client *client = atomic_load(&fs->dirty_files) != 0 ? client_get(fs) : NULL;
+        if (client != NULL)
+            file_caches_publish(fs, client, 0);
+    }
+}
+
+__attribute__((destructor)) static void at_exit(void)
+{
+    publish_all();
+}
+
 static void before_fork(void)
 {
+    publish_all();
     pthread_mutex_lock(&library_mutex);
     list_for_each (node, &file_systems)
         pthread_mutex_lock(&container_of(node, struct benchfs, link)->mutex);
@@ -136,6 +154,7 @@ static void after_fork_in_child(void)
         list_init(&fs->idle);
         atomic_store(&fs->instance, 0);
         open_files_after_fork(fs);
+        file_caches_after_fork(fs);
     }
     after_fork();
 }
@@ -198,6 +217,8 @@ static int worker_open(struct worker *worker)
     status = worker_identify(worker);
     if (status < 0)
         goto destroy_client;
+    if (fs->consistency == CONSISTENCY_RELAXED)
+        client_count_changes(worker->client, &fs->changes);
     return 0;
 
 destroy_client:
@@ -275,6 +296,8 @@ void worker_shut_down(struct worker *worker)
     client_destroy(worker->client);
     net_destroy(worker->net);
     loop_destroy(worker->loop);
+    free(worker->remembered);
+    worker->remembered = NULL;
     worker->client = NULL;
 }
 
@@ -430,6 +453,7 @@ static int read_config(struct benchfs *fs, const char *path)
     fs->placement = (uint8_t)placement;
     fs->chunk_shift = (uint8_t)__builtin_ctzll(config.cluster.chunk_size);
     fs->deadline_ns = config.client.deadline;
+    fs->attribute_lifetime_ns = config.client.attribute_lifetime;
     fs->spin_ns = config.client.spin;
     fs->rendezvous_threshold = (uint32_t)config.rpc.rendezvous_threshold;
     memcpy(fs->transports, config.server.transports, sizeof fs->transports);
@@ -518,6 +542,7 @@ benchfs *library_connect(const char *cluster_file, const char *prefix)
     list_init(&fs->workers);
     list_init(&fs->idle);
     pthread_mutex_init(&fs->mutex, NULL);
+    file_caches_init(fs);
 
     if (status < 0)
         fail(status, "this process is in more than %u groups", RPC_GROUPS_MAX);
@@ -535,11 +560,15 @@ benchfs *library_connect(const char *cluster_file, const char *prefix)
             worker_shut_down(worker);
             worker_free(worker);
         }
+        file_caches_destroy(fs);
         pthread_mutex_destroy(&fs->mutex);
         free_settings(fs);
         errno = status_errno(status);
         return NULL;
     }
+    fs->consistency = client_map(worker->client)->consistency;
+    if (fs->consistency == CONSISTENCY_RELAXED)
+        client_count_changes(worker->client, &fs->changes);
     if (fs->device == 0)
         fs->device = hash64(fs->addresses, sizeof *fs->addresses * fs->address_count, 0);
     pthread_mutex_lock(&library_mutex);
@@ -557,6 +586,7 @@ void benchfs_disconnect(benchfs *fs)
 {
     if (fs == NULL)
         return;
+    benchfs_sync(fs);
     pthread_mutex_lock(&library_mutex);
     list_remove(&fs->link);
     pthread_mutex_lock(&fs->mutex);
@@ -572,6 +602,7 @@ void benchfs_disconnect(benchfs *fs)
     forget_dead_workers();
     worker_current = (struct worker_current){0};
     open_files_destroy(fs);
+    file_caches_destroy(fs);
     pthread_mutex_destroy(&fs->mutex);
     free_settings(fs);
 }
@@ -589,4 +620,28 @@ const char *benchfs_version(void)
 mode_t benchfs_umask(benchfs *fs, mode_t mask)
 {
     return atomic_exchange(&fs->umask, mask & 0777);
+}
+
+int benchfs_sync(benchfs *fs)
+{
+    struct client *client = atomic_load(&fs->dirty_files) != 0 ? client_get(fs) : NULL;
+    if (client != NULL)
+        file_caches_publish(fs, client, 0);
+    return atomic_load(&fs->dirty_files) != 0 && client == NULL ? -1 : 0;
+}
+
+const char *benchfs_consistency(benchfs *fs)
+{
+    return consistency_name(fs->consistency);
+}
+
+void benchfs_counters(benchfs *fs, struct benchfs_counters *counters)
+{
+    *counters = (struct benchfs_counters){
+        .buffered_writes = atomic_load(&fs->counters.buffered_writes),
+        .published = atomic_load(&fs->counters.published),
+        .cached_reads = atomic_load(&fs->counters.cached_reads),
+        .read_ahead = atomic_load(&fs->counters.read_ahead),
+        .cached_attributes = atomic_load(&fs->counters.cached_attributes),
+    };
 }

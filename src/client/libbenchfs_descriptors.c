@@ -110,6 +110,8 @@ void open_file_release_last(struct benchfs *fs, struct open_file *slot)
                                                  memory_order_relaxed))
         return;
     struct client_file file = slot->file;
+    if (slot->cache != NULL)
+        file_cache_close(fs, slot);
     number_free(fs, slot->fd);
     file_let_go(fs, &file);
 }
@@ -123,7 +125,7 @@ void file_let_go(struct benchfs *fs, struct client_file *file)
     errno = before;
 }
 
-int benchfs_close(benchfs *fs, int fd)
+static int close_number(benchfs *fs, int fd)
 {
     struct open_file *slot = open_file_find(fs, fd);
     uint32_t idle = OPEN_FILE_OPEN;
@@ -131,6 +133,8 @@ int benchfs_close(benchfs *fs, int fd)
                                                                 memory_order_relaxed)) {
         /* No call under way: the usual case. */
         struct client_file file = slot->file;
+        if (slot->cache != NULL)
+            file_cache_close(fs, slot);
         number_free(fs, fd);
         file_let_go(fs, &file);
         return 0;
@@ -150,6 +154,28 @@ int benchfs_close(benchfs *fs, int fd)
                                                     memory_order_acq_rel, memory_order_relaxed));
     open_file_release(fs, slot);
     return 0;
+}
+
+/* Publishes what was written. A file that is gone took it along. */
+static int close_publish(benchfs *fs, int fd)
+{
+    struct open_file *slot = open_file_acquire(fs, fd);
+    if (slot == NULL)
+        return 0; /* close_number says why */
+    int status = 0;
+    if (slot->cache != NULL) {
+        struct client *client = client_get(fs);
+        status = client == NULL ? -errno : file_cache_publish(fs, client, slot, true);
+    }
+    open_file_release(fs, slot);
+    return status == -ESTALE ? 0 : status;
+}
+
+int benchfs_close(benchfs *fs, int fd)
+{
+    int status = fs->consistency == CONSISTENCY_STRICT ? 0 : close_publish(fs, fd);
+    int closed = close_number(fs, fd);
+    return closed < 0 ? closed : finish(status);
 }
 
 void open_files_after_fork(struct benchfs *fs)
@@ -207,6 +233,11 @@ static int open_at(benchfs *fs, int dirfd, const char *path, int flags, mode_t m
         open_file_cancel(fs, slot);
         return finish(status);
     }
+    status = file_cache_open(fs, slot);
+    if (status < 0) {
+        open_file_cancel(fs, slot);
+        return finish(status);
+    }
     int fd = slot->fd;
     open_file_publish(slot);
     return fd;
@@ -244,7 +275,9 @@ static int size_of(benchfs *fs, const struct open_file *slot, uint64_t *size)
     struct client *client = client_get(fs);
     if (client == NULL)
         return -errno;
-    int status = client_file_attributes(client, slot->file.inode, &attributes);
+    int status = file_cache_publish(fs, client, (struct open_file *)(uintptr_t)slot, false);
+    if (status == 0)
+        status = client_file_attributes(client, slot->file.inode, &attributes);
     *size = attributes.size;
     return status;
 }
@@ -257,6 +290,9 @@ static off_t seek_hole(benchfs *fs, struct open_file *slot, off_t offset, bool h
         return -errno;
     if (offset < 0)
         return -ENXIO;
+    int published = file_cache_publish(fs, client, slot, false);
+    if (published < 0)
+        return published;
     if (!S_ISREG(slot->file.mode)) /* a directory is data up to the last offset */
         return hole ? INT64_MAX : offset;
     int status = client_seek(client, &slot->file, (uint64_t)offset, hole, &found);

@@ -30,13 +30,6 @@ static struct open_file *acquire_for(benchfs *fs, int fd, enum access access)
     return NULL;
 }
 
-/* The memory of one call, checked as Linux does. */
-struct memory {
-    const struct iovec *vector;
-    uint32_t count;
-    size_t length; /* to move, at most TRANSFER_MAX */
-};
-
 /* Returns 0 or -EINVAL. */
 static int memory_of(struct memory *memory, const struct iovec *vector, int count)
 {
@@ -75,6 +68,23 @@ static bool appends(const struct open_file *slot)
     return (slot->file.flags & O_APPEND) != 0;
 }
 
+static inline ssize_t read_at(benchfs *fs, struct client *client, struct open_file *slot,
+                              const struct memory *memory, uint64_t offset)
+{
+    if (__builtin_expect(slot->cache != NULL, 0))
+        return file_cache_read(fs, client, slot, memory, offset);
+    return client_read_vector(client, &slot->file, memory->vector, memory->count, memory->length, offset);
+}
+
+/* write_at by way of what the process keeps of the file. */
+static inline ssize_t write_behind_at(benchfs *fs, struct client *client, struct open_file *slot,
+                                      const struct memory *memory, bool append, uint64_t *offset)
+{
+    if (__builtin_expect(slot->cache != NULL, 0))
+        return file_cache_write(fs, client, slot, memory, append, offset);
+    return write_at(client, slot, memory, append, offset);
+}
+
 /* read and pread: at the descriptor's offset, which moves, with NULL. */
 static ssize_t read_call(benchfs *fs, int fd, const struct memory *memory, const off_t *offset)
 {
@@ -85,14 +95,12 @@ static ssize_t read_call(benchfs *fs, int fd, const struct memory *memory, const
     ssize_t got = -EINVAL;
     if (offset == NULL) {
         pthread_mutex_lock(&slot->lock);
-        got = client_read_vector(client, &slot->file, memory->vector, memory->count, memory->length,
-                                 slot->offset);
+        got = read_at(fs, client, slot, memory, slot->offset);
         if (got > 0)
             slot->offset += (uint64_t)got;
         pthread_mutex_unlock(&slot->lock);
     } else if (*offset >= 0) {
-        got = client_read_vector(client, &slot->file, memory->vector, memory->count, memory->length,
-                                 (uint64_t)*offset);
+        got = read_at(fs, client, slot, memory, (uint64_t)*offset);
     }
     open_file_release(fs, slot);
     return finish_size(got);
@@ -108,14 +116,16 @@ static ssize_t write_call(benchfs *fs, int fd, const struct memory *memory, cons
     bool append = appends(slot) || (flags & RWF_APPEND) != 0;
     if (offset == NULL) {
         pthread_mutex_lock(&slot->lock);
-        written = write_at(client, slot, memory, append, &slot->offset);
+        written = write_behind_at(fs, client, slot, memory, append, &slot->offset);
         pthread_mutex_unlock(&slot->lock);
     } else if (*offset >= 0) {
         uint64_t at = (uint64_t)*offset;
-        written = write_at(client, slot, memory, append, &at);
+        written = write_behind_at(fs, client, slot, memory, append, &at);
     }
     if (written > 0 && (flags & (RWF_SYNC | RWF_DSYNC)) != 0) {
-        int status = client_sync(client, &slot->file);
+        int status = file_cache_publish(fs, client, slot, true);
+        if (status == 0)
+            status = client_sync(client, &slot->file);
         if (status < 0)
             written = status;
     }
@@ -213,7 +223,9 @@ int benchfs_fsync(benchfs *fs, int fd)
     struct open_file *slot = client == NULL ? NULL : open_file_acquire_opened(fs, fd);
     if (slot == NULL)
         return -1;
-    int status = client_sync(client, &slot->file);
+    int status = file_cache_publish(fs, client, slot, true);
+    if (status == 0)
+        status = client_sync(client, &slot->file);
     open_file_release(fs, slot);
     return finish(status);
 }
@@ -230,8 +242,12 @@ int benchfs_ftruncate(benchfs *fs, int fd, off_t length)
     if (slot == NULL)
         return -1;
     int status = -EINVAL;
-    if (length >= 0 && opened_for(slot, FOR_WRITING) && S_ISREG(slot->file.mode))
-        status = client_truncate_file(client, &slot->file, (uint64_t)length);
+    if (length >= 0 && opened_for(slot, FOR_WRITING) && S_ISREG(slot->file.mode)) {
+        status = file_cache_publish(fs, client, slot, false);
+        if (status == 0)
+            status = client_truncate_file(client, &slot->file, (uint64_t)length);
+        file_cache_changed(slot);
+    }
     open_file_release(fs, slot);
     return finish(status);
 }
@@ -266,9 +282,10 @@ static int allocate(benchfs *fs, int fd, int mode, off_t offset, off_t length)
         status = -EBADF;
     else if (kind >= 0 && !S_ISREG(slot->file.mode))
         status = -ENODEV;
-    else if (kind >= 0)
+    else if (kind >= 0 && (status = file_cache_publish(fs, client, slot, false)) == 0)
         status = client_allocate(client, &slot->file, (uint8_t)kind, (mode & FALLOC_FL_KEEP_SIZE) != 0,
                                  (uint64_t)offset, (uint64_t)length);
+    file_cache_changed(slot);
     open_file_release(fs, slot);
     return status;
 }
@@ -342,6 +359,10 @@ ssize_t benchfs_copy_file_range(benchfs *fs, int in_fd, off_t *in_offset, int ou
         return -1;
     }
     ssize_t copied = flags != 0 ? -EINVAL : copy_check(in, out);
+    if (copied == 0)
+        copied = file_cache_publish(fs, client, in, false);
+    if (copied == 0)
+        copied = file_cache_publish(fs, client, out, false);
     if (copied == 0) {
         struct open_file *in_own = in_offset == NULL ? in : NULL, *out_own = out_offset == NULL ? out : NULL;
         copy_lock(in_own, out_own);
@@ -359,6 +380,7 @@ ssize_t benchfs_copy_file_range(benchfs *fs, int in_fd, off_t *in_offset, int ou
         if (out_own == NULL)
             *out_offset += (off_t)done;
     }
+    file_cache_changed(out);
     open_file_release(fs, in);
     open_file_release(fs, out);
     return finish_size(copied);
@@ -371,7 +393,7 @@ int benchfs_fstat(benchfs *fs, int fd, struct stat *result)
     struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
     if (slot == NULL)
         return -1;
-    int status = client_attributes(client, slot->file.inode, &attributes);
+    int status = library_attributes(fs, slot, &attributes);
     open_file_release(fs, slot);
     if (status == 0)
         fill_stat(fs, &attributes, result);
@@ -398,6 +420,7 @@ static void transfer_finish(struct benchfs_io *io, ssize_t result)
     struct transfer_state *state = state_of(io);
     struct worker *worker = state->worker;
     io->result = result < 0 ? -public_errno((int)result) : result;
+    file_cache_changed(state->slot);
     open_file_release(worker->fs, state->slot);
     list_push_back(&worker->finished, &state->link);
     worker->under_way--;
@@ -431,7 +454,13 @@ static int transfer_prepare(struct worker *worker, struct benchfs_io *io)
     struct transfer_state *state = state_of(io);
     state->worker = worker;
     state->slot = acquire_for(worker->fs, io->fd, io->kind == BENCHFS_IO_READ ? FOR_READING : FOR_WRITING);
-    return state->slot == NULL ? -1 : 0;
+    if (state->slot == NULL)
+        return -1;
+    /* It goes past what the process keeps of the file. */
+    int status = file_cache_publish(worker->fs, worker->client, state->slot, false);
+    if (status < 0)
+        open_file_release(worker->fs, state->slot);
+    return finish(status);
 }
 
 int benchfs_submit(benchfs *fs, struct benchfs_io *const *ios, unsigned count)

@@ -131,7 +131,8 @@ void descriptions_share_locks(struct benchfs *fs, struct client *client)
 
 int benchfs_flock(benchfs *fs, int fd, int operation)
 {
-    static const uint8_t types[] = {[LOCK_SH] = LOCK_SHARED, [LOCK_EX] = LOCK_EXCLUSIVE, [LOCK_UN] = LOCK_NONE};
+    static const uint8_t types[] = {
+        [LOCK_SH] = LOCK_SHARED, [LOCK_EX] = LOCK_EXCLUSIVE, [LOCK_UN] = LOCK_NONE};
     struct worker *worker = worker_get(fs);
     struct open_file *file = worker == NULL ? NULL : open_file_acquire_opened(fs, fd);
     if (file == NULL)

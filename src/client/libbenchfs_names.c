@@ -58,7 +58,7 @@ static int stat_path(benchfs *fs, int dirfd, const char *path, bool follow, stru
     struct attributes attributes;
     if (!begin(fs, dirfd, path, &client, &directory))
         return -1;
-    int status = client_stat(client, directory, path, follow, &attributes);
+    int status = library_stat(fs, directory, path, follow, &attributes);
     if (status == 0)
         fill_stat(fs, &attributes, result);
     return finish(status);
@@ -276,6 +276,7 @@ int benchfs_truncate(benchfs *fs, const char *path, off_t length)
     }
     if (!begin(fs, AT_FDCWD, path, &client, &directory))
         return -1;
+    file_caches_publish(fs, client, 0);
     return finish(client_truncate(client, directory, path, (uint64_t)length));
 }
 
@@ -289,7 +290,10 @@ static int set_in_slot(benchfs *fs, struct open_file *slot, struct set_attribute
         return -1;
     set->inode = slot->file.inode;
     open_file_release(fs, slot);
-    return client == NULL ? -1 : finish(client_set_attributes_inode(client, set));
+    if (client == NULL)
+        return -1;
+    file_caches_publish(fs, client, set->inode);
+    return finish(client_set_attributes_inode(client, set));
 }
 
 static int set_by_descriptor(benchfs *fs, int fd, struct set_attributes_request *set)
@@ -310,6 +314,7 @@ static int set_by_path(benchfs *fs, int dirfd, const char *path, int flags,
         return set_in_slot(fs, open_file_acquire(fs, dirfd), set);
     if (!begin(fs, dirfd, path, &client, &directory))
         return -1;
+    file_caches_publish(fs, client, 0); /* a later write would change the times, and clear the set-id bits */
     return finish(client_set_attributes(client, directory, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, set));
 }
 

@@ -24,12 +24,16 @@
 
 /* A slot of the table, never freed while the file system is connected, so that looking it up needs no lock.
  */
+struct file_cache;
+
 struct open_file {
     _Atomic uint32_t state; /* OPEN_FILE_* and the number of calls under way */
     int fd;
     pthread_mutex_t lock; /* of offset: read, write and lseek of threads that share the descriptor */
     uint64_t offset;
     struct client_file file;
+    struct file_cache
+        *cache; /* what the process keeps of the file; NULL: nothing, as always under `strict` */
 } __attribute__((aligned(64)));
 
 /* ---- credentials ---- */
@@ -46,6 +50,8 @@ struct identity {
 int identity_of_process(struct identity *identity);
 
 /* ---- the file system ---- */
+
+#define CACHE_BUCKETS 256u
 
 struct benchfs {
     uint64_t id;               /* never reused in this process, unlike the address */
@@ -67,6 +73,16 @@ struct benchfs {
     uint64_t device; /* st_dev */
     struct client_orphans orphans;
     const char *prefix; /* where the preload library shows the root, or NULL */
+
+    enum consistency consistency;
+    uint64_t attribute_lifetime_ns;
+    pthread_mutex_t cache_mutex;
+    struct list caches[CACHE_BUCKETS]; /* struct file_cache by inode */
+    _Atomic uint32_t dirty_files;      /* caches with something to publish */
+    _Atomic uint64_t changes; /* relaxed: counts this process's changes, each ends what is remembered */
+    struct {
+        _Atomic uint64_t buffered_writes, published, cached_reads, read_ahead, cached_attributes;
+    } counters;
 
     pthread_mutex_t mutex; /* of the lists below */
     struct list workers;
@@ -94,6 +110,7 @@ struct worker {
     uint32_t finished_count;
     uint32_t wanted; /* benchfs_wait: fire arrival when so many are finished; 0: nobody waits */
     struct completion arrival;
+    struct remembered *remembered; /* relaxed: attributes seen */
 };
 
 /* Counts forks of this process: a worker of another count belongs to the parent. */
@@ -198,6 +215,57 @@ void file_let_go(struct benchfs *fs, struct client_file *file);
 /* In the child after a fork: calls of other threads are not under way here. */
 void open_files_after_fork(struct benchfs *fs);
 void open_files_destroy(struct benchfs *fs);
+
+/* ---- what a process keeps: libbenchfs_cache.c, libbenchfs_remembered.c ---- */
+
+/* The memory of one transfer. */
+struct memory {
+    const struct iovec *vector;
+    uint32_t count;
+    size_t length; /* to move; the ranges hold at least as much */
+};
+
+void file_caches_init(struct benchfs *fs);
+void file_caches_destroy(struct benchfs *fs);
+void file_caches_after_fork(struct benchfs *fs);
+/* A file was opened, a descriptor is gone. 0 or -ENOMEM. */
+int file_cache_open(struct benchfs *fs, struct open_file *slot);
+void file_cache_close(struct benchfs *fs, struct open_file *slot);
+/* As client_read_vector and write_at. slot->cache is not NULL. */
+ssize_t file_cache_read(struct benchfs *fs, struct client *client, struct open_file *slot,
+                        const struct memory *memory, uint64_t offset);
+ssize_t file_cache_write(struct benchfs *fs, struct client *client, struct open_file *slot,
+                         const struct memory *memory, bool append, uint64_t *offset);
+/* Brings the file's delayed writes to the servers. tell: returns, once, why one of them failed, else whether
+ * this one did. */
+int file_cache_publish(struct benchfs *fs, struct client *client, struct open_file *slot, bool tell);
+/* The file was changed past the cache. */
+void file_cache_changed(struct open_file *slot);
+/* The same for the file of that inode, or (0) for all files. Returns of how many there was something. */
+unsigned file_caches_publish_slow(struct benchfs *fs, struct client *client, uint64_t inode);
+static inline unsigned file_caches_publish(struct benchfs *fs, struct client *client, uint64_t inode)
+{
+    if (__builtin_expect(atomic_load_explicit(&fs->dirty_files, memory_order_relaxed) == 0, 1))
+        return 0;
+    return file_caches_publish_slow(fs, client, inode);
+}
+
+/* Attributes that a call may answer from memory (relaxed alone). */
+struct remember {
+    uint64_t key[2];
+    uint64_t changes;
+};
+/* To be called before the request goes. path NULL: `directory` is the inode itself. */
+void remember_begin(struct worker *worker, struct remember *what, uint64_t directory, const char *path,
+                    bool follow);
+bool remember_find(struct worker *worker, const struct remember *what, struct attributes *attributes,
+                   int *status);
+void remember_set(struct worker *worker, const struct remember *what, const struct attributes *attributes,
+                  int status);
+/* client_stat and client_attributes, with all that the modes do about them. */
+int library_stat(struct benchfs *fs, uint64_t directory, const char *path, bool follow,
+                 struct attributes *attributes);
+int library_attributes(struct benchfs *fs, struct open_file *slot, struct attributes *attributes);
 
 /* The directory that a *at call starts from. 0 or -1 with errno. */
 int start_directory(struct benchfs *fs, int dirfd, const char *path, uint64_t *inode);

@@ -18,7 +18,8 @@ int client_allocate(struct client *client, struct client_file *file, uint8_t kin
         .offset = offset,
         .length = length,
         .kind = kind,
-        .keep_size = keep_size,
+        .flags = (uint8_t)((keep_size ? ALLOCATE_KEEP_SIZE : 0) |
+                           (client->caller.uid == 0 ? 0 : ALLOCATE_CLEAR_IDS)),
     };
     struct operation operation;
     struct attributes_reply reply;

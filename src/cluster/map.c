@@ -20,7 +20,7 @@
 
 #include "cluster/ring.h"
 
-#define MAP_FORMAT 1
+#define MAP_FORMAT 2
 #define MAP_SERVERS_MAX 65535u
 
 static int id_compare(const void *left, const void *right)
@@ -124,6 +124,7 @@ void cluster_map_encode(const struct cluster_map *map, struct buffer *out)
 {
     buffer_put_u8(out, MAP_FORMAT);
     buffer_put_u32(out, map->epoch);
+    buffer_put_u8(out, (uint8_t)map->consistency);
     buffer_put_u16(out, (uint16_t)map->server_count);
     for (uint32_t i = 0; i < map->server_count; i++) {
         buffer_put_u32(out, map->servers[i].id);
@@ -176,15 +177,18 @@ int cluster_map_decode(const void *bytes, size_t length, struct cluster_map **ma
     reader_init(&reader, bytes, length);
     uint8_t format = reader_u8(&reader);
     uint32_t epoch = reader_u32(&reader);
+    uint8_t consistency = reader_u8(&reader);
     uint32_t count = reader_u16(&reader);
     /* A server takes at least seven bytes: the count cannot make us allocate more than what was sent
      * justifies. */
-    if (reader.failed || format != MAP_FORMAT || count == 0 || count > length / 7)
+    if (reader.failed || format != MAP_FORMAT || count == 0 || count > length / 7 ||
+        consistency > CONSISTENCY_RELAXED)
         return -EPROTO;
     struct cluster_map *made;
     int status = map_allocate(epoch, count, &made);
     if (status != 0)
         return status;
+    made->consistency = (enum consistency)consistency;
     decode_servers(&reader, made);
     if (!reader.failed)
         decode_owners(&reader, made);
@@ -213,4 +217,19 @@ uint32_t cluster_map_first_partition(const struct cluster_map *map, uint32_t ser
             return partition;
     }
     return UINT32_MAX;
+}
+
+static const char *const consistency_names[] = {"strict", "close", "relaxed"};
+
+const char *consistency_name(enum consistency consistency)
+{
+    return consistency_names[consistency];
+}
+
+int consistency_from_name(const char *name)
+{
+    for (int i = 0; i <= CONSISTENCY_RELAXED; i++)
+        if (strcmp(consistency_names[i], name) == 0)
+            return i;
+    return -EINVAL;
 }

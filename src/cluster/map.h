@@ -12,8 +12,19 @@ struct cluster_server {
     char address[64]; /* bootstrap "host:port" */
 };
 
+/* What one process's calls promise to others' (docs/consistency.md). */
+enum consistency {
+    CONSISTENCY_STRICT = 0,
+    CONSISTENCY_CLOSE = 1,
+    CONSISTENCY_RELAXED = 2,
+};
+/* "strict", "close", "relaxed"; from_name returns -EINVAL for others. */
+const char *consistency_name(enum consistency consistency);
+int consistency_from_name(const char *name);
+
 struct cluster_map {
     uint32_t epoch;
+    enum consistency consistency; /* cluster_map_create: strict */
     uint32_t server_count;
     struct cluster_server *servers;
     uint16_t owner[PARTITION_COUNT]; /* index into servers */

@@ -87,6 +87,12 @@ const struct operation *operation_find(unsigned operation)
     return &operations[operation];
 }
 
+bool rpc_operation_mutates(unsigned operation)
+{
+    const struct operation *found = operation_find(operation);
+    return found != NULL && (found->flags & RPC_MUTATES) != 0;
+}
+
 const char *rpc_operation_name(unsigned operation)
 {
     const struct operation *found = operation_find(operation);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -330,13 +331,16 @@ enum allocation {
     ALLOCATE_ZERO = 2,    /* make it zeros that have memory */
 };
 
+#define ALLOCATE_KEEP_SIZE 1u /* the size does not grow */
+#define ALLOCATE_CLEAR_IDS 2u /* as CHUNK_CLEAR_IDS */
+
 /* fallocate, served by the inode's server, which has the others shape their chunks. */
 struct WIRE allocate_request {
     uint64_t inode;
     uint64_t offset;
-    uint64_t length;   /* > 0; offset + length <= INT64_MAX */
-    uint8_t kind;      /* enum allocation */
-    uint8_t keep_size; /* 1: the size does not grow */
+    uint64_t length; /* > 0; offset + length <= INT64_MAX */
+    uint8_t kind;    /* enum allocation */
+    uint8_t flags;   /* ALLOCATE_* */
 };
 
 /* Shapes bytes [start, end) of a file in the receiver's chunks. */
@@ -556,5 +560,7 @@ struct WIRE statfs_reply {
     uint64_t metadata_capacity; /* UINT64_MAX: as much as there is memory */
 };
 
+/* Whether the operation changes something (RPC_MUTATES). */
+bool rpc_operation_mutates(unsigned operation);
 /* Name of an operation ("LOOKUP"), or NULL. */
 const char *rpc_operation_name(unsigned operation);

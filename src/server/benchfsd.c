@@ -250,8 +250,10 @@ static void begin_to_serve(struct daemon *daemon)
     int status = -EINVAL;
     if (daemon->member_count > 0)
         status = cluster_map_create(1, daemon->members, daemon->member_count, &map);
-    if (status == 0)
+    if (status == 0) {
+        map->consistency = (enum consistency)consistency_from_name(daemon->config.cluster.consistency);
         status = server_set_map(daemon->server, map);
+    }
     if (status == -EINVAL) {
         give_up(daemon, "standard input: this server's id is not among the members");
     } else if (status != 0) {

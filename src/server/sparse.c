@@ -118,6 +118,11 @@ static int shape_elsewhere(struct server *server, const struct chunk_shape_reque
 
 /* ---- fallocate ---- */
 
+static bool keep_size(const struct allocate_request *body)
+{
+    return (body->flags & ALLOCATE_KEEP_SIZE) != 0;
+}
+
 /* An inline file that stays one. 1: it cannot. */
 static int allocate_inline(struct server *server, struct inode *inode, const struct allocate_request *body)
 {
@@ -125,7 +130,7 @@ static int allocate_inline(struct server *server, struct inode *inode, const str
     uint64_t size = inode->size;
     if (body->kind == ALLOCATE_PUNCH) {
         end = end < size ? end : size;
-    } else if (end > INLINE_DATA_MAX || (body->keep_size && end > size)) {
+    } else if (end > INLINE_DATA_MAX || (keep_size(body) && end > size)) {
         return 1;
     } else if (end > size) {
         int status = server_metadata_room(server, end - size);
@@ -166,7 +171,7 @@ static int allocate_chunks(struct server *server, struct inode *inode, const str
     int status = shape_here(server, &range);
     if (status == 0)
         status = shape_elsewhere(server, &range, deadline);
-    if (status == 0 && body->kind != ALLOCATE_PUNCH && !body->keep_size && end > inode->size) {
+    if (status == 0 && body->kind != ALLOCATE_PUNCH && !keep_size(body) && end > inode->size) {
         inode->size = end;
         inode->chunked = before;
     }
@@ -193,6 +198,8 @@ void serve_ALLOCATE(void *owner, struct rpc_request *request)
         if (status == 0 && !inode_is_inline(inode))
             status = allocate_chunks(server, inode, body, request->deadline);
         if (status == 0) {
+            if ((body->flags & ALLOCATE_CLEAR_IDS) != 0)
+                inode_clear_ids(inode);
             inode->change_time = loop_realtime(server->loop);
             if (body->kind != ALLOCATE_RESERVE || inode->size != size)
                 inode->modify_time = inode->change_time;

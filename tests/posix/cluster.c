@@ -33,13 +33,19 @@ static int spawn(struct cluster *cluster, unsigned server, const char *const *se
 {
     int in[2], out[2];
     char id[16];
-    const char *arguments[8 + 2 * SETTINGS_MAX] = {getenv("BENCHFSD"), "--id",       id,          "--listen",
-                                                   "127.0.0.1:0",      "--key-file", cluster->key};
+    const char *arguments[10 + 2 * SETTINGS_MAX] = {getenv("BENCHFSD"), "--id",       id,          "--listen",
+                                                    "127.0.0.1:0",      "--key-file", cluster->key};
     unsigned count = 7;
     snprintf(id, sizeof id, "%u", server);
     for (unsigned i = 0; settings != NULL && settings[i] != NULL && i < SETTINGS_MAX; i++) {
         arguments[count++] = "--set";
         arguments[count++] = settings[i];
+    }
+    char consistency[64];
+    if (getenv("CONSISTENCY") != NULL) {
+        snprintf(consistency, sizeof consistency, "cluster.consistency=%s", getenv("CONSISTENCY"));
+        arguments[count++] = "--set";
+        arguments[count++] = consistency;
     }
     if (arguments[0] == NULL || pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0) {
         fprintf(stderr, "cannot start a server: %s\n",

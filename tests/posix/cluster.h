@@ -19,7 +19,8 @@ struct cluster {
 };
 
 /* Starts `count` servers with `settings` ("table.key=value", NULL at the end; NULL: none), and points
- * BENCHFS_SERVERS and BENCHFS_KEY at them. The program is $BENCHFSD. Returns 0, or -1 after a message. */
+ * BENCHFS_SERVERS and BENCHFS_KEY at them. The program is $BENCHFSD; the mode $CONSISTENCY, if that is set.
+ * Returns 0, or -1 after a message. */
 int cluster_start(struct cluster *cluster, unsigned count, const char *const *settings);
 /* Sends SIGTERM, waits; returns 0 when every server that was alive ended with status 0. Removes the
  * directory. */

@@ -74,10 +74,12 @@ static void encoding_round_trips(void **state)
         struct cluster_map *map = map_of(counts[i]), *copy;
         struct buffer out;
         buffer_init(&out);
+        map->consistency = CONSISTENCY_CLOSE;
         cluster_map_encode(map, &out);
         assert_false(out.failed);
         print_message("# %u servers: %zu bytes\n", counts[i], out.length);
         assert_int_equal(cluster_map_decode(out.bytes, out.length, &copy), 0);
+        assert_int_equal(copy->consistency, CONSISTENCY_CLOSE);
         assert_int_equal(copy->epoch, 9);
         assert_int_equal(copy->server_count, map->server_count);
         assert_memory_equal(copy->servers, map->servers, counts[i] * sizeof(map->servers[0]));
