@@ -11,7 +11,10 @@ build_packages=(
     gcc g++ meson ninja-build pkg-config
     libucx-dev liburing-dev libxxhash-dev libsodium-dev libjansson-dev libtomlplusplus-dev libfuse3-dev
 )
-check_packages=(clang libcmocka-dev mandoc fuse3 fio git rsync python3 sqlite3 openmpi-bin libopenmpi-dev)
+check_packages=(
+    clang libcmocka-dev mandoc fuse3 fio git rsync python3 sqlite3 openmpi-bin libopenmpi-dev
+    attr stress-ng
+)
 
 case "${1:-build}" in
 build) wanted=("${build_packages[@]}") ;;

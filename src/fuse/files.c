@@ -14,6 +14,8 @@
 
 static_assert(CLIENT_OPEN_EXECUTE == 040, "what the kernel calls FMODE_EXEC");
 
+#define COPY_MAX ((size_t)64 << 20)
+
 static struct client_file *file_of(const struct fuse_file_info *info)
 {
     return (struct client_file *)(uintptr_t)info->fh;
@@ -177,6 +179,27 @@ static void allocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offse
     reply_status(request, status);
 }
 
+/* The servers copy among themselves. One request does at most COPY_MAX, so that no call keeps its thread for
+ * long; the caller sees a short copy and asks for the rest. */
+static void copy(fuse_req_t request, fuse_ino_t inode, off_t offset, struct fuse_file_info *info,
+                 fuse_ino_t to_inode, off_t to_offset, struct fuse_file_info *to_info, size_t length,
+                 int flags)
+{
+    (void)inode;
+    (void)to_inode;
+    struct client *client = request_client(request);
+    if (client == NULL)
+        return;
+    ssize_t copied = -EINVAL;
+    if (flags == 0 && offset >= 0 && to_offset >= 0)
+        copied = client_copy(client, file_of(info), (uint64_t)offset, file_of(to_info), (uint64_t)to_offset,
+                             length < COPY_MAX ? length : COPY_MAX);
+    if (copied < 0)
+        reply_status(request, (int)copied);
+    else
+        fuse_reply_write(request, (size_t)copied);
+}
+
 /* SEEK_DATA and SEEK_HOLE; the kernel does the others itself. */
 static void seek(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence, struct fuse_file_info *info)
 {
@@ -221,5 +244,6 @@ void files_operations(struct fuse_lowlevel_ops *operations)
     operations->fsync = sync_file;
     operations->fallocate = allocate;
     operations->lseek = seek;
+    operations->copy_file_range = copy;
     operations->ioctl = control;
 }

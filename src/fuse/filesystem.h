@@ -64,5 +64,6 @@ int negotiate_begin(struct fuse_session *session);
 
 void names_operations(struct fuse_lowlevel_ops *operations);
 void attributes_operations(struct fuse_lowlevel_ops *operations);
+void xattrs_operations(struct fuse_lowlevel_ops *operations);
 void files_operations(struct fuse_lowlevel_ops *operations);
 void directories_operations(struct fuse_lowlevel_ops *operations);

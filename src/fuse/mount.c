@@ -222,6 +222,7 @@ static int session_make(struct mount *mount, const struct mount_options *options
     struct fuse_lowlevel_ops operations = {.init = session_init};
     names_operations(&operations);
     attributes_operations(&operations);
+    xattrs_operations(&operations);
     files_operations(&operations);
     directories_operations(&operations);
     mount->session = fuse_session_new(&list, &operations, sizeof operations, &mount->filesystem);

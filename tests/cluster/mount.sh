@@ -52,6 +52,7 @@ tools() {
     ok "mode, owner and time" same "$(stat -c '%a %u %g %.9Y' "$d/x")" "640 12 34 981173106.789012345"
     ok "truncate" truncate -s 100000 "$d/x"
     ok "reads zeros" cmp -n 99990 -i 10:0 "$d/x" /dev/zero
+    ok "a name of its own for a value" eval "setfattr -n user.colour -v blue '$d/x' && [ \"\$(getfattr --only-values -n user.colour '$d/x')\" = blue ]"
     ok "a hole" fallocate -p -o 8192 -l 65536 "$d/x"
     ok "takes less room" eval "[ \"\$(stat -c %b '$d/x')\" -lt 128 ]"
     ok "fallocate" eval "fallocate -l 300000 '$d/reserved' && [ \"\$(stat -c '%s' '$d/reserved')\" = 300000 ]"
@@ -66,6 +67,7 @@ tools() {
     head -c 10000001 /dev/urandom >"$work/random"
     ok "cp in" cp "$work/random" "$d/random"
     ok "is the same" cmp "$work/random" "$d/random"
+    ok "a copy by the servers" eval "cp --reflink=never '$d/random' '$d/again' && cmp '$work/random' '$d/again' && rm '$d/again'"
     ok "odd pieces" dd if="$work/random" of="$d/pieces" bs=12345 conv=notrunc status=none
     ok "are the same" cmp "$work/random" "$d/pieces"
     ok "tar in" eval "tar -C /usr/include -cf - linux | tar -C '$d' -xf -"
