@@ -84,6 +84,8 @@ static void make_node(fuse_req_t request, fuse_ino_t parent, const char *name, m
         return;
     int status = client_open_entry(client, parent, name, O_CREAT | O_EXCL | O_RDWR, mode, &file, &attributes);
     if (status == 0)
+        client_close(client, &file);
+    if (status == 0)
         reply_entry(request, &attributes);
     else
         reply_status(request, status);
