@@ -62,6 +62,16 @@ BENCHFS_API void benchfs_counters(benchfs *fs, struct benchfs_counters *counters
 BENCHFS_API int benchfs_open(benchfs *fs, const char *path, int flags, ... /* mode_t mode */);
 BENCHFS_API int benchfs_openat(benchfs *fs, int dirfd, const char *path, int flags, ... /* mode_t mode */);
 BENCHFS_API int benchfs_close(benchfs *fs, int fd);
+BENCHFS_API int benchfs_dup(benchfs *fs, int fd);
+BENCHFS_API int benchfs_dup2(benchfs *fs, int fd, int target);
+BENCHFS_API int benchfs_dup3(benchfs *fs, int fd, int target, int flags);
+/* F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_SETLK, F_SETLKW, F_GETLK and F_OFD_*;
+ * others are EINVAL. */
+BENCHFS_API int benchfs_fcntl(benchfs *fs, int fd, int command, ...);
+BENCHFS_API int benchfs_flock(benchfs *fs, int fd, int operation);
+/* What a thread that waits for a file lock asks now and then (some 25 times a second): not 0 ends the wait with
+ * EINTR. For the calling thread; NULL: nothing but signals ends a wait. */
+BENCHFS_API void benchfs_set_interrupt(int (*interrupted)(void *argument), void *argument);
 BENCHFS_API ssize_t benchfs_read(benchfs *fs, int fd, void *buffer, size_t count);
 BENCHFS_API ssize_t benchfs_write(benchfs *fs, int fd, const void *buffer, size_t count);
 BENCHFS_API ssize_t benchfs_pread(benchfs *fs, int fd, void *buffer, size_t count, off_t offset);

@@ -32,6 +32,8 @@ const char *status_text(int status)
         return "groups of the caller unknown to the server";
     case STATUS_OUTSIDE:
         return "path leads out of the file system";
+    case STATUS_LOCK_WAIT:
+        return "file lock still taken";
     default:
         break;
     }

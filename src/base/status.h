@@ -15,6 +15,7 @@ enum status {
     STATUS_STALE_GENERATION = 4006, /* the file was truncated since: refresh its attributes, retry */
     STATUS_UNKNOWN_GROUPS = 4007,   /* the request's set of groups is not the session's: register it, retry */
     STATUS_OUTSIDE = 4008,          /* the path leads out of the file system: see client_left */
+    STATUS_LOCK_WAIT = 4010,        /* the file lock is still taken: go on waiting */
 };
 
 /* Returns a static string for a negative status ("No such file or directory", "cluster map out of date"). */

@@ -58,7 +58,7 @@ struct client_file {
     uint64_t parent; /* of a directory */
     struct layout layout;
     uint32_t mode;
-    int flags;                   /* O_* */
+    _Atomic int flags;           /* O_* */
     bool held;                   /* at its server, until client_close */
     _Atomic uint32_t generation; /* last seen */
     _Atomic uint64_t size;       /* last seen: a hint, valid for this generation */
@@ -93,6 +93,26 @@ ssize_t client_write_vector(struct client *client, struct client_file *file, con
                             uint32_t vector_count, size_t length, uint64_t offset);
 ssize_t client_append_vector(struct client *client, struct client_file *file, const struct iovec *vector,
                              uint32_t vector_count, size_t length, uint64_t *offset);
+/* ---- file locks ---- */
+
+struct client_lock {
+    uint64_t inode;
+    uint64_t owner; /* see struct lock_request */
+    uint64_t start, end;
+    uint32_t pid;
+    uint8_t kind; /* enum lock_kind */
+    uint8_t type; /* enum lock_type */
+};
+/* Locks or unlocks. wait: until it is granted; then give_up (may be NULL) is asked now and then whether to
+ * stop, and -EINTR comes of it. Otherwise -EAGAIN when the lock is taken; -EDEADLK, -ENOLCK. */
+int client_lock(struct client *client, const struct client_lock *lock, bool wait,
+                bool (*give_up)(void *argument), void *argument);
+/* What is in the way of the lock: *found, of type LOCK_NONE when nothing is. */
+int client_lock_test(struct client *client, const struct client_lock *lock, struct lock_reply *found);
+/* This process holds a description's locks too (after a fork), or lets go of an owner's. */
+int client_lock_share(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner);
+int client_lock_release(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner);
+
 int client_sync(struct client *client, struct client_file *file);
 /* fallocate: kind is an enum allocation. */
 int client_allocate(struct client *client, struct client_file *file, uint8_t kind, bool keep_size,
@@ -169,6 +189,8 @@ int client_lookup(struct client *client, uint64_t directory, const char *name, s
 int client_open_inode(struct client *client, uint64_t inode, int flags, struct client_file *file,
                       struct attributes *attributes);
 /* access: bits 4 read, 2 write, 1 execute or search. 0 or -EACCES. */
+/* 0 for root and the inode's owner, else -EPERM. */
+int client_owns(struct client *client, uint64_t inode);
 int client_access_inode(struct client *client, uint64_t inode, uint32_t access);
 /* The target, not terminated, cut at size. Returns its length. */
 ssize_t client_readlink_inode(struct client *client, uint64_t inode, char *target, size_t size);

@@ -155,6 +155,8 @@ static void after_fork_in_child(void)
         atomic_store(&fs->instance, 0);
         open_files_after_fork(fs);
         file_caches_after_fork(fs);
+        file_locks_after_fork(fs);
+        atomic_store(&fs->locks.shared, atomic_load(&fs->locks.descriptions) == 0);
     }
     after_fork();
 }
@@ -264,6 +266,7 @@ int worker_adopt(struct worker *worker)
     thread_workers = worker;
     struct benchfs *fs = worker->fs;
     pthread_mutex_lock(&fs->mutex);
+    list_remove(&worker->link);
     list_push_back(&fs->workers, &worker->link);
     pthread_mutex_unlock(&fs->mutex);
     worker_current = (struct worker_current){.fs_id = fs->id, .forks = worker->forks, .worker = worker};
@@ -345,6 +348,8 @@ struct worker *worker_get_slow(struct benchfs *fs)
         errno = public_errno(status);
         return NULL;
     }
+    if (!atomic_exchange(&fs->locks.shared, true))
+        descriptions_share_locks(fs, worker->client);
     return worker;
 }
 
@@ -543,6 +548,9 @@ benchfs *library_connect(const char *cluster_file, const char *prefix)
     list_init(&fs->idle);
     pthread_mutex_init(&fs->mutex, NULL);
     file_caches_init(fs);
+    pthread_mutex_init(&fs->locks.mutex, NULL);
+    atomic_store(&fs->locks.shared, true);
+    map_init(&fs->locks.inodes);
 
     if (status < 0)
         fail(status, "this process is in more than %u groups", RPC_GROUPS_MAX);
@@ -586,6 +594,9 @@ void benchfs_disconnect(benchfs *fs)
 {
     if (fs == NULL)
         return;
+    for (int fd = FD_FIRST; fd < (int)FD_MAX && locks_held(fs); fd++)
+        if (descriptor_find(fs, fd) != NULL)
+            benchfs_close(fs, fd); /* others may wait for its locks */
     benchfs_sync(fs);
     pthread_mutex_lock(&library_mutex);
     list_remove(&fs->link);
@@ -603,6 +614,7 @@ void benchfs_disconnect(benchfs *fs)
     worker_current = (struct worker_current){0};
     open_files_destroy(fs);
     file_caches_destroy(fs);
+    map_free(&fs->locks.inodes);
     pthread_mutex_destroy(&fs->mutex);
     free_settings(fs);
 }

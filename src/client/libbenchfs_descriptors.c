@@ -1,10 +1,14 @@
 /* Descriptors of libbenchfs: the table, and the calls that need nothing else: open, close, lseek.
  *
  * The table is an array of pointers to chunks of slots; chunks are added and slots reused, but neither is
- * freed before disconnect. A slot's state word holds a flag and the number of calls under way, so a call
- * takes and gives back its hold on an open file with one atomic addition each, and close in one thread while
- * another one reads is safe: close clears the flag, and whoever leaves last makes the number available again.
- * A bitmap gives the lowest free number. */
+ * freed before disconnect. A slot points to an open file description, which counts the descriptors and the
+ * calls under way that hold it. A call adds itself and then looks whether the slot still points there, so
+ * closing in one thread while another one reads is safe, and the fast path takes no lock; descriptions are
+ * never freed, so adding to one that was closed meanwhile does no harm. Whoever takes away the last hold ends
+ * the description: gives back what it has on the servers.
+ *
+ * A bitmap gives the lowest free number. A description comes with every slot; it is in use by another
+ * descriptor only after dup, and then a spare one is taken. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,20 +16,23 @@
 
 #include "client/library.h"
 
-static struct open_file *chunk_get(struct benchfs *fs, uint32_t index)
+struct descriptor_chunk {
+    struct descriptor descriptors[FD_CHUNK];
+    struct open_file files[FD_CHUNK];
+};
+
+static struct descriptor_chunk *chunk_get(struct benchfs *fs, uint32_t index)
 {
-    struct open_file *chunk = atomic_load_explicit(&fs->chunks[index], memory_order_acquire);
+    struct descriptor_chunk *chunk = atomic_load_explicit(&fs->chunks[index], memory_order_acquire);
     if (chunk != NULL)
         return chunk;
-    chunk = aligned_alloc(64, FD_CHUNK * sizeof *chunk);
+    chunk = aligned_alloc(64, sizeof *chunk);
     if (chunk == NULL)
         return NULL;
-    memset(chunk, 0, FD_CHUNK * sizeof *chunk);
-    for (uint32_t i = 0; i < FD_CHUNK; i++) {
-        chunk[i].fd = (int)(index * FD_CHUNK + i);
-        pthread_mutex_init(&chunk[i].lock, NULL);
-    }
-    struct open_file *other = NULL;
+    memset(chunk, 0, sizeof *chunk);
+    for (uint32_t i = 0; i < FD_CHUNK; i++)
+        pthread_mutex_init(&chunk->files[i].lock, NULL);
+    struct descriptor_chunk *other = NULL;
     if (!atomic_compare_exchange_strong(&fs->chunks[index], &other, chunk)) {
         free(chunk);
         return other;
@@ -33,87 +40,128 @@ static struct open_file *chunk_get(struct benchfs *fs, uint32_t index)
     return chunk;
 }
 
+struct descriptor *descriptor_find(struct benchfs *fs, int fd)
+{
+    if (fd < FD_FIRST || (uint32_t)fd >= FD_MAX)
+        return NULL;
+    struct descriptor_chunk *chunk =
+        atomic_load_explicit(&fs->chunks[(uint32_t)fd >> FD_CHUNK_BITS], memory_order_acquire);
+    return chunk == NULL ? NULL : &chunk->descriptors[(uint32_t)fd % FD_CHUNK];
+}
+
+/* ---- numbers ---- */
+
 static void number_free(struct benchfs *fs, int fd)
 {
     atomic_fetch_and_explicit(&fs->used[fd / 64], ~(UINT64_C(1) << (fd % 64)), memory_order_release);
 }
 
-static int number_take(struct benchfs *fs)
+static bool number_mark(struct benchfs *fs, int fd)
 {
-    for (uint32_t word = 0; word < FD_MAX / 64; word++) {
+    uint64_t bit = UINT64_C(1) << (fd % 64);
+    return (atomic_fetch_or_explicit(&fs->used[fd / 64], bit, memory_order_acquire) & bit) == 0;
+}
+
+/* The lowest free number from `least` on. */
+static int number_take(struct benchfs *fs, int least)
+{
+    for (uint32_t word = (uint32_t)least / 64; word < FD_MAX / 64; word++) {
         uint64_t used = atomic_load_explicit(&fs->used[word], memory_order_relaxed);
-        if (word == 0)
-            used |= (UINT64_C(1) << FD_FIRST) - 1;
+        if (word == (uint32_t)least / 64)
+            used |= (UINT64_C(1) << (least % 64)) - 1;
         while (used != UINT64_MAX) {
-            uint64_t bit = UINT64_C(1) << __builtin_ctzll(~used);
-            uint64_t before = atomic_fetch_or_explicit(&fs->used[word], bit, memory_order_acquire);
-            if ((before & bit) == 0)
-                return (int)(word * 64 + (uint32_t)__builtin_ctzll(bit));
-            used |= before | bit;
+            int fd = (int)(word * 64 + (uint32_t)__builtin_ctzll(~used));
+            if (number_mark(fs, fd)) {
+                /* A number that dup2 took while it was being closed looks free, but is not. */
+                const struct descriptor *descriptor = descriptor_find(fs, fd);
+                if (descriptor == NULL || atomic_load(&descriptor->file) == NULL)
+                    return fd;
+            }
+            used |= UINT64_C(1) << (fd % 64);
         }
     }
     return -EMFILE;
 }
 
-int open_file_reserve(struct benchfs *fs, struct open_file **slot)
+/* ---- descriptions ---- */
+
+static struct open_file *spare_take(struct benchfs *fs)
 {
-    int fd = number_take(fs);
-    if (fd < 0)
-        return fd;
-    struct open_file *chunk = chunk_get(fs, (uint32_t)fd >> FD_CHUNK_BITS);
-    if (chunk == NULL) {
-        number_free(fs, fd);
+    pthread_mutex_lock(&fs->mutex);
+    struct open_file *file = fs->free_spares;
+    if (file != NULL) {
+        fs->free_spares = file->next_free_spare;
+    } else if ((file = aligned_alloc(64, sizeof *file)) != NULL) {
+        memset(file, 0, sizeof *file);
+        pthread_mutex_init(&file->lock, NULL);
+        file->spare = true;
+        file->next_spare = fs->spares;
+        fs->spares = file;
+    }
+    pthread_mutex_unlock(&fs->mutex);
+    return file;
+}
+
+static void spare_give_back(struct benchfs *fs, struct open_file *file)
+{
+    if (!file->spare)
+        return;
+    pthread_mutex_lock(&fs->mutex);
+    file->next_free_spare = fs->free_spares;
+    fs->free_spares = file;
+    pthread_mutex_unlock(&fs->mutex);
+}
+
+int open_file_reserve(struct benchfs *fs, int *fd, struct open_file **result)
+{
+    int number = number_take(fs, FD_FIRST);
+    if (number < 0)
+        return number;
+    struct descriptor_chunk *chunk = chunk_get(fs, (uint32_t)number >> FD_CHUNK_BITS);
+    struct open_file *file = chunk == NULL ? NULL : &chunk->files[(uint32_t)number % FD_CHUNK];
+    if (file != NULL &&
+        (atomic_load_explicit(&file->state, memory_order_acquire) & (OPEN_FILE_OPEN | OPEN_FILE_ENDING)) != 0)
+        file = spare_take(fs);
+    if (file == NULL) {
+        number_free(fs, number);
         return -ENOMEM;
     }
-    *slot = &chunk[(uint32_t)fd % FD_CHUNK];
-    (*slot)->offset = 0;
+    file->offset = 0;
+    file->cache = NULL;
+    file->file.held = false;
+    *fd = number;
+    *result = file;
     return 0;
 }
 
-void open_file_publish(struct open_file *slot)
+void open_file_publish(struct benchfs *fs, int fd, struct open_file *file)
 {
-    atomic_fetch_add_explicit(&slot->state, OPEN_FILE_OPEN, memory_order_release);
+    struct descriptor *descriptor = descriptor_find(fs, fd);
+    atomic_fetch_add_explicit(&file->state, OPEN_FILE_OPEN | 1, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->flags, file->file.flags & O_CLOEXEC ? FD_CLOEXEC : 0,
+                          memory_order_relaxed);
+    atomic_store_explicit(&descriptor->file, file, memory_order_release);
 }
 
-void open_file_cancel(struct benchfs *fs, struct open_file *slot)
+void open_file_cancel(struct benchfs *fs, int fd, struct open_file *file)
 {
-    number_free(fs, slot->fd);
-}
-
-/* The slot of a number, open or not; NULL when there never was one. */
-static inline struct open_file *open_file_find(struct benchfs *fs, int fd)
-{
-    if (fd < FD_FIRST || (uint32_t)fd >= FD_MAX)
-        return NULL;
-    struct open_file *chunk =
-        atomic_load_explicit(&fs->chunks[(uint32_t)fd >> FD_CHUNK_BITS], memory_order_acquire);
-    return chunk == NULL ? NULL : &chunk[(uint32_t)fd % FD_CHUNK];
+    spare_give_back(fs, file);
+    number_free(fs, fd);
 }
 
 struct open_file *open_file_acquire(struct benchfs *fs, int fd)
 {
-    struct open_file *slot = open_file_find(fs, fd);
-    if (slot != NULL) {
-        uint32_t old = atomic_fetch_add_explicit(&slot->state, 1, memory_order_acquire);
-        if (__builtin_expect(old & OPEN_FILE_OPEN, OPEN_FILE_OPEN))
-            return slot;
-        open_file_release(fs, slot);
+    struct descriptor *descriptor = descriptor_find(fs, fd);
+    struct open_file *file =
+        descriptor == NULL ? NULL : atomic_load_explicit(&descriptor->file, memory_order_acquire);
+    if (file != NULL) {
+        atomic_fetch_add(&file->state, 1);
+        if (__builtin_expect(atomic_load(&descriptor->file) == file, 1))
+            return file;
+        open_file_release(fs, file);
     }
     errno = EBADF;
     return NULL;
-}
-
-void open_file_release_last(struct benchfs *fs, struct open_file *slot)
-{
-    uint32_t expected = OPEN_FILE_CLOSED;
-    if (!atomic_compare_exchange_strong_explicit(&slot->state, &expected, 0, memory_order_acq_rel,
-                                                 memory_order_relaxed))
-        return;
-    struct client_file file = slot->file;
-    if (slot->cache != NULL)
-        file_cache_close(fs, slot);
-    number_free(fs, slot->fd);
-    file_let_go(fs, &file);
 }
 
 void file_let_go(struct benchfs *fs, struct client_file *file)
@@ -125,49 +173,59 @@ void file_let_go(struct benchfs *fs, struct client_file *file)
     errno = before;
 }
 
+void open_file_end(struct benchfs *fs, struct open_file *file)
+{
+    /* A call that comes too late may hold it for a moment, and ends it in our place then. */
+    uint32_t idle = OPEN_FILE_OPEN;
+    if (!atomic_compare_exchange_strong(&file->state, &idle, OPEN_FILE_ENDING))
+        return;
+    int before = errno;
+    if (file->cache != NULL)
+        file_cache_close(fs, file);
+    if (atomic_load_explicit(&file->locked, memory_order_relaxed) != 0)
+        description_unlock(fs, file);
+    file_let_go(fs, &file->file);
+    atomic_store_explicit(&file->lock_owner, 0, memory_order_relaxed);
+    atomic_fetch_and(&file->state, ~OPEN_FILE_ENDING);
+    spare_give_back(fs, file);
+    errno = before;
+}
+
+/* What closing a descriptor means apart from its number. */
+static void descriptor_drop(struct benchfs *fs, struct open_file *file)
+{
+    if (__builtin_expect(atomic_load_explicit(&fs->locks.records, memory_order_relaxed) != 0, 0))
+        records_unlock(fs, file->file.inode);
+    open_file_release(fs, file);
+}
+
 static int close_number(benchfs *fs, int fd)
 {
-    struct open_file *slot = open_file_find(fs, fd);
-    uint32_t idle = OPEN_FILE_OPEN;
-    if (slot != NULL && atomic_compare_exchange_strong_explicit(&slot->state, &idle, 0, memory_order_acq_rel,
-                                                                memory_order_relaxed)) {
-        /* No call under way: the usual case. */
-        struct client_file file = slot->file;
-        if (slot->cache != NULL)
-            file_cache_close(fs, slot);
-        number_free(fs, fd);
-        file_let_go(fs, &file);
-        return 0;
-    }
-    slot = open_file_acquire(fs, fd);
-    if (slot == NULL)
+    struct descriptor *descriptor = descriptor_find(fs, fd);
+    struct open_file *file = NULL;
+    if (descriptor != NULL && atomic_load_explicit(&descriptor->file, memory_order_relaxed) != NULL)
+        file = atomic_exchange(&descriptor->file, NULL);
+    if (file == NULL) {
+        errno = EBADF;
         return -1;
-    uint32_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
-    do {
-        if ((state & OPEN_FILE_OPEN) == 0) { /* another thread closed it first */
-            open_file_release(fs, slot);
-            errno = EBADF;
-            return -1;
-        }
-    } while (!atomic_compare_exchange_weak_explicit(&slot->state, &state,
-                                                    (state & ~OPEN_FILE_OPEN) | OPEN_FILE_CLOSED,
-                                                    memory_order_acq_rel, memory_order_relaxed));
-    open_file_release(fs, slot);
+    }
+    number_free(fs, fd);
+    descriptor_drop(fs, file);
     return 0;
 }
 
 /* Publishes what was written. A file that is gone took it along. */
 static int close_publish(benchfs *fs, int fd)
 {
-    struct open_file *slot = open_file_acquire(fs, fd);
-    if (slot == NULL)
+    struct open_file *file = open_file_acquire(fs, fd);
+    if (file == NULL)
         return 0; /* close_number says why */
     int status = 0;
-    if (slot->cache != NULL) {
+    if (file->cache != NULL) {
         struct client *client = client_get(fs);
-        status = client == NULL ? -errno : file_cache_publish(fs, client, slot, true);
+        status = client == NULL ? -errno : file_cache_publish(fs, client, file, true);
     }
-    open_file_release(fs, slot);
+    open_file_release(fs, file);
     return status == -ESTALE ? 0 : status;
 }
 
@@ -178,22 +236,84 @@ int benchfs_close(benchfs *fs, int fd)
     return closed < 0 ? closed : finish(status);
 }
 
+/* ---- duplicates ---- */
+
+int descriptor_duplicate(struct benchfs *fs, struct open_file *file, int least, int flags)
+{
+    int fd = number_take(fs, least < FD_FIRST ? FD_FIRST : least);
+    if (fd < 0)
+        return fd;
+    struct descriptor_chunk *chunk = chunk_get(fs, (uint32_t)fd >> FD_CHUNK_BITS);
+    if (chunk == NULL) {
+        number_free(fs, fd);
+        return -ENOMEM;
+    }
+    struct descriptor *descriptor = &chunk->descriptors[(uint32_t)fd % FD_CHUNK];
+    atomic_store_explicit(&descriptor->flags, flags, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->file, file, memory_order_release);
+    return fd;
+}
+
+int descriptor_replace(struct benchfs *fs, struct open_file *file, int fd, int flags)
+{
+    struct descriptor_chunk *chunk = chunk_get(fs, (uint32_t)fd >> FD_CHUNK_BITS);
+    if (chunk == NULL)
+        return -ENOMEM;
+    struct descriptor *descriptor = &chunk->descriptors[(uint32_t)fd % FD_CHUNK];
+    if (fs->consistency != CONSISTENCY_STRICT)
+        close_publish(fs, fd); /* as close, but nobody hears of a failure */
+    if (!number_mark(fs, fd) && atomic_load(&descriptor->file) == NULL)
+        return -EBUSY;
+    struct open_file *old = atomic_exchange(&descriptor->file, file);
+    atomic_store_explicit(&descriptor->flags, flags, memory_order_relaxed);
+    if (old != NULL)
+        descriptor_drop(fs, old);
+    return fd;
+}
+
+/* ---- fork, disconnect ---- */
+
+/* A description in the child: what other threads of the parent were about is not under way here. */
+static void open_file_after_fork(struct open_file *file)
+{
+    atomic_store(&file->state, 0);
+    pthread_mutex_init(&file->lock, NULL);
+}
+
 void open_files_after_fork(struct benchfs *fs)
 {
+    for (struct open_file *spare = fs->spares; spare != NULL; spare = spare->next_spare)
+        open_file_after_fork(spare);
     for (uint32_t index = 0; index < FD_CHUNKS; index++) {
-        struct open_file *chunk = atomic_load(&fs->chunks[index]);
+        struct descriptor_chunk *chunk = atomic_load(&fs->chunks[index]);
+        for (uint32_t i = 0; chunk != NULL && i < FD_CHUNK; i++)
+            open_file_after_fork(&chunk->files[i]);
+    }
+    for (uint32_t index = 0; index < FD_CHUNKS; index++) {
+        struct descriptor_chunk *chunk = atomic_load(&fs->chunks[index]);
         for (uint32_t i = 0; chunk != NULL && i < FD_CHUNK; i++) {
-            uint32_t state = atomic_load(&chunk[i].state);
-            if (state & OPEN_FILE_CLOSED)
-                number_free(fs, chunk[i].fd);
-            atomic_store(&chunk[i].state, state & OPEN_FILE_OPEN);
-            pthread_mutex_init(&chunk[i].lock, NULL);
+            struct open_file *file = atomic_load(&chunk->descriptors[i].file);
+            if (file == NULL)
+                number_free(fs, (int)(index * FD_CHUNK + i));
+            else
+                atomic_store(&file->state, (atomic_load(&file->state) | OPEN_FILE_OPEN) + 1);
         }
     }
+    fs->free_spares = NULL;
+    for (struct open_file *spare = fs->spares; spare != NULL; spare = spare->next_spare)
+        if (atomic_load(&spare->state) == 0) {
+            spare->next_free_spare = fs->free_spares;
+            fs->free_spares = spare;
+        }
 }
 
 void open_files_destroy(struct benchfs *fs)
 {
+    while (fs->spares != NULL) {
+        struct open_file *spare = fs->spares;
+        fs->spares = spare->next_spare;
+        free(spare);
+    }
     for (uint32_t index = 0; index < FD_CHUNKS; index++)
         free(atomic_load(&fs->chunks[index]));
 }
@@ -220,26 +340,27 @@ int start_directory(struct benchfs *fs, int dirfd, const char *path, uint64_t *i
 static int open_at(benchfs *fs, int dirfd, const char *path, int flags, mode_t mode)
 {
     uint64_t directory;
-    struct open_file *slot;
+    struct open_file *file;
+    int fd;
     struct client *client = client_get(fs);
     if (client == NULL || start_directory(fs, dirfd, path, &directory) < 0)
         return -1;
-    int status = open_file_reserve(fs, &slot);
+    int status = open_file_reserve(fs, &fd, &file);
     if (status < 0)
         return finish(status);
     status = client_open(client, directory, path, flags,
-                         mode & ~atomic_load_explicit(&fs->umask, memory_order_relaxed), &slot->file);
+                         mode & ~atomic_load_explicit(&fs->umask, memory_order_relaxed), &file->file);
     if (status < 0) {
-        open_file_cancel(fs, slot);
+        open_file_cancel(fs, fd, file);
         return finish(status);
     }
-    status = file_cache_open(fs, slot);
+    status = file_cache_open(fs, file);
     if (status < 0) {
-        open_file_cancel(fs, slot);
+        file_let_go(fs, &file->file);
+        open_file_cancel(fs, fd, file);
         return finish(status);
     }
-    int fd = slot->fd;
-    open_file_publish(slot);
+    open_file_publish(fs, fd, file);
     return fd;
 }
 

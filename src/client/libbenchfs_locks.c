@@ -5,15 +5,14 @@
  * any close of any descriptor of it, so the inodes on which it has some are in a set; as long as it is empty
  * close looks at one number.
  *
- * A thread that waits for a lock lets signals in only while it sleeps in the kernel, where the loop counts
- * them: so none is missed between two looks. Then it stops waiting, unless all signals with a handler ask for
- * system calls to be restarted. */
+ * A thread that waits for a lock holds up signals and looks at them between two requests, some 25 times a
+ * second: so none is missed, and it is known which have come. Their handlers run then; the wait ends if one
+ * does not ask for system calls to be restarted. */
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/random.h>
 
 #include "client/library.h"
-#include "runtime/loop.h"
 
 /* Asked by a waiting thread whether to go on. */
 static __thread struct {
@@ -29,32 +28,34 @@ void benchfs_set_interrupt(int (*interrupted)(void *argument), void *argument)
 
 /* ---- waiting ---- */
 
-struct lock_wait {
-    struct loop *loop;
-    uint64_t seen; /* interruptions of the loop */
-};
+/* Signals of a thread's own doing, which cannot be held up. */
+static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
 
-static bool signals_restart(void)
+/* Does one of the pending signals have a handler that system calls are not restarted after? */
+static bool one_interrupts(const sigset_t *pending, const sigset_t *blocked)
 {
     for (int number = 1; number < NSIG; number++) {
         struct sigaction action;
-        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
+        if (sigismember(pending, number) == 1 && sigismember(blocked, number) == 0 &&
+            sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
             action.sa_handler != SIG_IGN && !(action.sa_flags & SA_RESTART))
-            return false;
+            return true;
     }
-    return true;
+    return false;
 }
 
 static bool gives_up(void *argument)
 {
-    struct lock_wait *wait = argument;
+    const sigset_t *mask = argument; /* the thread's own */
+    sigset_t pending, blocked;
     if (interrupt.interrupted != NULL && interrupt.interrupted(interrupt.argument))
         return true;
-    uint64_t now = loop_interruptions(wait->loop);
-    if (now == wait->seen)
+    if (sigpending(&pending) != 0 || sigisemptyset(&pending))
         return false;
-    wait->seen = now;
-    return !signals_restart();
+    bool interrupts = one_interrupts(&pending, mask);
+    pthread_sigmask(SIG_SETMASK, mask, &blocked); /* their handlers run here */
+    pthread_sigmask(SIG_SETMASK, &blocked, NULL);
+    return interrupts;
 }
 
 static int take(struct worker *worker, const struct client_lock *lock, bool wait)
@@ -62,16 +63,12 @@ static int take(struct worker *worker, const struct client_lock *lock, bool wait
     int status = client_lock(worker->client, lock, false, NULL, NULL);
     if (status != -EAGAIN || !wait)
         return status;
-    struct lock_wait waiting = {.loop = worker->loop, .seen = loop_interruptions(worker->loop)};
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
     sigset_t all, before;
     sigfillset(&all);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    loop_signals(worker->loop, &before);
-    status = client_lock(worker->client, lock, true, gives_up, &waiting);
-    loop_signals(worker->loop, NULL);
+    status = client_lock(worker->client, lock, true, gives_up, &before);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return status;
 }
@@ -120,7 +117,7 @@ void descriptions_share_locks(struct benchfs *fs, struct client *client)
     for (int fd = FD_FIRST; fd < (int)FD_MAX && atomic_load(&fs->locks.descriptions) != 0; fd++) {
         struct descriptor *descriptor = descriptor_find(fs, fd);
         if (descriptor == NULL) {
-            fd |= FD_CHUNK - 1;
+            fd |= (int)FD_CHUNK - 1;
             continue;
         }
         struct open_file *file = atomic_load(&descriptor->file);

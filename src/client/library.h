@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "base/list.h"
+#include "base/map.h"
 #include "base/status.h"
 #include "benchfs.h"
 #include "client/client.h"
@@ -19,22 +20,48 @@
 #define FD_CHUNKS 4096u
 #define FD_MAX (FD_CHUNK * FD_CHUNKS) /* 1,048,576 */
 
-#define OPEN_FILE_OPEN 0x80000000u   /* visible to new calls */
-#define OPEN_FILE_CLOSED 0x40000000u /* close was called; the last call under way frees the slot */
+#define OPEN_FILE_OPEN 0x80000000u
+#define OPEN_FILE_ENDING                                                                                     \
+    0x40000000u /* nobody holds it any more; what it has on the servers is given back                        \
+                 */
 
-/* A slot of the table, never freed while the file system is connected, so that looking it up needs no lock.
- */
 struct file_cache;
 
+/* An open file description: what descriptors share that are duplicates of each other. Never freed while the
+ * file system is connected, only used again, so that a call may touch one that is just being closed. */
 struct open_file {
-    _Atomic uint32_t state; /* OPEN_FILE_* and the number of calls under way */
-    int fd;
-    pthread_mutex_t lock; /* of offset: read, write and lseek of threads that share the descriptor */
+    _Atomic uint32_t state;      /* OPEN_FILE_*, and how many descriptors and calls under way hold it */
+    _Atomic uint32_t locked;     /* 1 << LOCK_FLOCK, 1 << LOCK_DESCRIPTION: it may have such locks */
+    _Atomic uint64_t lock_owner; /* as whom it locks; 0: not chosen yet */
+    pthread_mutex_t lock;        /* of offset: read, write and lseek of threads that share the description */
     uint64_t offset;
+    struct open_file *next_spare;
+    struct open_file *next_free_spare;
+    bool spare; /* not the one that comes with a descriptor: see libbenchfs_descriptors.c */
     struct client_file file;
     struct file_cache
         *cache; /* what the process keeps of the file; NULL: nothing, as always under `strict` */
 } __attribute__((aligned(64)));
+
+/* A slot of the table, never freed while the file system is connected, so that looking it up needs no lock.
+ */
+struct descriptor {
+    _Atomic(struct open_file *) file; /* NULL: not open */
+    _Atomic int flags;                /* FD_CLOEXEC: kept for F_GETFD */
+};
+
+struct descriptor_chunk;
+
+/* ---- file locks ---- */
+
+/* What this process has locked. */
+struct file_locks {
+    _Atomic uint32_t records;      /* inodes with record locks: closing any descriptor of one ends them */
+    _Atomic uint32_t descriptions; /* that may have locks of their own */
+    _Atomic bool shared;           /* false: of a parent's, which the servers have not been told yet */
+    pthread_mutex_t mutex;
+    struct map inodes; /* those of `records`; values are this very struct */
+};
 
 /* ---- credentials ---- */
 
@@ -88,7 +115,10 @@ struct benchfs {
     struct list workers;
     struct list idle; /* workers whose threads have ended */
     struct list link; /* in the list of all file systems */
-    _Atomic(struct open_file *) chunks[FD_CHUNKS];
+    _Atomic(struct descriptor_chunk *) chunks[FD_CHUNKS];
+    struct file_locks locks;
+    struct open_file *spares;           /* all of them */
+    struct open_file *free_spares;      /* not in use; both under mutex */
     _Atomic uint64_t used[FD_MAX / 64]; /* bitmap of descriptors */
 };
 
@@ -187,19 +217,28 @@ static inline ssize_t finish_size(ssize_t result)
 
 /* ---- descriptors ---- */
 
-/* Takes the lowest free descriptor; the slot is filled by the caller, then published. -EMFILE, -ENOMEM. */
-int open_file_reserve(struct benchfs *fs, struct open_file **slot);
-void open_file_publish(struct open_file *slot);
-void open_file_cancel(struct benchfs *fs, struct open_file *slot);
+/* Takes the lowest free descriptor and a description for it, which the caller fills, then publishes. -EMFILE,
+ * -ENOMEM. */
+int open_file_reserve(struct benchfs *fs, int *fd, struct open_file **file);
+void open_file_publish(struct benchfs *fs, int fd, struct open_file *file);
+void open_file_cancel(struct benchfs *fs, int fd, struct open_file *file);
 /* The open file, protected from close until open_file_release. NULL (errno EBADF) when fd is not open. */
 struct open_file *open_file_acquire(struct benchfs *fs, int fd);
-void open_file_release_last(struct benchfs *fs, struct open_file *slot);
-static inline void open_file_release(struct benchfs *fs, struct open_file *slot)
+/* The last one has let go of it. Keeps errno. */
+void open_file_end(struct benchfs *fs, struct open_file *file);
+static inline void open_file_release(struct benchfs *fs, struct open_file *file)
 {
-    uint32_t old = atomic_fetch_sub_explicit(&slot->state, 1, memory_order_acq_rel);
-    if (__builtin_expect(old == (OPEN_FILE_CLOSED | 1), 0))
-        open_file_release_last(fs, slot);
+    uint32_t old = atomic_fetch_sub_explicit(&file->state, 1, memory_order_acq_rel);
+    if (__builtin_expect(old == (OPEN_FILE_OPEN | 1), 0))
+        open_file_end(fs, file);
 }
+/* The slot of a number, open or not; NULL when there never was one. */
+struct descriptor *descriptor_find(struct benchfs *fs, int fd);
+/* Another descriptor for the acquired file, at least `least`; takes over the caller's hold. Returns it, or
+ * -EMFILE, -ENOMEM: then the hold stays the caller's. */
+int descriptor_duplicate(struct benchfs *fs, struct open_file *file, int least, int flags);
+/* The same with this number, closing what it was. -EBUSY: it is just being opened by another thread. */
+int descriptor_replace(struct benchfs *fs, struct open_file *file, int fd, int flags);
 /* As open_file_acquire, but EBADF too for what O_PATH opened: that is a place, not an open file. */
 static inline struct open_file *open_file_acquire_opened(struct benchfs *fs, int fd)
 {
@@ -266,6 +305,24 @@ void remember_set(struct worker *worker, const struct remember *what, const stru
 int library_stat(struct benchfs *fs, uint64_t directory, const char *path, bool follow,
                  struct attributes *attributes);
 int library_attributes(struct benchfs *fs, struct open_file *slot, struct attributes *attributes);
+
+/* ---- file locks ---- */
+
+/* Ends the locks of a description that nobody holds here any more. */
+void description_unlock(struct benchfs *fs, struct open_file *file);
+/* Ends the process's record locks on the inode. */
+void records_unlock(struct benchfs *fs, uint64_t inode);
+void file_locks_after_fork(struct benchfs *fs);
+/* In a child after fork, by its first worker: it holds the locks of descriptions that it shares. */
+void descriptions_share_locks(struct benchfs *fs, struct client *client);
+/* Whether the process may hold locks, which end with its last connection to a server. */
+static inline bool locks_held(struct benchfs *fs)
+{
+    return atomic_load(&fs->locks.records) != 0 || atomic_load(&fs->locks.descriptions) != 0;
+}
+/* fcntl's F_[OFD_]SETLK[W] and F_[OFD_]GETLK. A status. */
+int record_lock(struct benchfs *fs, struct worker *worker, struct open_file *file, int command,
+                struct flock *lock);
 
 /* The directory that a *at call starts from. 0 or -1 with errno. */
 int start_directory(struct benchfs *fs, int dirfd, const char *path, uint64_t *inode);

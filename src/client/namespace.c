@@ -81,6 +81,15 @@ int client_stat(struct client *client, uint64_t directory, const char *path, boo
     return status;
 }
 
+int client_owns(struct client *client, uint64_t inode)
+{
+    struct attributes attributes;
+    int status = client->caller.uid == 0 ? 0 : client_attributes(client, inode, &attributes);
+    if (status < 0 || client->caller.uid == 0)
+        return status;
+    return attributes.uid == client->caller.uid ? 0 : -EPERM;
+}
+
 int client_access(struct client *client, uint64_t directory, const char *path, int mode, bool follow)
 {
     if (mode & ~(R_OK | W_OK | X_OK))

@@ -81,7 +81,7 @@ static int remote_save(int fd, struct remote_file *file)
 static int remote_restore(const struct remote_file *file)
 {
     struct open_file *slot;
-    int status = open_file_reserve(fs, &slot);
+    int fd, status = open_file_reserve(fs, &fd, &slot);
     if (status < 0)
         return finish(status);
     slot->file.inode = file->inode;
@@ -95,8 +95,7 @@ static int remote_restore(const struct remote_file *file)
     };
     atomic_store(&slot->file.size, file->size);
     atomic_store(&slot->file.generation, file->generation);
-    int fd = slot->fd;
-    open_file_publish(slot);
+    open_file_publish(fs, fd, slot);
     return fd;
 }
 

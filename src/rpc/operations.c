@@ -38,6 +38,8 @@ enum {
     SHAPE_parent_request = BODY_FIXED,
     SHAPE_epoch_request = BODY_FIXED,
     SHAPE_groups_request = BODY_FIXED,
+    SHAPE_lock_request = BODY_FIXED,
+    SHAPE_lock_owner_request = BODY_FIXED,
     SHAPE_inode_unlink_request = BODY_FIXED,
     SHAPE_hold_request = BODY_FIXED,
     SHAPE_ping_request = BODY_FIXED,

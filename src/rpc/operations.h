@@ -63,7 +63,11 @@
     OP(72, SET_XATTR, xattr_request, empty_body, RPC_MUTATES) /* bulk in: the value */                       \
     OP(73, LIST_XATTRS, xattr_request, xattr_reply, 0)        /* bulk out: the names, a NUL behind each */   \
     OP(74, REMOVE_XATTR, xattr_request, empty_body, RPC_MUTATES)                                             \
-    OP(80, SET_GROUPS, groups_request, empty_body, 0) /* bulk in: the groups, uint32_t each, ascending */
+    OP(80, SET_GROUPS, groups_request, empty_body, 0) /* bulk in: the groups, uint32_t each, ascending */    \
+    OP(81, LOCK, lock_request, empty_body, RPC_MUTATES)                                                      \
+    OP(82, LOCK_TEST, lock_request, lock_reply, 0)                                                           \
+    OP(83, LOCK_SHARE, lock_owner_request, empty_body, RPC_MUTATES)                                          \
+    OP(84, LOCK_RELEASE, lock_owner_request, empty_body, RPC_MUTATES)
 
 enum rpc_operation {
 #define OP(id, name, request, reply, flags) RPC_##name = (id),
@@ -526,6 +530,48 @@ struct WIRE inode_unlink_request {
 
 struct WIRE unlink_reply {
     uint64_t orphan; /* the inode, if it has no name any more but is still held open; 0: not so */
+};
+
+/* ---- locks: server/lock.h says what they mean ---- */
+
+enum lock_kind {
+    LOCK_FLOCK = 0,       /* whole files, of open file descriptions */
+    LOCK_PROCESS = 1,     /* records */
+    LOCK_DESCRIPTION = 2, /* records, of open file descriptions */
+    LOCK_KINDS,
+};
+enum lock_type { LOCK_NONE = 0, LOCK_SHARED = 1, LOCK_EXCLUSIVE = 2, LOCK_TYPES };
+
+#define LOCK_OFFSET_MAX ((uint64_t)INT64_MAX)
+
+#define LOCK_WAIT 1u    /* -STATUS_LOCK_WAIT after wait_ms: ask again with the same ticket */
+#define LOCK_GIVE_UP 2u /* the waiter with this ticket leaves the queue; nothing is locked */
+
+/* -EAGAIN: in the way of another lock. */
+struct WIRE lock_request {
+    uint64_t inode;
+    uint64_t owner; /* a description's random number; a process's choice, which the instance makes unique */
+    uint64_t start; /* first and last byte, up to LOCK_OFFSET_MAX; flock: 0 and LOCK_OFFSET_MAX */
+    uint64_t end;
+    uint64_t ticket; /* of a waiter: unique in its instance */
+    uint32_t pid;    /* whom to name to others */
+    uint16_t wait_ms;
+    uint8_t kind; /* enum lock_kind */
+    uint8_t type; /* enum lock_type; LOCK_NONE unlocks */
+    uint8_t flags;
+};
+/* What is in the way; type LOCK_NONE: nothing. */
+struct WIRE lock_reply {
+    uint64_t start;
+    uint64_t end;
+    uint32_t pid;
+    uint8_t kind;
+    uint8_t type;
+};
+struct WIRE lock_owner_request {
+    uint64_t inode;
+    uint64_t owner;
+    uint8_t kind;
 };
 
 struct WIRE ping_request {

@@ -107,6 +107,8 @@ struct rpc_request {
  */
 typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
 
+/* Whether the request's sender has a connection at present. */
+bool rpc_request_connected(const struct rpc_request *request);
 /* The instance that the request's session belongs to; 0: none. */
 uint64_t rpc_request_instance(const struct rpc_request *request);
 /* The same as a short number, which this party gives to no other instance; 0: none. Should an instance be

@@ -210,6 +210,12 @@ bool rpc_serial_lives(const struct rpc *rpc, uint32_t serial)
     return map_get(&rpc->serials, serial) != NULL;
 }
 
+bool rpc_request_connected(const struct rpc_request *request)
+{
+    const struct rpc_session *session = request->session;
+    return session == NULL || (session->connection != NULL && !session->reaping && !session->ended);
+}
+
 /* ---- ending ---- */
 
 static void session_free(struct rpc_session *session)

@@ -150,9 +150,12 @@ int server_metadata_room(struct server *server, uint64_t extra)
 
 /* ---- life ---- */
 
+/* What a process of clients held goes once it has most likely died; open files, whose contents would be lost,
+ * when it cannot come back. */
 static void instance_event(void *owner, uint64_t instance, enum rpc_instance_event event)
 {
-    (void)instance;
+    struct server *server = owner;
+    locks_end_instance(&server->locks, instance);
     if (event == RPC_INSTANCE_GONE)
         orphans_collect(owner);
 }
@@ -182,6 +185,7 @@ int server_create(struct net *net, const struct server_options *options, struct 
     list_init(&server->tombstones);
     list_init(&server->fence_ages);
     mutex_init(&server->rename_mutex);
+    locks_init(&server->locks, server->loop);
     wait_group_init(&server->background);
     buffer_init(&server->encoded_map);
 
@@ -311,6 +315,7 @@ void server_destroy(struct server *server)
     wait_group_wait(server->loop, &server->background, 0);
     obstacles_clear(server);
     fences_clear(server);
+    locks_destroy(&server->locks);
     map_free(&server->key_locks);
     map_free(&server->directory_marks);
     map_free(&server->fences);

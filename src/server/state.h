@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "meta/meta.h"
 #include "runtime/sync.h"
+#include "server/lock.h"
 #include "server/server.h"
 
 /* A dentry key that a transaction holds. Two keys of equal hash share a lock: the same transaction may lock
@@ -110,6 +111,7 @@ struct server {
 
     struct map holders; /* by inode: struct holders, of those that inode.holder cannot tell */
     struct map orphans; /* inodes without a name, which somebody holds open */
+    struct lock_table locks;
 
     const char *next_bytes; /* behind those of the latest small write to a chunk: a hint */
 

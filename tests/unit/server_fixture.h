@@ -44,6 +44,7 @@ struct fixture {
     struct party client;
     struct party second; /* another client, with its own session */
     uint32_t epoch;      /* namespace epoch that requests carry */
+    bool instances;      /* clients are instances: they can hold locks and open files */
 };
 
 struct fixture_options {
@@ -53,13 +54,18 @@ struct fixture_options {
     uint64_t lease_ns;
     uint32_t loss_per_million;
     uint64_t rpc_deadline_ns;
+    bool instances;
 };
 
 static const uint8_t fixture_key[CLUSTER_KEY_BYTES] = "0123456789abcdef0123456789abcde";
 
 static inline void party_open(struct fixture *f, struct party *party, const char *host)
 {
-    struct rpc_options options = {.cluster_key = fixture_key, .server_id = UINT32_MAX};
+    struct rpc_options options = {
+        .cluster_key = fixture_key,
+        .server_id = UINT32_MAX,
+        .instance = f->instances ? 1 + (uint64_t)(unsigned char)host[1] : 0,
+    };
     assert_int_equal(net_sim_create(f->network, host, &party->net), 0);
     assert_int_equal(rpc_create(party->net, &options, &party->rpc), 0);
     for (uint32_t i = 0; i < f->count; i++)
@@ -77,7 +83,7 @@ static inline void party_close(struct fixture *f, struct party *party)
 static inline void fixture_open(struct fixture *f, const struct fixture_options *options)
 {
     log_threshold = LOG_ERROR;
-    *f = (struct fixture){.count = options->servers, .epoch = 1};
+    *f = (struct fixture){.count = options->servers, .epoch = 1, .instances = options->instances};
     struct loop_options loop = {.simulated = true, .seed = 7};
     struct sim_options sim = {.delay_min_ns = 1000, .delay_max_ns = 20000};
     assert_int_equal(loop_create(&loop, &f->loop), 0);
