@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 export PREFIX
 
-.PHONY: all demo check sim-test install clean
+.PHONY: all demo check sim-test stress install clean
 
 all:
 	@scripts/build.sh
@@ -17,8 +17,11 @@ check:
 sim-test:
 	@SEEDS='$(SEEDS)' FIRST='$(FIRST)' scripts/sim.sh
 
+stress:
+	@SECONDS_EACH='$(SECONDS_EACH)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' scripts/stress.sh
+
 install: all
 	@scripts/install.sh
 
 clean:
-	rm -rf build build-sim build-check-*
+	rm -rf build build-sim build-stress build-check-*

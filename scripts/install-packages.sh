@@ -13,7 +13,7 @@ build_packages=(
 )
 check_packages=(
     clang libcmocka-dev mandoc fuse3 fio git rsync python3 sqlite3 openmpi-bin libopenmpi-dev
-    attr stress-ng
+    attr stress-ng dbench
 )
 
 case "${1:-build}" in

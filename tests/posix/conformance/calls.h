@@ -89,7 +89,7 @@ static inline int call_closedir(DIR *stream)
     X(linkat_from_follow, FOLLOWS | AT, linkat(call_directory, path, AT_FDCWD, "target", AT_SYMLINK_FOLLOW)) \
     X(linkat_to, MAKES | AT, linkat(AT_FDCWD, "source", call_directory, path, 0))                            \
     X(mknod_file, MAKES, mknod(path, S_IFREG | 0644, 0))                                                     \
-    X(mknodat_fifo, MAKES | AT, mknodat(call_directory, path, S_IFIFO | 0644, 0))                            \
+    X(mknodat, MAKES | AT, mknodat(call_directory, path, S_IFREG | 0644, 0))                                 \
     X(mkfifo, MAKES, mkfifo(path, 0644))                                                                     \
     X(renameat2_noreplace, MAKES | AT,                                                                       \
       renameat2(AT_FDCWD, "source", call_directory, path, RENAME_NOREPLACE))                                 \

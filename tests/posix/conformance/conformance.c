@@ -375,8 +375,16 @@ static void leave_directory(const char *name)
 #endif
 }
 
+static unsigned long long milliseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (unsigned long long)now.tv_sec * 1000 + (unsigned long long)now.tv_nsec / 1000000;
+}
+
 static void run_case(const struct conformance_case *one, unsigned number, unsigned *failed, unsigned *total)
 {
+    unsigned long long begin = milliseconds();
     memset(tally, 0, sizeof *tally);
     umask(022);
     if (!enter_directory(one->name))
@@ -394,7 +402,7 @@ static void run_case(const struct conformance_case *one, unsigned number, unsign
     else if (tally->skipped)
         printf("ok %u - %s # SKIP %s\n", number, one->name, tally->reason);
     else
-        printf("ok %u - %s (%u)\n", number, one->name, tally->assertions);
+        printf("ok %u - %s (%u in %llu ms)\n", number, one->name, tally->assertions, milliseconds() - begin);
     fflush(stdout);
     *failed += failures > 0;
     *total += tally->assertions;

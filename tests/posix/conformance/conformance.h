@@ -29,9 +29,9 @@
  *
  * By hand, one door, perhaps one case:
  *
- *     build/tests/posix/conformance/posix_rename /dev/shm [CASE]           any directory
- *     BENCHFSD=build/src/server/benchfsd build/.../library_rename 3 [CASE]   library, three servers
- *     tests/posix/conformance/door.sh fuse|preload build 3 build/.../posix_rename [CASE]
+ *     build/tests/posix/conformance/posix_names /dev/shm [CASE]                        any directory
+ *     BENCHFSD=build/src/server/benchfsd build/.../library_names 3 [CASE]              library, three servers
+ *     tests/posix/conformance/door.sh fuse 3 build/src/cli:build/src/server build/.../posix_names [CASE]
  *
  * Other users: become(&identity) makes this process, or the library's thread, one of them; become(NULL) root
  * again. Other processes: child_start runs a function in a child, whose assertions count too; turn_set and

@@ -35,8 +35,8 @@ static int count_seen(DIR *stream, unsigned char *seen, int size)
 
 static void sizes(void)
 {
-    static const int counts[] = {0, 1, 2, 10, 100, 1000, 3000};
-    unsigned char seen[3000];
+    static const int counts[] = {0, 1, 2, 10, 100, 1500};
+    unsigned char seen[1500];
     for (unsigned i = 0; i < COUNT(counts); i++) {
         make_many(counts[i]);
         DIR *stream = opendir("d");
@@ -89,7 +89,7 @@ static void entries(void)
 /* What is there all the time is seen once; what comes or goes meanwhile, at most once. */
 static void changes(void)
 {
-    enum { COUNT_ = 600 };
+    enum { COUNT_ = 300 };
     unsigned char seen[COUNT_ * 2] = {0};
     char path[64], to[64];
     make_many(COUNT_);
@@ -132,7 +132,7 @@ static void changes(void)
 static void emptying(void)
 {
     char path[300];
-    make_many(1500);
+    make_many(500);
     DIR *stream = opendir("d");
     if (!TRUE(stream != NULL))
         return;
@@ -145,7 +145,7 @@ static void emptying(void)
         removed++;
     }
     OK(closedir(stream));
-    IS(1500, removed);
+    IS(500, removed);
     OK(rmdir("d"));
 }
 

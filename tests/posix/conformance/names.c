@@ -266,6 +266,7 @@ static void special_files(void)
         {0604, 0, "no type is regular"},
     };
     need_root();
+    NEED("special");
     umask(0);
     OK(mkdir("d", 0755));
     int directory = (int)OK(open("d", O_RDONLY | O_DIRECTORY));
@@ -332,7 +333,7 @@ static void write_to_fifo(void *argument)
 static void fifos(void)
 {
     char bytes[8] = "";
-    NEED("fifos");
+    NEED("special");
     if (door_is_library())
         skip_case("the library keeps fifos as names only");
     OK(mkfifo("fifo", 0644));

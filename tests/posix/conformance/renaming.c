@@ -157,6 +157,7 @@ static void exchanges(void)
 static void special_files(void)
 {
     static const unsigned flags[] = {0, RENAME_NOREPLACE, RENAME_EXCHANGE};
+    NEED("special");
     for (unsigned i = 0; i < COUNT(flags); i++)
         for (enum kind other = NONE; other < KINDS; other++) {
             rename_pair(FIFO, other, flags[i], "a/s", "b/t");

@@ -78,6 +78,7 @@ static int user_names(enum form form, const char *path)
 
 static void values(void)
 {
+    NEED("xattrs");
     static const size_t lengths[] = {0, 1, 2, 15, 16, 100, 255, 256, 1000, 1024};
     static const char *const paths[] = {"f", "d"};
     char value[2000], back[2000];
@@ -104,6 +105,7 @@ static void values(void)
 
 static void creating_and_replacing(void)
 {
+    NEED("xattrs");
     char back[16];
     make_file("f", "x");
     for (enum form form = BY_PATH; form < FORMS; form++) {
@@ -127,6 +129,7 @@ static void creating_and_replacing(void)
 
 static void lists(void)
 {
+    NEED("xattrs");
     char names[4096], name[32];
     make_file("f", "x");
     for (enum form form = BY_PATH; form < FORMS; form++) {
@@ -155,6 +158,7 @@ static void lists(void)
 
 static void names_and_limits(void)
 {
+    NEED("xattrs");
     char name[300], back[16];
     make_file("f", "x");
     OK(symlink("f", "l"));
@@ -190,6 +194,7 @@ static void names_and_limits(void)
 /* Access control lists are refused, not ignored. */
 static void acls_are_refused(void)
 {
+    NEED("xattrs");
     static const unsigned char acl[] = {2, 0, 0,   0,   1,   0,   6,  0, 255, 255, 255, 255, 2,   0,  4,
                                         0, 1, 0,   0,   0,   4,   0,  4, 0,   255, 255, 255, 255, 16, 0,
                                         4, 0, 255, 255, 255, 255, 32, 0, 4,   0,   255, 255, 255, 255};
@@ -205,6 +210,7 @@ static void acls_are_refused(void)
 /* They go with the file: renamed, linked, and away with it. */
 static void they_belong_to_the_file(void)
 {
+    NEED("xattrs");
     char back[16];
     make_file("f", "x");
     OK(mkdir("d", 0755));
@@ -237,6 +243,7 @@ static void they_belong_to_the_file(void)
 /* Reading them is reading the file, setting them is writing it. */
 static void rights(void)
 {
+    NEED("xattrs");
     static const struct identity other = {"another", 1002, 2002, 0, {0}};
     char back[16];
     need_root();
