@@ -129,7 +129,7 @@ static inline void expect_equal(long long expected, long long result, const char
     expect(strcmp(expected, text) == 0, __FILE__, __LINE__, #text, "\"%s\", expected \"%s\"", text, expected)
 /* For rows of tables: the result is a success (error 0) or fails with `error`; then a text of which row. */
 #define EXPECT_ERROR(error, result, ...)                                                                     \
-    expect_error(error, (errno = 0, (long long)(result)), __FILE__, __LINE__, __VA_ARGS__)
+    expect_error(error, (long long)(result), __FILE__, __LINE__, __VA_ARGS__)
 bool expect_error(int error, long long result, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 #define EXPECT_VALUE(expected, value, ...)                                                                   \
