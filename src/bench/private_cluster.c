@@ -72,6 +72,7 @@ static int serve(uint32_t id, int control, const uint8_t *key, uint64_t capacity
         .rpc_deadline_ns = config.rpc.deadline,
         .rendezvous_threshold = (uint32_t)config.rpc.rendezvous_threshold,
         .metadata_capacity = config.meta.capacity,
+        .metadata_reserve = config.meta.reserve,
     };
     int status = loop_create(&loop_options, &ended.loop);
     if (status < 0)
