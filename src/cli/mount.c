@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "benchfs.h"
 #include "cli/cli.h"
+#include "cluster/map.h"
 #include "fuse/mount.h"
 
 #define LIFETIME_DEFAULT 1.0
@@ -30,6 +31,7 @@ struct request {
     struct mount_options options;
     bool foreground;
     bool nonempty;
+    int consistency;         /* enum consistency; -1: the file system's */
     int default_permissions; /* -1: as the mode suggests */
     char kernel[KERNEL_OPTIONS_SIZE];
 };
@@ -38,15 +40,10 @@ struct request {
 
 static bool parse_consistency(struct request *request, const char *value)
 {
-    static const char *const names[] = {
-        [MOUNT_STRICT] = "strict", [MOUNT_CLOSE] = "close", [MOUNT_RELAXED] = "relaxed"};
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(value, names[i]) == 0) {
-            request->options.consistency = (enum mount_consistency)i;
-            return true;
-        }
-    cli_usage("consistency \"%s\" is none of strict, close, relaxed", value);
-    return false;
+    request->consistency = consistency_from_name(value);
+    if (request->consistency < 0)
+        cli_usage("consistency \"%s\" is none of strict, close, relaxed", value);
+    return request->consistency >= 0;
 }
 
 static bool parse_lifetime(struct request *request, const char *value)
@@ -175,8 +172,28 @@ static int leave(void)
     return 0;
 }
 
+/* What the file system's mode and the options come to. */
+static int settle_options(struct request *request, benchfs *fs)
+{
+    int consistency = consistency_from_name(benchfs_consistency(fs));
+    if (request->consistency >= 0 && request->consistency < consistency) {
+        cli_error("the file system was started with cluster.consistency = %s: a mount can only weaken that",
+                  benchfs_consistency(fs));
+        return CLI_FAILED;
+    }
+    if (request->consistency >= 0)
+        consistency = request->consistency;
+    request->options.consistency = (enum consistency)consistency;
+    /* Where the kernel answers from what it remembers, only it can check; and only it sees the steps "." and
+     * ".." of a path. */
+    bool suggested = consistency == CONSISTENCY_RELAXED || strstr(request->kernel, "allow_other") != NULL;
+    request->options.default_permissions =
+        request->default_permissions >= 0 ? request->default_permissions : suggested;
+    return CLI_OK;
+}
+
 /* Connects, mounts and serves. ready: told with one byte when the directory can be used; -1: nobody waits. */
-static int serve(const struct request *request, int ready)
+static int serve(struct request *request, int ready)
 {
     char error[MOUNT_ERROR_SIZE];
     struct mount *mount;
@@ -192,7 +209,10 @@ static int serve(const struct request *request, int ready)
         cli_error("%s", benchfs_error());
         return CLI_FAILED;
     }
-    int result = CLI_FAILED;
+    int result = settle_options(request, fs);
+    if (result != CLI_OK)
+        goto disconnect;
+    result = CLI_FAILED;
     if (mount_create(fs, request->path, &request->options, &mount, error) < 0) {
         cli_error("%s", error);
         goto disconnect;
@@ -212,7 +232,7 @@ disconnect:
     return result;
 }
 
-static int serve_in_background(const struct request *request)
+static int serve_in_background(struct request *request)
 {
     int ready[2];
     char byte;
@@ -249,7 +269,8 @@ static int run_mount(int argc, char **argv)
     static const struct option options[] = {
         {"options", required_argument, NULL, 'o'}, {"foreground", no_argument, NULL, 'f'}, CLI_HELP, {0}};
     static struct request request = {
-        .options = {.consistency = MOUNT_STRICT, .lifetime = LIFETIME_DEFAULT, .threads = THREADS_DEFAULT},
+        .options = {.lifetime = LIFETIME_DEFAULT, .threads = THREADS_DEFAULT},
+        .consistency = -1,
         .default_permissions = -1,
     };
     int result = CLI_OK;
@@ -269,12 +290,6 @@ static int run_mount(int argc, char **argv)
         return cli_usage(optind == argc ? "no directory given" : "more than one directory given");
     request.directory = argv[optind];
     request.options.kernel = request.kernel;
-    /* Where the kernel answers from what it remembers, only it can check; and only it sees the steps "." and
-     * ".." of a path. */
-    bool suggested =
-        request.options.consistency == MOUNT_RELAXED || strstr(request.kernel, "allow_other") != NULL;
-    request.options.default_permissions =
-        request.default_permissions >= 0 ? request.default_permissions : suggested;
     result = check_directory(&request);
     if (result != CLI_OK)
         return result;
@@ -290,7 +305,9 @@ const struct verb verb_mount = {
         "-u\n"
         "DIRECTORY\" (who mounted it), or when the serving process gets SIGINT, SIGTERM or SIGHUP.\n\n"
         "  -f, --foreground          serve in this process\n"
-        "  -o consistency=strict     the kernel caches nothing (default)\n"
+        "  -o consistency=strict     the kernel caches nothing (the default is the file system's own mode, "
+        "which\n"
+        "                            a mount can only weaken)\n"
         "  -o consistency=close      it caches contents, and checks them when a file is opened\n"
         "  -o consistency=relaxed    it also caches names and attributes, for\n"
         "  -o lifetime=SECONDS       so long (default 1)\n"

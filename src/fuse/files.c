@@ -26,7 +26,7 @@ static void open_prepare(const struct filesystem *filesystem, const struct attri
                          const struct client_file *file, struct fuse_file_info *info)
 {
     info->fh = (uintptr_t)file;
-    info->direct_io = filesystem->consistency == MOUNT_STRICT;
+    info->direct_io = filesystem->consistency == CONSISTENCY_STRICT;
     info->keep_cache = filesystem->versions != NULL && versions_unchanged(filesystem->versions, attributes);
 }
 

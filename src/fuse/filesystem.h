@@ -21,7 +21,7 @@ struct version_table;
 
 struct filesystem {
     struct benchfs *fs;
-    enum mount_consistency consistency;
+    enum consistency consistency;
     double lifetime;                /* of entries and attributes in the kernel, s */
     bool default_permissions;       /* the kernel checks */
     struct version_table *versions; /* NULL in strict */

@@ -58,7 +58,7 @@ static void session_init(void *userdata, struct fuse_conn_info *connection)
     else
         unwanted |= FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO;
     /* close promises nothing of what others write while a file is open here, so reads need not ask. */
-    if (filesystem->consistency == MOUNT_CLOSE)
+    if (filesystem->consistency == CONSISTENCY_CLOSE)
         unwanted |= FUSE_CAP_AUTO_INVAL_DATA;
     else
         wanted |= FUSE_CAP_AUTO_INVAL_DATA;
@@ -275,7 +275,7 @@ int mount_create(benchfs *fs, const char *directory, const struct mount_options 
     mount->filesystem = (struct filesystem){
         .fs = fs,
         .consistency = options->consistency,
-        .lifetime = options->consistency == MOUNT_RELAXED ? options->lifetime : 0,
+        .lifetime = options->consistency == CONSISTENCY_RELAXED ? options->lifetime : 0,
         .default_permissions = options->default_permissions,
     };
     mount->threads_max = options->threads < MOUNT_THREADS_MAX ? options->threads : MOUNT_THREADS_MAX;
@@ -286,7 +286,7 @@ int mount_create(benchfs *fs, const char *directory, const struct mount_options 
     int status = 0;
     if (mount->ended < 0 || mount->directory == NULL)
         status = fail(mount->ended < 0 ? -errno : -ENOMEM, error, "out of memory or descriptors");
-    if (status == 0 && options->consistency != MOUNT_STRICT)
+    if (status == 0 && options->consistency != CONSISTENCY_STRICT)
         status = versions_create(&mount->filesystem.versions);
     if (status == 0)
         status = session_make(mount, options, error);

@@ -5,16 +5,12 @@
 #include <stdint.h>
 
 #include "benchfs.h"
-
-/* What the kernel may keep; docs/consistency.md says what each mode promises. */
-enum mount_consistency {
-    MOUNT_STRICT,  /* nothing: every call is answered by the servers */
-    MOUNT_CLOSE,   /* contents of open files, validated when they are opened */
-    MOUNT_RELAXED, /* also names and attributes, for `lifetime` seconds */
-};
+#include "cluster/map.h"
 
 struct mount_options {
-    enum mount_consistency consistency;
+    /* What the kernel may keep (docs/consistency.md). strict: nothing; close: contents of files, validated
+     * when they are opened; relaxed: also names and attributes, for `lifetime` seconds. */
+    enum consistency consistency;
     double lifetime;          /* seconds that relaxed keeps names and attributes */
     bool default_permissions; /* the kernel checks permissions too */
     uint32_t threads;         /* at most so many requests are served at once */

@@ -120,6 +120,15 @@ exec 5>&-
 ok "then the process ends" until_true gone "$pid"
 ok "what was written is there" same "$(benchfs cat /busy)" "done"
 
+# ---- the file system's own mode ----
+
+ok "stop" benchfs stop
+benchfs start --set client.deadline=3s --set cluster.consistency=close >/dev/null || exit 1
+ok "a mount cannot be stricter than the file system" fails 1 'only weaken' benchfs mount -o consistency=strict "$m"
+ok "weaker it can be" mount_at "$m" -o consistency=relaxed
+echo x >"$m/busy"
+ok "umount" umount "$m"
+
 # ---- without a cluster ----
 
 ok "mount" mount_at "$m"
