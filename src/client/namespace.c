@@ -637,9 +637,11 @@ int client_statfs(struct client *client, struct statfs_reply *total)
         total->capacity += reply.capacity;
         total->inodes += reply.inodes;
         total->metadata_used += reply.metadata_used;
-        if (__builtin_add_overflow(total->metadata_capacity, reply.metadata_capacity,
-                                   &total->metadata_capacity))
-            total->metadata_capacity = UINT64_MAX;
+        uint64_t metadata_capacity;
+        total->metadata_capacity =
+            __builtin_add_overflow(total->metadata_capacity, reply.metadata_capacity, &metadata_capacity)
+                ? UINT64_MAX
+                : metadata_capacity;
     }
     return 0;
 }
