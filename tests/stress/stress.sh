@@ -117,11 +117,16 @@ benchfs start -n 3 >/dev/null || exit 99
 benchfs mount -o allow_other "$mount" || exit 99
 
 case_of fio "fio: random writes verified" fio_verify random --rw=randwrite --bsrange=512-64k --bs_unaligned
-case_of fio "fio: sequential writes verified" fio_verify sequential --rw=write --bs=1m
 case_of fio "fio: mixed, through mappings" fio_verify mapped --rw=randrw --bs=4k --ioengine=mmap
-case_of fio "fio: mixed, asynchronous" fio_verify asynchronous --rw=randrw --bs=4k --ioengine=libaio --iodepth=8
-case_of fio "fio: appending" fio_verify appending --rw=write --bs=3000 --ioengine=sync --fsync=100
-for stressor in dentry dir rename filename fstat flock lockofd chmod utime; do
+stressors=(dentry rename flock)
+if [ "$seconds" -gt 1 ]; then
+    case_of fio "fio: sequential writes verified" fio_verify sequential --rw=write --bs=1m
+    case_of fio "fio: mixed, asynchronous" fio_verify asynchronous --rw=randrw --bs=4k --ioengine=libaio --iodepth=8
+    case_of fio "fio: appending" fio_verify appending --rw=write --bs=3000 --ioengine=sync --fsync=100
+    stressors+=(hdd dir link symlink seek filename fstat lockf lockofd chmod chown dirmany readahead utime fallocate fpunch
+        copy-file xattr)
+fi
+for stressor in "${stressors[@]}"; do
     case_of stress-ng "stress-ng: $stressor" stress_ng "$stressor"
 done
 case_of dbench "dbench" dbench_loads
