@@ -133,6 +133,11 @@ BENCHFS_API int benchfs_fremovexattr(benchfs *fs, int fd, const char *name);
 
 BENCHFS_API int benchfs_mkdir(benchfs *fs, const char *path, mode_t mode);
 BENCHFS_API int benchfs_mkdirat(benchfs *fs, int dirfd, const char *path, mode_t mode);
+/* Fifos, sockets and device nodes are names only: opening one without O_PATH fails. */
+BENCHFS_API int benchfs_mknod(benchfs *fs, const char *path, mode_t mode, dev_t device);
+BENCHFS_API int benchfs_mknodat(benchfs *fs, int dirfd, const char *path, mode_t mode, dev_t device);
+BENCHFS_API int benchfs_mkfifo(benchfs *fs, const char *path, mode_t mode);
+BENCHFS_API int benchfs_mkfifoat(benchfs *fs, int dirfd, const char *path, mode_t mode);
 BENCHFS_API int benchfs_rmdir(benchfs *fs, const char *path);
 BENCHFS_API int benchfs_unlink(benchfs *fs, const char *path);
 BENCHFS_API int benchfs_unlinkat(benchfs *fs, int dirfd, const char *path, int flags);

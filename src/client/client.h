@@ -135,6 +135,9 @@ int client_access(struct client *client, uint64_t directory, const char *path, i
 int client_mkdir(struct client *client, uint64_t directory, const char *path, mode_t mode);
 int client_create_directory(struct client *client, uint64_t directory, const char *path, mode_t mode,
                             struct attributes *attributes);
+/* mode: with S_IFMT bits, of anything but a directory or symbolic link. */
+int client_make_node(struct client *client, uint64_t directory, const char *path, mode_t mode,
+                     uint64_t device, struct attributes *attributes);
 int client_rmdir(struct client *client, uint64_t directory, const char *path);
 int client_unlink(struct client *client, uint64_t directory, const char *path);
 /* flags: RENAME_FLAG_NOREPLACE or RENAME_FLAG_EXCHANGE. */

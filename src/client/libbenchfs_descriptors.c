@@ -367,7 +367,7 @@ static int open_at(benchfs *fs, int dirfd, const char *path, int flags, mode_t m
 int benchfs_open(benchfs *fs, const char *path, int flags, ...)
 {
     mode_t mode = 0;
-    if (flags & O_CREAT) {
+    if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE) {
         va_list arguments;
         va_start(arguments, flags);
         mode = va_arg(arguments, mode_t);
@@ -379,7 +379,7 @@ int benchfs_open(benchfs *fs, const char *path, int flags, ...)
 int benchfs_openat(benchfs *fs, int dirfd, const char *path, int flags, ...)
 {
     mode_t mode = 0;
-    if (flags & O_CREAT) {
+    if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE) {
         va_list arguments;
         va_start(arguments, flags);
         mode = va_arg(arguments, mode_t);

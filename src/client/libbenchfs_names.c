@@ -42,6 +42,7 @@ void fill_stat(const struct benchfs *fs, const struct attributes *attributes, st
         .st_nlink = attributes->links,
         .st_uid = attributes->uid,
         .st_gid = attributes->gid,
+        .st_rdev = S_ISCHR(attributes->mode) || S_ISBLK(attributes->mode) ? attributes->parent : 0,
         .st_size = (off_t)attributes->size,
         .st_blksize = block < BLOCK_SIZE_MAX ? block : BLOCK_SIZE_MAX,
         .st_blocks = (blkcnt_t)attributes->blocks,
@@ -140,6 +141,31 @@ int benchfs_mkdirat(benchfs *fs, int dirfd, const char *path, mode_t mode)
 int benchfs_mkdir(benchfs *fs, const char *path, mode_t mode)
 {
     return benchfs_mkdirat(fs, AT_FDCWD, path, mode);
+}
+
+int benchfs_mknodat(benchfs *fs, int dirfd, const char *path, mode_t mode, dev_t device)
+{
+    struct client *client;
+    uint64_t directory;
+    struct attributes attributes;
+    if (!begin(fs, dirfd, path, &client, &directory))
+        return -1;
+    return finish(client_make_node(client, directory, path, masked(fs, mode), device, &attributes));
+}
+
+int benchfs_mknod(benchfs *fs, const char *path, mode_t mode, dev_t device)
+{
+    return benchfs_mknodat(fs, AT_FDCWD, path, mode, device);
+}
+
+int benchfs_mkfifoat(benchfs *fs, int dirfd, const char *path, mode_t mode)
+{
+    return benchfs_mknodat(fs, dirfd, path, S_IFIFO | (mode & 07777), 0);
+}
+
+int benchfs_mkfifo(benchfs *fs, const char *path, mode_t mode)
+{
+    return benchfs_mkfifoat(fs, AT_FDCWD, path, mode);
 }
 
 int benchfs_unlinkat(benchfs *fs, int dirfd, const char *path, int flags)

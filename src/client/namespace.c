@@ -274,6 +274,58 @@ int client_mkdir(struct client *client, uint64_t directory, const char *path, mo
     return client_create_directory(client, directory, path, mode, &attributes);
 }
 
+static int make_node_once(struct walk *walk, mode_t mode, uint64_t device, struct attributes *attributes)
+{
+    struct client *client = walk->client;
+    if (walk->last != WALK_NAME)
+        return -EEXIST;
+    if (walk->slash) {
+        int found = walk_lookup(walk, attributes);
+        return found == 0 ? -EEXIST : found;
+    }
+    int status = may_create(walk);
+    if (status < 0)
+        return status;
+    union {
+        struct node_request request;
+        uint8_t room[sizeof(struct node_request) + NAME_LENGTH_MAX];
+    } body;
+    body.request.device = device;
+    body.request.type = mode & S_IFMT;
+    size_t length = offsetof(struct node_request, create) +
+                    create_request_fill(walk, mode & 07777 & ~client->umask, &body.request.create);
+    struct attributes_reply reply;
+    status = client_request(client, walk->operation, client_hash_server(client, walk->hash), RPC_MAKE_NODE,
+                            &body, length, &reply, sizeof reply);
+    if (status == 0)
+        *attributes = reply.attributes;
+    return status;
+}
+
+int client_make_node(struct client *client, uint64_t directory, const char *path, mode_t mode,
+                     uint64_t device, struct attributes *attributes)
+{
+    if ((mode & S_IFMT) == 0)
+        mode |= S_IFREG;
+    if (S_ISDIR(mode))
+        return -EPERM;
+    if (!S_ISREG(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) && !S_ISCHR(mode) && !S_ISBLK(mode))
+        return -EINVAL;
+    if ((S_ISCHR(mode) || S_ISBLK(mode)) && client->caller.uid != 0)
+        return -EPERM;
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0)
+            status = make_node_once(&walk, mode, device, attributes);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    return status;
+}
+
 static int symlink_once(struct walk *walk, const struct iovec *target, struct attributes *attributes)
 {
     struct client *client = walk->client;

@@ -152,6 +152,14 @@ static int opened_directory(const struct client *client, const struct attributes
     return status < 0 ? status : check_no_access_time(client, flags, attributes);
 }
 
+/* What these nodes stand for is not here: there is no device or listener behind them, and data do not flow
+ * through a fifo from one process to another. */
+static int opened_node(uint32_t mode, int flags)
+{
+    bool no_reader = (flags & O_ACCMODE) == O_WRONLY && (flags & O_NONBLOCK);
+    return S_ISFIFO(mode) && !no_reader ? -EOPNOTSUPP : -ENXIO;
+}
+
 /* Judges what OPEN found. 1: a link was followed, go on with the new last component. */
 static int opened(struct walk *walk, int flags, const struct attributes *attributes)
 {
@@ -170,6 +178,8 @@ static int opened(struct walk *walk, int flags, const struct attributes *attribu
         return opened_directory(walk->client, attributes, flags);
     if (walk->slash || (flags & O_DIRECTORY))
         return -ENOTDIR;
+    if (!S_ISREG(attributes->mode) && !(flags & O_PATH))
+        return opened_node(attributes->mode, flags);
     return check_no_access_time(walk->client, flags, attributes);
 }
 
@@ -288,13 +298,71 @@ static int open_path(struct client *client, uint64_t directory, const char *path
     return status;
 }
 
+/* O_TMPFILE: path is that of the directory. */
+static int unnamed_once(struct walk *walk, int flags, mode_t mode, struct attributes *attributes)
+{
+    struct client *client = walk->client;
+    struct attributes found;
+    if (walk->last == WALK_NAME) {
+        int status = walk_lookup_follow(walk, &found);
+        if (status < 0)
+            return status;
+        if (!is_directory(found.mode))
+            return -ENOTDIR;
+        directory_of(&found, &walk->here);
+    }
+    int status = walk_permits(walk, MAY_WRITE | MAY_SEARCH);
+    if (status < 0)
+        return status;
+    struct unnamed_request request = {
+        .parent = walk->here.inode,
+        .hash = random_next(loop_random(client->loop)),
+        .uid = client->caller.uid,
+        .gid = client->caller.gid,
+        .group = walk_new_group(walk),
+        .mode = mode & 07777 & ~client->umask,
+        .layout_base = client->layout_base,
+        .placement = client->placement,
+        .chunk_shift = client->chunk_shift,
+        .linkable = (flags & O_EXCL) == 0,
+    };
+    struct attributes_reply reply;
+    status = client_request(client, walk->operation, client_hash_server(client, request.hash),
+                            RPC_CREATE_UNNAMED, &request, sizeof request, &reply, sizeof reply);
+    if (status < 0)
+        return status;
+    *attributes = reply.attributes;
+    client_note_orphan(client, attributes->inode);
+    return 0;
+}
+
+static int open_unnamed(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
+                        struct client_file *file, struct attributes *attributes)
+{
+    if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_CREAT))
+        return -EINVAL;
+    struct operation operation;
+    int status;
+    operation_begin(client, &operation);
+    do {
+        struct walk walk;
+        status = walk_path(&walk, client, &operation, directory, path);
+        if (status == 0)
+            status = unnamed_once(&walk, flags, mode, attributes);
+        walk_end(&walk);
+    } while (operation_again(client, &operation, &status));
+    if (status == 0)
+        status = client_file_set(file, attributes, flags & ~(O_TMPFILE | O_EXCL));
+    return status;
+}
+
 int client_open_entry(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
                       struct client_file *file, struct attributes *attributes)
 {
     if ((flags & O_ACCMODE) == O_ACCMODE)
         return -EINVAL;
     if ((flags & O_TMPFILE) == O_TMPFILE)
-        return -EOPNOTSUPP;
+        return open_unnamed(client, directory, path, flags, mode, file, attributes);
     if ((flags & O_CREAT) && (flags & O_DIRECTORY))
         return -EINVAL;
     int status;

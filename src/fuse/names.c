@@ -72,19 +72,11 @@ static void make_symlink(fuse_req_t request, const char *target, fuse_ino_t pare
 
 static void make_node(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode, dev_t device)
 {
-    (void)device;
     struct attributes attributes;
-    struct client_file file;
-    if (!S_ISREG(mode)) {
-        reply_status(request, -EOPNOTSUPP);
-        return;
-    }
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    int status = client_open_entry(client, parent, name, O_CREAT | O_EXCL | O_RDWR, mode, &file, &attributes);
-    if (status == 0)
-        client_close(client, &file);
+    int status = client_make_node(client, parent, name, mode, device, &attributes);
     if (status == 0)
         reply_entry(request, &attributes);
     else

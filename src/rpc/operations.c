@@ -42,6 +42,8 @@ enum {
     SHAPE_lock_owner_request = BODY_FIXED,
     SHAPE_inode_unlink_request = BODY_FIXED,
     SHAPE_hold_request = BODY_FIXED,
+    SHAPE_node_request = BODY_NAME,
+    SHAPE_unnamed_request = BODY_FIXED,
     SHAPE_ping_request = BODY_FIXED,
 };
 
@@ -52,6 +54,7 @@ LAST_BYTE_IS(name_request, name_length);
 LAST_BYTE_IS(create_request, name_length);
 LAST_BYTE_IS(open_request, name_length);
 LAST_BYTE_IS(link_request, name_length);
+LAST_BYTE_IS(node_request, create.name_length);
 LAST_BYTE_IS(key_lock_request, name_length);
 LAST_BYTE_IS(key_finish_request, name_length);
 LAST_BYTE_IS(rename_request, new_length);

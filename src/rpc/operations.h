@@ -58,6 +58,8 @@
     OP(61, INODE_LINK, inode_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                           \
     OP(62, HOLD, hold_request, attributes_reply, RPC_MUTATES)                                                \
     OP(63, RELEASE, empty_body, empty_body, RPC_MUTATES) /* only brings notices */                           \
+    OP(64, MAKE_NODE, node_request, attributes_reply, RPC_MUTATES)                                           \
+    OP(65, CREATE_UNNAMED, unnamed_request, attributes_reply, RPC_MUTATES)                                   \
     OP(70, ALLOCATE, allocate_request, attributes_reply, RPC_MUTATES)                                        \
     OP(71, GET_XATTR, xattr_request, xattr_reply, 0)          /* bulk out: the value */                      \
     OP(72, SET_XATTR, xattr_request, empty_body, RPC_MUTATES) /* bulk in: the value */                       \
@@ -147,8 +149,9 @@ struct WIRE attributes {
     uint32_t generation; /* counts shrinking truncations */
     struct layout layout;
     uint64_t blocks; /* 512-byte units held; BLOCKS_UNKNOWN: GET_ATTRIBUTES with ATTRIBUTES_GATHER counts */
-    uint64_t parent; /* of a directory: the inode that contains it (root: itself), so that a client can walk
-                        ".." */
+    /* Of a directory: the inode that contains it (root: itself), so that a client can walk "..". Of a device
+     * node: the device's number. */
+    uint64_t parent;
 };
 static_assert(sizeof(struct attributes) == 84, "wire size");
 #define BLOCKS_UNKNOWN UINT64_MAX
@@ -194,6 +197,27 @@ struct WIRE create_request {
     char name[];
 };
 static_assert(sizeof(struct create_request) == 32, "wire size");
+
+/* A regular file that is not opened, a fifo, a socket or a device node. */
+struct WIRE node_request {
+    uint64_t device; /* of a device node */
+    uint32_t type;   /* S_IFMT bits */
+    struct create_request create;
+};
+
+/* A file without a name (O_TMPFILE), held by the caller from the start. */
+struct WIRE unnamed_request {
+    uint64_t parent; /* the directory that it could have been in */
+    uint64_t hash;   /* any: the server of this hash makes it */
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t group;
+    uint32_t mode;
+    uint32_t layout_base;
+    uint8_t placement;
+    uint8_t chunk_shift;
+    uint8_t linkable; /* 1: LINK may give it a name */
+};
 
 #define OPEN_WANT_INLINE 1u /* return inline data and take a read lease for it */
 #define OPEN_LINK 2u        /* a symbolic link itself is opened, not to be followed */

@@ -51,7 +51,7 @@ void inode_attributes(struct server *server, const struct inode *inode, struct a
         .generation = inode->generation,
         .layout = inode->layout,
         .blocks = blocks,
-        .parent = directory ? inode->parent : 0,
+        .parent = directory || S_ISCHR(inode->mode) || S_ISBLK(inode->mode) ? inode->parent : 0,
     };
 }
 

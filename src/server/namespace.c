@@ -300,6 +300,82 @@ void serve_CREATE_SYMLINK(void *owner, struct rpc_request *request)
     answer(request, status, &reply, sizeof(reply));
 }
 
+void serve_MAKE_NODE(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct node_request *body = request->body;
+    const struct create_request *create = &body->create;
+    struct attributes_reply reply;
+    struct inode *inode;
+    uint64_t hash = dentry_hash(create->parent, create->name, create->name_length);
+    bool device = S_ISCHR(body->type) || S_ISBLK(body->type);
+    int status = check_create(create);
+    if (status == 0 && !device && body->type != S_IFREG && body->type != S_IFIFO && body->type != S_IFSOCK)
+        status = -EINVAL;
+    if (status == 0)
+        status = gate_dentry(server, request, create->parent, hash, GATE_CREATE);
+    if (status == 0)
+        status = create_entry(server, create, hash, body->type, &inode);
+    if (status == 0) {
+        if (device)
+            inode->parent = body->device;
+        inode_attributes(server, inode, &reply.attributes);
+    }
+    answer(request, status, &reply, sizeof(reply));
+}
+
+/* Made with an entry that no client can name, which goes before anybody sees it. Neither counts as a change
+ * of the directory. */
+static int create_unnamed(struct server *server, const struct rpc_request *request,
+                          const struct unnamed_request *body, struct inode **inode)
+{
+    static const char name[] = "/";
+    int status = meta_create_entry(server->meta, body->parent, body->hash, name, 1,
+                                   S_IFREG | (body->mode & 07777), 0, inode);
+    if (status != 0)
+        return status;
+    meta_dentry_remove(server->meta, body->parent, body->hash, name, 1, 0);
+    struct inode *made = *inode;
+    made->access_time = made->modify_time = made->change_time = loop_realtime(server->loop);
+    made->uid = body->uid;
+    made->gid = body->group;
+    made->layout = (struct layout){
+        .placement = body->placement,
+        .chunk_shift = body->chunk_shift,
+        .base = body->layout_base,
+    };
+    status = inode_hold(server, made, rpc_request_serial(request));
+    if (status == 0)
+        status = orphan_add(server, made, body->linkable != 0);
+    if (status != 0)
+        inode_free(server, made, 0); /* it has no chunks */
+    else
+        made->links = 0;
+    return status;
+}
+
+void serve_CREATE_UNNAMED(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct unnamed_request *body = request->body;
+    struct attributes_reply reply;
+    struct inode *inode;
+    int status = 0;
+    if (!inode_valid(body->parent) || rpc_request_serial(request) == 0 || body->placement > PLACEMENT_LOCAL ||
+        body->chunk_shift < CHUNK_SHIFT_MIN || body->chunk_shift > CHUNK_SHIFT_MAX ||
+        body->layout_base >= PARTITION_COUNT)
+        status = -EINVAL;
+    if (status == 0)
+        status = gate_dentry(server, request, body->parent, body->hash, GATE_CREATE);
+    if (status == 0)
+        status = server_metadata_room(server, sizeof(*inode));
+    if (status == 0)
+        status = create_unnamed(server, request, body, &inode);
+    if (status == 0)
+        inode_attributes(server, inode, &reply.attributes);
+    answer(request, status, &reply, sizeof(reply));
+}
+
 /* The inode lives elsewhere: it loses its link there before the entry goes, so that no failure leaves an
  * inode without a name. The locked key keeps others away from an entry whose inode may be gone already. */
 static int unlink_elsewhere(struct server *server, struct rpc_request *request,

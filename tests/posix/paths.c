@@ -252,7 +252,6 @@ static void last_components(void **state)
     FAILS(ENOTDIR, benchfs_open(fs, "/p/file/x", O_RDWR | O_CREAT, 0644));
     FAILS(EINVAL, benchfs_open(fs, "/p/file", O_ACCMODE));
     FAILS(EINVAL, benchfs_open(fs, "/p/new", O_CREAT | O_DIRECTORY | O_RDWR, 0644));
-    FAILS(EOPNOTSUPP, benchfs_open(fs, "/p/dir", O_TMPFILE | O_RDWR, 0644));
     OK(benchfs_close(fs, (int)OK(benchfs_open(fs, "/p/to_dir", O_RDONLY | O_DIRECTORY))));
     OK(benchfs_close(fs, (int)OK(benchfs_open(fs, "/p/to_file", O_PATH | O_NOFOLLOW))));
     OK(benchfs_close(fs, (int)OK(benchfs_open(fs, "/", O_RDONLY))));
