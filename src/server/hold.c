@@ -209,6 +209,7 @@ static void collect_one(void *argument)
     struct server *server = collection->server;
     collect(server, collection->number);
     free(collection);
+    wait_group_done(server->loop, &server->collecting);
     wait_group_done(server->loop, &server->background);
 }
 
@@ -219,8 +220,10 @@ static void collect_later(struct server *server, uint64_t number)
     if (collection != NULL) {
         *collection = (struct collection){server, number};
         wait_group_add(&server->background, 1);
+        wait_group_add(&server->collecting, 1);
         if (task_spawn_later(server->loop, collect_one, collection, NULL) == 0)
             return;
+        wait_group_done(server->loop, &server->collecting);
         wait_group_done(server->loop, &server->background);
         free(collection);
     }
@@ -295,8 +298,11 @@ void serve_HOLD(void *owner, struct rpc_request *request)
     answer(request, status, &reply, sizeof(reply));
 }
 
+/* Its notices have been taken already. Whoever sends it wants to know when what they freed is free. */
 void serve_RELEASE(void *owner, struct rpc_request *request)
 {
-    (void)owner;
+    struct server *server = owner;
+    if (!server->stopping)
+        wait_group_wait(server->loop, &server->collecting, request->deadline);
     answer(request, 0, NULL, 0);
 }

@@ -116,6 +116,7 @@ struct server {
     const char *next_bytes; /* behind those of the latest small write to a chunk: a hint */
 
     struct wait_group background; /* tasks that are no request's */
+    struct wait_group collecting; /* those of them that free what a close let go */
     bool stopping;
     uint64_t started;
     uint8_t *ping_memory;
