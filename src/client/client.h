@@ -74,6 +74,8 @@ int client_open_entry(struct client *client, uint64_t directory, const char *pat
                       struct client_file *file, struct attributes *attributes);
 /* Sends nothing by itself (hold.c); suspends only if the file has lost its name or much was closed. */
 void client_close(struct client *client, struct client_file *file);
+/* Lets go of one hold of the inode, as client_close does. */
+void client_release(struct client *client, uint64_t inode);
 /* Tells the servers of all files closed so far. */
 void client_release_last(struct client *client);
 /* Holds an inode that another instance (from) holds, or that has a name. -ESTALE: it is gone. */

@@ -363,9 +363,6 @@ static inline void lease_revoke(struct lease_table *leases, uint64_t inode)
 /* One attempt to hold an inode; operation->held says that it is. from: an instance on whose behalf, or 0. */
 int client_hold_once(struct client *client, struct operation *operation, uint64_t inode, uint64_t from,
                      struct attributes *attributes);
-/* Lets go of one hold of the inode. Suspends when notices have no room left, or the inode is known to be an
- * orphan. */
-void client_release(struct client *client, uint64_t inode);
 /* Lets go of what the attempt holds. */
 static inline void operation_let_go(struct client *client, struct operation *operation)
 {

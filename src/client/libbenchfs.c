@@ -135,11 +135,14 @@ static void before_fork(void)
     pthread_mutex_lock(&library_mutex);
     list_for_each (node, &file_systems)
         pthread_mutex_lock(&container_of(node, struct benchfs, link)->mutex);
+    list_for_each (node, &file_systems)
+        inherit_before_fork(container_of(node, struct benchfs, link));
     net_ucx_before_fork();
 }
 
 static void after_fork(void)
 {
+    inherit_after_fork();
     list_for_each (node, &file_systems)
         pthread_mutex_unlock(&container_of(node, struct benchfs, link)->mutex);
     pthread_mutex_unlock(&library_mutex);
@@ -152,13 +155,24 @@ static void after_fork_in_child(void)
         struct benchfs *fs = container_of(node, struct benchfs, link);
         list_init(&fs->workers);
         list_init(&fs->idle);
-        atomic_store(&fs->instance, 0);
         open_files_after_fork(fs);
         file_caches_after_fork(fs);
         file_locks_after_fork(fs);
         atomic_store(&fs->locks.shared, atomic_load(&fs->locks.descriptions) == 0);
+        inherit_in_child(fs);
+        atomic_store(&fs->instance, 0);
     }
     after_fork();
+}
+
+bool library_inherits(void)
+{
+    bool any = false;
+    pthread_mutex_lock(&library_mutex);
+    list_for_each (node, &file_systems)
+        any |= container_of(node, struct benchfs, link)->inherits;
+    pthread_mutex_unlock(&library_mutex);
+    return any;
 }
 
 static void prepare(void)
@@ -350,6 +364,7 @@ struct worker *worker_get_slow(struct benchfs *fs)
     }
     if (!atomic_exchange(&fs->locks.shared, true))
         descriptions_share_locks(fs, worker->client);
+    inherit_at_first_call(fs, worker);
     return worker;
 }
 

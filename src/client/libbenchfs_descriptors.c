@@ -129,6 +129,8 @@ int open_file_reserve(struct benchfs *fs, int *fd, struct open_file **result)
     file->offset = 0;
     file->cache = NULL;
     file->file.held = false;
+    file->inherited = false;
+    file->forks = (struct handed_on){0};
     *fd = number;
     *result = file;
     return 0;
@@ -164,11 +166,15 @@ struct open_file *open_file_acquire(struct benchfs *fs, int fd)
     return NULL;
 }
 
-void file_let_go(struct benchfs *fs, struct client_file *file)
+void file_let_go(struct benchfs *fs, const struct handed_on *forks, struct client_file *file)
 {
+    if (!file->held)
+        return;
     int before = errno;
-    struct client *client = file->held ? client_get(fs) : NULL;
-    if (client != NULL)
+    struct client *client = client_get(fs);
+    if (client != NULL && atomic_load_explicit(&fs->kept_count, memory_order_relaxed) != 0)
+        inherit_tell_kept(fs, client);
+    if (client != NULL && (forks == NULL || !inherit_keep_back(fs, file->inode, forks)))
         client_close(client, file);
     errno = before;
 }
@@ -184,7 +190,8 @@ void open_file_end(struct benchfs *fs, struct open_file *file)
         file_cache_close(fs, file);
     if (atomic_load_explicit(&file->locked, memory_order_relaxed) != 0)
         description_unlock(fs, file);
-    file_let_go(fs, &file->file);
+    struct handed_on forks = file->forks;
+    file_let_go(fs, &forks, &file->file);
     atomic_store_explicit(&file->lock_owner, 0, memory_order_relaxed);
     atomic_fetch_and(&file->state, ~OPEN_FILE_ENDING);
     spare_give_back(fs, file);
@@ -307,6 +314,20 @@ void open_files_after_fork(struct benchfs *fs)
         }
 }
 
+void open_files_each(struct benchfs *fs,
+                     void (*visit)(struct benchfs *fs, struct open_file *file, void *context), void *context)
+{
+    for (uint32_t index = 0; index < FD_CHUNKS; index++) {
+        struct descriptor_chunk *chunk = atomic_load(&fs->chunks[index]);
+        for (uint32_t i = 0; chunk != NULL && i < FD_CHUNK; i++)
+            if (atomic_load(&chunk->files[i].state) & OPEN_FILE_OPEN)
+                visit(fs, &chunk->files[i], context);
+    }
+    for (struct open_file *spare = fs->spares; spare != NULL; spare = spare->next_spare)
+        if (atomic_load(&spare->state) & OPEN_FILE_OPEN)
+            visit(fs, spare, context);
+}
+
 void open_files_destroy(struct benchfs *fs)
 {
     while (fs->spares != NULL) {
@@ -316,6 +337,7 @@ void open_files_destroy(struct benchfs *fs)
     }
     for (uint32_t index = 0; index < FD_CHUNKS; index++)
         free(atomic_load(&fs->chunks[index]));
+    free(fs->kept);
 }
 
 int start_directory(struct benchfs *fs, int dirfd, const char *path, uint64_t *inode)
@@ -356,7 +378,7 @@ static int open_at(benchfs *fs, int dirfd, const char *path, int flags, mode_t m
     }
     status = file_cache_open(fs, file);
     if (status < 0) {
-        file_let_go(fs, &file->file);
+        file_let_go(fs, NULL, &file->file);
         open_file_cancel(fs, fd, file);
         return finish(status);
     }

@@ -29,6 +29,7 @@ struct benchfs_dir {
     int fd;          /* taken over by fdopendir, or -1 */
     bool attributes; /* the listing brings them */
     uint32_t forks;
+    uint32_t made; /* value of library_forks when it was opened */
     struct running *running;
     struct dirent entry;
 };
@@ -131,7 +132,7 @@ static benchfs_dir *directory_make(benchfs *fs, const struct client_file *file, 
     dir->inode = file->inode;
     dir->parent = file->parent;
     dir->fd = fd;
-    dir->forks = atomic_load(&library_forks);
+    dir->forks = dir->made = atomic_load(&library_forks);
     return dir;
 }
 
@@ -148,7 +149,7 @@ benchfs_dir *benchfs_opendir(benchfs *fs, const char *path)
     }
     benchfs_dir *dir = directory_make(fs, &file, -1);
     if (dir == NULL)
-        file_let_go(fs, &file);
+        file_let_go(fs, NULL, &file);
     return dir;
 }
 
@@ -172,7 +173,8 @@ int benchfs_closedir(benchfs_dir *dir)
 {
     listing_drop(dir);
     int result = dir->fd < 0 ? 0 : benchfs_close(dir->fs, dir->fd);
-    file_let_go(dir->fs, &dir->directory);
+    if (dir->made == atomic_load(&library_forks)) /* else it is the parent's */
+        file_let_go(dir->fs, NULL, &dir->directory);
     free(dir);
     return result;
 }

@@ -25,6 +25,11 @@
     0x40000000u /* nobody holds it any more; what it has on the servers is given back                        \
                  */
 
+/* The forks that handed an open file on to a child: numbers, 0: none. */
+struct handed_on {
+    uint64_t first, last;
+};
+
 struct file_cache;
 
 /* An open file description: what descriptors share that are duplicates of each other. Never freed while the
@@ -41,6 +46,9 @@ struct open_file {
     struct client_file file;
     struct file_cache
         *cache; /* what the process keeps of the file; NULL: nothing, as always under `strict` */
+    /* libbenchfs_inherit.c */
+    bool inherited; /* over a fork, and not held by this process yet */
+    struct handed_on forks;
 } __attribute__((aligned(64)));
 
 /* A slot of the table, never freed while the file system is connected, so that looking it up needs no lock.
@@ -76,6 +84,12 @@ struct identity {
 /* The process's own, as they are now. 0, or -E2BIG: it is in more groups than a request can speak of. */
 int identity_of_process(struct identity *identity);
 
+/* A close that the servers are told later: a child may still need the file. */
+struct kept_close {
+    uint64_t inode;
+    struct handed_on forks;
+};
+
 /* ---- the file system ---- */
 
 #define CACHE_BUCKETS 256u
@@ -110,6 +124,13 @@ struct benchfs {
     struct {
         _Atomic uint64_t buffered_writes, published, cached_reads, read_ahead, cached_attributes;
     } counters;
+
+    bool inherits;           /* there are inherited files that are not held yet; under mutex */
+    uint64_t inherited_from; /* the instance that holds them */
+    struct kept_close *kept; /* libbenchfs_inherit.c */
+    _Atomic uint32_t kept_count;
+    uint32_t kept_room;
+    _Atomic uint64_t kept_looked; /* when it was last looked whether they can be told; monotonic ns */
 
     pthread_mutex_t mutex; /* of the lists below */
     struct list workers;
@@ -249,11 +270,14 @@ static inline struct open_file *open_file_acquire_opened(struct benchfs *fs, int
     errno = EBADF;
     return NULL;
 }
-/* Lets go of an open file on the servers, in this thread. Keeps errno. */
-void file_let_go(struct benchfs *fs, struct client_file *file);
+/* Lets go of an open file on the servers, in this thread. forks may be NULL: none. Keeps errno. */
+void file_let_go(struct benchfs *fs, const struct handed_on *forks, struct client_file *file);
 /* In the child after a fork: calls of other threads are not under way here. */
 void open_files_after_fork(struct benchfs *fs);
 void open_files_destroy(struct benchfs *fs);
+/* Visits every open description; fs->mutex is held. */
+void open_files_each(struct benchfs *fs,
+                     void (*visit)(struct benchfs *fs, struct open_file *file, void *context), void *context);
 
 /* ---- what a process keeps: libbenchfs_cache.c, libbenchfs_remembered.c ---- */
 
@@ -328,3 +352,22 @@ int record_lock(struct benchfs *fs, struct worker *worker, struct open_file *fil
 int start_directory(struct benchfs *fs, int dirfd, const char *path, uint64_t *inode);
 
 void fill_stat(const struct benchfs *fs, const struct attributes *attributes, struct stat *status);
+
+/* ---- fork and exec (libbenchfs_inherit.c) ---- */
+
+/* Around a fork, with library_mutex and fs->mutex held; in the child before fs->instance is cleared. */
+void inherit_before_fork(struct benchfs *fs);
+void inherit_after_fork(void);
+void inherit_in_child(struct benchfs *fs);
+/* Whether any file system of this process has inherited files that are not held yet. */
+bool library_inherits(void);
+/* Holds what was inherited, if anything; the worker is the calling thread's. */
+void inherit_at_first_call(struct benchfs *fs, struct worker *worker);
+/* Keeps a close back while a child may need the file. false: it does not, tell the servers. */
+bool inherit_keep_back(struct benchfs *fs, uint64_t inode, const struct handed_on *forks);
+/* While fs->kept_count is not 0: tells what need not be kept back any more. */
+void inherit_tell_kept(struct benchfs *fs, struct client *client);
+/* For a program that hands its open files to the one that takes its place: the instance that holds the file,
+ * and there, within 30 s, the hold on its behalf. 0; -ESTALE: it is gone; or another negative status. */
+uint64_t file_holder(struct benchfs *fs, const struct open_file *slot);
+int file_take_over(struct client *client, struct client_file *file, uint64_t from);

@@ -286,6 +286,171 @@ static void threads_come_and_go(void **state)
     assert_true(falls_to(fs, before));
 }
 
+/* ---- fork ---- */
+
+/* Exits with 0 if the file is there and works as it should. */
+static _Noreturn void child_uses(int fd, int after)
+{
+    char byte;
+    bool good = read(after, &byte, 1) >= 0; /* until told, or until nobody is left to tell */
+    good = good && benchfs_pread(fs, fd, got, 10, 0) == 4 && memcmp(got, "text", 4) == 0;
+    good = good && benchfs_pwrite(fs, fd, bytes, BIG, 4) == BIG && benchfs_pread(fs, fd, got, BIG, 4) == BIG;
+    good = good && memcmp(bytes, got, BIG) == 0 && benchfs_close(fs, fd) == 0;
+    _exit(good ? 0 : 1);
+}
+
+static int make_unlinked(void)
+{
+    int fd = (int)OK(benchfs_open(fs, "/forked", O_RDWR | O_CREAT | O_EXCL, 0644));
+    IS(4, benchfs_write(fs, fd, "text", 4));
+    OK(benchfs_unlink(fs, "/forked"));
+    pattern_fill(bytes, BIG, 3, 0);
+    return fd;
+}
+
+static void expect_exit(pid_t pid)
+{
+    int status = -1;
+    IS(pid, waitpid(pid, &status, 0));
+    IS(0, status);
+}
+
+/* Something that this process does with another file; closes kept back are told on such occasions. */
+static bool falls_to_after_calls(uint64_t blocks)
+{
+    for (unsigned i = 0; i < 2000 && used(fs) > blocks; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        OK(benchfs_close(fs, (int)OK(benchfs_open(fs, "/", O_RDONLY))));
+    }
+    return used(fs) <= blocks;
+}
+
+/* The parent closes before the child has said anything. */
+static void a_child_keeps_it(void **state)
+{
+    (void)state;
+    uint64_t before = used(fs);
+    for (unsigned i = 0; i < 3; i++) {
+        int tell[2], fd = make_unlinked();
+        IS(0, pipe(tell));
+        pid_t child = fork();
+        if (child == 0) {
+            close(tell[1]);
+            child_uses(fd, tell[0]);
+        }
+        close(tell[0]);
+        OK(benchfs_close(fs, fd));
+        OK(benchfs_mkdir(fs, "/between", 0755));
+        OK(benchfs_rmdir(fs, "/between"));
+        close(tell[1]);
+        expect_exit(child);
+        assert_true(falls_to_after_calls(before));
+    }
+}
+
+/* Both have it; whoever closes last frees it. */
+static void parent_and_child_have_it(void **state)
+{
+    (void)state;
+    uint64_t before = used(fs);
+    int tell[2], fd = make_unlinked();
+    IS(0, pipe(tell));
+    close(tell[1]);
+    pid_t child = fork();
+    if (child == 0)
+        child_uses(fd, tell[0]);
+    close(tell[0]);
+    expect_exit(child);
+    IS(BIG, benchfs_pread(fs, fd, got, BIG, 4));
+    assert_memory_equal(bytes, got, BIG);
+    assert_true(used(fs) >= before + BIG / 4096);
+    OK(benchfs_close(fs, fd));
+    assert_true(falls_to_after_calls(before));
+}
+
+/* The child ends without a call: nothing is kept back for ever. */
+static void a_child_that_does_nothing(void **state)
+{
+    (void)state;
+    uint64_t before = used(fs);
+    int tell[2], fd = make_unlinked();
+    char byte;
+    IS(BIG, benchfs_pwrite(fs, fd, bytes, BIG, 0));
+    IS(0, pipe(tell));
+    pid_t child = fork();
+    if (child == 0) {
+        close(tell[1]);
+        benchfs_close(fs, fd);
+        _exit(read(tell[0], &byte, 1) != 0);
+    }
+    OK(benchfs_close(fs, fd));
+    close(tell[0]);
+    close(tell[1]);
+    expect_exit(child);
+    assert_true(falls_to_after_calls(before));
+}
+
+/* A child that only forks, and a parent that ends first. */
+static void a_grandchild_keeps_it(void **state)
+{
+    (void)state;
+    int told[2], ended[2], fd = make_unlinked();
+    char byte = 0;
+    IS(0, pipe(told));
+    IS(0, pipe(ended));
+    pid_t child = fork();
+    if (child == 0) {
+        close(told[1]);
+        close(ended[0]);
+        pid_t grandchild = fork();
+        if (grandchild == 0) {
+            child_uses(fd, told[0]); /* `ended` closes with it */
+        }
+        int status = -1;
+        close(told[0]);
+        close(ended[1]);
+        _exit(grandchild < 0 || waitpid(grandchild, &status, 0) != grandchild || status != 0);
+    }
+    close(told[0]);
+    close(ended[1]);
+    OK(benchfs_close(fs, fd));
+    OK(benchfs_mkdir(fs, "/between", 0755));
+    OK(benchfs_rmdir(fs, "/between"));
+    close(told[1]);
+    IS(0, read(ended[0], &byte, 1));
+    close(ended[0]);
+    expect_exit(child);
+
+    /* The one that had opened it is dead by the time. */
+    IS(0, pipe(told));
+    IS(0, pipe(ended));
+    child = fork();
+    if (child == 0) {
+        close(told[1]);
+        fd = benchfs_open(fs, "/orphaned", O_RDWR | O_CREAT, 0644);
+        if (fd < 0 || benchfs_write(fs, fd, "text", 4) != 4 || benchfs_unlink(fs, "/orphaned") < 0)
+            _exit(1);
+        if (fork() == 0) {
+            byte = 'x';
+            close(ended[0]);
+            /* When this one's parent has ended, it tells how it went by a byte. */
+            pid_t uses = fork();
+            if (uses == 0)
+                child_uses(fd, told[0]);
+            int status = -1;
+            if (waitpid(uses, &status, 0) != uses || status != 0 || write(ended[1], &byte, 1) != 1)
+                _exit(1);
+        }
+        _exit(0);
+    }
+    close(told[0]);
+    close(ended[1]);
+    expect_exit(child);
+    close(told[1]);
+    IS(1, read(ended[0], &byte, 1));
+    close(ended[0]);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const settings[] = {"cluster.chunk_size=64KiB", NULL};
@@ -295,6 +460,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_directory_that_is_open),
         cmocka_unit_test(another_process_has_it_open),
         cmocka_unit_test(threads_come_and_go),
+        cmocka_unit_test(a_child_keeps_it),
+        cmocka_unit_test(parent_and_child_have_it),
+        cmocka_unit_test(a_child_that_does_nothing),
+        cmocka_unit_test(a_grandchild_keeps_it),
     };
     return POSIX_MAIN(argc, argv, settings, tests);
 }
