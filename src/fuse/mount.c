@@ -40,7 +40,7 @@ struct mount {
     pthread_t ids[MOUNT_THREADS_MAX];
     _Atomic uint32_t waiting; /* threads at the device */
     bool mounted;             /* with a session */
-    bool detached;            /* the directory is no longer ours */
+    bool left;                /* unmounted while somebody has files open: the directory is no longer ours */
     int ended;                /* eventfd: the session is over */
 };
 
@@ -180,8 +180,8 @@ int mount_serve(struct mount *mount)
     int status = start_thread(mount);
     if (status == 0 && wait_for_end(mount, signals, -1) == WAKE_SIGNAL) {
         detach(mount);
-        mount->detached = true;
-        if (wait_for_end(mount, signals, GRACE_MS) != WAKE_ENDED)
+        mount->left = wait_for_end(mount, signals, GRACE_MS) != WAKE_ENDED;
+        if (mount->left)
             stop_threads(mount, signals);
     }
     close(signals);
@@ -226,6 +226,7 @@ static int session_make(struct mount *mount, const struct mount_options *options
     files_operations(&operations);
     directories_operations(&operations);
     mount->session = fuse_session_new(&list, &operations, sizeof operations, &mount->filesystem);
+    fuse_opt_free_args(&list);
     if (mount->session == NULL)
         return fail(-EINVAL, error, "mount options \"%s\" are refused: %s", options->kernel, library_message);
     return 0;
@@ -305,7 +306,7 @@ void mount_destroy(struct mount *mount)
     if (mount->session != NULL) {
         for (uint32_t i = 0; i < mount->started; i++)
             pthread_join(mount->ids[i], NULL);
-        if (mount->mounted && !mount->detached)
+        if (mount->mounted && !mount->left) /* nothing, if the kernel has closed the session */
             fuse_session_unmount(mount->session);
         fuse_session_destroy(mount->session);
     }
