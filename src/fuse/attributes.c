@@ -78,8 +78,8 @@ static void set_attributes(fuse_req_t request, fuse_ino_t inode, struct stat *wa
     int status = 0;
     bool size = to_set & FUSE_SET_ATTR_SIZE;
     if (size)
-        status = set_size(client, inode, info != NULL ? (struct client_file *)(uintptr_t)info->fh : NULL,
-                          wanted->st_size, &attributes);
+        status = set_size(client, inode, info != NULL ? &handle_of(info)->file : NULL, wanted->st_size,
+                          &attributes);
     if (size) /* which set the times as well */
         to_set &= ~(FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW);
     if (status == 0 && !(size && to_set == 0)) {

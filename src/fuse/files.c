@@ -5,7 +5,7 @@
  * kernel keeps mappings and calls of this host consistent with each other. In close and relaxed reads are
  * served from the page cache, which is dropped at open if the file has changed; writes go through it at once.
  *
- * A file handle is a struct client_file, used by any number of threads. */
+ * A file handle is a struct handle, used by any number of threads. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -18,14 +18,14 @@ static_assert(CLIENT_OPEN_EXECUTE == 040, "what the kernel calls FMODE_EXEC");
 
 static struct client_file *file_of(const struct fuse_file_info *info)
 {
-    return (struct client_file *)(uintptr_t)info->fh;
+    return &handle_of(info)->file;
 }
 
 /* Tells the kernel how to treat the file that was opened. */
 static void open_prepare(const struct filesystem *filesystem, const struct attributes *attributes,
-                         const struct client_file *file, struct fuse_file_info *info)
+                         const struct handle *handle, struct fuse_file_info *info)
 {
-    info->fh = (uintptr_t)file;
+    info->fh = (uintptr_t)handle;
     info->direct_io = filesystem->consistency == CONSISTENCY_STRICT;
     info->keep_cache = filesystem->versions != NULL && versions_unchanged(filesystem->versions, attributes);
 }
@@ -36,22 +36,22 @@ static void open_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_inf
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    struct client_file *file = calloc(1, sizeof *file);
-    if (file == NULL) {
+    struct handle *handle = calloc(1, sizeof *handle);
+    if (handle == NULL) {
         reply_status(request, -ENOMEM);
         return;
     }
     int flags = info->flags & (O_ACCMODE | O_TRUNC | O_APPEND | CLIENT_OPEN_EXECUTE);
-    int status = client_open_inode(client, inode, flags, file, &attributes);
+    int status = client_open_inode(client, inode, flags, &handle->file, &attributes);
     if (status < 0) {
-        free(file);
+        free(handle);
         reply_status(request, status);
         return;
     }
-    open_prepare(request_filesystem(request), &attributes, file, info);
+    open_prepare(request_filesystem(request), &attributes, handle, info);
     if (fuse_reply_open(request, info) == -ENOENT) { /* the call was interrupted: nobody will release it */
-        client_close(client, file);
-        free(file);
+        client_close(client, &handle->file);
+        free(handle);
     }
 }
 
@@ -62,25 +62,25 @@ static void create_file(fuse_req_t request, fuse_ino_t parent, const char *name,
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    struct client_file *file = calloc(1, sizeof *file);
-    if (file == NULL) {
+    struct handle *handle = calloc(1, sizeof *handle);
+    if (handle == NULL) {
         reply_status(request, -ENOMEM);
         return;
     }
     int flags = (info->flags & (O_ACCMODE | O_TRUNC | O_APPEND | O_EXCL)) | O_CREAT | O_NOFOLLOW;
-    int status = client_open_entry(client, parent, name, flags, mode, file, &attributes);
+    int status = client_open_entry(client, parent, name, flags, mode, &handle->file, &attributes);
     if (status < 0) {
-        free(file);
+        free(handle);
         /* A link appeared after the kernel had found nothing: let it look again and follow. */
         reply_status(request, status == -ELOOP ? -ESTALE : status);
         return;
     }
     struct fuse_entry_param entry;
     entry_fill(request_filesystem(request), &attributes, 0, &entry);
-    open_prepare(request_filesystem(request), &attributes, file, info);
+    open_prepare(request_filesystem(request), &attributes, handle, info);
     if (fuse_reply_create(request, &entry, info) == -ENOENT) {
-        client_close(client, file);
-        free(file);
+        client_close(client, &handle->file);
+        free(handle);
     }
 }
 
@@ -125,21 +125,20 @@ static void write_file(fuse_req_t request, fuse_ino_t inode, const char *bytes, 
 /* Every close. What was written is at the servers already. */
 static void flush_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
 {
-    (void)inode;
-    (void)info;
-    reply_status(request, 0);
+    reply_status(request, mount_locks_flush(request, inode, info->lock_owner));
 }
 
 static void release_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
 {
     (void)inode;
-    struct client_file *file = file_of(info);
+    struct handle *handle = handle_of(info);
     struct client *client = request_client(request);
     if (client != NULL) {
-        client_close(client, file);
+        mount_locks_release(request, handle);
+        client_close(client, &handle->file);
         reply_status(request, 0);
     }
-    free(file);
+    free(handle);
 }
 
 static void sync_file(fuse_req_t request, fuse_ino_t inode, int data_only, struct fuse_file_info *info)

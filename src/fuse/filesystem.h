@@ -18,6 +18,7 @@ static_assert(sizeof(fuse_ino_t) >= sizeof(uint64_t), "a node id holds an inode 
 #define TRANSFER_MAX (UINT32_C(1) << 20) /* bytes of one read or write request: 256 pages */
 
 struct version_table;
+struct mount_locks;
 
 struct filesystem {
     struct benchfs *fs;
@@ -25,7 +26,19 @@ struct filesystem {
     double lifetime;                /* of entries and attributes in the kernel, s */
     bool default_permissions;       /* the kernel checks */
     struct version_table *versions; /* NULL in strict */
+    struct mount_locks *locks;
 };
+
+/* An open file. */
+struct handle {
+    struct client_file file;
+    _Atomic uint64_t flock_owner; /* as whom it locks with flock; 0: not chosen yet */
+};
+
+static inline struct handle *handle_of(const struct fuse_file_info *info)
+{
+    return (struct handle *)(uintptr_t)info->fh;
+}
 
 /* ---- requests (request.c) ---- */
 
@@ -55,6 +68,16 @@ void versions_destroy(struct version_table *versions);
 /* Whether nothing has changed the contents since attributes were noted last; notes them. */
 bool versions_unchanged(struct version_table *versions, const struct attributes *attributes);
 
+/* ---- file locks (locks.c) ---- */
+
+int mount_locks_create(struct benchfs *fs, struct mount_locks **locks); /* 0 or -errno */
+/* Calls that wait for a lock are answered with EINTR. */
+void mount_locks_destroy(struct mount_locks *locks);
+/* An owner closes a descriptor of the inode: its record locks on it end. 0 or a status. */
+int mount_locks_flush(fuse_req_t request, uint64_t inode, uint64_t owner);
+/* Nobody has the file open any more. */
+void mount_locks_release(fuse_req_t request, struct handle *handle);
+
 /* ---- capabilities that libfuse does not know (negotiate.c) ---- */
 
 /* Puts itself between libfuse and the device of a mounted session. 0 or -errno. */
@@ -64,6 +87,7 @@ int negotiate_begin(struct fuse_session *session);
 
 void names_operations(struct fuse_lowlevel_ops *operations);
 void attributes_operations(struct fuse_lowlevel_ops *operations);
+void locks_operations(struct fuse_lowlevel_ops *operations);
 void xattrs_operations(struct fuse_lowlevel_ops *operations);
 void files_operations(struct fuse_lowlevel_ops *operations);
 void directories_operations(struct fuse_lowlevel_ops *operations);

@@ -222,6 +222,7 @@ static int session_make(struct mount *mount, const struct mount_options *options
     struct fuse_lowlevel_ops operations = {.init = session_init};
     names_operations(&operations);
     attributes_operations(&operations);
+    locks_operations(&operations);
     xattrs_operations(&operations);
     files_operations(&operations);
     directories_operations(&operations);
@@ -287,6 +288,8 @@ int mount_create(benchfs *fs, const char *directory, const struct mount_options 
     int status = 0;
     if (mount->ended < 0 || mount->directory == NULL)
         status = fail(mount->ended < 0 ? -errno : -ENOMEM, error, "out of memory or descriptors");
+    if (status == 0)
+        status = mount_locks_create(fs, &mount->filesystem.locks);
     if (status == 0 && options->consistency != CONSISTENCY_STRICT)
         status = versions_create(&mount->filesystem.versions);
     if (status == 0)
@@ -306,10 +309,13 @@ void mount_destroy(struct mount *mount)
     if (mount->session != NULL) {
         for (uint32_t i = 0; i < mount->started; i++)
             pthread_join(mount->ids[i], NULL);
+        mount_locks_destroy(mount->filesystem.locks); /* who waits is answered while there is a session */
+        mount->filesystem.locks = NULL;
         if (mount->mounted && !mount->left) /* nothing, if the kernel has closed the session */
             fuse_session_unmount(mount->session);
         fuse_session_destroy(mount->session);
     }
+    mount_locks_destroy(mount->filesystem.locks);
     versions_destroy(mount->filesystem.versions);
     if (mount->ended >= 0)
         close(mount->ended);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -224,6 +225,118 @@ static void appenders(void **state)
         assert_int_equal(number, next[which]++);
     }
     OK(benchfs_unlink(fs, "/log"));
+}
+
+/* ---- locks ---- */
+
+static void wake(int signal)
+{
+    (void)signal;
+}
+
+static int lock_record(int fd, int command, short type, off_t start, off_t length)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    return fcntl(fd, command, &lock);
+}
+
+/* Waits in the other mount for a lock that this one has; says when it begins to wait and when it has it. */
+static void wait_there(int said, bool record)
+{
+    struct sigaction action = {.sa_handler = wake}; /* without SA_RESTART */
+    sigaction(SIGUSR1, &action, NULL);
+    int fd = open(at(1, "locked"), O_RDWR);
+    MUST(fd >= 0);
+    MUST((record ? lock_record(fd, F_SETLK, F_WRLCK, 50, 100) : flock(fd, LOCK_EX | LOCK_NB)) < 0);
+    MUST(errno == EAGAIN || errno == EACCES);
+    MUST(write(said, "w", 1) == 1);
+    int taken = record ? lock_record(fd, F_SETLKW, F_WRLCK, 50, 100) : flock(fd, LOCK_EX);
+    if (taken < 0 && errno == EINTR)
+        _exit(3);
+    MUST(taken == 0 && write(said, "l", 1) == 1);
+    pause(); /* the end of the process ends the lock */
+}
+
+/* Everybody waits for everybody: through two mounts and the library. */
+static void locks(bool record)
+{
+    mount_one(0, "consistency=strict,threads=2");
+    mount_one(1, "consistency=strict,threads=2");
+    int said[2], status;
+    char byte = 0;
+    put_text(fs, "/locked", "");
+    int fd = (int)OK(open(at(0, "locked"), O_RDWR));
+    int inside = (int)OK(benchfs_open(fs, "/locked", O_RDWR));
+    struct flock probe = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 10};
+    OK(record ? lock_record(fd, F_SETLK, F_WRLCK, 0, 60) : flock(fd, LOCK_EX));
+    if (record) {
+        IS(0, fcntl(fd, F_GETLK, &probe)); /* beyond the lock, and a process's own is not in its way */
+        assert_int_equal(probe.l_type, F_UNLCK);
+    } else {
+        FAILS(EAGAIN, benchfs_flock(fs, inside, LOCK_SH | LOCK_NB));
+    }
+    pid_t waiters[5];
+    OK(pipe(said));
+    for (unsigned i = 0; i < 5; i++) { /* more than the mount has threads */
+        waiters[i] = fork();
+        if (waiters[i] == 0)
+            wait_there(said[1], record);
+        IS(1, read(said[0], &byte, 1));
+        assert_int_equal(byte, 'w');
+    }
+    /* The mount still serves others, and an interrupted waiter gives up. */
+    struct stat other;
+    OK(stat(at(1, "locked"), &other));
+    pid_t pid;
+    for (int waited = 0; (pid = waitpid(waiters[0], &status, WNOHANG)) == 0; waited += 5) {
+        assert_true(waited < PATIENCE_MS);
+        OK(kill(waiters[0], SIGUSR1)); /* it may come before the call waits */
+        pause_ms(5);
+    }
+    assert_true(pid == waiters[0] && WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    /* Given back, it goes from one to the next, each by the end of its process. */
+    OK(record ? lock_record(fd, F_SETLK, F_UNLCK, 0, 0) : flock(fd, LOCK_UN));
+    for (unsigned i = 1; i < 5; i++) {
+        IS(1, read(said[0], &byte, 1));
+        assert_int_equal(byte, 'l');
+        if (record) {
+            probe = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 10};
+            IS(0, fcntl(fd, F_GETLK, &probe));
+            assert_int_equal(probe.l_type, F_WRLCK);
+            assert_int_equal(probe.l_start, 50);
+            assert_int_equal(probe.l_len, 100);
+            OK(kill(probe.l_pid, SIGKILL));
+        } else {
+            FAILS(EAGAIN, benchfs_flock(fs, inside, LOCK_SH | LOCK_NB));
+            break; /* nobody says who has it: they end together */
+        }
+    }
+    for (unsigned i = 1; i < 5; i++) {
+        kill(waiters[i], SIGKILL);
+        IS(waiters[i], waitpid(waiters[i], &status, 0));
+    }
+    for (int waited = 0;
+         (record ? lock_record(fd, F_SETLK, F_WRLCK, 0, 0) : flock(fd, LOCK_EX | LOCK_NB)) < 0;
+         waited += 5) { /* RELEASE of the dead arrives on its own */
+        assert_true(waited < PATIENCE_MS);
+        pause_ms(5);
+    }
+    OK(close(fd));
+    OK(benchfs_close(fs, inside));
+    OK(benchfs_unlink(fs, "/locked"));
+    OK(close(said[0]) | close(said[1]));
+}
+
+static void file_locks(void **state)
+{
+    (void)state;
+    locks(false);
+}
+
+static void record_locks(void **state)
+{
+    (void)state;
+    locks(true);
 }
 
 /* ---- memory mappings ---- */
@@ -475,6 +588,8 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(strict_views, unmount_all),
         cmocka_unit_test_teardown(appenders, unmount_all),
+        cmocka_unit_test_teardown(file_locks, unmount_all),
+        cmocka_unit_test_teardown(record_locks, unmount_all),
         cmocka_unit_test_teardown(strict_mappings, unmount_all),
         cmocka_unit_test_teardown(close_mappings, unmount_all),
         cmocka_unit_test_teardown(close_reopens, unmount_all),
