@@ -116,12 +116,23 @@ static void thread_exit(void *argument)
  * same at exit. */
 static void publish_all(void)
 {
-    list_for_each (node, &file_systems) {
-        struct benchfs *fs = container_of(node, struct benchfs, link);
-        struct client *client = atomic_load(&fs->dirty_files) != 0 ? client_get(fs) : NULL;
-        if (client != NULL)
-            file_caches_publish(fs, client, 0);
-    }
+    struct benchfs *fs;
+    uint64_t after = 0;
+    do {
+        /* Publishing takes the mutex itself now and then. */
+        fs = NULL;
+        pthread_mutex_lock(&library_mutex);
+        list_for_each (node, &file_systems) {
+            struct benchfs *candidate = container_of(node, struct benchfs, link);
+            if (candidate->id > after && (fs == NULL || candidate->id < fs->id))
+                fs = candidate;
+        }
+        pthread_mutex_unlock(&library_mutex);
+        if (fs != NULL) {
+            after = fs->id;
+            benchfs_sync(fs);
+        }
+    } while (fs != NULL);
 }
 
 __attribute__((destructor)) static void at_exit(void)

@@ -38,7 +38,7 @@ struct file_cache {
     struct client_file file;
     uint8_t *dirty;
     uint64_t dirty_start;
-    uint32_t dirty_length;
+    _Atomic uint32_t dirty_length; /* other threads look whether there is anything */
     uint8_t *clean;
     uint64_t clean_start;
     uint32_t clean_length;
@@ -218,7 +218,7 @@ static struct file_cache *dirty_hold(struct benchfs *fs, uint64_t inode)
         list_for_each (node, &fs->caches[i]) {
             struct file_cache *cache = container_of(node, struct file_cache, link);
             /* Read without the lock: what another thread writes at this moment need not be published. */
-            if (__atomic_load_n(&cache->dirty_length, __ATOMIC_RELAXED) != 0 &&
+            if (atomic_load_explicit(&cache->dirty_length, memory_order_relaxed) != 0 &&
                 (inode == 0 || cache->inode == inode))
                 found = cache;
         }

@@ -226,6 +226,10 @@ static int next_listed(struct benchfs_dir *dir, struct attributes *attributes, b
 struct dirent *benchfs_readdirplus(benchfs_dir *dir, struct stat *result)
 {
     struct attributes attributes;
+    struct client *client =
+        result == NULL || atomic_load(&dir->fs->dirty_files) == 0 ? NULL : client_get(dir->fs);
+    if (client != NULL)
+        file_caches_publish(dir->fs, client, 0);
     int before = errno; /* callers tell the end from a failure by it */
     int status = dir->position < POSITION_FIRST ? next_dot(dir, &attributes, result != NULL)
                                                 : next_listed(dir, &attributes, result != NULL);
