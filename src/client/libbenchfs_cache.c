@@ -209,6 +209,16 @@ void file_cache_changed(struct open_file *slot)
         count(&slot->cache->version);
 }
 
+void file_cache_forget_slow(struct benchfs *fs, uint64_t inode)
+{
+    pthread_mutex_lock(&fs->cache_mutex);
+    struct file_cache *cache = cache_find(fs, inode);
+    if (cache != NULL)
+        count(&cache->version);
+    pthread_mutex_unlock(&fs->cache_mutex);
+    count(&fs->changes);
+}
+
 /* Takes a reference to one cache that is dirty, of that inode (0: any). */
 static struct file_cache *dirty_hold(struct benchfs *fs, uint64_t inode)
 {

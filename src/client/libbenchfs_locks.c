@@ -60,9 +60,13 @@ static bool gives_up(void *argument)
 
 static int take(struct worker *worker, const struct client_lock *lock, bool wait)
 {
+    /* Whoever gets the lock next sees what was written under it, and we what they wrote. */
+    file_caches_publish(worker->fs, worker->client, lock->inode);
     int status = client_lock(worker->client, lock, false, NULL, NULL);
-    if (status != -EAGAIN || !wait)
+    if (status != -EAGAIN || !wait) {
+        file_cache_forget(worker->fs, lock->inode);
         return status;
+    }
     sigset_t all, before;
     sigfillset(&all);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
@@ -70,6 +74,7 @@ static int take(struct worker *worker, const struct client_lock *lock, bool wait
     pthread_sigmask(SIG_BLOCK, &all, &before);
     status = client_lock(worker->client, lock, true, gives_up, &before);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    file_cache_forget(worker->fs, lock->inode);
     return status;
 }
 

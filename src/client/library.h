@@ -304,7 +304,15 @@ ssize_t file_cache_write(struct benchfs *fs, struct client *client, struct open_
 int file_cache_publish(struct benchfs *fs, struct client *client, struct open_file *slot, bool tell);
 /* The file was changed past the cache. */
 void file_cache_changed(struct open_file *slot);
-/* The same for the file of that inode, or (0) for all files. Returns of how many there was something. */
+/* What was read ahead of that inode's file, and attributes that were seen, are not to be gone by any more. */
+void file_cache_forget_slow(struct benchfs *fs, uint64_t inode);
+static inline void file_cache_forget(struct benchfs *fs, uint64_t inode)
+{
+    if (__builtin_expect(fs->consistency != CONSISTENCY_STRICT, 0))
+        file_cache_forget_slow(fs, inode);
+}
+/* As file_cache_publish for the file of that inode, or (0) for all files. Returns of how many there was
+ * something. */
 unsigned file_caches_publish_slow(struct benchfs *fs, struct client *client, uint64_t inode);
 static inline unsigned file_caches_publish(struct benchfs *fs, struct client *client, uint64_t inode)
 {

@@ -1,5 +1,6 @@
 /* The consistency modes, each between two processes: what must be visible is, and what may be kept is kept.
  */
+#include <sys/file.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -14,7 +15,8 @@ static char config_path[128];
 
 /* What it is told to do; it answers with the result, negative: -errno. */
 struct order {
-    char what; /* 'o' open, 'c' close, 'w' write, 'r' read, 'y' fsync, 's' size by path, 'f' by descriptor */
+    char what; /* 'o' open, 'c' close, 'w' write, 'r' read, 'y' fsync, 's' size by path, 'f' by descriptor,
+                  'l' flock */
     int flags;
     off_t offset;
     size_t length;
@@ -45,6 +47,8 @@ static long obey(benchfs *mine, const struct order *order, int *fd)
             got <= 0 ? -1 : pattern_differs(bytes, (size_t)got, order->seed, (uint64_t)order->offset);
         return differs >= 0 ? -1000 - differs : got;
     }
+    case 'l':
+        return benchfs_flock(mine, *fd, order->flags);
     case 'y':
         return benchfs_fsync(mine, *fd);
     case 's':
@@ -252,6 +256,22 @@ static void published_by_others(void)
     put(fd, 0, 10, 1);
     assert_int_equal(tell('s', "/o", 0, 0, 0, 0), 10); /* appending is never delayed */
     OK(benchfs_close(fs, fd));
+    /* Locks hand over what was written under them. */
+    fd = (int)OK(benchfs_open(fs, "/lock", O_CREAT | O_RDWR, 0644));
+    assert_true(tell('o', "/lock", O_RDWR, 0, 0, 0) >= 3);
+    OK(benchfs_flock(fs, fd, LOCK_EX));
+    put(fd, 0, 100, 1);
+    is(fd, 0, 100, 1);
+    assert_int_equal(tell('l', "", LOCK_EX | LOCK_NB, 0, 0, 0), -EWOULDBLOCK);
+    OK(benchfs_flock(fs, fd, LOCK_UN));
+    assert_int_equal(tell('l', "", LOCK_EX | LOCK_NB, 0, 0, 0), 0);
+    assert_int_equal(tell('r', "", 0, 0, 500, 1), 100);
+    assert_int_equal(tell('w', "", 0, 0, 200, 2), 200);
+    assert_int_equal(tell('l', "", LOCK_UN, 0, 0, 0), 0);
+    OK(benchfs_flock(fs, fd, LOCK_SH));
+    is(fd, 0, 200, 2);
+    OK(benchfs_close(fs, fd));
+    assert_int_equal(tell('c', "", 0, 0, 0, 0), 0);
     /* A child of fork finds everything. */
     fd = (int)OK(benchfs_open(fs, "/o", O_RDWR | O_TRUNC));
     put(fd, 0, 5000, 3);
