@@ -211,6 +211,7 @@ static void piece_send(const struct transfer *transfer, struct piece *piece)
             .index = index,
             .offset = within,
             .length = piece->length,
+            .flags = file->flags & O_NOATIME ? CHUNK_NO_ACCESS_TIME : 0,
         };
         piece->call.body_length = sizeof piece->body.read;
         piece->call.receive = piece->vector;

@@ -106,7 +106,7 @@ static int open_named(struct walk *walk, int flags, struct attributes *attribute
         .reply_size = sizeof reply,
     };
     struct iovec into;
-    bool reading = (flags & (O_ACCMODE | O_TRUNC | O_PATH | O_DIRECTORY)) == O_RDONLY;
+    bool reading = (flags & (O_ACCMODE | O_TRUNC | O_PATH | O_DIRECTORY | O_NOATIME)) == O_RDONLY;
     uint8_t *buffer = reading ? lease_take_buffer(&client->leases) : NULL;
     if (buffer != NULL) {
         body.request.flags = OPEN_WANT_INLINE;

@@ -69,7 +69,8 @@
     OP(81, LOCK, lock_request, empty_body, RPC_MUTATES)                                                      \
     OP(82, LOCK_TEST, lock_request, lock_reply, 0)                                                           \
     OP(83, LOCK_SHARE, lock_owner_request, empty_body, RPC_MUTATES)                                          \
-    OP(84, LOCK_RELEASE, lock_owner_request, empty_body, RPC_MUTATES)
+    OP(84, LOCK_RELEASE, lock_owner_request, empty_body, RPC_MUTATES)                                        \
+    OP(85, INODE_TOUCH, inode_request, empty_body, RPC_SERVERS) /* its change time becomes now */
 
 enum rpc_operation {
 #define OP(id, name, request, reply, flags) RPC_##name = (id),
@@ -306,7 +307,10 @@ struct WIRE chunk_read_request {
     uint64_t index;
     uint32_t offset; /* within the chunk */
     uint32_t length;
+    uint8_t flags; /* CHUNK_NO_ACCESS_TIME */
 };
+
+#define CHUNK_NO_ACCESS_TIME 1u /* of a read: leaves the access time alone */
 
 #define CHUNK_KEEP_SIZE                                                                                      \
     1u /* do not grow the file here: an EXTEND follows when all chunks of the write are there */

@@ -156,7 +156,8 @@ void serve_READ_CHUNK(void *owner, struct rpc_request *request)
         struct inode *inode;
         status = readable_file(server, request, body->inode, &inode);
         if (status == 0) {
-            chunk_note_access(server, inode);
+            if ((body->flags & CHUNK_NO_ACCESS_TIME) == 0)
+                chunk_note_access(server, inode);
             reply.owner = 1;
             reply.size = inode->size;
             reply.generation = inode->generation;

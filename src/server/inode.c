@@ -378,6 +378,17 @@ void serve_SET_PARENT(void *owner, struct rpc_request *request)
     answer(request, status, NULL, 0);
 }
 
+void serve_INODE_TOUCH(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct inode_request *body = request->body;
+    struct inode *inode;
+    int status = gate_inode(server, body->inode, &inode);
+    if (status == 0)
+        inode->change_time = loop_realtime(server->loop);
+    answer(request, status, NULL, 0);
+}
+
 void serve_READ_LINK(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
@@ -390,6 +401,7 @@ void serve_READ_LINK(void *owner, struct rpc_request *request)
         answer(request, status, NULL, 0);
         return;
     }
+    chunk_note_access(server, inode);
     char target[SYMLINK_LENGTH_MAX];
     struct iovec bulk = {target, inode->inline_length};
     memcpy(target, inode->inline_data, inode->inline_length);

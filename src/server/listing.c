@@ -164,6 +164,9 @@ void serve_LIST(void *owner, struct rpc_request *request)
         answer(request, status, NULL, 0);
         return;
     }
+    struct inode *directory;
+    if (body->cursor == 0 && gate_inode(server, body->directory, &directory) == 0)
+        directory->access_time = loop_realtime(server->loop); /* relatime would have to ask all servers */
     struct listing listing = {.server = server, .flags = body->flags, .filter = body->filter};
     memcpy(listing.pattern, body->pattern, body->filter.pattern_length);
     struct meta_directory_status here;

@@ -211,12 +211,27 @@ static void restore_parents(struct rename *rename)
                   (unsigned long long)rename->old.inode, status_text(status));
 }
 
+/* An inode that has another name has changed. */
+static void touch(const struct rename *rename, uint64_t number)
+{
+    struct server *server = rename->server;
+    struct inode_request body = {.inode = number};
+    struct inode *inode;
+    if (gate_inode(server, number, &inode) == 0)
+        inode->change_time = loop_realtime(server->loop);
+    else
+        server_call(server, server_of_inode(server, number), RPC_INODE_TOUCH, &body, sizeof(body), NULL, 0,
+                    transaction_end(server));
+}
+
 /* After the destination was set: the rest of the transaction. */
 static void go_forward(struct rename *rename, bool buries)
 {
     struct server *server = rename->server;
     const struct name_key *old = &rename->old, *new = &rename->new;
+    touch(rename, old->inode);
     if (is_exchange(rename)) {
+        touch(rename, new->inode);
         complain(rename, "its old name was not given to the other inode",
                  finish_name(rename, old, KEY_SET, new));
         return;
