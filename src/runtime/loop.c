@@ -58,7 +58,10 @@ enum {
 #define YIELD_CROWDED (3 * NSEC_PER_USEC)     /* a yield this long has run another process */
 #define YIELD_CONTENDED (200 * NSEC_PER_USEC) /* ... one that computes */
 #define CROWD_MEMORY (20 * NSEC_PER_MSEC)     /* how long either is remembered */
-#define WATCH_INTERVAL (50 * NSEC_PER_USEC)   /* between two looks at descriptors while busy */
+/* Between two looks at descriptors while busy: a look costs half a microsecond, so where nothing comes of
+ * them they become rarer. */
+#define WATCH_INTERVAL (50 * NSEC_PER_USEC)
+#define WATCH_INTERVAL_MAX NSEC_PER_MSEC
 #define EXPECTED_MAX (5 * NSEC_PER_MSEC)
 #define OFFSET_LIFE NSEC_PER_MSEC /* the two clocks drift apart by some 50 ns in it */
 
@@ -89,6 +92,7 @@ struct loop {
     int epoll;
     uint32_t watches;
     uint64_t watches_seen; /* clock when last looked at */
+    uint64_t watch_interval;
     struct epoll_event events[EVENTS_PER_WAIT];
     int event;       /* being handled */
     int event_count; /* of the last wait */
@@ -216,6 +220,7 @@ int loop_watch_add(struct loop *loop, struct watch *watch, uint32_t events)
     if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, watch->fd, &event) != 0)
         return -errno;
     loop->watches++;
+    loop->watch_interval = WATCH_INTERVAL; /* whoever asks to be told expects something soon */
     return 0;
 }
 
@@ -308,10 +313,14 @@ static int look(struct loop *loop)
     loop->look = false;
     loop->looked = true;
     int work = 0;
-    if (loop->watches != 0 && now - loop->watches_seen >= WATCH_INTERVAL) {
+    if (loop->watches != 0 && now - loop->watches_seen >= loop->watch_interval) {
         loop->watches_seen = now;
         int count = epoll_wait(loop->epoll, loop->events, EVENTS_PER_WAIT, 0);
         work = handle_events(loop, count);
+        if (count != 0)
+            loop->watch_interval = WATCH_INTERVAL;
+        else if (loop->watch_interval < WATCH_INTERVAL_MAX)
+            loop->watch_interval *= 2;
     }
     return work + timer_heap_fire(&loop->timers, now);
 }
@@ -404,6 +413,7 @@ static void loop_block(struct loop *loop)
     loop->statistics.blocks++;
     loop->idle_since = 0;
     loop->watches_seen = after;
+    loop->watch_interval = WATCH_INTERVAL;
     loop->turning = true;
     loop->stamp = after;
     if (handle_events(loop, count) != 0)

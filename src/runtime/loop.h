@@ -66,7 +66,8 @@ int loop_reactor_add(struct loop *loop, struct reactor *reactor); /* 0 or -errno
 void loop_reactor_remove(struct loop *loop, struct reactor *reactor);
 
 /* Plain descriptors (sockets, eventfd, signalfd), level-triggered. events: EPOLLIN | EPOLLOUT ... Return 0 or
- * -errno; a simulated loop has none (-ENOSYS). While the loop is busy they are looked at every 50 us or so.
+ * -errno; a simulated loop has none (-ENOSYS). While the loop is busy they are looked at every 50 us or so,
+ * every ms when nothing comes of it.
  */
 struct watch {
     int fd;
@@ -77,8 +78,8 @@ int loop_watch_add(struct loop *loop, struct watch *watch, uint32_t events);
 int loop_watch_change(struct loop *loop, struct watch *watch, uint32_t events);
 void loop_watch_remove(struct loop *loop, struct watch *watch);
 
-/* Something is under way that will take about so many nanoseconds: an idle loop polls for that time more before
- * it blocks. */
+/* Something is under way that will take about so many nanoseconds: an idle loop polls for that time more
+ * before it blocks. */
 void loop_expect(struct loop *loop, uint64_t duration);
 
 void timer_set(struct loop *loop, struct timer *timer, uint64_t deadline);
