@@ -82,6 +82,7 @@ struct net_ucx_options {
 
 struct net_shm_options {
     bool without_fetch; /* never read a peer's memory, as if the kernel forbade it */
+    bool share_memory;  /* let peers map net_memory_allocate's, also where that cannot have huge pages */
 };
 
 /* For a fork of this process: waits, for at most 100 ms, until UCX's own thread sleeps, so that the child

@@ -23,6 +23,7 @@
 
 #include "base/log.h"
 #include "net/stream.h"
+#include "net/ucx_context.h"
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
 
@@ -77,8 +78,30 @@ static uint8_t *map_region(size_t length, int fd)
     return memory;
 }
 
+/* Whether memory that processes share can have huge pages. Where it cannot, the default of many systems, a
+ * server's own memory is better private: its pages are made, and looked up, 512 times as fast, and peers
+ * still copy from it without a detour. */
+static bool shared_huge_pages(void)
+{
+    char text[128];
+    int fd = open("/sys/kernel/mm/transparent_hugepage/shmem_enabled", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t length = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[length < 0 ? 0 : length] = '\0';
+    return strchr(text, '[') != NULL && strstr(text, "[never]") == NULL && strstr(text, "[deny]") == NULL;
+}
+
+static int private_region_create(struct shm_region *region)
+{
+    region->fd = -1;
+    region->memory = ucx_memory_allocate(region->length);
+    return region->memory != NULL ? 0 : -ENOMEM;
+}
+
 /* Memory that others may map, but only to read, and that cannot be taken away under their hands. */
-static int region_create(struct shm_region *region)
+static int shared_region_create(struct shm_region *region)
 {
     region->fd = memfd_create("benchfs memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (region->fd < 0)
@@ -104,12 +127,13 @@ static int memory_allocate(struct net *base, size_t length, void **memory, void 
     if (region == NULL)
         return -ENOMEM;
     region->length = (length + page - 1) / page * page;
-    int status = region_create(region);
+    bool shared = net->options.share_memory || shared_huge_pages();
+    int status = shared ? shared_region_create(region) : private_region_create(region);
     if (status != 0) {
         free(region);
         return status;
     }
-    if (net->region_count < SHM_REGIONS_MAX)
+    if (shared && net->region_count < SHM_REGIONS_MAX)
         region->id = ++net->region_count;
     list_push_back(&net->regions, &region->link);
     *memory = region->memory;
@@ -123,7 +147,8 @@ static void memory_free(struct net *base, void *out)
     (void)base;
     list_remove(&region->link);
     munmap(region->memory, region->length);
-    close(region->fd);
+    if (region->fd >= 0)
+        close(region->fd);
     free(region);
 }
 

@@ -124,6 +124,19 @@ static int set_up(void **state)
     return 0;
 }
 
+static int set_up_sharing(void **state)
+{
+    options.share_memory = true;
+    return set_up(state);
+}
+
+static int set_up_sharing_alone(void **state)
+{
+    options.share_memory = true;
+    options.without_fetch = true;
+    return set_up(state);
+}
+
 static int set_up_without_fetch(void **state)
 {
     options.without_fetch = true;
@@ -133,7 +146,7 @@ static int set_up_without_fetch(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    options.without_fetch = false;
+    options = (struct net_shm_options){0};
     net_destroy(left.net);
     net_destroy(right.net);
     loop_destroy(loop);
@@ -780,10 +793,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(headers_arrive_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bulk_arrives_by_every_path, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bulk_arrives_by_every_path, set_up_without_fetch, tear_down),
-        cmocka_unit_test_setup_teardown(bulk_in_shared_memory_is_copied_directly, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(bulk_in_shared_memory_is_copied_directly, set_up_without_fetch,
+        cmocka_unit_test_setup_teardown(bulk_in_shared_memory_is_copied_directly, set_up_sharing, tear_down),
+        cmocka_unit_test_setup_teardown(bulk_in_shared_memory_is_copied_directly, set_up_sharing_alone,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(shared_memory_cannot_be_written_by_others, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(shared_memory_cannot_be_written_by_others, set_up_sharing, tear_down),
         cmocka_unit_test_setup_teardown(unwanted_bulk_is_discarded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(malformed_addresses_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(allocated_memory_is_zeroed_and_carries_bulk, set_up, tear_down),
