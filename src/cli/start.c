@@ -252,15 +252,17 @@ static int choose_servers(struct start *start)
                        start->count > 0 ? start->count : (uint32_t)start->config.cluster.server_count);
 }
 
-/* benchfsd lies where this program lies, or in PATH. */
+/* benchfsd lies where this program lies, or, as long as neither is installed, in its own folder of the build;
+ * or in PATH. */
 static int find_program(struct start *start)
 {
-    char self[PATH_MAX - 16];
+    static const char *const places[] = {"benchfsd", "../server/benchfsd"};
+    char self[PATH_MAX - 32];
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (length > 0) {
+    for (size_t i = 0; length > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
         self[length] = '\0';
         char *slash = strrchr(self, '/');
-        snprintf(start->program, sizeof(start->program), "%.*s/benchfsd", (int)(slash - self), self);
+        snprintf(start->program, sizeof(start->program), "%.*s/%s", (int)(slash - self), self, places[i]);
         if (access(start->program, X_OK) == 0)
             return 0;
     }
