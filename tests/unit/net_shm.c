@@ -329,6 +329,18 @@ struct remote {
     int socket;
 };
 
+static void answer_drowsily(struct party *party)
+{
+    for (unsigned answered = 0;; answered++) {
+        party->arrival = COMPLETION_INIT;
+        party->wanted = answered + 1;
+        if (party->messages <= answered && await(loop, &party->arrival) != 0)
+            _exit(7);
+        if (send_and_wait(party->connection, party->header, party->header_length, NULL, 0, 0) != 0)
+            _exit(6);
+    }
+}
+
 /* A process that connects back, then (behaviour 'e') answers each header with itself, asleep meanwhile
  * (behaviour 'b') or not, or (behaviour 's') sends one rendezvous. */
 static void remote_main(int fd, char behaviour)
@@ -359,14 +371,8 @@ static void remote_main(int fd, char behaviour)
     }
     if (write(fd, "e", 1) != 1)
         _exit(5);
-    for (unsigned answered = 0; behaviour == 'b'; answered++) {
-        party.arrival = COMPLETION_INIT;
-        party.wanted = answered + 1;
-        if (party.messages <= answered && await(loop, &party.arrival) != 0)
-            _exit(7);
-        if (send_and_wait(party.connection, party.header, party.header_length, NULL, 0, 0) != 0)
-            _exit(6);
-    }
+    if (behaviour == 'b')
+        answer_drowsily(&party);
     for (unsigned answered = 0;;) {
         loop_poll(loop);
         for (; answered < party.messages; answered++)
