@@ -174,36 +174,29 @@ EXPORT int futimesat(int dirfd, const char *path, const struct timeval microseco
 
 /* ---- extended attributes ---- */
 
-#define UNSUPPORTED(type, name, parameters, arguments)                                                       \
-    EXPORT type name parameters                                                                              \
+/* The two forms by path, and that by descriptor, of one call. */
+#define EXTENDED(type, name, parameters, arguments)                                                          \
+    EXPORT type name(const char *path UNPACK parameters)                                                     \
     {                                                                                                        \
-        ROUTE(place, AT_FDCWD, path, -1, real(name) arguments);                                              \
-        errno = EOPNOTSUPP;                                                                                  \
-        return -1;                                                                                           \
-    }
-#define UNSUPPORTED_FD(type, name, parameters, arguments)                                                    \
-    EXPORT type name parameters                                                                              \
+        ROUTE(place, AT_FDCWD, path, -1, real(name)(path UNPACK arguments));                                 \
+        return REMOTE_PATH(type, name##at(place.directory, place.path, true UNPACK arguments),               \
+                           real(name)(left UNPACK arguments));                                               \
+    }                                                                                                        \
+    EXPORT type l##name(const char *path UNPACK parameters)                                                  \
     {                                                                                                        \
-        ROUTE_FD(number, fd, -1, real(name) arguments);                                                      \
-        (void)number;                                                                                        \
-        errno = EOPNOTSUPP;                                                                                  \
-        return -1;                                                                                           \
+        ROUTE(place, AT_FDCWD, path, -1, real(l##name)(path UNPACK arguments));                              \
+        return REMOTE_PATH(type, name##at(place.directory, place.path, false UNPACK arguments),              \
+                           real(l##name)(left UNPACK arguments));                                            \
+    }                                                                                                        \
+    EXPORT type f##name(int fd UNPACK parameters)                                                            \
+    {                                                                                                        \
+        ROUTE_FD(number, fd, -1, real(f##name)(fd UNPACK arguments));                                        \
+        return REMOTE(type, f##name(opened[number].remote UNPACK arguments));                                \
     }
-UNSUPPORTED(int, setxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
-            (path, name, value, size, flags))
-UNSUPPORTED(int, lsetxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
-            (path, name, value, size, flags))
-UNSUPPORTED_FD(int, fsetxattr, (int fd, const char *name, const void *value, size_t size, int flags),
-               (fd, name, value, size, flags))
-UNSUPPORTED(ssize_t, getxattr, (const char *path, const char *name, void *value, size_t size),
-            (path, name, value, size))
-UNSUPPORTED(ssize_t, lgetxattr, (const char *path, const char *name, void *value, size_t size),
-            (path, name, value, size))
-UNSUPPORTED_FD(ssize_t, fgetxattr, (int fd, const char *name, void *value, size_t size),
-               (fd, name, value, size))
-UNSUPPORTED(ssize_t, listxattr, (const char *path, char *list, size_t size), (path, list, size))
-UNSUPPORTED(ssize_t, llistxattr, (const char *path, char *list, size_t size), (path, list, size))
-UNSUPPORTED_FD(ssize_t, flistxattr, (int fd, char *list, size_t size), (fd, list, size))
-UNSUPPORTED(int, removexattr, (const char *path, const char *name), (path, name))
-UNSUPPORTED(int, lremovexattr, (const char *path, const char *name), (path, name))
-UNSUPPORTED_FD(int, fremovexattr, (int fd, const char *name), (fd, name))
+#define UNPACK(...) , __VA_ARGS__
+
+EXTENDED(int, setxattr, (const char *name, const void *value, size_t size, int flags),
+         (name, value, size, flags))
+EXTENDED(ssize_t, getxattr, (const char *name, void *value, size_t size), (name, value, size))
+EXTENDED(ssize_t, listxattr, (char *names, size_t size), (names, size))
+EXTENDED(int, removexattr, (const char *name), (name))

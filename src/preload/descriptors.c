@@ -22,28 +22,33 @@ uint32_t descriptors[DESCRIPTORS_MAX];
 struct opened opened[DESCRIPTIONS_MAX];
 int descriptors_reserved_lowest = -1;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all below and all changes of the tables */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;      /* of all below and all changes of the tables */
+static pthread_mutex_t restoring = PTHREAD_MUTEX_INITIALIZER; /* not lock: this takes a while */
 static int reserved[RESERVED_MAX];
 static unsigned reserved_count;
-static int highest = -1; /* no descriptor of ours is above */
-static int taken_below;  /* as far as we know every number below is in use */
+static _Atomic int highest = -1; /* no descriptor of ours is above */
+static int taken_below;          /* as far as we know every number below is in use */
+
+static void raise_highest(int fd)
+{
+    int before = atomic_load(&highest);
+    while (fd > before && !atomic_compare_exchange_weak(&highest, &before, fd))
+        continue;
+}
 
 static void entry_set(int fd, uint32_t entry)
 {
+    raise_highest(fd);
     __atomic_store_n(&descriptors[fd], entry, __ATOMIC_RELEASE);
-    if (fd > highest)
-        highest = fd;
     if (fd <= STDERR_FILENO)
         stdio_descriptor_changed(fd);
 }
 
+/* Called by BenchFS's own threads, too, so without the lock. */
 void descriptor_set_internal(int fd)
 {
-    pthread_mutex_lock(&lock);
-    descriptors[fd] = ENTRY_INTERNAL;
-    if (fd > highest)
-        highest = fd;
-    pthread_mutex_unlock(&lock);
+    raise_highest(fd);
+    __atomic_store_n(&descriptors[fd], ENTRY_INTERNAL, __ATOMIC_RELEASE);
 }
 
 /* ---- reserved descriptors ---- */
@@ -148,14 +153,15 @@ static bool restore(uint32_t number)
     struct opened *here = &opened[number];
     if (!remote_ready())
         return false;
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&restoring);
     if (here->remote < 0) {
-        here->remote = REMOTE(int, restore(&descriptions[number].file));
-        if (here->remote >= 0)
-            REMOTE(int, set_flags(here->remote, descriptions[number].flags));
+        int fd = REMOTE(int, restore(&descriptions[number].file));
+        if (fd >= 0)
+            REMOTE(int, set_flags(fd, descriptions[number].flags));
+        __atomic_store_n(&here->remote, fd, __ATOMIC_RELEASE);
     }
     bool done = here->remote >= 0;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&restoring);
     return done;
 }
 
@@ -178,6 +184,25 @@ bool descriptor_is_remote(int fd)
     return inside == 0 && (descriptor_entry(fd) & ENTRY_OPEN) != 0;
 }
 
+int descriptor_named(const char *path)
+{
+    static const char *const standard[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
+    static const char *const places[] = {"/dev/fd/", "/proc/self/fd/"};
+    for (int fd = 0; fd < 3; fd++)
+        if (strcmp(path, standard[fd]) == 0)
+            return fd;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        size_t length = strlen(places[i]);
+        if (strncmp(path, places[i], length) != 0)
+            continue;
+        const char *digits = path + length;
+        if (*digits == '\0' || strlen(digits) > 7 || digits[strspn(digits, "0123456789")] != '\0')
+            return -1;
+        return atoi(digits);
+    }
+    return -1;
+}
+
 /* ---- closing ---- */
 
 /* Drops one descriptor of the description, whose entry is already gone; lock held. Returns libbenchfs's
@@ -185,8 +210,14 @@ bool descriptor_is_remote(int fd)
 static int release(uint32_t number)
 {
     struct opened *here = &opened[number];
-    if (--here->references > 0)
+    if (--here->references > 0) {
+        /* Any close of a file ends the process's record locks on it. */
+        struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+        if (here->locked && here->remote >= 0 && remote != NULL)
+            REMOTE(int, lock(here->remote, F_SETLK, &all));
+        here->locked = false;
         return -1;
+    }
     int remote_fd = here->remote;
     here->remote = -1;
     if (!here->shared)
@@ -390,6 +421,27 @@ EXPORT int dup3(int from, int to, int flags)
 
 /* ---- fcntl and ioctl ---- */
 
+int description_record_lock(uint32_t number, int command, struct flock *range)
+{
+    if (no_path((const char *)range)) {
+        errno = EFAULT;
+        return -1;
+    }
+    struct flock absolute = *range;
+    if (range->l_whence == SEEK_CUR) { /* the offset is kept here */
+        absolute.l_whence = SEEK_SET;
+        absolute.l_start += atomic_load(&descriptions[number].offset);
+    }
+    int result = REMOTE(int, lock(opened[number].remote, command, &absolute));
+    if (result < 0)
+        return result;
+    if (command == F_SETLK || command == F_SETLKW)
+        opened[number].locked = true;
+    else if (command == F_GETLK || command == F_OFD_GETLK)
+        *range = absolute;
+    return result;
+}
+
 #define SETTABLE (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT | O_ASYNC)
 
 static int set_status(uint32_t number, int flags)
@@ -423,8 +475,7 @@ static int control(int fd, uint32_t number, int command, void *argument)
     case F_OFD_GETLK:
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
-        errno = ENOLCK;
-        return -1;
+        return description_record_lock(number, command, argument);
     default:
         errno = EINVAL;
         return -1;
@@ -476,7 +527,21 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 
 /* ---- fork and exec ---- */
 
-/* Every description becomes the child's too. */
+/* Writes down how to open the file again. The one who says so must hold it, which a child that has not
+ * called BenchFS yet does not. */
+static void save(uint32_t number)
+{
+    struct description *description = &descriptions[number];
+    struct remote_file file;
+    if (opened[number].remote < 0 || remote == NULL || REMOTE(int, save(opened[number].remote, &file)) < 0)
+        return;
+    if (description->saved && file.instance == 0)
+        return;
+    description->file = file;
+    description->saved = true;
+}
+
+/* Every description becomes another process's too. */
 static void share_all(void)
 {
     for (int fd = 0; fd <= highest; fd++) {
@@ -487,6 +552,7 @@ static void share_all(void)
         if (!here->shared)
             family_share(fd, entry & ENTRY_NUMBER);
         here->shared = true;
+        save(entry & ENTRY_NUMBER);
     }
 }
 
@@ -507,6 +573,7 @@ static void after_fork(void)
 static void after_fork_in_child(void)
 {
     pthread_mutex_init(&lock, NULL);
+    pthread_mutex_init(&restoring, NULL);
 }
 
 void descriptors_prepare(void)
@@ -519,15 +586,6 @@ void descriptors_save(void)
     pthread_mutex_lock(&lock);
     drop_reserved();
     share_all();
-    for (int fd = 0; fd <= highest; fd++) {
-        uint32_t entry = descriptors[fd];
-        if ((entry & ENTRY_OPEN) == 0)
-            continue;
-        struct description *description = &descriptions[entry & ENTRY_NUMBER];
-        struct opened *here = &opened[entry & ENTRY_NUMBER];
-        if (here->remote >= 0 && remote != NULL)
-            description->saved = REMOTE(int, save(here->remote, &description->file)) == 0;
-    }
     pthread_mutex_unlock(&lock);
 }
 

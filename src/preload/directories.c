@@ -26,7 +26,7 @@ static DIR *stream_open(int fd, uint32_t number)
     if (stream == NULL)
         return NULL;
     inside++;
-    struct benchfs_dir *listing = remote->opendir(opened[number].remote, ".");
+    struct benchfs_dir *listing = remote->opendir(opened[number].remote);
     inside--;
     if (listing == NULL) {
         int error = errno;

@@ -110,23 +110,23 @@ ALIAS(__pread64_chk, __pread_chk);
 
 enum { AT_POSITION = -1 };
 
-static ssize_t readv_next(uint32_t number, const struct iovec *vector, int count)
+static ssize_t readv_next(uint32_t number, const struct iovec *vector, int count, int flags)
 {
     struct description *description = &descriptions[number];
     description_lock(description);
     int64_t offset = atomic_load_explicit(&description->offset, memory_order_relaxed);
-    ssize_t got = REMOTE(ssize_t, preadv(opened[number].remote, vector, count, offset));
+    ssize_t got = REMOTE(ssize_t, preadv(opened[number].remote, vector, count, offset, flags));
     if (got > 0)
         atomic_store_explicit(&description->offset, offset + got, memory_order_relaxed);
     description_unlock(description);
     return got;
 }
 
-static ssize_t read_ranges(uint32_t number, const struct iovec *vector, int count, off_t offset)
+static ssize_t read_ranges(uint32_t number, const struct iovec *vector, int count, off_t offset, int flags)
 {
     if (offset == AT_POSITION)
-        return readv_next(number, vector, count);
-    return REMOTE(ssize_t, preadv(opened[number].remote, vector, count, offset));
+        return readv_next(number, vector, count, flags);
+    return REMOTE(ssize_t, preadv(opened[number].remote, vector, count, offset, flags));
 }
 
 /* All ranges in one piece, so that an append finds its place once. */
@@ -155,18 +155,22 @@ static ssize_t append_ranges(uint32_t number, const struct iovec *vector, int co
     return put;
 }
 
-static ssize_t write_ranges(uint32_t number, const struct iovec *vector, int count, off_t offset)
+static ssize_t write_ranges(uint32_t number, const struct iovec *vector, int count, off_t offset, int flags)
 {
     struct description *description = &descriptions[number];
     if (offset != AT_POSITION)
-        return REMOTE(ssize_t, pwritev(opened[number].remote, vector, count, offset));
-    if (appends(description))
+        return REMOTE(ssize_t, pwritev(opened[number].remote, vector, count, offset, flags));
+    if (appends(description) && flags == 0)
         return append_ranges(number, vector, count);
     description_lock(description);
     int64_t from = atomic_load_explicit(&description->offset, memory_order_relaxed);
-    ssize_t put = REMOTE(ssize_t, pwritev(opened[number].remote, vector, count, from));
-    if (put > 0)
-        atomic_store_explicit(&description->offset, from + put, memory_order_relaxed);
+    ssize_t put = REMOTE(ssize_t, pwritev(opened[number].remote, vector, count, from, flags));
+    if (put > 0) {
+        off_t end = from + put;
+        if (flags & RWF_APPEND || appends(description))
+            end = REMOTE(off_t, seek(opened[number].remote, 0, SEEK_END));
+        atomic_store_explicit(&description->offset, end, memory_order_relaxed);
+    }
     description_unlock(description);
     return put;
 }
@@ -182,56 +186,44 @@ static bool offset_valid(off_t offset)
 EXPORT ssize_t readv(int fd, const struct iovec *vector, int count)
 {
     ROUTE_FD(number, fd, -1, real(readv)(fd, vector, count));
-    return read_ranges(number, vector, count, AT_POSITION);
+    return read_ranges(number, vector, count, AT_POSITION, 0);
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *vector, int count)
 {
     ROUTE_FD(number, fd, -1, real(writev)(fd, vector, count));
-    return write_ranges(number, vector, count, AT_POSITION);
+    return write_ranges(number, vector, count, AT_POSITION, 0);
 }
 
 EXPORT ssize_t preadv(int fd, const struct iovec *vector, int count, off_t offset)
 {
     ROUTE_FD(number, fd, -1, real(preadv)(fd, vector, count, offset));
-    return offset_valid(offset) ? read_ranges(number, vector, count, offset) : -1;
+    return offset_valid(offset) ? read_ranges(number, vector, count, offset, 0) : -1;
 }
 ALIAS(preadv64, preadv);
 
 EXPORT ssize_t pwritev(int fd, const struct iovec *vector, int count, off_t offset)
 {
     ROUTE_FD(number, fd, -1, real(pwritev)(fd, vector, count, offset));
-    return offset_valid(offset) ? write_ranges(number, vector, count, offset) : -1;
+    return offset_valid(offset) ? write_ranges(number, vector, count, offset, 0) : -1;
 }
 ALIAS(pwritev64, pwritev);
-
-/* RWF_HIPRI and the syncs ask for no more than every write does; others change what the call means. */
-static bool flags_supported(int flags)
-{
-    if ((flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC)) == 0)
-        return true;
-    errno = EOPNOTSUPP;
-    return false;
-}
 
 EXPORT ssize_t preadv2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
     ROUTE_FD(number, fd, -1, real(preadv2)(fd, vector, count, offset, flags));
-    if (!flags_supported(flags) || (offset != AT_POSITION && !offset_valid(offset)))
+    if (offset != AT_POSITION && !offset_valid(offset))
         return -1;
-    return read_ranges(number, vector, count, offset);
+    return read_ranges(number, vector, count, offset, flags);
 }
 ALIAS(preadv64v2, preadv2);
 
 EXPORT ssize_t pwritev2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
     ROUTE_FD(number, fd, -1, real(pwritev2)(fd, vector, count, offset, flags));
-    if (!flags_supported(flags) || (offset != AT_POSITION && !offset_valid(offset)))
+    if (offset != AT_POSITION && !offset_valid(offset))
         return -1;
-    ssize_t put = write_ranges(number, vector, count, offset);
-    if (put >= 0 && (flags & (RWF_DSYNC | RWF_SYNC)) != 0 && REMOTE(int, fsync(opened[number].remote)) < 0)
-        return -1;
-    return put;
+    return write_ranges(number, vector, count, offset, flags);
 }
 ALIAS(pwritev64v2, pwritev2);
 
@@ -353,16 +345,31 @@ EXPORT ssize_t readahead(int fd, off64_t offset, size_t count)
 EXPORT int flock(int fd, int operation)
 {
     ROUTE_FD(number, fd, -1, real(flock)(fd, operation));
-    (void)number;
-    errno = ENOLCK;
-    return -1;
+    return REMOTE(int, flock(opened[number].remote, operation));
 }
 
 EXPORT int lockf(int fd, int command, off_t length)
 {
     ROUTE_FD(number, fd, -1, real(lockf)(fd, command, length));
-    (void)number;
-    errno = ENOLCK;
-    return -1;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_CUR, .l_len = length};
+    switch (command) {
+    case F_ULOCK:
+        lock.l_type = F_UNLCK;
+        return description_record_lock(number, F_SETLK, &lock);
+    case F_LOCK:
+        return description_record_lock(number, F_SETLKW, &lock);
+    case F_TLOCK:
+        return description_record_lock(number, F_SETLK, &lock);
+    case F_TEST:
+        if (description_record_lock(number, F_GETLK, &lock) < 0)
+            return -1;
+        if (lock.l_type == F_UNLCK || lock.l_pid == getpid())
+            return 0;
+        errno = EACCES;
+        return -1;
+    default:
+        errno = EINVAL;
+        return -1;
+    }
 }
 ALIAS(lockf64, lockf);

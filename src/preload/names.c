@@ -43,6 +43,18 @@ EXPORT int remove(const char *path)
 
 /* ---- two names ---- */
 
+/* What the kernel would find wrong with a path outside before it looks where it leads. 0: nothing. */
+static int wrong_outside(int dirfd, const char *path)
+{
+    if (no_path(path))
+        return EFAULT;
+    if (strnlen(path, PATH_MAX) == PATH_MAX)
+        return ENAMETOOLONG;
+    if (path[0] == '\0')
+        return ENOENT;
+    return path[0] != '/' && dirfd != AT_FDCWD && real(fcntl)(dirfd, F_GETFD) < 0 ? EBADF : 0;
+}
+
 /* Finds both places. A name inside and one outside are on different file systems. */
 static enum route two_places(int old_dirfd, const char *old_path, struct place *old_place, int new_dirfd,
                              const char *new_path, struct place *new_place)
@@ -53,7 +65,9 @@ static enum route two_places(int old_dirfd, const char *old_path, struct place *
     enum route new_route = place_of(new_dirfd, new_path, new_place);
     if (new_route == ROUTE_FAILED || old_route == new_route)
         return new_route;
-    errno = EXDEV;
+    int wrong =
+        old_route == ROUTE_REAL ? wrong_outside(old_dirfd, old_path) : wrong_outside(new_dirfd, new_path);
+    errno = wrong != 0 ? wrong : EXDEV;
     return ROUTE_FAILED;
 }
 

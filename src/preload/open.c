@@ -19,9 +19,43 @@ static int open_place(const struct place *place, int flags, mode_t mode)
     return -1;
 }
 
+/* "/dev/fd/5", "/proc/self/fd/5", "/dev/stdin": the file that is open as that descriptor, if it is ours,
+ * opened again. -2: not such a path. */
+static int open_again(const char *path, int flags)
+{
+    int fd = descriptor_named(path);
+    uint32_t number;
+    if (fd < 0 || descriptor_of(fd, &number) != ROUTE_REMOTE)
+        return -2;
+    struct remote_file file;
+    if (REMOTE(int, save(opened[number].remote, &file)) < 0)
+        return -1;
+    int mode = file.flags & O_ACCMODE, wanted = flags & O_ACCMODE;
+    if (mode != O_RDWR && mode != wanted) {
+        struct stat status;
+        unsigned need = wanted == O_RDONLY ? 0444 : wanted == O_WRONLY ? 0222 : 0666;
+        if (REMOTE(int, fstat(opened[number].remote, &status)) < 0)
+            return -1;
+        if ((status.st_mode & need) == 0) {
+            errno = EACCES;
+            return -1;
+        }
+    }
+    file.flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
+    int again = REMOTE(int, restore(&file));
+    if (again >= 0 && (flags & O_TRUNC) != 0 && wanted != O_RDONLY)
+        REMOTE(int, ftruncate(again, 0));
+    return again < 0 ? -1 : descriptor_make(again, flags);
+}
+
 /* What BenchFS itself opens must not take the program's low numbers. */
 static int open_real(int dirfd, const char *path, int flags, mode_t mode)
 {
+    if (unlikely(descriptor_maybe_named(path)) && inside == 0) {
+        int again = open_again(path, flags);
+        if (again != -2)
+            return again;
+    }
     descriptors_make_room();
     int fd = dirfd == AT_FDCWD ? real(open)(path, flags, mode) : real(openat)(dirfd, path, flags, mode);
     return unlikely(inside > 0) ? descriptor_hide(fd) : fd;

@@ -43,10 +43,21 @@ static inline bool remote_ready(void)
 /* Where the last path led to if it led out of BenchFS, else NULL. */
 const char *remote_left(void);
 
+/* ---- credentials (credentials.c) ---- */
+
+/* How often they changed, and at which of it this thread told BenchFS. */
+extern _Atomic uint32_t credentials_changes __attribute__((visibility("hidden")));
+extern THREAD uint32_t credentials_known;
+void credentials_tell(void);
+/* This thread's alone have changed. */
+void credentials_changed_here(void);
+
 /* REMOTE(int, mkdirat(...)): one call into BenchFS; errno stays as it was unless the call fails. */
 #define REMOTE(type, call)                                                                                   \
     ({                                                                                                       \
         int before_ = errno;                                                                                 \
+        if (unlikely(credentials_known != atomic_load_explicit(&credentials_changes, memory_order_relaxed))) \
+            credentials_tell();                                                                              \
         inside++;                                                                                            \
         type result_ = remote->call;                                                                         \
         inside--;                                                                                            \
@@ -161,6 +172,7 @@ struct opened {
     uint32_t references; /* descriptors of this process */
     bool close_on_exec;  /* of the descriptor while there is one only */
     bool shared;         /* other processes may have it too */
+    bool locked;         /* this process may have record locks by it */
 };
 extern struct opened opened[DESCRIPTIONS_MAX] __attribute__((visibility("hidden")));
 extern struct description *descriptions __attribute__((visibility("hidden")));
@@ -193,8 +205,18 @@ static inline enum route descriptor_of(int fd, uint32_t *number)
 /* Makes a descriptor of the program for libbenchfs's descriptor, which it takes over also on failure. The
  * descriptor, or -1 with errno set. */
 int descriptor_make(int remote_fd, int flags);
+/* F_SETLK and its kin. */
+int description_record_lock(uint32_t number, int command, struct flock *lock);
 /* The descriptor is BenchFS's, in this thread, now. */
 bool descriptor_is_remote(int fd);
+/* The descriptor of this process that a path outside names ("/dev/fd/5", "/dev/stdin", "/proc/self/fd/5"), or
+ * -1. */
+int descriptor_named(const char *path);
+static inline bool descriptor_maybe_named(const char *path)
+{
+    return !no_path(path) && path[0] == '/' &&
+           (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/self/fd/", 14) == 0);
+}
 /* Gives reserved descriptors back to the kernel. */
 void descriptors_drop_reserved(void);
 extern int descriptors_reserved_lowest __attribute__((visibility("hidden"))); /* -1: none */

@@ -170,6 +170,18 @@
       (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const *,  \
        char *const *))                                                                                       \
     X(void *, dlopen, (const char *, int))                                                                   \
+    X(int, setuid, (uid_t))                                                                                  \
+    X(int, seteuid, (uid_t))                                                                                 \
+    X(int, setreuid, (uid_t, uid_t))                                                                         \
+    X(int, setresuid, (uid_t, uid_t, uid_t))                                                                 \
+    X(int, setgid, (gid_t))                                                                                  \
+    X(int, setegid, (gid_t))                                                                                 \
+    X(int, setregid, (gid_t, gid_t))                                                                         \
+    X(int, setresgid, (gid_t, gid_t, gid_t))                                                                 \
+    X(int, setgroups, (size_t, const gid_t *))                                                               \
+    X(int, initgroups, (const char *, gid_t))                                                                \
+    X(int, setfsuid, (uid_t))                                                                                \
+    X(int, setfsgid, (gid_t))                                                                                \
     X(int, socket, (int, int, int))                                                                          \
     X(int, socketpair, (int, int, int, int *))                                                               \
     X(int, accept, (int, struct sockaddr *, socklen_t *))                                                    \

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <ucm/api/ucm.h>
 
 #include "client/library.h"
@@ -32,6 +33,11 @@ static const char *remote_left(void)
 {
     struct client *client = client_get(fs);
     return client == NULL ? NULL : client_left(client);
+}
+
+static int remote_set_credentials(uid_t uid, gid_t gid, int count, const gid_t *groups)
+{
+    return benchfs_set_credentials(fs, uid, gid, count, groups);
 }
 
 static mode_t remote_umask(mode_t mask)
@@ -65,6 +71,7 @@ static int remote_save(int fd, struct remote_file *file)
         return -1;
     *file = (struct remote_file){
         .inode = slot->file.inode,
+        .instance = file_holder(fs, slot),
         .parent = slot->file.parent,
         .size = atomic_load(&slot->file.size),
         .generation = atomic_load(&slot->file.generation),
@@ -78,12 +85,19 @@ static int remote_save(int fd, struct remote_file *file)
     return 0;
 }
 
+/* The process that had it open holds it as long as its sessions last, which is longer than an exec takes. */
 static int remote_restore(const struct remote_file *file)
 {
     struct open_file *slot;
+    struct attributes attributes;
+    struct client *client = client_get(fs);
+    if (client == NULL)
+        return -1;
     int fd, status = open_file_reserve(fs, &fd, &slot);
     if (status < 0)
         return finish(status);
+    slot->file.held =
+        (file->flags & O_PATH) == 0 && client_hold(client, file->inode, file->instance, &attributes) == 0;
     slot->file.inode = file->inode;
     slot->file.parent = file->parent;
     slot->file.mode = file->mode;
@@ -95,6 +109,12 @@ static int remote_restore(const struct remote_file *file)
     };
     atomic_store(&slot->file.size, file->size);
     atomic_store(&slot->file.generation, file->generation);
+    status = file_cache_open(fs, slot);
+    if (status < 0) {
+        file_let_go(fs, NULL, &slot->file);
+        open_file_cancel(fs, fd, slot);
+        return finish(status);
+    }
     open_file_publish(fs, fd, slot);
     return fd;
 }
@@ -120,30 +140,22 @@ static ssize_t remote_pwrite(int fd, const void *buffer, size_t count, off_t off
     return benchfs_pwrite(fs, fd, buffer, count, offset);
 }
 
-static ssize_t remote_preadv(int fd, const struct iovec *vector, int count, off_t offset)
+static ssize_t remote_preadv(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-    return benchfs_preadv(fs, fd, vector, count, offset);
+    return benchfs_preadv2(fs, fd, vector, count, offset, flags);
 }
 
-static ssize_t remote_pwritev(int fd, const struct iovec *vector, int count, off_t offset)
+static ssize_t remote_pwritev(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-    return benchfs_pwritev(fs, fd, vector, count, offset);
+    return benchfs_pwritev2(fs, fd, vector, count, offset, flags);
 }
 
 static ssize_t remote_append(int fd, const void *buffer, size_t count, off_t *offset)
 {
-    struct client *client = client_get(fs);
-    struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
-    if (slot == NULL)
-        return -1;
-    uint64_t at = 0;
-    ssize_t written = -EBADF;
-    if ((slot->file.flags & O_ACCMODE) != O_RDONLY && (slot->file.flags & O_PATH) == 0)
-        written = client_append(client, &slot->file, buffer, count < 0x7ffff000 ? count : 0x7ffff000, &at);
-    open_file_release(fs, slot);
+    ssize_t written = benchfs_write(fs, fd, buffer, count);
     if (written >= 0)
-        *offset = (off_t)at + written;
-    return finish_size(written);
+        *offset = benchfs_lseek(fs, fd, 0, SEEK_CUR);
+    return written;
 }
 
 static int remote_fsync(int fd)
@@ -166,6 +178,12 @@ static int remote_posix_fallocate(int fd, off_t offset, off_t length)
     return benchfs_posix_fallocate(fs, fd, offset, length);
 }
 
+static ssize_t remote_copy_file_range(int in_fd, off_t *in_offset, int out_fd, off_t *out_offset,
+                                      size_t count, unsigned flags)
+{
+    return benchfs_copy_file_range(fs, in_fd, in_offset, out_fd, out_offset, count, flags);
+}
+
 static int remote_truncateat(int dirfd, const char *path, off_t length)
 {
     struct client *client;
@@ -182,6 +200,16 @@ static int remote_truncateat(int dirfd, const char *path, off_t length)
 static off_t remote_seek(int fd, off_t offset, int whence)
 {
     return benchfs_lseek(fs, fd, offset, whence);
+}
+
+static int remote_lock(int fd, int command, struct flock *lock)
+{
+    return benchfs_fcntl(fs, fd, command, lock);
+}
+
+static int remote_flock(int fd, int operation)
+{
+    return benchfs_flock(fs, fd, operation);
 }
 
 /* ---- attributes ---- */
@@ -236,6 +264,79 @@ static int remote_futimens(int fd, const struct timespec times[2])
     return benchfs_futimens(fs, fd, times);
 }
 
+/* ---- extended attributes ---- */
+
+static bool begin_place(int dirfd, const char *path, bool follow, struct client **client,
+                        struct client_place *place)
+{
+    *place = (struct client_place){.path = path, .follow = follow};
+    return begin(dirfd, path, client, &place->inode);
+}
+
+static ssize_t remote_getxattrat(int dirfd, const char *path, bool follow, const char *name, void *value,
+                                 size_t size)
+{
+    struct client *client;
+    struct client_place place;
+    if (!begin_place(dirfd, path, follow, &client, &place))
+        return -1;
+    return finish_size(client_getxattr(client, &place, name, value, size));
+}
+
+static ssize_t remote_fgetxattr(int fd, const char *name, void *value, size_t size)
+{
+    return benchfs_fgetxattr(fs, fd, name, value, size);
+}
+
+static int remote_setxattrat(int dirfd, const char *path, bool follow, const char *name, const void *value,
+                             size_t size, int flags)
+{
+    struct client *client;
+    struct client_place place;
+    if ((flags & ~(XATTR_CREATE | XATTR_REPLACE)) != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (!begin_place(dirfd, path, follow, &client, &place))
+        return -1;
+    return finish(client_setxattr(client, &place, name, value, size,
+                                  (uint8_t)((flags & XATTR_CREATE ? XATTR_SET_CREATE : 0) |
+                                            (flags & XATTR_REPLACE ? XATTR_SET_REPLACE : 0))));
+}
+
+static int remote_fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
+{
+    return benchfs_fsetxattr(fs, fd, name, value, size, flags);
+}
+
+static ssize_t remote_listxattrat(int dirfd, const char *path, bool follow, char *names, size_t size)
+{
+    struct client *client;
+    struct client_place place;
+    if (!begin_place(dirfd, path, follow, &client, &place))
+        return -1;
+    return finish_size(client_listxattr(client, &place, names, size));
+}
+
+static ssize_t remote_flistxattr(int fd, char *names, size_t size)
+{
+    return benchfs_flistxattr(fs, fd, names, size);
+}
+
+static int remote_removexattrat(int dirfd, const char *path, bool follow, const char *name)
+{
+    struct client *client;
+    struct client_place place;
+    if (!begin_place(dirfd, path, follow, &client, &place))
+        return -1;
+    return finish(client_removexattr(client, &place, name));
+}
+
+static int remote_fremovexattr(int fd, const char *name)
+{
+    return benchfs_fremovexattr(fs, fd, name);
+}
+
 /* ---- names ---- */
 
 static int remote_mkdirat(int dirfd, const char *path, mode_t mode)
@@ -276,15 +377,26 @@ static benchfs_dir *remote_fdopendir(int fd)
     return benchfs_fdopendir(fs, fd);
 }
 
-static benchfs_dir *remote_opendir(int dirfd, const char *path)
+/* Not by its path or ".", for which the caller may have lost the permission. */
+static benchfs_dir *remote_opendir(int fd)
 {
-    int fd = benchfs_openat(fs, dirfd, path, O_RDONLY | O_DIRECTORY);
-    if (fd < 0)
+    struct open_file *slot = open_file_acquire(fs, fd), *copy;
+    if (slot == NULL)
         return NULL;
-    benchfs_dir *directory = benchfs_fdopendir(fs, fd);
+    int other, status = open_file_reserve(fs, &other, &copy);
+    if (status < 0) {
+        open_file_release(fs, slot);
+        errno = public_errno(status);
+        return NULL;
+    }
+    copy->file = slot->file;
+    copy->file.held = false;
+    open_file_release(fs, slot);
+    open_file_publish(fs, other, copy);
+    benchfs_dir *directory = benchfs_fdopendir(fs, other);
     if (directory == NULL) {
         int error = errno;
-        benchfs_close(fs, fd);
+        benchfs_close(fs, other);
         errno = error;
     }
     return directory;

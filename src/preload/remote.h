@@ -9,6 +9,7 @@
 #pragma once
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +23,7 @@ struct benchfs_dir;
 /* All that an open file needs to be opened again by inode, in another process. */
 struct remote_file {
     uint64_t inode;
+    uint64_t instance; /* of the process that holds it open */
     uint64_t parent;
     uint64_t size;
     uint32_t generation;
@@ -38,6 +40,7 @@ struct remote_file {
     /* Connects; programs see the root at prefix. NULL, or the reason of the failure with errno set. */      \
     X(const char *, connect, (const char *prefix))                                                           \
     X(const char *, left, (void))                                                                            \
+    X(int, set_credentials, (uid_t uid, gid_t gid, int count, const gid_t *groups))                          \
     X(mode_t, umask, (mode_t mask))                                                                          \
     X(int, open, (int dirfd, const char *path, int flags, mode_t mode))                                      \
     X(int, close, (int fd))                                                                                  \
@@ -48,17 +51,22 @@ struct remote_file {
     X(int, set_flags, (int fd, int flags))                                                                   \
     X(ssize_t, pread, (int fd, void *buffer, size_t count, off_t offset))                                    \
     X(ssize_t, pwrite, (int fd, const void *buffer, size_t count, off_t offset))                             \
-    X(ssize_t, preadv, (int fd, const struct iovec *vector, int count, off_t offset))                        \
-    X(ssize_t, pwritev, (int fd, const struct iovec *vector, int count, off_t offset))                       \
+    X(ssize_t, preadv, (int fd, const struct iovec *vector, int count, off_t offset, int flags))             \
+    X(ssize_t, pwritev, (int fd, const struct iovec *vector, int count, off_t offset, int flags))            \
     /* Writes at the end; *offset gets the place behind what was written. */                                 \
     X(ssize_t, append, (int fd, const void *buffer, size_t count, off_t *offset))                            \
     X(int, fsync, (int fd))                                                                                  \
     X(int, ftruncate, (int fd, off_t length))                                                                \
     X(int, fallocate, (int fd, int mode, off_t offset, off_t length))                                        \
     X(int, posix_fallocate, (int fd, off_t offset, off_t length)) /* an errno value */                       \
+    X(ssize_t, copy_file_range,                                                                              \
+      (int in_fd, off_t *in_offset, int out_fd, off_t *out_offset, size_t count, unsigned flags))            \
     X(int, truncateat, (int dirfd, const char *path, off_t length))                                          \
     /* SEEK_DATA, SEEK_HOLE and SEEK_END without moving anything. */                                         \
     X(off_t, seek, (int fd, off_t offset, int whence))                                                       \
+    /* F_GETLK, F_SETLK, F_SETLKW and F_OFD_*, from the beginning of the file. */                            \
+    X(int, lock, (int fd, int command, struct flock *lock))                                                  \
+    X(int, flock, (int fd, int operation))                                                                   \
     X(int, fstat, (int fd, struct stat *status))                                                             \
     X(int, statat, (int dirfd, const char *path, struct stat *status, int flags))                            \
     X(int, statvfs, (struct statvfs * status))                                                               \
@@ -76,7 +84,20 @@ struct remote_file {
     X(int, fchown, (int fd, uid_t owner, gid_t group))                                                       \
     X(int, utimensat, (int dirfd, const char *path, const struct timespec times[2], int flags))              \
     X(int, futimens, (int fd, const struct timespec times[2]))                                               \
-    X(struct benchfs_dir *, opendir, (int dirfd, const char *path))                                          \
+    /* Extended attributes; follow: of what a link at the end points to. */                                  \
+    X(ssize_t, getxattrat,                                                                                   \
+      (int dirfd, const char *path, bool follow, const char *name, void *value, size_t size))                \
+    X(ssize_t, fgetxattr, (int fd, const char *name, void *value, size_t size))                              \
+    X(int, setxattrat,                                                                                       \
+      (int dirfd, const char *path, bool follow, const char *name, const void *value, size_t size,           \
+       int flags))                                                                                           \
+    X(int, fsetxattr, (int fd, const char *name, const void *value, size_t size, int flags))                 \
+    X(ssize_t, listxattrat, (int dirfd, const char *path, bool follow, char *names, size_t size))            \
+    X(ssize_t, flistxattr, (int fd, char *names, size_t size))                                               \
+    X(int, removexattrat, (int dirfd, const char *path, bool follow, const char *name))                      \
+    X(int, fremovexattr, (int fd, const char *name))                                                         \
+    /* Lists the directory open as fd, which stays the caller's. */                                          \
+    X(struct benchfs_dir *, opendir, (int fd))                                                               \
     X(struct benchfs_dir *, fdopendir, (int fd))                                                             \
     X(struct dirent *, readdir, (struct benchfs_dir * directory))                                            \
     X(long, telldir, (struct benchfs_dir * directory))                                                       \

@@ -6,9 +6,17 @@
 
 /* ---- stat ---- */
 
+/* Outside: the path may name a descriptor that is BenchFS's. */
+static int stat_outside(const char *path, struct stat *status)
+{
+    if (unlikely(descriptor_maybe_named(path)) && descriptor_is_remote(descriptor_named(path)))
+        return fstat(descriptor_named(path), status);
+    return real(stat)(path, status);
+}
+
 EXPORT int stat(const char *path, struct stat *status)
 {
-    ROUTE(place, AT_FDCWD, path, -1, real(stat)(path, status));
+    ROUTE(place, AT_FDCWD, path, -1, stat_outside(path, status));
     return REMOTE_PATH(int, statat(place.directory, place.path, status, 0), real(stat)(left, status));
 }
 
@@ -37,6 +45,8 @@ EXPORT int fstatat(int dirfd, const char *path, struct stat *status, int flags)
         ROUTE_FD(number, dirfd, -1, real(fstatat)(dirfd, path, status, flags));
         return REMOTE(int, fstat(opened[number].remote, status));
     }
+    if (unlikely(descriptor_maybe_named(path)) && (flags & AT_SYMLINK_NOFOLLOW) == 0)
+        return stat(path, status);
     ROUTE(place, dirfd, path, -1, real(fstatat)(dirfd, path, status, flags));
     return REMOTE_PATH(int, statat(place.directory, place.path, status, flags),
                        real(fstatat)(AT_FDCWD, left, status, flags));
@@ -99,6 +109,9 @@ EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct s
     if (unlikely(names_descriptor(path, flags)) && dirfd != AT_FDCWD) {
         ROUTE_FD(number, dirfd, -1, real(statx)(dirfd, path, flags, mask, result));
         failed = REMOTE(int, fstat(opened[number].remote, &status));
+    } else if (unlikely(descriptor_maybe_named(path)) && (flags & AT_SYMLINK_NOFOLLOW) == 0 &&
+               descriptor_is_remote(descriptor_named(path))) {
+        failed = fstat(descriptor_named(path), &status);
     } else {
         ROUTE(place, dirfd, path, -1, real(statx)(dirfd, path, flags, mask, result));
         failed = REMOTE_PATH(

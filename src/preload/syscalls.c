@@ -99,6 +99,17 @@ EXPORT long syscall(long number, ...)
             COMMON_TABLE(CASE)
             CLOSE_RANGE_TABLE(CASE)
             OLD_TABLE(CASE)
+        case SYS_setuid:
+        case SYS_setreuid:
+        case SYS_setresuid:
+        case SYS_setfsuid:
+        case SYS_setgid:
+        case SYS_setregid:
+        case SYS_setresgid:
+        case SYS_setfsgid:
+        case SYS_setgroups: /* of this thread only */
+            credentials_changed_here();
+            break;
         default:
             break;
         }

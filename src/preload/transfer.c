@@ -1,6 +1,7 @@
 /* Data from descriptor to descriptor: sendfile, splice, copy_file_range.
  *
- * The kernel cannot read or write BenchFS, so the bytes go through this process. */
+ * The kernel cannot read or write BenchFS, so the bytes go through this process, except between two files of
+ * BenchFS. */
 #include <stdlib.h>
 
 #include "preload/preload.h"
@@ -90,13 +91,20 @@ EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out
     uint32_t from, to;
     if (descriptor_of(in, &from) != ROUTE_REMOTE || descriptor_of(out, &to) != ROUTE_REMOTE)
         return -1;
-    if (flags != 0) {
-        errno = EINVAL;
-        return -1;
-    }
-    if (atomic_load(&descriptions[to].flags) & O_APPEND) {
-        errno = EBADF;
-        return -1;
-    }
-    return transfer(in, in_offset, out, out_offset, count < 0x7ffff000 ? count : 0x7ffff000);
+    /* The servers copy among themselves. */
+    off_t from_offset = in_offset != NULL ? *in_offset : atomic_load(&descriptions[from].offset);
+    off_t to_offset = out_offset != NULL ? *out_offset : atomic_load(&descriptions[to].offset);
+    ssize_t copied = REMOTE(ssize_t, copy_file_range(opened[from].remote, &from_offset, opened[to].remote,
+                                                     &to_offset, count, flags));
+    if (copied <= 0)
+        return copied;
+    if (in_offset != NULL)
+        *in_offset = from_offset;
+    else
+        atomic_store(&descriptions[from].offset, from_offset);
+    if (out_offset != NULL)
+        *out_offset = to_offset;
+    else
+        atomic_store(&descriptions[to].offset, to_offset);
+    return copied;
 }
