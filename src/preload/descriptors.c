@@ -529,16 +529,21 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 
 /* Writes down how to open the file again. The one who says so must hold it, which a child that has not
  * called BenchFS yet does not. */
-static void save(uint32_t number)
+static void save_from(uint32_t number, int remote_fd)
 {
     struct description *description = &descriptions[number];
     struct remote_file file;
-    if (opened[number].remote < 0 || remote == NULL || REMOTE(int, save(opened[number].remote, &file)) < 0)
+    if (remote_fd < 0 || remote == NULL || REMOTE(int, save(remote_fd, &file)) < 0)
         return;
     if (description->saved && file.instance == 0)
         return;
     description->file = file;
     description->saved = true;
+}
+
+static void save(uint32_t number)
+{
+    save_from(number, opened[number].remote);
 }
 
 /* Every description becomes another process's too. */
@@ -587,6 +592,27 @@ void descriptors_save(void)
     drop_reserved();
     share_all();
     pthread_mutex_unlock(&lock);
+}
+
+void descriptors_farewell(void)
+{
+    if (remote == NULL || inside > 0)
+        return;
+    for (int fd = 0; fd <= highest; fd++) {
+        uint32_t entry = descriptors[fd];
+        if ((entry & ENTRY_OPEN) == 0)
+            continue;
+        struct opened *here = &opened[entry & ENTRY_NUMBER];
+        int remote_fd = here->remote;
+        here->remote = -1; /* should somebody still use it, it is opened again */
+        if (remote_fd >= 0) {
+            save_from(entry & ENTRY_NUMBER, remote_fd);
+            REMOTE(int, close(remote_fd));
+        }
+    }
+    inside++;
+    remote->farewell();
+    inside--;
 }
 
 bool descriptors_any(void)

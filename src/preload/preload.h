@@ -234,6 +234,8 @@ void descriptors_save(void);
 /* Takes over what the program before exec had open. */
 void descriptors_adopt(const char *state);
 bool descriptors_any(void);
+/* The process ends: closes what it has open, on the servers only. */
+void descriptors_farewell(void);
 void descriptors_prepare(void);
 /* Kernel descriptors of the family's tables, -1 while there is none. */
 extern int family_table __attribute__((visibility("hidden")));

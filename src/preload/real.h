@@ -161,6 +161,7 @@
     X(int, pclose, (FILE *))                                                                                 \
     X(int, system, (const char *))                                                                           \
     X(pid_t, fork, (void))                                                                                   \
+    X(void, _exit, (int))                                                                                    \
     X(int, execve, (const char *, char *const *, char *const *))                                             \
     X(int, execveat, (int, const char *, char *const *, char *const *, int))                                 \
     X(int, posix_spawn,                                                                                      \

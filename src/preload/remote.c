@@ -29,6 +29,14 @@ static const char *remote_connect(const char *prefix)
     return fs == NULL ? benchfs_error() : NULL;
 }
 
+static void remote_farewell(void)
+{
+    /* A child that has not called BenchFS since its fork has nothing of its own there. */
+    struct client *client = atomic_load(&fs->instance) != 0 ? client_get(fs) : NULL;
+    if (client != NULL)
+        client_release_last(client);
+}
+
 static const char *remote_left(void)
 {
     struct client *client = client_get(fs);

@@ -39,6 +39,8 @@ struct remote_file {
 #define REMOTE_TABLE(X)                                                                                      \
     /* Connects; programs see the root at prefix. NULL, or the reason of the failure with errno set. */      \
     X(const char *, connect, (const char *prefix))                                                           \
+    /* The process ends: tells the servers of what this thread closed. */                                    \
+    X(void, farewell, (void))                                                                                \
     X(const char *, left, (void))                                                                            \
     X(int, set_credentials, (uid_t uid, gid_t gid, int count, const gid_t *groups))                          \
     X(mode_t, umask, (mode_t mask))                                                                          \

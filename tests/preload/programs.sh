@@ -51,6 +51,12 @@ os.rename("p", "p2"); os.utime("p2", (1, 2)); assert os.stat("p2").st_mtime == 2
 END
 [ -x /usr/bin/python3 ] && ok "python3" script '/usr/bin/python3 "$W/p.py"'
 
+# ---- locks ----
+
+have sqlite3 && ok "sqlite3, several writers" script 'sqlite3 db "create table t(a)"; for i in 1 2 3; do sqlite3 -cmd ".timeout 20000" db \
+    "insert into t values($i)" & done; wait; test "$(sqlite3 db "select count(*) from t; pragma integrity_check")" = "$(printf "3\nok")"'
+ok "a lock ends with its program" script 'flock lk true; flock -n lk true; flock lk sh -c "! flock -n lk true"'
+
 # ---- compiling ----
 
 cat >"$work/h.c" <<'END'
