@@ -48,7 +48,6 @@
 #define MERGE_MAX 96u
 
 static_assert(INDEX_LEVELS_MAX * NODE_BITS_MAX < 64, "a leaf's prefix leaves bits for its homes");
-static_assert(sizeof(struct index_node) == sizeof(uintptr_t) << NODE_BITS_FIRST, "the smallest node");
 static_assert(MEMORY_ALIGNMENT > INDEX_TAGS, "nodes and leaves leave the tags' bits free");
 static_assert(sizeof(struct index_leaf) + LEAF_SLOTS * sizeof(struct index_slot) == 4096,
               "a leaf's size class");

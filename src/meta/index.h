@@ -21,7 +21,7 @@
 #define INDEX_TAGS ((uintptr_t)63)
 
 struct index_node {
-    uintptr_t children[8]; /* or up to 512 */
+    uintptr_t children[0]; /* 8 to 512 */
 };
 
 struct index_slot {
