@@ -9,10 +9,11 @@
  * It goes on with a sched_yield between polls until spin_ns have passed, then arms the reactors and blocks in
  * epoll. A yield that takes longer than a bare system call has run somebody else; after two of them in a row
  * (one may have been an interrupt) the loop is "crowded" for 20 ms and yields from its first idle turn on,
- * because the peer that it waits for may need this very core. A yield of more than 200 us has met a process
+ * because the peer that it waits for may need this very core. A yield of more than 1 ms has met a process
  * that computes: for the next 20 ms the loop is "contended" and blocks after 2 us without any yield, since
- * a process that was asleep is scheduled at once while one that yields waits for the other's time slice, 4 ms
- * and more. Without these two rules more processes than cores collapse.
+ * a process that was asleep is scheduled at once while one that yields waits for the other's time slice, 3 ms
+ * and more. Where several yield to each other and none computes, a yield takes a tenth of that at most; to
+ * block there would cost each request two wake-ups. Without these rules more processes than cores collapse.
  *
  * Blocking is safe against lost wake-ups because each reactor's arm says -EBUSY when work came in after its
  * last poll, because descriptors are level-triggered, and because nothing else can make a task ready while
@@ -55,8 +56,8 @@ enum {
 #define SPIN_DEFAULT (50 * NSEC_PER_USEC)
 #define SPIN_CONTENDED (2 * NSEC_PER_USEC)
 #define SPIN_WITHOUT_YIELD (10 * NSEC_PER_USEC)
-#define YIELD_CROWDED (3 * NSEC_PER_USEC)     /* a yield this long has run another process */
-#define YIELD_CONTENDED (200 * NSEC_PER_USEC) /* ... one that computes */
+#define YIELD_CROWDED (2 * NSEC_PER_USEC)     /* a yield this long has run another process */
+#define YIELD_CONTENDED NSEC_PER_MSEC         /* ... one that computes */
 #define CROWD_MEMORY (20 * NSEC_PER_MSEC)     /* how long either is remembered */
 /* Between two looks at descriptors while busy: a look costs half a microsecond, so where nothing comes of
  * them they become rarer. */
