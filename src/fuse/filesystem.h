@@ -15,7 +15,8 @@
 static_assert(INODE_ROOT == FUSE_ROOT_ID, "the kernel's root node is the root directory");
 static_assert(sizeof(fuse_ino_t) >= sizeof(uint64_t), "a node id holds an inode number");
 
-#define TRANSFER_MAX (UINT32_C(1) << 20) /* bytes of one read or write request: 256 pages */
+#define TRANSFER_MAX (UINT32_C(1) << 20)            /* bytes of one read or write request: 256 pages */
+#define REQUEST_MAX (TRANSFER_MAX + UINT32_C(4096)) /* with what comes before the data */
 
 struct version_table;
 struct mount_locks;
@@ -57,7 +58,10 @@ void reply_attributes(fuse_req_t request, const struct attributes *attributes);
 /* An entry as reply_entry sends it. */
 void entry_fill(const struct filesystem *filesystem, const struct attributes *attributes, double age,
                 struct fuse_entry_param *entry);
-/* Memory of TRANSFER_MAX bytes for the data of one request, this thread's. NULL: out of memory. */
+/* This thread's memory of REQUEST_MAX bytes to receive requests in. NULL: out of memory. */
+uint8_t *request_memory(void);
+/* Memory of TRANSFER_MAX bytes for the data of the reply to one request other than WRITE, this thread's.
+ * NULL: out of memory. */
 uint8_t *request_buffer(void);
 
 /* ---- what the kernel was told of files' contents (versions.c) ---- */

@@ -91,10 +91,10 @@ static int start_thread(struct mount *mount)
 static void *serve(void *argument)
 {
     struct mount *mount = argument;
-    struct fuse_buf buffer = {0};
+    struct fuse_buf buffer = {.mem = request_memory()};
     client_get(mount->filesystem.fs); /* if it fails, requests try again */
     atomic_fetch_add(&mount->waiting, 1);
-    while (!fuse_session_exited(mount->session)) {
+    while (buffer.mem != NULL && !fuse_session_exited(mount->session)) {
         int got = fuse_session_receive_buf(mount->session, &buffer);
         if (got == -EINTR)
             continue;
@@ -105,7 +105,6 @@ static void *serve(void *argument)
         fuse_session_process_buf(mount->session, &buffer);
         atomic_fetch_add(&mount->waiting, 1);
     }
-    free(buffer.mem);
     pthread_mutex_lock(&mount->mutex);
     bool last = --mount->threads == 0;
     pthread_mutex_unlock(&mount->mutex);

@@ -3,7 +3,9 @@
  * Each thread that serves requests has a client of its own (a libbenchfs worker), so requests of different
  * threads share nothing. The client acts with the credentials of the process that made the call. When no
  * connection can be made the request fails with EIO, and the next one tries again. */
+#include <linux/fuse.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "client/core.h"
 #include "fuse/filesystem.h"
@@ -64,30 +66,52 @@ void reply_attributes(fuse_req_t request, const struct attributes *attributes)
     fuse_reply_attr(request, &status, filesystem->lifetime);
 }
 
-/* ---- the buffer ---- */
+/* ---- a thread's memory ---- */
 
-static pthread_key_t buffer_key;
-static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
-static bool buffer_freed_at_exit;
-static __thread uint8_t *buffer;
+/* One huge page, because the kernel looks up every page that it copies from or to. What is to be sent lies in
+ * its second half. Requests are received in front, placed so that the data of a WRITE, which follow two
+ * structures, begin on a page, or every page would be copied in two pieces. Only a WRITE reaches into the
+ * second half, and it sends nothing from there. */
+#define THREAD_MEMORY (UINT32_C(2) << 20)
+#define REQUEST_AT (4096 - sizeof(struct fuse_in_header) - sizeof(struct fuse_write_in))
+static_assert(REQUEST_AT % 8 == 0, "requests are aligned");
+static_assert(REQUEST_AT + REQUEST_MAX <= THREAD_MEMORY, "there is room for a request");
 
-static void buffer_prepare(void)
+static pthread_key_t memory_key;
+static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
+static bool memory_freed_at_exit;
+static __thread uint8_t *memory;
+
+static void memory_prepare(void)
 {
-    buffer_freed_at_exit = pthread_key_create(&buffer_key, free) == 0;
+    memory_freed_at_exit = pthread_key_create(&memory_key, free) == 0;
+}
+
+static uint8_t *thread_memory(void)
+{
+    if (memory != NULL)
+        return memory;
+    pthread_once(&memory_once, memory_prepare);
+    if (!memory_freed_at_exit)
+        return NULL;
+    uint8_t *made = aligned_alloc(THREAD_MEMORY, THREAD_MEMORY);
+    if (made == NULL || pthread_setspecific(memory_key, made) != 0) {
+        free(made);
+        return NULL;
+    }
+    madvise(made, THREAD_MEMORY, MADV_HUGEPAGE); /* small pages do as well */
+    memory = made;
+    return memory;
+}
+
+uint8_t *request_memory(void)
+{
+    uint8_t *mine = thread_memory();
+    return mine == NULL ? NULL : mine + REQUEST_AT;
 }
 
 uint8_t *request_buffer(void)
 {
-    if (buffer != NULL)
-        return buffer;
-    pthread_once(&buffer_once, buffer_prepare);
-    if (!buffer_freed_at_exit)
-        return NULL;
-    uint8_t *memory = aligned_alloc(4096, TRANSFER_MAX);
-    if (memory == NULL || pthread_setspecific(buffer_key, memory) != 0) {
-        free(memory);
-        return NULL;
-    }
-    buffer = memory;
-    return buffer;
+    uint8_t *mine = thread_memory();
+    return mine == NULL ? NULL : mine + THREAD_MEMORY - TRANSFER_MAX;
 }
