@@ -82,6 +82,11 @@ int mount_locks_flush(fuse_req_t request, uint64_t inode, uint64_t owner);
 /* Nobody has the file open any more. */
 void mount_locks_release(fuse_req_t request, struct handle *handle);
 
+/* ---- threads (mount.c) ---- */
+
+/* A reply is about to be written to the device: calls another thread if requests wait there. */
+void mount_before_reply(struct filesystem *filesystem, int device);
+
 /* ---- capabilities that libfuse does not know (negotiate.c) ---- */
 
 /* Puts itself between libfuse and the device of a mounted session. 0 or -errno. */

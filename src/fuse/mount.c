@@ -1,9 +1,19 @@
 /* The life of a mount: the session with the kernel, the threads that serve it, and its end.
  *
  * Threads. Each takes one request at a time from the device, serves it to its end and takes the next; while
- * there is none it sleeps in read(2) and uses no processor. There are as many as requests were ever under way
- * at once, at most options.threads: whoever takes a request and leaves nobody waiting at the device starts
- * another one. Each connects to the servers before it takes its first request.
+ * there is none it sleeps in read(2) and uses no processor. The kernel hands a request to the thread that has
+ * waited longest, so two threads at the device would take turns for a single caller, each with cold caches
+ * and a cold connection. Hence as few are at the device as keep up, and the others are parked:
+ *
+ *   - Before a reply is sent, and nobody is left at the device, the device is asked whether a request waits.
+ *     If that was so for most of the latest replies, one more thread is called.
+ *   - A thread that takes a request sees whether another one stays at the device. If that was so for nearly
+ *     all of the latest requests, it parks itself after the reply.
+ *   - A request that takes long must not keep the others. While requests come, the main thread looks every
+ *     TICK_MS; when all threads at work still serve what they served before, it calls one more.
+ *
+ * A thread is called from the parked ones, or else started, up to options.threads. Each connects to the
+ * servers before it takes its first request.
  *
  * The end. When the directory is unmounted the kernel closes the session and every read says so. A signal
  * unmounts it: at once where nothing is in use; otherwise the directory is empty again immediately and those
@@ -24,21 +34,44 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "fuse/filesystem.h"
 
 #define GRACE_MS 5000 /* for those who use the directory when a signal ends the mount */
+#define TICK_MS 1
+#define TICK_STUCK_MS 20 /* when there is nobody left to call */
+#define TICKS_QUIET 100u /* without a request: the main thread stops looking */
+
+/* A share of the latest events, of SHARE_ALL. */
+#define SHARE_ALL 4096u
+#define SHARE_WINDOW 32u
+#define SHARE_BEHIND (SHARE_ALL / 2)    /* of replies behind which a request waited: call a thread */
+#define SHARE_SPARE (SHARE_ALL / 8 * 7) /* of requests that left a thread at the device: park one */
 
 struct mount {
     struct filesystem filesystem;
     struct fuse_session *session;
     char *directory;
     uint32_t threads_max;
-    pthread_mutex_t mutex; /* of the three below */
+    pthread_mutex_t mutex; /* of those up to ids */
+    pthread_cond_t called; /* calls, or over */
     uint32_t threads;      /* running */
     uint32_t started;      /* in ids */
+    uint32_t parked;
+    uint32_t calls;  /* 1: a parked thread was called and has not woken yet */
+    uint32_t coming; /* started, and not at the device yet */
+    bool over;       /* parked threads are to end */
     pthread_t ids[MOUNT_THREADS_MAX];
     _Atomic uint32_t waiting; /* threads at the device */
+    _Atomic uint64_t taken;   /* requests */
+    _Atomic uint32_t behind;  /* share */
+    _Atomic uint32_t spare;   /* share */
+    _Atomic bool watched;     /* the main thread looks */
+    int active;               /* eventfd: it is to look */
+    uint64_t seen;            /* the main thread's: taken at its last look */
+    uint32_t quiet;           /* ... looks since taken changed */
     bool mounted;             /* with a session */
     bool left;                /* unmounted while somebody has files open: the directory is no longer ours */
     int ended;                /* eventfd: the session is over */
@@ -74,18 +107,120 @@ static void session_init(void *userdata, struct fuse_conn_info *connection)
 
 static void *serve(void *argument);
 
-/* One more, if there may be: 0 or -EAGAIN. */
+/* Adds an event; returns the share. Threads may overwrite each other's: it is an estimate. */
+static uint32_t share_add(_Atomic uint32_t *share, bool happened)
+{
+    uint32_t now = atomic_load_explicit(share, memory_order_relaxed);
+    now = happened ? now + (SHARE_ALL - now) / SHARE_WINDOW : now - now / SHARE_WINDOW;
+    atomic_store_explicit(share, now, memory_order_relaxed);
+    return now;
+}
+
+/* One more, which goes to the device, if there may be. 0 or -errno. The mutex is held. */
 static int start_thread(struct mount *mount)
 {
-    int status = 0;
+    if (mount->started == mount->threads_max || fuse_session_exited(mount->session))
+        return 0;
+    int status = -pthread_create(&mount->ids[mount->started], NULL, serve, mount);
+    mount->started += status == 0;
+    mount->threads += status == 0;
+    mount->coming += status == 0;
+    return status;
+}
+
+/* One more to the device, if there may be and none is on its way. */
+static void call_thread(struct mount *mount)
+{
     pthread_mutex_lock(&mount->mutex);
-    if (mount->started < mount->threads_max && !fuse_session_exited(mount->session)) {
-        status = -pthread_create(&mount->ids[mount->started], NULL, serve, mount);
-        mount->started += status == 0;
-        mount->threads += status == 0;
+    if (mount->parked > 0) {
+        mount->calls = 1;
+        pthread_cond_signal(&mount->called);
+    } else if (mount->coming == 0) {
+        start_thread(mount);
     }
     pthread_mutex_unlock(&mount->mutex);
+    atomic_store_explicit(&mount->behind, 0, memory_order_relaxed);
+    atomic_store_explicit(&mount->spare, 0, memory_order_relaxed);
+}
+
+/* Two: one that serves, and one that is connected when it is needed. */
+static int start_threads(struct mount *mount)
+{
+    pthread_mutex_lock(&mount->mutex);
+    int status = start_thread(mount);
+    if (status == 0)
+        start_thread(mount); /* or not until it is */
+    pthread_mutex_unlock(&mount->mutex);
     return status;
+}
+
+/* Stays away from the device until called, unless nobody else is there. */
+static void park(struct mount *mount)
+{
+    struct client *client = client_get(mount->filesystem.fs);
+    if (client != NULL) /* what it has let go of should not wait until it is back */
+        client_release_last(client);
+    pthread_mutex_lock(&mount->mutex);
+    if (atomic_load(&mount->waiting) > 0 && !mount->over) {
+        atomic_store_explicit(&mount->spare, 0, memory_order_relaxed);
+        mount->parked++;
+        while (mount->calls == 0 && !mount->over)
+            pthread_cond_wait(&mount->called, &mount->mutex);
+        mount->parked--;
+        mount->calls = 0;
+    }
+    atomic_fetch_add(&mount->waiting, 1);
+    pthread_mutex_unlock(&mount->mutex);
+}
+
+static void request_taken(struct mount *mount)
+{
+    bool another = atomic_fetch_sub(&mount->waiting, 1) > 1;
+    share_add(&mount->spare, another);
+    atomic_fetch_add(&mount->taken, 1);
+    if (!atomic_load(&mount->watched) && !atomic_exchange(&mount->watched, true))
+        eventfd_write(mount->active, 1);
+}
+
+void mount_before_reply(struct filesystem *filesystem, int device)
+{
+    struct mount *mount = container_of(filesystem, struct mount, filesystem);
+    if (atomic_load(&mount->waiting) > 0)
+        return;
+    struct pollfd next = {.fd = device, .events = POLLIN};
+    bool another = poll(&next, 1, 0) > 0 && (next.revents & POLLIN);
+    if (share_add(&mount->behind, another) >= SHARE_BEHIND)
+        call_thread(mount);
+}
+
+/* Lets parked threads end. */
+static void dismiss(struct mount *mount)
+{
+    pthread_mutex_lock(&mount->mutex);
+    mount->over = true;
+    pthread_cond_broadcast(&mount->called);
+    pthread_mutex_unlock(&mount->mutex);
+}
+
+/* Until the session ends, or the device fails. */
+static void serve_requests(struct mount *mount, struct fuse_buf *buffer)
+{
+    atomic_fetch_add(&mount->waiting, 1);
+    while (!fuse_session_exited(mount->session)) {
+        int got = fuse_session_receive_buf(mount->session, buffer);
+        if (got == -EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        request_taken(mount);
+        fuse_session_process_buf(mount->session, buffer);
+        if (atomic_load_explicit(&mount->spare, memory_order_relaxed) >= SHARE_SPARE)
+            park(mount);
+        else
+            atomic_fetch_add(&mount->waiting, 1);
+    }
+    atomic_fetch_sub(&mount->waiting, 1);
+    dismiss(mount);
 }
 
 static void *serve(void *argument)
@@ -93,18 +228,11 @@ static void *serve(void *argument)
     struct mount *mount = argument;
     struct fuse_buf buffer = {.mem = request_memory()};
     client_get(mount->filesystem.fs); /* if it fails, requests try again */
-    atomic_fetch_add(&mount->waiting, 1);
-    while (buffer.mem != NULL && !fuse_session_exited(mount->session)) {
-        int got = fuse_session_receive_buf(mount->session, &buffer);
-        if (got == -EINTR)
-            continue;
-        if (got <= 0)
-            break;
-        if (atomic_fetch_sub(&mount->waiting, 1) == 1)
-            start_thread(mount);
-        fuse_session_process_buf(mount->session, &buffer);
-        atomic_fetch_add(&mount->waiting, 1);
-    }
+    pthread_mutex_lock(&mount->mutex);
+    mount->coming--;
+    pthread_mutex_unlock(&mount->mutex);
+    if (buffer.mem != NULL)
+        serve_requests(mount, &buffer);
     pthread_mutex_lock(&mount->mutex);
     bool last = --mount->threads == 0;
     pthread_mutex_unlock(&mount->mutex);
@@ -113,23 +241,59 @@ static void *serve(void *argument)
     return NULL;
 }
 
+/* Looks whether requests are kept by those under way. Returns how long to wait before the next look, ms; -1:
+ * until somebody says so. */
+static int look(struct mount *mount)
+{
+    if (!atomic_load(&mount->watched))
+        return -1;
+    uint64_t taken = atomic_load(&mount->taken);
+    bool unchanged = taken == mount->seen, kept = unchanged && atomic_load(&mount->waiting) == 0;
+    mount->seen = taken;
+    mount->quiet = unchanged ? mount->quiet + 1 : 0;
+    if (kept)
+        call_thread(mount);
+    if (mount->quiet < TICKS_QUIET)
+        return TICK_MS;
+    if (kept)
+        return TICK_STUCK_MS;
+    atomic_store(&mount->watched, false);
+    if (atomic_load(&mount->taken) == taken || atomic_exchange(&mount->watched, true))
+        return -1;
+    return TICK_MS;
+}
+
 /* Waits for the end of the session, at most so long (-1: for ever), or for a signal. */
 enum wake { WAKE_ENDED, WAKE_SIGNAL, WAKE_TIMEOUT };
-static enum wake wait_for_end(const struct mount *mount, int signals, int timeout)
+static enum wake wait_for_end(struct mount *mount, int signals, int timeout)
 {
-    struct pollfd waiting[] = {{.fd = mount->ended, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-    int count;
-    do {
-        count = poll(waiting, 2, timeout);
-    } while (count < 0 && errno == EINTR);
-    if (waiting[0].revents != 0)
-        return WAKE_ENDED;
-    if (count > 0 && waiting[1].revents != 0) {
-        struct signalfd_siginfo ignored;
-        (void)!read(signals, &ignored, sizeof ignored);
-        return WAKE_SIGNAL;
+    struct pollfd waiting[] = {{.fd = mount->ended, .events = POLLIN},
+                               {.fd = signals, .events = POLLIN},
+                               {.fd = mount->active, .events = POLLIN}};
+    uint64_t start = clock_now(), limit = (uint64_t)timeout * NSEC_PER_MSEC;
+    for (;;) {
+        int next = look(mount);
+        if (timeout >= 0) {
+            uint64_t passed = clock_now() - start;
+            if (passed >= limit)
+                return WAKE_TIMEOUT;
+            int left = (int)((limit - passed) / NSEC_PER_MSEC) + 1;
+            next = next < 0 || next > left ? left : next;
+        }
+        int count = poll(waiting, 3, next);
+        if (count <= 0)
+            continue;
+        if (waiting[0].revents != 0)
+            return WAKE_ENDED;
+        if (waiting[1].revents != 0) {
+            struct signalfd_siginfo ignored;
+            (void)!read(signals, &ignored, sizeof ignored);
+            return WAKE_SIGNAL;
+        }
+        eventfd_t ignored;
+        eventfd_read(mount->active, &ignored);
+        mount->quiet = 0;
     }
-    return WAKE_TIMEOUT;
 }
 
 /* umount -l, which an ordinary user does through fusermount3. */
@@ -158,6 +322,7 @@ static void stop_threads(struct mount *mount, int signals)
     struct sigaction action = {.sa_handler = interrupt_nothing};
     sigaction(SIGUSR1, &action, NULL);
     fuse_session_exit(mount->session);
+    dismiss(mount);
     do {
         pthread_mutex_lock(&mount->mutex);
         for (uint32_t i = 0; i < mount->started; i++)
@@ -176,7 +341,7 @@ int mount_serve(struct mount *mount)
     int signals = signalfd(-1, &set, SFD_CLOEXEC);
     if (signals < 0)
         return -errno;
-    int status = start_thread(mount);
+    int status = start_threads(mount);
     if (status == 0 && wait_for_end(mount, signals, -1) == WAKE_SIGNAL) {
         detach(mount);
         mount->left = wait_for_end(mount, signals, GRACE_MS) != WAKE_ENDED;
@@ -281,12 +446,14 @@ int mount_create(benchfs *fs, const char *directory, const struct mount_options 
     };
     mount->threads_max = options->threads < MOUNT_THREADS_MAX ? options->threads : MOUNT_THREADS_MAX;
     pthread_mutex_init(&mount->mutex, NULL);
+    pthread_cond_init(&mount->called, NULL);
     fuse_set_log_func(keep_message);
     mount->ended = eventfd(0, EFD_CLOEXEC);
+    mount->active = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     mount->directory = strdup(directory);
     int status = 0;
-    if (mount->ended < 0 || mount->directory == NULL)
-        status = fail(mount->ended < 0 ? -errno : -ENOMEM, error, "out of memory or descriptors");
+    if (mount->ended < 0 || mount->active < 0 || mount->directory == NULL)
+        status = fail(mount->directory != NULL ? -errno : -ENOMEM, error, "out of memory or descriptors");
     if (status == 0)
         status = mount_locks_create(fs, &mount->filesystem.locks);
     if (status == 0 && options->consistency != CONSISTENCY_STRICT)
@@ -318,6 +485,9 @@ void mount_destroy(struct mount *mount)
     versions_destroy(mount->filesystem.versions);
     if (mount->ended >= 0)
         close(mount->ended);
+    if (mount->active >= 0)
+        close(mount->active);
+    pthread_cond_destroy(&mount->called);
     pthread_mutex_destroy(&mount->mutex);
     free(mount->directory);
     free(mount);

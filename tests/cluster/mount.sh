@@ -108,6 +108,26 @@ ok "refuses to write" not touch "$m/file"
 ok "a second mount hides nothing by accident" eval "benchfs mkdir /full && ! benchfs mount '$m' && benchfs rmdir /full"
 ok "umount" umount "$m"
 
+# ---- a request that takes long keeps no others ----
+
+one_server=$(server_pids | tail -1)
+stuck="" answered=""
+ok "mount" mount_at "$m" -o threads=16
+touch "$m"/several-{1..12}
+kill -STOP "$one_server"
+for name in "$m"/several-{1..12}; do
+    if timeout 1 stat "$name" >/dev/null 2>&1; then answered=$name; else stuck=$name; fi
+    [ -z "$stuck" ] || [ -z "$answered" ] || break
+done
+ok "some files are with the server that hangs" test -n "$stuck"
+ok "others are not" test -n "$answered"
+ok "one of the former waits" not timeout 1 stat "$stuck"
+ok "one of the latter does not" within 1 stat "$answered"
+kill -CONT "$one_server"
+ok "and all are there" stat "$m"/several-{1..12}
+rm "$m"/several-*
+ok "umount" umount "$m"
+
 # ---- in use when the signal comes ----
 
 ok "mount" mount_at "$m"
