@@ -470,10 +470,19 @@ int mount_create(benchfs *fs, const char *directory, const struct mount_options 
     return 0;
 }
 
+/* A thread that has not been joined may start one more. */
+static uint32_t threads_started(struct mount *mount)
+{
+    pthread_mutex_lock(&mount->mutex);
+    uint32_t started = mount->started;
+    pthread_mutex_unlock(&mount->mutex);
+    return started;
+}
+
 void mount_destroy(struct mount *mount)
 {
     if (mount->session != NULL) {
-        for (uint32_t i = 0; i < mount->started; i++)
+        for (uint32_t i = 0; i < threads_started(mount); i++)
             pthread_join(mount->ids[i], NULL);
         mount_locks_destroy(mount->filesystem.locks); /* who waits is answered while there is a session */
         mount->filesystem.locks = NULL;
