@@ -274,6 +274,21 @@ int benchfs_symlink(benchfs *fs, const char *target, const char *path)
     return benchfs_symlinkat(fs, target, AT_FDCWD, path);
 }
 
+/* An empty path, as Linux has it: of the symbolic link that was opened itself. */
+static ssize_t readlink_by_descriptor(benchfs *fs, int fd, char *buffer, size_t size)
+{
+    struct client *client = client_get(fs);
+    if (client == NULL)
+        return -1;
+    struct open_file *open = open_file_acquire(fs, fd);
+    if (open == NULL)
+        return -1;
+    ssize_t length =
+        S_ISLNK(open->file.mode) ? client_readlink_inode(client, open->file.inode, buffer, size) : -ENOENT;
+    open_file_release(fs, open);
+    return finish_size(length);
+}
+
 ssize_t benchfs_readlinkat(benchfs *fs, int dirfd, const char *path, char *buffer, size_t size)
 {
     struct client *client;
@@ -282,6 +297,8 @@ ssize_t benchfs_readlinkat(benchfs *fs, int dirfd, const char *path, char *buffe
         errno = EINVAL;
         return -1;
     }
+    if (path[0] == '\0' && dirfd != AT_FDCWD)
+        return readlink_by_descriptor(fs, dirfd, buffer, size);
     if (!begin(fs, dirfd, path, &client, &directory))
         return -1;
     return finish_size(client_readlink(client, directory, path, buffer, size));

@@ -603,7 +603,10 @@ static int check_slashes(struct walk *old, struct walk *new, unsigned flags)
     int status = 0;
     if (old->slash || (new->slash && (flags & RENAME_FLAG_EXCHANGE) == 0)) {
         status = walk_lookup(old, &attributes);
-        if (status == 0 && !is_directory(attributes.mode))
+        uint32_t mode = attributes.mode;
+        if (status == 0 && (flags & RENAME_FLAG_NOREPLACE) && walk_lookup(new, &attributes) == 0)
+            status = -EEXIST;
+        else if (status == 0 && !is_directory(mode))
             status = -ENOTDIR;
     }
     if (status == 0 && new->slash && (flags & RENAME_FLAG_EXCHANGE) != 0) {
