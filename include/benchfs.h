@@ -69,8 +69,8 @@ BENCHFS_API int benchfs_dup3(benchfs *fs, int fd, int target, int flags);
  * others are EINVAL. */
 BENCHFS_API int benchfs_fcntl(benchfs *fs, int fd, int command, ...);
 BENCHFS_API int benchfs_flock(benchfs *fs, int fd, int operation);
-/* What a thread that waits for a file lock asks now and then (some 25 times a second): not 0 ends the wait with
- * EINTR. For the calling thread; NULL: nothing but signals ends a wait. */
+/* What a thread that waits for a file lock asks now and then (some 25 times a second): not 0 ends the wait
+ * with EINTR. For the calling thread; NULL: nothing but signals ends a wait. */
 BENCHFS_API void benchfs_set_interrupt(int (*interrupted)(void *argument), void *argument);
 BENCHFS_API ssize_t benchfs_read(benchfs *fs, int fd, void *buffer, size_t count);
 BENCHFS_API ssize_t benchfs_write(benchfs *fs, int fd, const void *buffer, size_t count);

@@ -56,9 +56,9 @@ enum {
 #define SPIN_DEFAULT (50 * NSEC_PER_USEC)
 #define SPIN_CONTENDED (2 * NSEC_PER_USEC)
 #define SPIN_WITHOUT_YIELD (10 * NSEC_PER_USEC)
-#define YIELD_CROWDED (2 * NSEC_PER_USEC)     /* a yield this long has run another process */
-#define YIELD_CONTENDED NSEC_PER_MSEC         /* ... one that computes */
-#define CROWD_MEMORY (20 * NSEC_PER_MSEC)     /* how long either is remembered */
+#define YIELD_CROWDED (2 * NSEC_PER_USEC) /* a yield this long has run another process */
+#define YIELD_CONTENDED NSEC_PER_MSEC     /* ... one that computes */
+#define CROWD_MEMORY (20 * NSEC_PER_MSEC) /* how long either is remembered */
 /* Between two looks at descriptors while busy: a look costs half a microsecond, so where nothing comes of
  * them they become rarer. */
 #define WATCH_INTERVAL (50 * NSEC_PER_USEC)

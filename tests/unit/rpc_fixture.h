@@ -145,8 +145,10 @@ static inline struct fixture_name fixture_name(uint64_t parent, const char *name
 static inline int fixture_unlink_call(struct rpc_peer *peer, uint64_t parent, uint64_t deadline)
 {
     struct fixture_name name = fixture_name(parent, "abc");
-    struct rpc_call call = {
-        .operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length, .deadline = deadline};
+    struct rpc_call call = {.operation = RPC_REMOVE_DIRECTORY,
+                            .body = name.bytes,
+                            .body_length = name.length,
+                            .deadline = deadline};
     return rpc_call(peer, &call);
 }
 

@@ -223,7 +223,8 @@ static void a_killed_server_fails_calls_promptly(void **state)
     struct rpc_call *calls = calloc(CALLS, sizeof(*calls));
     fixture->delay_ns = 100 * NSEC_PER_MSEC;
     for (int i = 0; i < CALLS; i++) {
-        calls[i] = (struct rpc_call){.operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
+        calls[i] = (struct rpc_call){
+            .operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
         rpc_start(fixture->peer, &calls[i]);
     }
     pass(world, 10 * NSEC_PER_MSEC);
@@ -256,7 +257,8 @@ static void an_ended_session_lives_for_its_last_handler(void **state)
     struct fixture *fixture = &world->fixture;
     assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
     struct fixture_name name = fixture_name(1, "x");
-    struct rpc_call call = {.operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
+    struct rpc_call call = {
+        .operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
     fixture->delay_ns = 2 * RPC_SESSION_GRACE;
     rpc_start(fixture->peer, &call);
     pass(world, NSEC_PER_MSEC);

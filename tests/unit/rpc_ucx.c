@@ -130,7 +130,8 @@ static void credits_bound_what_is_in_flight(void **state)
     struct rpc_call *calls = calloc(CALLS, sizeof(*calls));
     fixture->delay_ns = 2 * NSEC_PER_MSEC;
     for (int i = 0; i < CALLS; i++) {
-        calls[i] = (struct rpc_call){.operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
+        calls[i] = (struct rpc_call){
+            .operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
         rpc_start(fixture->peer, &calls[i]);
     }
     for (int i = 0; i < CALLS; i++)
@@ -188,7 +189,8 @@ static void malformed_calls_are_refused_locally(void **state)
 {
     struct fixture *fixture = *state;
     struct fixture_name name = fixture_name(1, "a/c");
-    struct rpc_call slash = {.operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
+    struct rpc_call slash = {
+        .operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
     assert_int_equal(rpc_call(fixture->peer, &slash), -EINVAL);
     struct rpc_call unknown = {.operation = 9};
     assert_int_equal(rpc_call(fixture->peer, &unknown), -EINVAL);
@@ -336,7 +338,8 @@ static void a_broken_connection_is_resumed(void **state)
     assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
     for (uint64_t round = 0; round < 5; round++) {
         struct fixture_name name = fixture_name(round, "x");
-        struct rpc_call call = {.operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
+        struct rpc_call call = {
+            .operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
         fixture->delay_ns = 20 * NSEC_PER_MSEC;
         uint64_t token = fixture->peer->token;
         rpc_start(fixture->peer, &call);
@@ -406,7 +409,8 @@ static void a_lost_session_fails_what_may_have_been_applied(void **state)
     struct fixture *fixture = *state;
     assert_int_equal(rpc_peer_connect(fixture->peer, 0), 0);
     struct fixture_name name = fixture_name(1, "x");
-    struct rpc_call mutating = {.operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
+    struct rpc_call mutating = {
+        .operation = RPC_REMOVE_DIRECTORY, .body = name.bytes, .body_length = name.length};
     struct ping_request ping = {0};
     struct ping_reply reply;
     struct rpc_call idempotent = {.operation = RPC_PING,
