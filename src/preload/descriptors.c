@@ -303,7 +303,7 @@ EXPORT int close_range(unsigned first, unsigned last, int flags)
         uint32_t entry = descriptors[fd];
         if (entry == 0)
             continue;
-        if (close_gap(gap, fd - 1, flags) < 0 && fd > gap)
+        if (fd > gap && close_gap(gap, fd - 1, flags) < 0)
             return -1;
         gap = fd + 1;
         if ((entry & ENTRY_OPEN) == 0)

@@ -160,7 +160,9 @@ static ssize_t remote_pwritev(int fd, const struct iovec *vector, int count, off
 
 static ssize_t remote_append(int fd, const void *buffer, size_t count, off_t *offset)
 {
-    ssize_t written = benchfs_write(fs, fd, buffer, count);
+    /* Whoever shares the description may have set O_APPEND in another process. */
+    struct iovec vector = {(void *)(uintptr_t)buffer, count};
+    ssize_t written = benchfs_pwritev2(fs, fd, &vector, 1, -1, RWF_APPEND);
     if (written >= 0)
         *offset = benchfs_lseek(fs, fd, 0, SEEK_CUR);
     return written;

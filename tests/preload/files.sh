@@ -9,6 +9,10 @@ ok "reading" prints "hello" on cat /benchfs/a
 ok "input from a file" prints "hello" script 'cat <a'
 ok "a builtin reads" prints "hello" script 'read -r line <a; echo "$line"'
 ok "appending" prints $'hello\nworld' script 'echo world >>a; cat a'
+ok "O_APPEND set by a child holds for the parent, too" prints $'first\nsecond' script '(python3 -c "import fcntl, os
+fcntl.fcntl(1, fcntl.F_SETFL, os.O_WRONLY | os.O_APPEND); os.write(1, b\"first\\n\")"; echo second) >log; cat log; rm log'
+ok "close_range of one descriptor closes no other" prints alive \
+    script 'python3 -c "import os; os.closerange(0, 1); os.write(1, b\"alive\\n\")" <a'
 ok "one offset for a group of commands" prints $'one\ntwo\nthree' script '(echo one; /bin/echo two; echo three) >c; cat c'
 ok "one offset for subshells one after the other" prints $'1\n2\n3' script '{ (echo 1); (/bin/echo 2); echo 3; } >c; cat c'
 ok "a child goes on reading where its parent stopped" prints $'2\n3' script 'printf "1\n2\n3\n" >c; { read -r x; cat; } <c'
