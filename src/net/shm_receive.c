@@ -72,10 +72,15 @@ void shm_inbound_heat(struct shm_inbound *inbound)
     atomic_store_explicit(&inbound->segment->armed, SHM_POLLING, memory_order_relaxed);
 }
 
-/* Whoever wrote between our last look and the sender's seeing the flag is found by the rotation. */
+/* A sender that wrote before it could see the flag has sent no byte: such a ring stays hot. */
 static void cool(struct shm_inbound *inbound)
 {
     atomic_store_explicit(&inbound->segment->armed, SHM_ARMED, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (mark_of(inbound) != 0) {
+        atomic_store_explicit(&inbound->segment->armed, SHM_POLLING, memory_order_relaxed);
+        return;
+    }
     displace(inbound);
     place(inbound, false);
 }
