@@ -384,7 +384,7 @@ static int read_ahead(struct benchfs *fs, struct client *client, struct file_cac
     if (got < 0)
         return (int)got;
     cache->clean_length = (uint32_t)got;
-    cache->clean_ends = (size_t)got < asked;
+    cache->clean_ends = got == 0; /* a shorter read may have met a failure, which the next one tells */
     count(&fs->counters.read_ahead);
     return 0;
 }
