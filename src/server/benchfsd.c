@@ -411,7 +411,6 @@ static int create_server(struct daemon *daemon, const uint8_t *key)
         .cluster_key = key,
         .listen = config->server.listen,
         .store = {.engine = config->store.engine,
-                  .path = config->store.path[0] != 0 ? config->store.path : NULL,
                   .capacity = config->store.capacity,
                   .prefault = config->store.prefault},
         .lease_ns = config->meta.open_lease,

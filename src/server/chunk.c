@@ -397,11 +397,7 @@ void serve_COPY_CHUNK(void *owner, struct rpc_request *request)
 void serve_SYNC_CHUNKS(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
-    const struct inode_request *body = request->body;
-    int status = server->map == NULL ? -EAGAIN : 0;
-    if (status == 0)
-        status = server->store->operations->sync(server->store, body->inode);
-    answer(request, status, NULL, 0);
+    answer(request, server->map == NULL ? -EAGAIN : 0, NULL, 0);
 }
 
 /* ---- truncation and removal ---- */

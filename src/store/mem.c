@@ -600,13 +600,6 @@ static uint64_t mem_held(struct store *store, uint64_t inode)
     return file == NULL ? 0 : file->held << PAGE_SHIFT;
 }
 
-static int mem_sync(struct store *store, uint64_t inode)
-{
-    (void)store;
-    (void)inode;
-    return 0;
-}
-
 static void mem_statistics(struct store *store, struct store_statistics *statistics)
 {
     struct mem *mem = mem_of(store);
@@ -732,7 +725,6 @@ const struct store_operations store_mem_operations = {
     .read_end = mem_read_end,
     .truncate = mem_truncate,
     .remove = mem_remove,
-    .sync = mem_sync,
     .statistics = mem_statistics,
     .chunk_length = mem_chunk_length,
     .reserve = mem_reserve,

@@ -150,13 +150,6 @@ static int null_remove(struct store *store, uint64_t inode, uint64_t first)
     return 0;
 }
 
-static int null_sync(struct store *store, uint64_t inode)
-{
-    (void)store;
-    (void)inode;
-    return 0;
-}
-
 static void null_statistics(struct store *store, struct store_statistics *statistics)
 {
     struct null_store *null = null_of(store);
@@ -272,7 +265,6 @@ const struct store_operations store_null_operations = {
     .read_end = null_read_end,
     .truncate = null_truncate,
     .remove = null_remove,
-    .sync = null_sync,
     .statistics = null_statistics,
     .chunk_length = null_chunk_length,
     .reserve = null_reserve,

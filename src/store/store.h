@@ -1,5 +1,12 @@
 /* The storage engine interface: where chunks live on one server. Engines are chosen at run time.
  *
+ * A persistent engine keeps bytes on a device and says where, and with what checksums, by records in the
+ * server's journal (journal/journal.h). It appends a write's record in write_commit, once the device has the
+ * bytes, so that a record never names bytes that are not there; and it never overwrites, before a new record
+ * is durable, what the last durable one names. A block that does not match its checksum reads as -EIO, logged
+ * with file, offset and block, never as bytes. A chunk is durable when the journal is committed
+ * (journal_commit: flush, then the group).
+ *
  * An engine hands out memory to land bytes in (write_begin .. write_commit) and to send from (read_begin ..
  * read_end), so it decides whether a copy happens. Chunks are named (inode, index), at most chunk_size bytes,
  * with a length: the end of what was ever written; bytes below it that were not written read as zeros. Calls
@@ -12,6 +19,7 @@
 #include <sys/uio.h>
 
 #include "base/list.h"
+#include "journal/journal.h"
 #include "net/net.h"
 
 #define STORE_VECTOR_MAX 16
@@ -19,12 +27,31 @@
 struct store;
 
 struct store_options {
-    const char *engine; /* "mem", "null" */
-    const char *path;   /* directory of persistent engines, else NULL */
-    uint64_t capacity;  /* bytes */
-    bool prefault;      /* touch all memory at start */
-    struct net *net;    /* memory that bulk lands in is allocated through it; NULL: plain memory */
+    const char *engine;   /* a name in store.c's table */
+    uint64_t capacity;    /* bytes */
+    bool prefault;        /* touch all memory at start */
+    bool checksum;        /* persistent engines: CRC32C of every block, verified on read */
+    uint32_t queue_depth; /* persistent engines: transfers on the device at a time; 0: the engine's choice */
+    uint64_t buffer;      /* bytes of memory for transfers in flight; 0: the engine's choice */
+    const char *fast;     /* tiered: the engines over and under each other, */
+    const char *slow;
+    uint64_t fast_capacity; /* and how much the upper one holds, of `capacity` in all */
+    struct disk *disk;      /* persistent engines: their directory, open; stays the caller's */
+    struct net *net;        /* memory that bulk lands in is allocated through it; NULL: plain memory */
     struct loop *loop;
+};
+
+/* What scrub found of one chunk. */
+struct store_scrub {
+    uint64_t bytes;  /* verified */
+    uint32_t blocks; /* that do not match their checksum, or cannot be read */
+    uint32_t offset; /* in the chunk, of the first of them */
+};
+
+/* A place in the walk over all chunks. Zeros: before the first. */
+struct store_cursor {
+    uint64_t inode;
+    uint64_t index;
 };
 
 /* A chunk range being written or read. */
@@ -78,8 +105,6 @@ struct store_operations {
     int (*truncate)(struct store *store, uint64_t inode, uint64_t index, uint32_t length);
     /* Removes every chunk of the inode with index >= first. */
     int (*remove)(struct store *store, uint64_t inode, uint64_t first);
-    /* Makes the inode's chunks durable as far as the engine is persistent. May suspend. */
-    int (*sync)(struct store *store, uint64_t inode);
     void (*statistics)(struct store *store, struct store_statistics *statistics);
     /* Length of one chunk, 0 if absent. */
     uint32_t (*chunk_length)(struct store *store, uint64_t inode, uint64_t index);
@@ -100,6 +125,30 @@ struct store_operations {
     uint32_t (*seek)(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, bool hole);
     /* Bytes held for the inode, as the engine allocates them. */
     uint64_t (*held)(struct store *store, uint64_t inode);
+    /* Moves the cursor to the next chunk in the order of (inode, index); chunks that come or go meanwhile are
+     * found or not. false: there is none. */
+    bool (*next)(struct store *store, struct store_cursor *cursor);
+
+    /* ---- persistent engines only; the others have NULL ---- */
+
+    /* Whether this engine's journal groups go to itself; NULL or the backend. */
+    const struct journal_backend *(*journal_backend)(struct store *store);
+    /* Recovery, after create and before start: takes back a record (CHUNK, STORE) that it once wrote.
+     * -EBADMSG: it makes no sense. Never suspends. */
+    int (*replay)(struct store *store, const struct journal_record *record);
+    /* Recovery is over; from now on records go to this journal. Gives back what no record names. May suspend.
+     */
+    int (*start)(struct store *store, struct journal *journal);
+    /* Brings every committed write to the device (its cache, too, if it has one that power loss empties): for
+     * the journal, whose next group refers to them. May suspend. */
+    int (*flush)(struct store *store);
+    /* Records before this journal position are durable: what they replaced may be used again. Never suspends.
+     */
+    void (*committed)(struct store *store, uint64_t position);
+    /* Records every chunk. May suspend. */
+    int (*snapshot)(struct store *store, struct journal_snapshot *snapshot);
+    /* Reads one chunk from the device and verifies it. -ENOENT: it is gone. May suspend. */
+    int (*scrub)(struct store *store, uint64_t inode, uint64_t index, struct store_scrub *found);
 };
 
 struct store {

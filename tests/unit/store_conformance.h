@@ -114,7 +114,6 @@ static void conformance_lengths(void **state)
     assert_int_equal(call->truncate(store, 7, 0, 0), 0);
     assert_int_equal(call->chunk_length(store, 7, 0), 0);
     assert_int_equal(call->truncate(store, 7, 1, 5), 0);
-    assert_int_equal(call->sync(store, 7), 0);
 
     struct store_statistics statistics;
     call->statistics(store, &statistics);
