@@ -420,6 +420,8 @@ static int create_server(struct daemon *daemon, const uint8_t *key)
         .metadata_reserve =
             config->meta.reserve < config->meta.capacity ? config->meta.reserve : config->meta.capacity,
     };
+    if (config->store.path[0] != 0)
+        log_warning("store.path is set, but the engine %s keeps nothing on disk", config->store.engine);
     int status = server_create(daemon->net, &options, &daemon->server, daemon->address);
     if (status != 0)
         log_error("cannot serve at %s: %s", config->server.listen, status_text(status));
