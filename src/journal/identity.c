@@ -1,0 +1,216 @@
+/* The file `identity` is text, for people who wonder what a directory is:
+ *
+ *   benchfs store 1
+ *   cluster 9f86d081884c7d659a2feaa0c55ad015
+ *   server 3 of 4
+ *   engine uring
+ *   created 1764111057000000000
+ *   checksum 5d1f0c2e
+ *
+ * The number in the first line is the version of the directory's whole format; a program that does not know
+ * it looks no further. There is one way to write an identity, so the decoder reads the fields, writes them
+ * again, and compares: that covers every byte, and the checksum (CRC32C of the lines above it).
+ *
+ * The file is written beside its name, synchronised and renamed. What a crash leaves of that, a file of zeros
+ * or a part, is not the identity, and does not make the directory one that is in use. */
+#include "journal/identity.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "base/status.h"
+
+#define IDENTITY_VERSION 1
+#define IDENTITY_NAME "identity"
+#define IDENTITY_TEMPORARY "identity.tmp"
+
+enum { UUID_DIGITS = 32 };
+
+static void uuid_text(const uint8_t uuid[16], char text[UUID_DIGITS + 1])
+{
+    for (int i = 0; i < 16; i++)
+        snprintf(text + 2 * i, 3, "%02x", uuid[i]);
+}
+
+static void uuid_read(const char text[UUID_DIGITS + 1], uint8_t uuid[16])
+{
+    for (int i = 0; i < 16; i++) {
+        unsigned byte = 0;
+        sscanf(text + 2 * i, "%2x", &byte);
+        uuid[i] = (uint8_t)byte;
+    }
+}
+
+size_t identity_encode(const struct identity *identity, char *bytes)
+{
+    char cluster[UUID_DIGITS + 1];
+    uuid_text(identity->cluster, cluster);
+    int length = snprintf(
+        bytes, IDENTITY_BYTES_MAX,
+        "benchfs store %d\ncluster %s\nserver %" PRIu32 " of %" PRIu32 "\nengine %s\ncreated %" PRId64 "\n",
+        IDENTITY_VERSION, cluster, identity->server, identity->servers, identity->engine, identity->created);
+    length += snprintf(bytes + length, IDENTITY_BYTES_MAX - (size_t)length, "checksum %08" PRIx32 "\n",
+                       crc32c(0, bytes, (size_t)length));
+    return (size_t)length;
+}
+
+int identity_decode(const char *bytes, size_t length, struct identity *identity)
+{
+    char text[IDENTITY_BYTES_MAX], again[IDENTITY_BYTES_MAX], cluster[UUID_DIGITS + 1];
+    if (length >= sizeof(text))
+        return -EBADMSG;
+    memcpy(text, bytes, length);
+    text[length] = '\0';
+
+    int version = 0, end = 0;
+    if (sscanf(text, "benchfs store %9d%n", &version, &end) != 1 || text[end] != '\n')
+        return -EBADMSG;
+    if (version != IDENTITY_VERSION)
+        return -EPROTONOSUPPORT;
+    struct identity read = {0};
+    if (sscanf(text + end,
+               " cluster %32[0-9a-f] server %10" SCNu32 " of %10" SCNu32
+               " engine %31[a-z0-9+:-] created %20" SCNd64,
+               cluster, &read.server, &read.servers, read.engine, &read.created) != 5 ||
+        strlen(cluster) != UUID_DIGITS)
+        return -EBADMSG;
+    uuid_read(cluster, read.cluster);
+    if (identity_encode(&read, again) != length || memcmp(bytes, again, length) != 0)
+        return -EBADMSG;
+    *identity = read;
+    return 0;
+}
+
+/* ---- reading ---- */
+
+/* What may be there without making the directory one that is in use. */
+static int visit_empty(void *owner, const char *name, bool is_directory)
+{
+    (void)owner;
+    (void)is_directory;
+    bool harmless = strcmp(name, "lock") == 0 || strcmp(name, IDENTITY_TEMPORARY) == 0;
+    return harmless ? 0 : -ENOTEMPTY;
+}
+
+static int identity_absent(struct disk *disk)
+{
+    int status = disk_list(disk, "", visit_empty, NULL);
+    if (status == -ENOTEMPTY)
+        log_error(
+            "store directory \"%s\" has no identity but is not empty: if nothing in it is needed, empty "
+            "it, or choose another store.path",
+            disk_path(disk));
+    else if (status != 0)
+        log_error("store directory \"%s\": cannot list: %s", disk_path(disk), status_text(status));
+    return status != 0 ? status : -ENOENT;
+}
+
+static int identity_load(struct disk *disk, char *bytes, size_t *length)
+{
+    struct disk_file *file;
+    int status = disk_file_open(disk, IDENTITY_NAME, DISK_READ_ONLY, &file);
+    if (status != 0)
+        return status;
+    ssize_t got = disk_read(file, bytes, IDENTITY_BYTES_MAX, 0);
+    disk_file_close(file);
+    if (got < 0)
+        return (int)got;
+    *length = (size_t)got;
+    return 0;
+}
+
+int identity_read(struct disk *disk, struct identity *identity)
+{
+    char bytes[IDENTITY_BYTES_MAX];
+    size_t length = 0;
+    int status = identity_load(disk, bytes, &length);
+    if (status == -ENOENT)
+        return identity_absent(disk);
+    if (status != 0) {
+        log_error("store directory \"%s\": cannot read its identity: %s", disk_path(disk),
+                  status_text(status));
+        return status;
+    }
+    status = identity_decode(bytes, length, identity);
+    if (status == -EPROTONOSUPPORT)
+        log_error("store directory \"%s\" has a format of another version than this program's, %d: use the "
+                  "program that made it, or choose another store.path",
+                  disk_path(disk), IDENTITY_VERSION);
+    else if (status != 0)
+        log_error("store directory \"%s\": the file \"" IDENTITY_NAME "\" is damaged", disk_path(disk));
+    return status;
+}
+
+/* ---- writing ---- */
+
+static int identity_store(struct disk *disk, const char *bytes, size_t length)
+{
+    struct disk_file *file;
+    int status = disk_file_open(disk, IDENTITY_TEMPORARY, DISK_CREATE, &file);
+    if (status != 0)
+        return status;
+    status = disk_file_truncate(file, 0);
+    if (status == 0) {
+        ssize_t written = disk_write(file, bytes, length, 0);
+        status = written < 0 ? (int)written : 0;
+    }
+    if (status == 0)
+        status = disk_sync(file);
+    disk_file_close(file);
+    if (status == 0)
+        status = disk_rename(disk, IDENTITY_TEMPORARY, IDENTITY_NAME);
+    if (status == 0)
+        status = disk_sync_names(disk, "");
+    return status;
+}
+
+int identity_write(struct disk *disk, const struct identity *identity)
+{
+    char bytes[IDENTITY_BYTES_MAX];
+    size_t length = identity_encode(identity, bytes);
+    int status = identity_store(disk, bytes, length);
+    if (status != 0)
+        log_error("store directory \"%s\": cannot write its identity: %s", disk_path(disk),
+                  status_text(status));
+    return status;
+}
+
+/* ---- comparing ---- */
+
+int identity_check(struct disk *disk, const struct identity *expected, struct identity *found)
+{
+    struct identity read;
+    int status = identity_read(disk, &read);
+    if (status != 0)
+        return status;
+    const char *path = disk_path(disk);
+    if (memcmp(read.cluster, expected->cluster, sizeof(read.cluster)) != 0) {
+        char theirs[UUID_DIGITS + 1], ours[UUID_DIGITS + 1];
+        uuid_text(read.cluster, theirs);
+        uuid_text(expected->cluster, ours);
+        log_error("store directory \"%s\" belongs to another cluster, %s (this one is %s): choose another "
+                  "store.path, or remove it if its files are not needed",
+                  path, theirs, ours);
+    } else if (read.server != expected->server) {
+        log_error("store directory \"%s\" belongs to server %" PRIu32
+                  " of this cluster, not to server %" PRIu32 ": give each server its own",
+                  path, read.server, expected->server);
+    } else if (read.servers != expected->servers) {
+        log_error("store directory \"%s\" belongs to a cluster of %" PRIu32 " servers, not %" PRIu32
+                  ": start as many as it was made with",
+                  path, read.servers, expected->servers);
+    } else if (strncmp(read.engine, expected->engine, sizeof(read.engine)) != 0) {
+        log_error("store directory \"%s\" was written by the engine %s, not %s: set store.engine to %s, or "
+                  "choose another store.path",
+                  path, read.engine, expected->engine, read.engine);
+    } else {
+        if (found != NULL)
+            *found = read;
+        return 0;
+    }
+    return -EEXIST;
+}
