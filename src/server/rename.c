@@ -211,7 +211,8 @@ static void restore_parents(struct rename *rename)
                   (unsigned long long)rename->old.inode, status_text(status));
 }
 
-/* An inode that has another name has changed. */
+/* An inode that has another name has changed. Its server may be out of reach, so whoever waits for the old
+ * name does not wait for this. */
 static void touch(const struct rename *rename, uint64_t number)
 {
     struct server *server = rename->server;
@@ -229,14 +230,15 @@ static void go_forward(struct rename *rename, bool buries)
 {
     struct server *server = rename->server;
     const struct name_key *old = &rename->old, *new = &rename->new;
-    touch(rename, old->inode);
     if (is_exchange(rename)) {
-        touch(rename, new->inode);
         complain(rename, "its old name was not given to the other inode",
                  finish_name(rename, old, KEY_SET, new));
+        touch(rename, old->inode);
+        touch(rename, new->inode);
         return;
     }
     complain(rename, "its old name stays", finish_name(rename, old, KEY_REMOVE, old));
+    touch(rename, old->inode);
     if (buries)
         complain(rename, "the replaced directory is not removed everywhere",
                  directory_finish(server, new->inode, rename->transaction, DIRECTORY_REMOVE));

@@ -50,6 +50,33 @@ static void test_rename_file(void **state)
     assert_int_equal(rename_name(&f, INODE_ROOT, "absent", INODE_ROOT, "x", 0), -ENOENT);
 }
 
+/* The inode changes last: never before the directories, wherever the three are. */
+static void test_renamed_inode_changes_last(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 27; i++) {
+        char old[64], new[64], other[64], stem[16];
+        struct attributes directory, file;
+        snprintf(stem, sizeof(stem), "made%u_", i);
+        uint64_t inode = make_file(&f, INODE_ROOT, name_on(&f, INODE_ROOT, i % 3, stem, old));
+        snprintf(stem, sizeof(stem), "old%u_", i);
+        name_on(&f, INODE_ROOT, i / 3 % 3, stem, other);
+        assert_int_equal(rename_name(&f, INODE_ROOT, old, INODE_ROOT, other, 0), 0);
+        snprintf(stem, sizeof(stem), "new%u_", i);
+        name_on(&f, INODE_ROOT, i / 9, stem, new);
+        uint64_t second = i % 2 == 0 ? 0 : make_file(&f, INODE_ROOT, new);
+        assert_int_equal(
+            rename_name(&f, INODE_ROOT, other, INODE_ROOT, new, second != 0 ? RENAME_FLAG_EXCHANGE : 0), 0);
+        assert_int_equal(get_attributes(&f, INODE_ROOT, &directory), 0);
+        assert_int_equal(get_attributes(&f, inode, &file), 0);
+        assert_true(file.change_time >= directory.modify_time);
+        if (second == 0)
+            continue;
+        assert_int_equal(get_attributes(&f, second, &file), 0);
+        assert_true(file.change_time >= directory.modify_time);
+    }
+}
+
 static void test_rename_replaces(void **state)
 {
     (void)state;
@@ -558,6 +585,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_rename_file),
+        CASE(test_renamed_inode_changes_last),
         CASE(test_rename_replaces),
         CASE(test_renamed_file_by_name),
         CASE(test_replaced_name_is_never_missing),
