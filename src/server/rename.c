@@ -384,19 +384,47 @@ static int check_rename(struct server *server, const struct rpc_request *request
     return server_coordinator(server) == server->self ? 0 : -STATUS_WRONG_EPOCH;
 }
 
-/* A directory that gets another parent is written to: its "..". */
+/* What the new name points to. May suspend. */
+static int look_up_new(const struct rename *rename, struct attributes *attributes)
+{
+    const struct name_key *new = &rename->new;
+    uint8_t bytes[sizeof(struct name_request) + NAME_LENGTH_MAX];
+    struct name_request *body = (void *)bytes;
+    struct attributes_reply reply;
+    *body = (struct name_request){.parent = new->parent, .name_length = new->length};
+    memcpy(body->name, new->name, new->length);
+    int status =
+        server_call(rename->server, new->server, RPC_LOOKUP, body, (uint32_t)sizeof(*body) + new->length,
+                    &reply, sizeof(reply), rename->request->deadline);
+    if (status == 0)
+        *attributes = reply.attributes;
+    return status;
+}
+
+/* A directory that gets another parent is written to: its "..". An exchange moves what the new name points to
+ * as well. */
 static int may_move(const struct rename *rename, const struct rename_request *body,
                     const struct dentry *dentry)
 {
     struct attributes attributes;
     int status = 0;
-    if (!S_ISDIR(dentry->type) || body->uid == 0 || body->old_parent == body->new_parent)
+    if (body->uid == 0 || body->old_parent == body->new_parent)
         return 0;
-    if (dentry->local != NULL)
-        inode_attributes(rename->server, dentry->local, &attributes);
-    else
-        status = attributes_elsewhere(rename->server, dentry->inode, rename->request->deadline, &attributes);
-    return status == 0 ? permission(rename->request, body, &attributes, 2) : status;
+    if (S_ISDIR(dentry->type)) {
+        if (dentry->local != NULL)
+            inode_attributes(rename->server, dentry->local, &attributes);
+        else
+            status =
+                attributes_elsewhere(rename->server, dentry->inode, rename->request->deadline, &attributes);
+        if (status == 0)
+            status = permission(rename->request, body, &attributes, 2);
+    }
+    if (status == 0 && is_exchange(rename)) {
+        status = look_up_new(rename, &attributes);
+        if (status == 0 && S_ISDIR(attributes.mode))
+            status = permission(rename->request, body, &attributes, 2);
+    }
+    return status;
 }
 
 /* At the source name's server. LOOK_AGAIN: the source changed its type meanwhile. */

@@ -79,7 +79,7 @@ uint64_t server_transaction(struct server *server)
 struct rpc_peer *server_peer(const struct server *server, uint32_t index, uint16_t operation)
 {
     bool waits = operation == RPC_RENAME || operation == RPC_TRUNCATE || operation == RPC_INODE_UNLINK ||
-                 operation == RPC_GET_ATTRIBUTES || operation == RPC_READ_CHUNK;
+                 operation == RPC_GET_ATTRIBUTES || operation == RPC_READ_CHUNK || operation == RPC_LOOKUP;
     return waits ? server->peers[index].patient : server->peers[index].prompt;
 }
 

@@ -44,6 +44,7 @@ struct fixture {
     struct party client;
     struct party second; /* another client, with its own session */
     uint32_t epoch;      /* namespace epoch that requests carry */
+    uint32_t uid;        /* who renames */
     bool instances;      /* clients are instances: they can hold locks and open files */
 };
 
@@ -330,6 +331,8 @@ static inline void start_rename(struct fixture *f, struct party *party, struct o
     *body = (struct rename_request){
         .old_parent = old_parent,
         .new_parent = new_parent,
+        .uid = f->uid,
+        .gid = f->uid,
         .flags = flags,
         .old_length = (uint8_t)strlen(old_name),
         .new_length = (uint8_t)strlen(new_name),

@@ -77,6 +77,39 @@ static void test_renamed_inode_changes_last(void **state)
     }
 }
 
+/* Directories that change places need to be writable, both; only if their parents change. */
+static void test_exchange_needs_both_writable(void **state)
+{
+    (void)state;
+    char mine[64], theirs[64], moved[64];
+    uint64_t here = make_directory(&f, INODE_ROOT, "here"), there = make_directory(&f, INODE_ROOT, "there");
+    f.uid = 1000;
+    for (uint32_t i = 0; i < 9; i++) {
+        struct create own = {.parent = here,
+                             .operation = RPC_CREATE_DIRECTORY,
+                             .mode = 0755,
+                             .uid = 1000,
+                             .name = name_on(&f, here, i % 3, "mine", mine)};
+        struct create foreign = {.parent = there,
+                                 .operation = RPC_CREATE_DIRECTORY,
+                                 .mode = 0755,
+                                 .name = name_on(&f, there, i / 3, "theirs", theirs)};
+        assert_int_equal(create(&f, &own, NULL), 0);
+        assert_int_equal(create(&f, &foreign, NULL), 0);
+        assert_int_equal(rename_name(&f, here, mine, there, theirs, RENAME_FLAG_EXCHANGE), -EACCES);
+        assert_int_equal(rename_name(&f, there, theirs, here, mine, RENAME_FLAG_EXCHANGE), -EACCES);
+        assert_int_equal(rename_name(&f, there, theirs, there, name_on(&f, there, i % 3, "moved", moved), 0),
+                         0);
+        foreign.name = theirs;
+        foreign.uid = 1000;
+        assert_int_equal(create(&f, &foreign, NULL), 0);
+        assert_int_equal(rename_name(&f, here, mine, there, theirs, RENAME_FLAG_EXCHANGE), 0);
+        assert_int_equal(remove_directory(&f, here, mine), 0);
+        assert_int_equal(remove_directory(&f, there, theirs), 0);
+        assert_int_equal(remove_directory(&f, there, moved), 0);
+    }
+}
+
 static void test_rename_replaces(void **state)
 {
     (void)state;
@@ -586,6 +619,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_rename_file),
         CASE(test_renamed_inode_changes_last),
+        CASE(test_exchange_needs_both_writable),
         CASE(test_rename_replaces),
         CASE(test_renamed_file_by_name),
         CASE(test_replaced_name_is_never_missing),
