@@ -554,6 +554,7 @@ struct WIRE hold_request {
 /* Drops one link of an inode; at zero the inode and its chunks go, as soon as nobody holds it open. */
 struct WIRE inode_unlink_request {
     uint64_t inode;
+    uint8_t linkable; /* 1: undoes the INODE_LINK that would have given the inode its first name */
 };
 
 struct WIRE unlink_reply {

@@ -74,9 +74,10 @@ int attributes_elsewhere(struct server *server, uint64_t inode, uint64_t deadlin
     return status == -ESTALE ? -ENOENT : status == -EAGAIN ? -EIO : status;
 }
 
-int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline, uint64_t *orphan)
+static int unlink_elsewhere(struct server *server, uint64_t inode, bool linkable, uint64_t deadline,
+                            uint64_t *orphan)
 {
-    struct inode_unlink_request body = {.inode = inode};
+    struct inode_unlink_request body = {.inode = inode, .linkable = linkable};
     struct unlink_reply reply = {0};
     int status = server_call(server, server_of_inode(server, inode), RPC_INODE_UNLINK, &body, sizeof(body),
                              &reply, sizeof(reply), deadline);
@@ -87,6 +88,16 @@ int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadl
     log_warning("inode %llx keeps a link: its server answers: %s", (unsigned long long)inode,
                 status_text(status));
     return -EIO;
+}
+
+int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline, uint64_t *orphan)
+{
+    return unlink_elsewhere(server, inode, false, deadline, orphan);
+}
+
+void inode_link_undo(struct server *server, uint64_t inode, uint32_t links)
+{
+    unlink_elsewhere(server, inode, links == 1, transaction_end(server), NULL);
 }
 
 /* ---- busy, lease ---- */
@@ -326,7 +337,7 @@ void inode_free(struct server *server, struct inode *inode, uint64_t deadline)
                     (unsigned long long)gone.number, status_text(status));
 }
 
-bool inode_drop_link(struct server *server, struct inode *inode, uint64_t deadline)
+static bool drop_link(struct server *server, struct inode *inode, bool linkable, uint64_t deadline)
 {
     if (inode->links == 0)
         return true; /* an earlier attempt got this far */
@@ -335,12 +346,17 @@ bool inode_drop_link(struct server *server, struct inode *inode, uint64_t deadli
         inode->links--;
         return false;
     }
-    if (inode_is_held(server, inode) && orphan_add(server, inode, false) == 0) {
+    if (inode_is_held(server, inode) && orphan_add(server, inode, linkable) == 0) {
         inode->links = 0;
         return true;
     }
     inode_free(server, inode, deadline);
     return false;
+}
+
+bool inode_drop_link(struct server *server, struct inode *inode, uint64_t deadline)
+{
+    return drop_link(server, inode, false, deadline);
 }
 
 void serve_INODE_UNLINK(void *owner, struct rpc_request *request)
@@ -358,7 +374,7 @@ void serve_INODE_UNLINK(void *owner, struct rpc_request *request)
         if (status != 0)
             break;
     }
-    if (status == 0 && inode_drop_link(server, inode, request->deadline))
+    if (status == 0 && drop_link(server, inode, body->linkable == 1, request->deadline))
         reply.orphan = body->inode;
     answer(request, status, &reply, sizeof(reply));
 }

@@ -87,7 +87,7 @@ static int link_locked(struct server *server, const struct rpc_request *request,
         return status == -EAGAIN ? -EIO : status;
     status = insert(server, body, hash, reply.attributes.mode);
     if (status != 0)
-        inode_unlink_elsewhere(server, body->inode, transaction_end(server), NULL);
+        inode_link_undo(server, body->inode, reply.attributes.links);
     else
         *attributes = reply.attributes;
     return status;

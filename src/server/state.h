@@ -288,6 +288,9 @@ void inode_free(struct server *server, struct inode *inode, uint64_t deadline);
 /* Drops a link of an inode on another server. *orphan (may be NULL): as in struct unlink_reply. -EIO when
  * that server cannot be reached. */
 int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline, uint64_t *orphan);
+/* Takes back an INODE_LINK that made the count `links`: the inode is as it was, and one that had no name yet
+ * may still get one. */
+void inode_link_undo(struct server *server, uint64_t inode, uint32_t links);
 
 /* ---- hold.c: open files ---- */
 

@@ -188,6 +188,48 @@ static void test_no_room_for_the_name(void **state)
     }
 }
 
+/* A file without a name that cannot get this one may still get another. */
+static void test_unnamed_stays_linkable(void **state)
+{
+    (void)state;
+    fixture_open(&f,
+                 &(struct fixture_options){.servers = 3, .metadata_capacity = 1u << 20, .instances = true});
+    char name[64], stem[16];
+    uint32_t full = 1, other = 2;
+    name_on(&f, INODE_ROOT, 0, "any", name);
+    uint64_t hash = dentry_hash(INODE_ROOT, name, strlen(name));
+    uint64_t filler = make_file(&f, INODE_ROOT, name_on(&f, INODE_ROOT, full, "filler", name));
+    struct operation_call c;
+    struct unnamed_request *body = (void *)c.body;
+    *body = (struct unnamed_request){.parent = INODE_ROOT,
+                                     .hash = hash,
+                                     .mode = 0600,
+                                     .linkable = 1,
+                                     .placement = PLACEMENT_LOCAL,
+                                     .chunk_shift = SHIFT};
+    call_prepare(&f, &c, RPC_CREATE_UNNAMED, sizeof(*body), sizeof(struct attributes_reply));
+    rpc_start(f.client.peers[0], &c.call);
+    assert_int_equal(finish(&c), 0);
+    uint64_t unnamed = ((struct attributes_reply *)c.reply)->attributes.inode;
+    int status = 0;
+    for (unsigned i = 0; i < 100000 && status == 0; i++) {
+        snprintf(stem, sizeof(stem), "l%u_", i);
+        status = link_inode(&f, filler, INODE_ROOT, name_on(&f, INODE_ROOT, full, stem, name));
+    }
+    assert_int_equal(status, -ENOSPC);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(link_inode(&f, unnamed, INODE_ROOT, name), -ENOSPC);
+        assert_int_equal(links_of(unnamed), 0);
+    }
+    name_on(&f, INODE_ROOT, other, "named", name);
+    assert_int_equal(link_inode(&f, unnamed, INODE_ROOT, name), 0);
+    assert_int_equal(links_of(unnamed), 1);
+    /* But not once it has lost that name. */
+    assert_int_equal(unlink_name(&f, INODE_ROOT, name), 0);
+    assert_int_equal(links_of(unnamed), 0);
+    assert_int_equal(link_inode(&f, unnamed, INODE_ROOT, name), -ESTALE);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_three, close_all)
@@ -198,6 +240,7 @@ int main(void)
         CASE(test_one_name_for_many),
         CASE(test_link_races_with_unlink),
         cmocka_unit_test_teardown(test_no_room_for_the_name, close_all),
+        cmocka_unit_test_teardown(test_unnamed_stays_linkable, close_all),
         cmocka_unit_test_setup_teardown(test_names_on_every_server, open_lossy, close_all),
         cmocka_unit_test_setup_teardown(test_link_races_with_unlink, open_lossy, close_all),
     };
