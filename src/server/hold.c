@@ -198,43 +198,69 @@ static void collect(struct server *server, uint64_t number)
     }
 }
 
+/* What a notice let go and a task frees. */
 struct collection {
+    struct list link; /* in server.collections */
     struct server *server;
     uint64_t number;
+    uint64_t order;
+    uint32_t serial; /* whose notice it was */
 };
+
+static void collection_end(struct collection *collection)
+{
+    struct server *server = collection->server;
+    list_remove(&collection->link);
+    free(collection);
+    wait_queue_wake_all(server->loop, &server->collected);
+    wait_group_done(server->loop, &server->background);
+}
 
 static void collect_one(void *argument)
 {
     struct collection *collection = argument;
-    struct server *server = collection->server;
-    collect(server, collection->number);
-    free(collection);
-    wait_group_done(server->loop, &server->collecting);
-    wait_group_done(server->loop, &server->background);
+    collect(collection->server, collection->number);
+    collection_end(collection);
 }
 
 /* For what has to suspend. */
-static void collect_later(struct server *server, uint64_t number)
+static void collect_later(struct server *server, uint64_t number, uint32_t serial)
 {
     struct collection *collection = malloc(sizeof(*collection));
     if (collection != NULL) {
-        *collection = (struct collection){server, number};
+        *collection = (struct collection){
+            .server = server, .number = number, .order = ++server->collection_count, .serial = serial};
+        list_push_back(&server->collections, &collection->link);
         wait_group_add(&server->background, 1);
-        wait_group_add(&server->collecting, 1);
         if (task_spawn_later(server->loop, collect_one, collection, NULL) == 0)
             return;
-        wait_group_done(server->loop, &server->collecting);
-        wait_group_done(server->loop, &server->background);
-        free(collection);
+        collection_end(collection);
     }
     log_warning("no memory to free file %llx: it stays until another client ends",
                 (unsigned long long)number);
 }
 
-/* Looks through all orphans. */
-static void collect_all(void *argument)
+/* Waits until what this instance's notices have let go so far is free. */
+static void collections_wait(struct server *server, uint32_t serial, uint64_t deadline)
 {
-    struct server *server = argument;
+    uint64_t latest = server->collection_count;
+    struct list *link = server->collections.next;
+    while (link != &server->collections && !server->stopping) {
+        const struct collection *collection = container_of(link, struct collection, link);
+        if (collection->order > latest)
+            return;
+        if (collection->serial != serial) {
+            link = link->next;
+            continue;
+        }
+        if (wait_queue_wait(server->loop, &server->collected, deadline) != 0)
+            return;
+        link = server->collections.next;
+    }
+}
+
+static void look_through_orphans(struct server *server)
+{
     size_t most = server->orphans.count, count = 0, cursor = 0;
     uint64_t *numbers = calloc(most + 1, sizeof(*numbers));
     if (numbers == NULL)
@@ -245,6 +271,16 @@ static void collect_all(void *argument)
     for (size_t i = 0; i < count && !server->stopping; i++)
         collect(server, numbers[i]);
     free(numbers);
+}
+
+static void collect_all(void *argument)
+{
+    struct server *server = argument;
+    do {
+        server->collect_again = false;
+        look_through_orphans(server);
+    } while (server->collect_again && !server->stopping);
+    server->collecting_all = false;
     wait_group_done(server->loop, &server->background);
 }
 
@@ -252,9 +288,15 @@ void orphans_collect(struct server *server)
 {
     if (server->orphans.count == 0 || server->stopping)
         return;
+    /* A thousand instances that end at once are one task: it may have passed what one of them let go. */
+    server->collect_again = true;
+    if (server->collecting_all)
+        return;
+    server->collecting_all = true;
     wait_group_add(&server->background, 1);
     if (task_spawn_later(server->loop, collect_all, server, NULL) != 0) {
         log_warning("no memory to look for files that nobody holds open any more");
+        server->collecting_all = false;
         wait_group_done(server->loop, &server->background);
     }
 }
@@ -270,7 +312,7 @@ void inode_release(struct server *server, uint64_t number, uint32_t serial)
     if (inode->busy == NULL && (!S_ISREG(inode->mode) || chunks_all_here(server, inode)))
         inode_free(server, inode, 0); /* does not suspend */
     else
-        collect_later(server, number);
+        collect_later(server, number, serial);
 }
 
 /* ---- handlers ---- */
@@ -298,11 +340,11 @@ void serve_HOLD(void *owner, struct rpc_request *request)
     answer(request, status, &reply, sizeof(reply));
 }
 
-/* Its notices have been taken already. Whoever sends it wants to know when what they freed is free. */
+/* Its notices have been taken already. Whoever sends it wants to know when what they freed is free; what
+ * others let go may take as long as a server that does not answer. */
 void serve_RELEASE(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
-    if (!server->stopping)
-        wait_group_wait(server->loop, &server->collecting, request->deadline);
+    collections_wait(server, rpc_request_serial(request), request->deadline);
     answer(request, 0, NULL, 0);
 }

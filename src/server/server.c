@@ -187,7 +187,8 @@ int server_create(struct net *net, const struct server_options *options, struct 
     mutex_init(&server->rename_mutex);
     locks_init(&server->locks, server->loop);
     wait_group_init(&server->background);
-    wait_group_init(&server->collecting);
+    list_init(&server->collections);
+    wait_queue_init(&server->collected);
     buffer_init(&server->encoded_map);
 
     int status = meta_create(&server->meta);

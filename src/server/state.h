@@ -116,7 +116,11 @@ struct server {
     const char *next_bytes; /* behind those of the latest small write to a chunk: a hint */
 
     struct wait_group background; /* tasks that are no request's */
-    struct wait_group collecting; /* those of them that free what a close let go */
+    struct list collections;      /* those of them that free what a close let go, oldest first */
+    struct wait_queue collected;  /* one of them is done */
+    uint64_t collection_count;    /* that ever began */
+    bool collecting_all;          /* the task that looks through all orphans runs */
+    bool collect_again;           /* and is to do so once more */
     bool stopping;
     uint64_t started;
     uint8_t *ping_memory;
