@@ -234,11 +234,101 @@ int chunk_index_init(struct chunk_index *index)
     return 0;
 }
 
+/* ---- walks ---- */
+
+static uint64_t table_buckets(const struct index_table *table)
+{
+    return (UINT64_C(1) << table->level) + table->split;
+}
+
+uint64_t chunk_index_buckets(const struct chunk_index *index)
+{
+    return table_buckets(&index->chunks);
+}
+
+void chunk_index_visit_bucket(const struct chunk_index *index, uint64_t bucket,
+                              void (*visit)(void *owner, struct chunk_entry *entry), void *owner)
+{
+    for (struct index_node *node = *bucket_at(&index->chunks, bucket); node != NULL; node = node->next)
+        visit(owner, container_of(node, struct chunk_entry, node));
+}
+
+static int compare_inodes(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+static void order_drop(struct chunk_index *index)
+{
+    free(index->order);
+    index->order = NULL;
+    index->order_count = 0;
+}
+
+static void order_make(struct chunk_index *index)
+{
+    const struct index_table *files = &index->files;
+    order_drop(index);
+    if (files->count == 0 || (index->order = malloc(files->count * sizeof(*index->order))) == NULL)
+        return;
+    for (uint64_t bucket = 0; bucket < table_buckets(files); bucket++)
+        for (const struct index_node *node = *bucket_at(files, bucket); node != NULL; node = node->next)
+            index->order[index->order_count++] = node->inode;
+    qsort(index->order, index->order_count, sizeof(*index->order), compare_inodes);
+}
+
+/* The smallest inode above `inode` that has chunks, without the order. */
+static uint64_t inode_above(const struct chunk_index *index, uint64_t inode)
+{
+    uint64_t next = UINT64_MAX;
+    for (uint64_t bucket = 0; bucket < table_buckets(&index->files); bucket++)
+        for (const struct index_node *node = *bucket_at(&index->files, bucket); node != NULL;
+             node = node->next)
+            if (node->inode > inode && node->inode < next)
+                next = node->inode;
+    return next;
+}
+
+/* Position in the order of the first inode above `inode`. */
+static uint64_t order_above(const struct chunk_index *index, uint64_t inode)
+{
+    uint64_t low = 0, high = index->order_count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (index->order[middle] <= inode)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct chunk_entry *chunk_index_after(struct chunk_index *index, uint64_t inode, uint64_t chunk)
+{
+    struct chunk_entry *next = NULL;
+    if (inode == 0 && chunk == 0)
+        order_make(index);
+    else if (chunk != UINT64_MAX && (next = chunk_index_next(index, inode, chunk + 1)) != NULL)
+        return next;
+    if (index->order == NULL)
+        order_make(index);
+    if (index->order == NULL) {
+        uint64_t above = index->files.count == 0 ? UINT64_MAX : inode_above(index, inode);
+        return above == UINT64_MAX ? NULL : chunk_index_next(index, above, 0);
+    }
+    for (uint64_t at = order_above(index, inode); at < index->order_count && next == NULL; at++)
+        next = chunk_index_next(index, index->order[at], 0);
+    if (next == NULL)
+        order_drop(index);
+    return next;
+}
+
 /* Calls visit for every node; visit may free it. */
 static void table_each(struct index_table *table, void (*visit)(void *owner, struct index_node *node),
                        void *owner)
 {
-    for (uint64_t bucket = 0; bucket < (UINT64_C(1) << table->level) + table->split; bucket++)
+    for (uint64_t bucket = 0; bucket < table_buckets(table); bucket++)
         for (struct index_node *node = *bucket_at(table, bucket), *next; node != NULL; node = next) {
             next = node->next;
             visit(owner, node);
@@ -270,4 +360,5 @@ void chunk_index_free(struct chunk_index *index, void (*dispose)(void *owner, st
     table_each(&index->files, dispose_file, NULL);
     table_free(&index->chunks);
     table_free(&index->files);
+    order_drop(index);
 }

@@ -42,6 +42,8 @@ struct chunk_entry {
 struct chunk_index {
     struct index_table chunks;
     struct index_table files;
+    uint64_t *order; /* inodes in order, as they were when the present walk began; NULL: there is none */
+    uint64_t order_count;
 };
 
 /* Returns 0 or -ENOMEM. */
@@ -72,6 +74,18 @@ void chunk_index_visit(const struct chunk_index *index, uint64_t inode, uint64_t
                        void (*visit)(void *owner, struct chunk_entry *entry), void *owner);
 /* The chunk of the inode with the smallest index >= first, or NULL. */
 struct chunk_entry *chunk_index_next(const struct chunk_index *index, uint64_t inode, uint64_t first);
+
+/* The chunk that comes next after (inode, chunk) in the order of both, or NULL: there is none. (0, 0): the
+ * first. Chunks that come or go during a walk are found or not. Costs a sort of all inodes when a walk
+ * begins; without memory for it, a search through them at each file's end. */
+struct chunk_entry *chunk_index_after(struct chunk_index *index, uint64_t inode, uint64_t chunk);
+/* A walk in no order that costs nothing beforehand: every chunk lies in one of so many buckets, and moves, if
+ * at all, to a bucket that was not there yet. So who visits bucket after bucket, asking for their number anew
+ * each time, misses none that was there all the while. */
+uint64_t chunk_index_buckets(const struct chunk_index *index);
+/* visit must leave the index as it is. */
+void chunk_index_visit_bucket(const struct chunk_index *index, uint64_t bucket,
+                              void (*visit)(void *owner, struct chunk_entry *entry), void *owner);
 
 /* Takes every chunk of the inode with index >= first out of the index and hands it to dispose. */
 void chunk_index_remove_from(struct chunk_index *index, uint64_t inode, uint64_t first,

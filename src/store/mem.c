@@ -582,6 +582,15 @@ static uint64_t mem_next_chunk(struct store *store, uint64_t inode, uint64_t fir
     return entry == NULL ? UINT64_MAX : entry->node.index;
 }
 
+static bool mem_next(struct store *store, struct store_cursor *cursor)
+{
+    const struct chunk_entry *entry = chunk_index_after(&mem_of(store)->index, cursor->inode, cursor->index);
+    if (entry == NULL)
+        return false;
+    *cursor = (struct store_cursor){entry->node.inode, entry->node.index};
+    return true;
+}
+
 static uint32_t mem_seek(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, bool hole)
 {
     const struct chunk *chunk = chunk_find(mem_of(store), inode, index);
@@ -733,4 +742,5 @@ const struct store_operations store_mem_operations = {
     .next_chunk = mem_next_chunk,
     .seek = mem_seek,
     .held = mem_held,
+    .next = mem_next,
 };

@@ -191,6 +191,15 @@ static uint64_t null_next_chunk(struct store *store, uint64_t inode, uint64_t fi
     return entry == NULL ? UINT64_MAX : entry->node.index;
 }
 
+static bool null_next(struct store *store, struct store_cursor *cursor)
+{
+    const struct chunk_entry *entry = chunk_index_after(&null_of(store)->index, cursor->inode, cursor->index);
+    if (entry == NULL)
+        return false;
+    *cursor = (struct store_cursor){entry->node.inode, entry->node.index};
+    return true;
+}
+
 static uint32_t null_seek(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, bool hole)
 {
     const struct chunk *chunk = chunk_find(null_of(store), inode, index);
@@ -273,4 +282,5 @@ const struct store_operations store_null_operations = {
     .next_chunk = null_next_chunk,
     .seek = null_seek,
     .held = null_held,
+    .next = null_next,
 };

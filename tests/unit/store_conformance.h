@@ -175,8 +175,36 @@ static void conformance_remove(void **state)
     store_destroy(store);
 }
 
+static void conformance_walk(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    const struct store_operations *call = store->operations;
+    struct store_cursor cursor = {0};
+    assert_false(call->next(store, &cursor));
+    static const uint64_t inodes[] = {7, 300, 2, UINT64_C(1) << 50};
+    for (uint64_t i = 0; i < 4; i++)
+        for (uint64_t index = 0; index <= 6; index += 3)
+            assert_int_equal(conformance_write(store, inodes[i], index, 0, 100, 1), 0);
+    struct store_cursor last = {0};
+    uint32_t count = 0;
+    for (cursor = last; call->next(store, &cursor); last = cursor, count++) {
+        assert_true(cursor.inode > last.inode || (cursor.inode == last.inode && cursor.index > last.index));
+        assert_int_equal(call->chunk_length(store, cursor.inode, cursor.index), 100);
+    }
+    assert_int_equal(count, 12);
+    /* What a walk stands on may go, and what is behind it, too. */
+    cursor = (struct store_cursor){7, 3};
+    assert_int_equal(call->remove(store, 7, 0), 0);
+    assert_true(call->next(store, &cursor));
+    assert_int_equal(cursor.inode, 300);
+    assert_int_equal(cursor.index, 0);
+    store_destroy(store);
+}
+
 /* clang-format off */
 #define STORE_CONFORMANCE_CASES                                                                              \
     cmocka_unit_test(conformance_lengths), cmocka_unit_test(conformance_bounds),                             \
-    cmocka_unit_test(conformance_abort), cmocka_unit_test(conformance_remove)
+    cmocka_unit_test(conformance_abort), cmocka_unit_test(conformance_remove),                               \
+    cmocka_unit_test(conformance_walk)
 /* clang-format on */
