@@ -1,6 +1,12 @@
-/* What every storage engine must do, as cases over an open store. An engine's own test sets
- * conformance_operations and puts STORE_CONFORMANCE_CASES (and, unless it forgets bytes,
- * STORE_CONFORMANCE_BYTES_CASES) into its list. */
+/* What every storage engine must do, as cases over an open store. An engine's own test defines
+ * conformance_options and puts STORE_CONFORMANCE_CASES into its list, and STORE_CONFORMANCE_BYTES_CASES
+ * unless the engine forgets bytes.
+ *
+ * A persistent engine's test defines STORE_CONFORMANCE_PERSISTENT before it includes this, adds
+ * STORE_CONFORMANCE_PERSISTENT_CASES, and runs its list twice, with conformance_simulated and with
+ * conformance_real as the group's setup: then conformance_open makes a loop and a disk (a simulated device,
+ * or a directory of its own in /tmp), the engine, and a journal that replays into it. One store is open at a
+ * time. Calls that suspend drive the loop, for no task runs here. */
 #pragma once
 
 #include "unit/unit.h"
@@ -18,11 +24,27 @@
 
 static const struct store_options conformance_options; /* defined by the including test */
 
-static struct store *conformance_open(void)
+#ifdef STORE_CONFORMANCE_PERSISTENT
+#include "unit/store_persistent.h"
+#else
+
+static struct store *conformance_open_with(const struct store_options *options)
 {
     struct store *store = NULL;
-    assert_int_equal(store_create(&conformance_options, &store), 0);
+    assert_int_equal(store_create(options, &store), 0);
     return store;
+}
+
+static void conformance_close(struct store *store)
+{
+    store_destroy(store);
+}
+
+#endif
+
+static struct store *conformance_open(void)
+{
+    return conformance_open_with(&conformance_options);
 }
 
 /* Copies bytes into the memory of a begun write. */
@@ -120,7 +142,7 @@ static void conformance_lengths(void **state)
     assert_int_equal(statistics.chunks, 2);
     assert_true(statistics.used >= 15);
     assert_int_equal(statistics.capacity, CONFORMANCE_CAPACITY);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 static void conformance_bounds(void **state)
@@ -135,7 +157,7 @@ static void conformance_bounds(void **state)
     assert_int_equal(store->operations->chunk_length(store, 1, 0), 0);
     assert_int_equal(conformance_write(store, 1, 0, CONFORMANCE_CHUNK - 1, 1, 0), 0);
     assert_int_equal(store->operations->chunk_length(store, 1, 0), CONFORMANCE_CHUNK);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 static void conformance_abort(void **state)
@@ -151,7 +173,7 @@ static void conformance_abort(void **state)
     store->operations->statistics(store, &statistics);
     assert_int_equal(statistics.chunks, 0);
     assert_int_equal(statistics.used, 0);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 static void conformance_remove(void **state)
@@ -172,34 +194,124 @@ static void conformance_remove(void **state)
     struct store_statistics statistics;
     store->operations->statistics(store, &statistics);
     assert_int_equal(statistics.chunks, 14);
-    store_destroy(store);
+    conformance_close(store);
 }
 
+/* All chunks in the order of (inode, index), while they come and go. */
 static void conformance_walk(void **state)
 {
     (void)state;
+    static const uint64_t inodes[] = {
+        1, 2, 63, 64, 65, 4096, 4097, UINT64_C(3) << 44, (UINT64_C(3) << 44) + 70, UINT64_C(1) << 57};
+    static const uint64_t indices[] = {0, 1, 7, UINT64_C(1) << 40};
+    const size_t inode_count = sizeof(inodes) / sizeof(inodes[0]);
+    const size_t index_count = sizeof(indices) / sizeof(indices[0]);
     struct store *store = conformance_open();
     const struct store_operations *call = store->operations;
     struct store_cursor cursor = {0};
     assert_false(call->next(store, &cursor));
-    static const uint64_t inodes[] = {7, 300, 2, UINT64_C(1) << 50};
-    for (uint64_t i = 0; i < 4; i++)
-        for (uint64_t index = 0; index <= 6; index += 3)
-            assert_int_equal(conformance_write(store, inodes[i], index, 0, 100, 1), 0);
-    struct store_cursor last = {0};
-    uint32_t count = 0;
-    for (cursor = last; call->next(store, &cursor); last = cursor, count++) {
-        assert_true(cursor.inode > last.inode || (cursor.inode == last.inode && cursor.index > last.index));
-        assert_int_equal(call->chunk_length(store, cursor.inode, cursor.index), 100);
-    }
-    assert_int_equal(count, 12);
-    /* What a walk stands on may go, and what is behind it, too. */
-    cursor = (struct store_cursor){7, 3};
-    assert_int_equal(call->remove(store, 7, 0), 0);
+    for (size_t i = inode_count; i-- > 0;)
+        for (size_t j = 0; j < index_count; j++)
+            assert_int_equal(conformance_write(store, inodes[i], indices[(j + 2) % index_count], 0, 10, 1),
+                             0);
+    for (size_t i = 0; i < inode_count; i++)
+        for (size_t j = 0; j < index_count; j++) {
+            assert_true(call->next(store, &cursor));
+            assert_int_equal(cursor.inode, inodes[i]);
+            assert_int_equal(cursor.index, indices[j]);
+        }
+    assert_false(call->next(store, &cursor));
+
+    for (size_t i = 0; i < inode_count; i += 2)
+        assert_int_equal(call->remove(store, inodes[i], i == 0 ? 1 : 0), 0);
+    cursor = (struct store_cursor){0};
     assert_true(call->next(store, &cursor));
-    assert_int_equal(cursor.inode, 300);
-    assert_int_equal(cursor.index, 0);
-    store_destroy(store);
+    assert_int_equal(cursor.inode, inodes[0]);
+    for (size_t i = 1; i < inode_count; i += 2) {
+        assert_true(call->next(store, &cursor));
+        assert_int_equal(cursor.inode, inodes[i]);
+        assert_int_equal(cursor.index, 0);
+        assert_int_equal(call->remove(store, inodes[i], 0), 0); /* the cursor stands on what is gone */
+    }
+    assert_false(call->next(store, &cursor));
+    conformance_close(store);
+}
+
+/* ---- bytes ---- */
+
+static inline void conformance_bytes_come_back(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    assert_int_equal(conformance_write(store, 1, 0, 0, 5000, 11), 0);
+    assert_int_equal(conformance_write(store, 1, 0, 40000, 100, 12), 0);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 5000, 11), 5000);
+    assert_int_equal(conformance_read(store, 1, 0, 5000, 35000, 0), 35000);
+    assert_int_equal(conformance_read(store, 1, 0, 40000, 9999, 12), 100);
+    conformance_close(store);
+}
+
+/* Every page once held 0xff; holes, cuts and aborts must never show it. */
+static inline void conformance_recycled_memory_is_never_seen(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    for (uint64_t i = 0; i < CONFORMANCE_CAPACITY / CONFORMANCE_CHUNK; i++)
+        assert_int_equal(conformance_write(store, 9, i, 0, CONFORMANCE_CHUNK, 0xff), 0);
+    assert_int_equal(store->operations->remove(store, 9, 0), 0);
+
+    assert_int_equal(conformance_write(store, 1, 0, 30000, 1, 0), 0);
+    assert_int_equal(conformance_read(store, 1, 0, 0, CONFORMANCE_CHUNK, 0), 30001);
+
+    struct store_io aborted = conformance_io(1, 1, 0, 20000);
+    assert_int_equal(store->operations->write_begin(store, &aborted, CONFORMANCE_CHUNK), 0);
+    assert_int_equal(conformance_write(store, 1, 1, 25000, 10, 0), 0);
+    assert_int_equal(conformance_read(store, 1, 1, 0, CONFORMANCE_CHUNK, 0), 25010);
+    store->operations->write_abort(store, &aborted);
+    assert_int_equal(conformance_read(store, 1, 1, 0, CONFORMANCE_CHUNK, 0), 25010);
+
+    assert_int_equal(conformance_write(store, 1, 2, 0, 9000, 0xff), 0);
+    assert_int_equal(store->operations->truncate(store, 1, 2, 10), 0);
+    assert_int_equal(conformance_write(store, 1, 2, 30000, 1, 0), 0);
+    assert_int_equal(conformance_read(store, 1, 2, 10, CONFORMANCE_CHUNK, 0), 29991);
+    conformance_close(store);
+}
+
+/* A write that is acknowledged stays, whatever becomes of an overlapping one that began earlier. */
+static inline void conformance_committed_overlap_survives_an_abort(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    struct store_io first = conformance_io(1, 0, 0, 16384);
+    assert_int_equal(store->operations->write_begin(store, &first, CONFORMANCE_CHUNK), 0);
+    assert_int_equal(conformance_write(store, 1, 0, 4096, 4096, 5), 0);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 4096, 0), 4096);
+    assert_int_equal(conformance_read(store, 1, 0, 4096, CONFORMANCE_CHUNK, 5), 4096);
+    store->operations->write_abort(store, &first);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 4096, 0), 4096);
+    assert_int_equal(conformance_read(store, 1, 0, 4096, CONFORMANCE_CHUNK, 5), 4096);
+    conformance_close(store);
+}
+
+static inline void conformance_cut_under_a_write(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    assert_int_equal(conformance_write(store, 1, 0, 0, 100, 3), 0);
+    struct store_io beyond = conformance_io(1, 0, 50, 9000);
+    struct store_io below = conformance_io(1, 0, 0, 40);
+    assert_int_equal(store->operations->write_begin(store, &beyond, CONFORMANCE_CHUNK), 0);
+    assert_int_equal(store->operations->write_begin(store, &below, CONFORMANCE_CHUNK), 0);
+    assert_int_equal(store->operations->truncate(store, 1, 0, 60), 0);
+    memset(beyond.vector[0].iov_base, 9, beyond.vector[0].iov_len);
+    memset(below.vector[0].iov_base, 8, below.vector[0].iov_len);
+    assert_int_equal(store->operations->write_commit(store, &below), 0);
+    assert_int_equal(store->operations->write_commit(store, &beyond), -ESTALE);
+    assert_int_equal(store->operations->chunk_length(store, 1, 0), 60);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 40, 8), 40);
+    assert_int_equal(conformance_write(store, 1, 0, 9000, 1, 0), 0);
+    assert_int_equal(conformance_read(store, 1, 0, 60, 8941, 0), 8941);
+    conformance_close(store);
 }
 
 /* clang-format off */
@@ -207,4 +319,13 @@ static void conformance_walk(void **state)
     cmocka_unit_test(conformance_lengths), cmocka_unit_test(conformance_bounds),                             \
     cmocka_unit_test(conformance_abort), cmocka_unit_test(conformance_remove),                               \
     cmocka_unit_test(conformance_walk)
+#define STORE_CONFORMANCE_BYTES_CASES                                                                        \
+    cmocka_unit_test(conformance_bytes_come_back),                                                           \
+    cmocka_unit_test(conformance_recycled_memory_is_never_seen),                                             \
+    cmocka_unit_test(conformance_committed_overlap_survives_an_abort),                                       \
+    cmocka_unit_test(conformance_cut_under_a_write)
 /* clang-format on */
+
+#ifdef STORE_CONFORMANCE_PERSISTENT
+#include "unit/store_persistent_cases.h"
+#endif

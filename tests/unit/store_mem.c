@@ -14,63 +14,7 @@ static uint64_t used(struct store *store)
 static struct store *open_sized(uint64_t capacity)
 {
     struct store_options options = {.engine = "mem", .capacity = capacity};
-    struct store *store = NULL;
-    assert_int_equal(store_create(&options, &store), 0);
-    return store;
-}
-
-static void bytes_come_back(void **state)
-{
-    (void)state;
-    struct store *store = conformance_open();
-    assert_int_equal(conformance_write(store, 1, 0, 0, 5000, 11), 0);
-    assert_int_equal(conformance_write(store, 1, 0, 40000, 100, 12), 0);
-    assert_int_equal(conformance_read(store, 1, 0, 0, 5000, 11), 5000);
-    assert_int_equal(conformance_read(store, 1, 0, 5000, 35000, 0), 35000);
-    assert_int_equal(conformance_read(store, 1, 0, 40000, 9999, 12), 100);
-    store_destroy(store);
-}
-
-/* Every page once held 0xff; holes, cuts and aborts must never show it. */
-static void recycled_memory_is_never_seen(void **state)
-{
-    (void)state;
-    struct store *store = conformance_open();
-    for (uint64_t i = 0; i < CONFORMANCE_CAPACITY / CONFORMANCE_CHUNK; i++)
-        assert_int_equal(conformance_write(store, 9, i, 0, CONFORMANCE_CHUNK, 0xff), 0);
-    assert_int_equal(store->operations->remove(store, 9, 0), 0);
-
-    assert_int_equal(conformance_write(store, 1, 0, 30000, 1, 0), 0);
-    assert_int_equal(conformance_read(store, 1, 0, 0, CONFORMANCE_CHUNK, 0), 30001);
-
-    struct store_io aborted = conformance_io(1, 1, 0, 20000);
-    assert_int_equal(store->operations->write_begin(store, &aborted, CONFORMANCE_CHUNK), 0);
-    assert_int_equal(conformance_write(store, 1, 1, 25000, 10, 0), 0);
-    assert_int_equal(conformance_read(store, 1, 1, 0, CONFORMANCE_CHUNK, 0), 25010);
-    store->operations->write_abort(store, &aborted);
-    assert_int_equal(conformance_read(store, 1, 1, 0, CONFORMANCE_CHUNK, 0), 25010);
-
-    assert_int_equal(conformance_write(store, 1, 2, 0, 9000, 0xff), 0);
-    assert_int_equal(store->operations->truncate(store, 1, 2, 10), 0);
-    assert_int_equal(conformance_write(store, 1, 2, 30000, 1, 0), 0);
-    assert_int_equal(conformance_read(store, 1, 2, 10, CONFORMANCE_CHUNK, 0), 29991);
-    store_destroy(store);
-}
-
-/* A write that is acknowledged stays, whatever becomes of an overlapping one that began earlier. */
-static void committed_overlap_survives_an_abort(void **state)
-{
-    (void)state;
-    struct store *store = conformance_open();
-    struct store_io first = conformance_io(1, 0, 0, 16384);
-    assert_int_equal(store->operations->write_begin(store, &first, CONFORMANCE_CHUNK), 0);
-    assert_int_equal(conformance_write(store, 1, 0, 4096, 4096, 5), 0);
-    assert_int_equal(conformance_read(store, 1, 0, 0, 4096, 0), 4096);
-    assert_int_equal(conformance_read(store, 1, 0, 4096, CONFORMANCE_CHUNK, 5), 4096);
-    store->operations->write_abort(store, &first);
-    assert_int_equal(conformance_read(store, 1, 0, 0, 4096, 0), 4096);
-    assert_int_equal(conformance_read(store, 1, 0, 4096, CONFORMANCE_CHUNK, 5), 4096);
-    store_destroy(store);
+    return conformance_open_with(&options);
 }
 
 static void removed_under_transfers(void **state)
@@ -103,28 +47,7 @@ static void removed_under_transfers(void **state)
     assert_int_equal(store->operations->remove(store, 1, 0), 0);
     assert_int_equal(store->operations->remove(store, 2, 0), 0);
     assert_int_equal(used(store), 0);
-    store_destroy(store);
-}
-
-static void cut_under_a_write(void **state)
-{
-    (void)state;
-    struct store *store = conformance_open();
-    assert_int_equal(conformance_write(store, 1, 0, 0, 100, 3), 0);
-    struct store_io beyond = conformance_io(1, 0, 50, 9000);
-    struct store_io below = conformance_io(1, 0, 0, 40);
-    assert_int_equal(store->operations->write_begin(store, &beyond, CONFORMANCE_CHUNK), 0);
-    assert_int_equal(store->operations->write_begin(store, &below, CONFORMANCE_CHUNK), 0);
-    assert_int_equal(store->operations->truncate(store, 1, 0, 60), 0);
-    memset(beyond.vector[0].iov_base, 9, beyond.vector[0].iov_len);
-    memset(below.vector[0].iov_base, 8, below.vector[0].iov_len);
-    assert_int_equal(store->operations->write_commit(store, &below), 0);
-    assert_int_equal(store->operations->write_commit(store, &beyond), -ESTALE);
-    assert_int_equal(store->operations->chunk_length(store, 1, 0), 60);
-    assert_int_equal(conformance_read(store, 1, 0, 0, 40, 8), 40);
-    assert_int_equal(conformance_write(store, 1, 0, 9000, 1, 0), 0);
-    assert_int_equal(conformance_read(store, 1, 0, 60, 8941, 0), 8941);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 static void every_page_is_usable(void **state)
@@ -167,7 +90,7 @@ static void every_page_is_usable(void **state)
         assert_int_equal(io.count, 1);
         assert_int_equal(store->operations->write_commit(store, &io), 0);
     }
-    store_destroy(store);
+    conformance_close(store);
 }
 
 /* Room that was taken ahead is given back when others need it. */
@@ -183,7 +106,7 @@ static void slack_is_reclaimed(void **state)
     assert_int_equal(used(store), pages * 4096);
     for (uint64_t i = 1; i < inode; i++)
         assert_int_equal(conformance_read(store, i, 0, 0, CONFORMANCE_CHUNK, (uint8_t)i), 20000);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 /* A file written in small steps stays in one piece, and its growth refuses to lose what is there. */
@@ -208,7 +131,7 @@ static void growth(void **state)
     assert_int_equal(conformance_write(store, 1, 1, 5000, 5000, 1), -ENOSPC);
     assert_int_equal(store->operations->chunk_length(store, 1, 1), 100);
     assert_int_equal(conformance_read(store, 1, 1, 0, CONFORMANCE_CHUNK, 1), 100);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 static void clear(struct store *store, uint64_t inode, uint64_t start, uint64_t end, bool keep)
@@ -253,7 +176,7 @@ static void gaps(void **state)
     call->write_abort(store, &io);
     assert_int_equal(used(store), 1u << 20);
     assert_int_equal(call->held(store, 2), 0);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 static void cleared(void **state)
@@ -293,7 +216,7 @@ static void cleared(void **state)
     clear(store, 1, 0, UINT64_MAX >> 1, false);
     assert_int_equal(used(store), 0);
     assert_int_equal(call->held(store, 1), 0);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 static void reserved(void **state)
@@ -328,7 +251,7 @@ static void reserved(void **state)
     assert_int_equal(call->remove(store, 3, 0), 0);
     assert_int_equal(call->remove(store, 1, 0), 0);
     assert_int_equal(used(store), 0);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 static void random_model(void **state)
@@ -337,7 +260,7 @@ static void random_model(void **state)
     for (uint64_t seed = 1; seed <= 4; seed++) {
         struct store *store = open_sized(300u << 10);
         model_run(store, seed, 6000);
-        store_destroy(store);
+        conformance_close(store);
     }
 }
 
@@ -357,7 +280,7 @@ static void many_chunks(void **state)
         for (uint64_t index = 0; index < 5; index++)
             assert_int_equal(store->operations->chunk_length(store, inode, index * 1000),
                              index == 0 || inode % 3 != 1 ? 1 : 0);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 static void refused_options(void **state)
@@ -373,18 +296,15 @@ static void refused_options(void **state)
     assert_null(store);
     options = (struct store_options){.engine = "mem", .capacity = 1 << 20, .prefault = true};
     assert_int_equal(store_create(&options, &store), 0);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_CONFORMANCE_CASES,
-        cmocka_unit_test(bytes_come_back),
-        cmocka_unit_test(recycled_memory_is_never_seen),
-        cmocka_unit_test(committed_overlap_survives_an_abort),
+        STORE_CONFORMANCE_BYTES_CASES,
         cmocka_unit_test(removed_under_transfers),
-        cmocka_unit_test(cut_under_a_write),
         cmocka_unit_test(every_page_is_usable),
         cmocka_unit_test(slack_is_reclaimed),
         cmocka_unit_test(growth),

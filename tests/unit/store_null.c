@@ -27,7 +27,7 @@ static void reads_return_the_pattern(void **state)
     }
     assert_int_equal(start, chunk);
     store->operations->read_end(store, &io);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 static void capacity_is_not_enforced(void **state)
@@ -39,7 +39,7 @@ static void capacity_is_not_enforced(void **state)
     struct store_statistics statistics;
     store->operations->statistics(store, &statistics);
     assert_int_equal(statistics.used, 1000 * CONFORMANCE_CHUNK);
-    store_destroy(store);
+    conformance_close(store);
 }
 
 int main(void)
