@@ -1,11 +1,12 @@
 /* Files on a local device, reached through one directory: the only way in which anything persistent touches a
  * disk, so that the simulator can put its own device underneath and tests can make every call fail.
  *
- * disk_open (disk.c) is the real one: io_uring for transfers and synchronisation, plain system calls for
- * names. disk_sim_create (disk_sim.c) keeps files in memory under a simulated clock, knows which writes were
- * synchronised, and loses or tears the others when the power fails.
+ * disk_open (disk_local.c) is the real one: io_uring for transfers and synchronisation, plain system calls
+ * for names. disk_sim_open (disk_sim.c) keeps files in memory under a simulated clock, knows which writes
+ * were synchronised, and loses or tears the others when the power fails.
  *
- * Names are paths below the directory ("journal-3", "7f/1a/0"), of at most DISK_NAME_MAX bytes, without "..".
+ * Names are paths below the directory ("journal-3", "7f/1a/0"), of at most DISK_NAME_MAX bytes, without empty
+ * components, "." and "..". "lock" is the disk's own: it cannot be opened and is not listed.
  * All calls return 0 (or a count) or -errno. A transfer is whole: short reads happen only at the end of the
  * file, short writes never (the rest is written, or the error is told). Calls that say so may suspend; the
  * others block for as long as a system call on names takes. */
@@ -20,6 +21,8 @@
 
 #define DISK_NAME_MAX 200
 #define DISK_ALIGNMENT 4096u /* of memory, offset and length of direct transfers */
+#define DISK_VECTOR_MAX 64u
+#define DISK_TRANSFER_MAX (1u << 30) /* bytes in one transfer; -EINVAL beyond */
 
 struct disk;
 struct disk_file;
@@ -33,6 +36,10 @@ struct disk_options {
  * -EBUSY: another process has it. -EROFS, -EACCES, -ENOSPC, -ENOTDIR as the system says. Nothing is logged:
  * the caller knows what the directory is for. */
 int disk_open(struct loop *loop, const char *path, const struct disk_options *options, struct disk **disk);
+/* Who has the directory, for the message after -EBUSY ("process 1234 on node7"; "another process" if that
+ * cannot be told). */
+#define DISK_HOLDER_MAX 100
+void disk_lock_holder(const char *path, char holder[DISK_HOLDER_MAX]);
 /* No transfer is under way and every file is closed. */
 void disk_close(struct disk *disk);
 /* For messages: the directory as it was named. */
@@ -68,10 +75,10 @@ enum disk_call { DISK_READ, DISK_WRITE, DISK_SYNC };
 struct disk_io {
     struct disk_file *file;
     enum disk_call call;        /* DISK_SYNC: data and what is needed to read them (fdatasync) */
-    const struct iovec *vector; /* until finished; at most 64 elements */
+    const struct iovec *vector; /* until finished; at most DISK_VECTOR_MAX elements */
     uint32_t count;
     uint64_t offset;
-    struct completion done; /* fired with bytes or -errno; `notify` may be set */
+    struct completion done; /* fired with bytes or -errno; `notify` may be set: never called in disk_start */
     void *private[8];       /* the implementation's own */
 };
 /* Never suspends: what finds the queue full waits in it. All that one turn of the loop starts enters the
@@ -86,9 +93,9 @@ ssize_t disk_write(struct disk_file *file, const void *bytes, size_t length, uin
 int disk_sync(struct disk_file *file);
 
 /* Names. */
-int disk_make_directory(struct disk *disk, const char *name); /* -EEXIST */
-int disk_unlink(struct disk *disk, const char *name);         /* files and empty directories */
-int disk_rename(struct disk *disk, const char *from, const char *to);
+int disk_make_directory(struct disk *disk, const char *name);         /* -EEXIST */
+int disk_unlink(struct disk *disk, const char *name);                 /* files and empty directories */
+int disk_rename(struct disk *disk, const char *from, const char *to); /* in one directory, else -EXDEV */
 /* Makes changes of names in a directory ("": the disk's own) durable. May suspend. */
 int disk_sync_names(struct disk *disk, const char *directory);
 /* Calls visit for each entry of a directory ("": the disk's own), in any order, until it returns non-zero,
@@ -101,8 +108,9 @@ int disk_space(struct disk *disk, uint64_t *available, uint64_t *total);
 /* ---- tests ---- */
 
 /* Asked before every call that touches the device; may put an error in its place (< 0), or for DISK_WRITE
- * lower *length: so much is written, then the call fails with -EIO. what: "read", "write", "sync", "open",
- * "rename", ... */
+ * lower *length: so much is written (in a direct file, rounded down to DISK_ALIGNMENT), then the call fails
+ * with -EIO. what: "read", "write", "sync", "open", "size", "time", "truncate", "allocate", "punch",
+ * "directory", "unlink", "rename", "names" (their synchronisation), "list", "space". */
 typedef int (*disk_fault)(void *owner, const char *what, const char *name, uint64_t offset, size_t *length);
 void disk_set_fault(struct disk *disk, disk_fault fault, void *owner);
 
@@ -125,10 +133,17 @@ int disk_sim_open(struct loop *loop, struct disk_sim_device *device, struct disk
  * only. Writes that were under way count as not synchronised. The disk must be closed, or abandoned by a
  * server that was killed (disk_sim_abandon). */
 void disk_sim_power_loss(struct disk_sim_device *device, struct random *random);
-/* A server died with the disk open: transfers under way never complete, memory of the handle is freed. */
+/* A server died with the disk open: transfers under way never complete, memory of the handle and of its files
+ * is freed. A write that was under way has reached the device or not, as loop_random says. */
 void disk_sim_abandon(struct disk *disk);
-/* Number of writes, synchronisations and changes of names since it was made: the points at which a test may
- * let the power fail. stop_at: from that point on nothing reaches the device any more and calls never
- * complete; then *stopped is set. */
+/* The same for a server whose tasks are still to be unwound: from now on nothing of it reaches the device,
+ * which others may open at once; what is under way and every later call fails with -EIO. Its files and the
+ * disk are then closed as usual. */
+void disk_sim_kill(struct disk *disk);
+/* Number of writes, synchronisations and changes of names and sizes since it was made: the points at which a
+ * test may let the power fail. stop_at: from that point on (the calls before it, `point` in number, have
+ * reached it) nothing reaches the device any more, transfers never complete and other calls fail with -EIO;
+ * then *stopped is set. Then comes disk_sim_kill or disk_sim_abandon; the next disk_sim_open resets it.
+ * UINT64_MAX: never. */
 uint64_t disk_sim_points(const struct disk_sim_device *device);
 void disk_sim_stop_at(struct disk_sim_device *device, uint64_t point, bool *stopped);
