@@ -662,10 +662,14 @@ mode_t benchfs_umask(benchfs *fs, mode_t mask)
 
 int benchfs_sync(benchfs *fs)
 {
-    struct client *client = atomic_load(&fs->dirty_files) != 0 ? client_get(fs) : NULL;
-    if (client != NULL)
-        file_caches_publish(fs, client, 0);
-    return atomic_load(&fs->dirty_files) != 0 && client == NULL ? -1 : 0;
+    int status;
+    if (atomic_load(&fs->dirty_files) == 0)
+        return 0;
+    struct client *client = client_get(fs);
+    if (client == NULL)
+        return -1;
+    file_caches_publish_slow(fs, client, 0, &status);
+    return finish(status);
 }
 
 const char *benchfs_consistency(benchfs *fs)

@@ -7,8 +7,8 @@
  *   one dirty range   writes that join it are copied in; it is published - written to the servers - when a
  *                     write does not join, when it reaches the end of its window (DIRTY_WINDOW bytes,
  *                     aligned), and by everything that must see or show the file as it is: close, fsync, a
- *                     read beyond it, truncation, fallocate, copying, stat, seeking the end, locking, fork,
- *                     exit
+ *                     read beyond it, truncation (O_TRUNC too), fallocate, copying, stat, seeking the end,
+ *                     locking, fork, exit; and by whoever lets go of the file last
  *   one clean range   read ahead of a reader that goes forward; any write to the file by this process makes
  *                     it invalid, and so does every open, since close-to-open promises the reader what had
  *                     been published before it opened
@@ -19,9 +19,11 @@
  * Locks: a descriptor's own, then a cache's. A cache's lock is held while its thread waits for the servers.
  * Asynchronous transfers run as tasks, which must not wait for a lock that their own thread holds: they go
  * past the cache, published before they start; all they do to it is to count `version` up. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "client/library.h"
 
 #define DIRTY_WINDOW (1u << 20)
@@ -124,31 +126,7 @@ int file_cache_open(struct benchfs *fs, struct open_file *slot)
         return -ENOMEM;
     count(&cache->version);
     slot->cache = cache;
-    if ((slot->file.flags & O_TRUNC) != 0) {
-        /* What was written before the file was cut to nothing is gone with it. */
-        pthread_mutex_lock(&cache->lock);
-        if (cache->dirty_length != 0)
-            atomic_fetch_sub(&fs->dirty_files, 1);
-        cache->dirty_length = 0;
-        pthread_mutex_unlock(&cache->lock);
-    }
     return 0;
-}
-
-static void cache_release(struct benchfs *fs, struct file_cache *cache)
-{
-    pthread_mutex_lock(&fs->cache_mutex);
-    if (--cache->references == 0)
-        cache_free(cache);
-    pthread_mutex_unlock(&fs->cache_mutex);
-}
-
-void file_cache_close(struct benchfs *fs, struct open_file *slot)
-{
-    struct file_cache *cache = slot->cache;
-    slot->cache = NULL;
-    if (cache != NULL)
-        cache_release(fs, cache);
 }
 
 void file_caches_after_fork(struct benchfs *fs)
@@ -203,6 +181,35 @@ int file_cache_publish(struct benchfs *fs, struct client *client, struct open_fi
     return status;
 }
 
+/* The last one may find something dirty: a write that close overtook came after what close published. Nobody
+ * else can reach the cache by then, so this needs no lock, and may run in a task. */
+static void cache_release(struct benchfs *fs, struct file_cache *cache)
+{
+    pthread_mutex_lock(&fs->cache_mutex);
+    bool last = --cache->references == 0;
+    if (last)
+        list_remove(&cache->link);
+    pthread_mutex_unlock(&fs->cache_mutex);
+    if (!last)
+        return;
+    if (cache->dirty_length != 0) {
+        struct client *client = client_get(fs);
+        int status = client == NULL ? -errno : publish(fs, client, cache);
+        if (status < 0 && status != -ESTALE)
+            log_warning("what was written to file %llx while it was closed is lost: %s",
+                        (unsigned long long)cache->inode, status_text(status));
+    }
+    cache_free(cache);
+}
+
+void file_cache_close(struct benchfs *fs, struct open_file *slot)
+{
+    struct file_cache *cache = slot->cache;
+    slot->cache = NULL;
+    if (cache != NULL)
+        cache_release(fs, cache);
+}
+
 void file_cache_changed(struct open_file *slot)
 {
     if (slot->cache != NULL)
@@ -219,40 +226,62 @@ void file_cache_forget_slow(struct benchfs *fs, uint64_t inode)
     count(&fs->changes);
 }
 
-/* Takes a reference to one cache that is dirty, of that inode (0: any). */
-static struct file_cache *dirty_hold(struct benchfs *fs, uint64_t inode)
+void file_caches_forget_slow(struct benchfs *fs)
+{
+    pthread_mutex_lock(&fs->cache_mutex);
+    for (unsigned i = 0; i < CACHE_BUCKETS; i++)
+        list_for_each (node, &fs->caches[i])
+            count(&container_of(node, struct file_cache, link)->version);
+    pthread_mutex_unlock(&fs->cache_mutex);
+    count(&fs->changes);
+}
+
+/* Takes a reference to a dirty cache of the bucket: the one of the lowest inode from `least` to `most`. */
+static struct file_cache *dirty_hold(struct benchfs *fs, const struct list *bucket, uint64_t least,
+                                     uint64_t most)
 {
     struct file_cache *found = NULL;
     pthread_mutex_lock(&fs->cache_mutex);
-    for (unsigned i = 0; i < CACHE_BUCKETS && found == NULL; i++)
-        list_for_each (node, &fs->caches[i]) {
-            struct file_cache *cache = container_of(node, struct file_cache, link);
-            /* Read without the lock: what another thread writes at this moment need not be published. */
-            if (atomic_load_explicit(&cache->dirty_length, memory_order_relaxed) != 0 &&
-                (inode == 0 || cache->inode == inode))
-                found = cache;
-        }
+    list_for_each (node, bucket) {
+        struct file_cache *cache = container_of(node, struct file_cache, link);
+        /* Read without the lock: what another thread writes at this moment need not be published. */
+        if (atomic_load_explicit(&cache->dirty_length, memory_order_relaxed) != 0 && cache->inode >= least &&
+            cache->inode <= most && (found == NULL || cache->inode < found->inode))
+            found = cache;
+    }
     if (found != NULL)
         found->references++;
     pthread_mutex_unlock(&fs->cache_mutex);
     return found;
 }
 
-unsigned file_caches_publish_slow(struct benchfs *fs, struct client *client, uint64_t inode)
+/* Each file once, in the order of the inodes: one that is written all the time keeps no other waiting. */
+static unsigned publish_bucket(struct benchfs *fs, struct client *client, const struct list *bucket,
+                               uint64_t least, uint64_t most, int *result)
 {
     unsigned published = 0;
     struct file_cache *cache;
-    /* As many as there can be now: others may go on writing. */
-    for (uint32_t left = atomic_load(&fs->dirty_files); left > 0; left--) {
-        cache = dirty_hold(fs, inode);
-        if (cache == NULL)
-            break;
+    while (least <= most && (cache = dirty_hold(fs, bucket, least, most)) != NULL) {
+        least = cache->inode + 1;
         pthread_mutex_lock(&cache->lock);
-        publish(fs, client, cache); /* what fails is told by fsync or close */
+        int status = publish(fs, client, cache); /* told by fsync or close too */
         pthread_mutex_unlock(&cache->lock);
+        if (status < 0 && status != -ESTALE && *result == 0)
+            *result = status;
         cache_release(fs, cache);
         published++;
     }
+    return published;
+}
+
+unsigned file_caches_publish_slow(struct benchfs *fs, struct client *client, uint64_t inode, int *status)
+{
+    *status = 0;
+    if (inode != 0)
+        return publish_bucket(fs, client, bucket_of(fs, inode), inode, inode, status);
+    unsigned published = 0;
+    for (unsigned i = 0; i < CACHE_BUCKETS; i++)
+        published += publish_bucket(fs, client, &fs->caches[i], 1, UINT64_MAX - 1, status);
     return published;
 }
 

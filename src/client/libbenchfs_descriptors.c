@@ -367,6 +367,10 @@ static int open_at(benchfs *fs, int dirfd, const char *path, int flags, mode_t m
     struct client *client = client_get(fs);
     if (client == NULL || start_directory(fs, dirfd, path, &directory) < 0)
         return -1;
+    /* What was written before the file is cut to nothing must not come after. Which file that is only the
+     * servers know. */
+    if (flags & O_TRUNC)
+        file_caches_publish(fs, client, 0);
     int status = open_file_reserve(fs, &fd, &file);
     if (status < 0)
         return finish(status);

@@ -199,7 +199,7 @@ void file_locks_after_fork(struct benchfs *fs)
 }
 
 /* The bytes that the caller means. */
-static int range_of(struct client *client, struct open_file *file, const struct flock *lock, uint64_t *start,
+static int range_of(struct worker *worker, struct open_file *file, const struct flock *lock, uint64_t *start,
                     uint64_t *end)
 {
     off_t from = 0;
@@ -214,7 +214,9 @@ static int range_of(struct client *client, struct open_file *file, const struct 
         pthread_mutex_unlock(&file->lock);
         break;
     case SEEK_END:
-        status = client_attributes(client, file->file.inode, &attributes);
+        status = file_cache_publish(worker->fs, worker->client, file, false);
+        if (status == 0)
+            status = client_attributes(worker->client, file->file.inode, &attributes);
         if (status < 0)
             return status;
         from = (off_t)attributes.size;
@@ -291,7 +293,7 @@ int record_lock(struct benchfs *fs, struct worker *worker, struct open_file *fil
         return -EINVAL;
     int status = record_type(file, request, test, &lock.type);
     if (status == 0)
-        status = range_of(worker->client, file, request, &lock.start, &lock.end);
+        status = range_of(worker, file, request, &lock.start, &lock.end);
     if (status < 0)
         return status;
     if (description)

@@ -320,7 +320,9 @@ int benchfs_truncate(benchfs *fs, const char *path, off_t length)
     if (!begin(fs, AT_FDCWD, path, &client, &directory))
         return -1;
     file_caches_publish(fs, client, 0);
-    return finish(client_truncate(client, directory, path, (uint64_t)length));
+    int status = client_truncate(client, directory, path, (uint64_t)length);
+    file_caches_forget(fs);
+    return finish(status);
 }
 
 /* ---- setting attributes ---- */

@@ -311,14 +311,22 @@ static inline void file_cache_forget(struct benchfs *fs, uint64_t inode)
     if (__builtin_expect(fs->consistency != CONSISTENCY_STRICT, 0))
         file_cache_forget_slow(fs, inode);
 }
-/* As file_cache_publish for the file of that inode, or (0) for all files. Returns of how many there was
- * something. */
-unsigned file_caches_publish_slow(struct benchfs *fs, struct client *client, uint64_t inode);
+/* The same of all files: which one was changed only the servers know. */
+void file_caches_forget_slow(struct benchfs *fs);
+static inline void file_caches_forget(struct benchfs *fs)
+{
+    if (__builtin_expect(fs->consistency != CONSISTENCY_STRICT, 0))
+        file_caches_forget_slow(fs);
+}
+/* As file_cache_publish for the file of that inode, or (0) for all files that are dirty now. Returns of how
+ * many there was something; *status: the first failure, which fsync or close of that file tells again. */
+unsigned file_caches_publish_slow(struct benchfs *fs, struct client *client, uint64_t inode, int *status);
 static inline unsigned file_caches_publish(struct benchfs *fs, struct client *client, uint64_t inode)
 {
+    int ignored;
     if (__builtin_expect(atomic_load_explicit(&fs->dirty_files, memory_order_relaxed) == 0, 1))
         return 0;
-    return file_caches_publish_slow(fs, client, inode);
+    return file_caches_publish_slow(fs, client, inode, &ignored);
 }
 
 /* Attributes that a call may answer from memory (relaxed alone). */

@@ -1,5 +1,8 @@
 /* The consistency modes, each between two processes: what must be visible is, and what may be kept is kept.
  */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 
@@ -330,6 +333,140 @@ static void own_writes(void)
     assert_int_equal(tell('s', "/own", 0, 0, 0, 0), size);
 }
 
+/* ---- threads beside each other ---- */
+
+#define WRITER_SPAN 60000
+
+/* A thread that writes to a descriptor, 10 bytes after 10 bytes, until it is told to stop or a write fails.
+ */
+struct writer {
+    pthread_t thread;
+    int fd;
+    _Atomic bool stop;
+    _Atomic off_t written; /* by writes that have returned */
+    int error;             /* of the write that failed */
+};
+
+static void *write_on(void *argument)
+{
+    struct writer *writer = argument;
+    while (!atomic_load(&writer->stop)) {
+        off_t at = atomic_load(&writer->written) % WRITER_SPAN;
+        if (benchfs_pwrite(fs, writer->fd, "0123456789", 10, at) != 10) {
+            writer->error = errno;
+            break;
+        }
+        atomic_fetch_add(&writer->written, 10);
+    }
+    return NULL;
+}
+
+static void writer_start(struct writer *writer, int fd)
+{
+    *writer = (struct writer){.fd = fd};
+    IS(0, pthread_create(&writer->thread, NULL, write_on, writer));
+}
+
+static void writer_join(struct writer *writer)
+{
+    atomic_store(&writer->stop, true);
+    IS(0, pthread_join(writer->thread, NULL));
+}
+
+/* Every write that has returned before the descriptor was gone is in the file. */
+static void close_beside_writes(void)
+{
+    for (int round = 0; round < 300; round++) {
+        struct writer writer;
+        writer_start(&writer, (int)OK(benchfs_open(fs, "/beside", O_CREAT | O_TRUNC | O_WRONLY, 0644)));
+        while (atomic_load(&writer.written) < 10 + round % 7 * 20)
+            sched_yield();
+        OK(benchfs_close(fs, writer.fd));
+        IS(0, pthread_join(writer.thread, NULL)); /* its writes fail now */
+        assert_int_equal(writer.error, EBADF);
+        off_t written = atomic_load(&writer.written);
+        assert_int_equal(tell('s', "/beside", 0, 0, 0, 0), written < WRITER_SPAN ? written : WRITER_SPAN);
+    }
+}
+
+static void *sync_it(void *fd)
+{
+    return (void *)(intptr_t)benchfs_fsync(fs, *(int *)fd);
+}
+
+/* What was written before a file is cut to nothing is not in it afterwards. */
+static void truncation_beside_publishing(void)
+{
+    int fd = (int)OK(benchfs_open(fs, "/cut", O_CREAT | O_RDWR, 0644));
+    for (int round = 0; round < 300; round++) {
+        pthread_t thread;
+        void *failed;
+        put(fd, 0, 100, 1);
+        IS(0, pthread_create(&thread, NULL, sync_it, &fd));
+        for (int turns = 0; turns < round; turns++)
+            __asm__ volatile("");
+        int cut = (int)OK(benchfs_open(fs, "/cut", O_WRONLY | O_TRUNC));
+        IS(0, pthread_join(thread, &failed));
+        assert_null(failed);
+        IS(0, size_of("/cut"));
+        OK(benchfs_close(fs, cut));
+        assert_int_equal(tell('s', "/cut", 0, 0, 0, 0), 0);
+    }
+    OK(benchfs_close(fs, fd));
+}
+
+/* However busy some files are. */
+static void sync_reaches_all(void)
+{
+    enum { BUSY = 2, FILES = 12 };
+    struct writer writers[BUSY];
+    int fds[FILES];
+    char path[32];
+    for (int i = 0; i < FILES; i++) {
+        snprintf(path, sizeof path, "/sync%d", i);
+        fds[i] = (int)OK(benchfs_open(fs, path, O_CREAT | O_RDWR, 0644));
+    }
+    for (int i = 0; i < BUSY; i++)
+        writer_start(&writers[i], fds[i]);
+    for (int round = 1; round <= 20; round++) {
+        for (int i = BUSY; i < FILES; i++)
+            put(fds[i], 0, (size_t)(round * 100), 1);
+        OK(benchfs_sync(fs));
+        for (int i = BUSY; i < FILES; i++) {
+            snprintf(path, sizeof path, "/sync%d", i);
+            assert_int_equal(tell('s', path, 0, 0, 0, 0), round * 100);
+        }
+    }
+    for (int i = 0; i < BUSY; i++)
+        writer_join(&writers[i]);
+    for (int i = 0; i < FILES; i++)
+        OK(benchfs_close(fs, fds[i]));
+}
+
+/* What is read ahead goes when the file is cut by name; locks count from the end as the process sees it. */
+static void own_size(void)
+{
+    int fd = (int)OK(benchfs_open(fs, "/size", O_CREAT | O_RDWR, 0644));
+    put(fd, 0, 5000, 1);
+    OK(benchfs_fsync(fs, fd));
+    is(fd, 0, 1000, 1);
+    is(fd, 1000, 1000, 1);
+    OK(benchfs_truncate(fs, "/size", 1500));
+    IS(0, benchfs_pread(fs, fd, bytes, 1000, 2000));
+    IS(500, benchfs_pread(fs, fd, bytes, 1000, 1000));
+    put(fd, 1500, 500, 1);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_END, .l_start = -100, .l_len = 100};
+    OK(benchfs_fcntl(fs, fd, F_SETLK, &lock));
+    int inside = (int)OK(benchfs_open(fs, "/size", O_RDWR));
+    lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    OK(benchfs_fcntl(fs, inside, F_OFD_GETLK, &lock));
+    assert_int_equal(lock.l_type, F_WRLCK);
+    assert_int_equal(lock.l_start, 1900);
+    assert_int_equal(lock.l_len, 100);
+    OK(benchfs_close(fs, inside));
+    OK(benchfs_close(fs, fd));
+}
+
 static void close_to_open(void **state)
 {
     (void)state;
@@ -337,6 +474,10 @@ static void close_to_open(void **state)
     published_at_close_and_fsync();
     published_by_others();
     own_writes();
+    close_beside_writes();
+    truncation_beside_publishing();
+    sync_reaches_all();
+    own_size();
     /* Reading in small steps asks seldom. */
     int fd = (int)OK(benchfs_open(fs, "/big", O_CREAT | O_RDWR, 0644));
     put(fd, 0, 4 * MIB, 5);
@@ -353,7 +494,7 @@ static void close_to_open(void **state)
     end();
 }
 
-/* A delayed write that fails is told by fsync, and by close. */
+/* A delayed write that fails is told by sync, by fsync, and by close. */
 static void delayed_errors(void **state)
 {
     (void)state;
@@ -363,7 +504,9 @@ static void delayed_errors(void **state)
     assert_true(counted().buffered_writes == 1);
     for (unsigned i = 0; i < servers; i++)
         cluster_kill(&cluster, i);
-    FAILS(EIO, benchfs_fsync(fs, fd));
+    FAILS(EIO, benchfs_sync(fs));
+    FAILS(EIO, benchfs_fsync(fs, fd)); /* once more */
+    OK(benchfs_sync(fs));              /* the bytes are lost */
     put(fd, 0, 100, 1);
     FAILS(EIO, benchfs_close(fs, fd));
     FAILS(EBADF, benchfs_close(fs, fd));
