@@ -82,6 +82,9 @@ void client_release_last(struct client *client);
 int client_hold(struct client *client, uint64_t inode, uint64_t from, struct attributes *attributes);
 ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length,
                     uint64_t offset);
+/* The same for who takes less than `length` for the end of the file: what fails in the middle fails. */
+ssize_t client_read_whole(struct client *client, struct client_file *file, void *bytes, size_t length,
+                          uint64_t offset);
 ssize_t client_write(struct client *client, struct client_file *file, const void *bytes, size_t length,
                      uint64_t offset);
 /* O_APPEND write; *offset gets the place of what was written. */

@@ -52,6 +52,7 @@ struct transfer {
     uint32_t generation;
     uint8_t flags; /* CHUNK_* of writes */
     bool write;
+    bool whole;       /* a read that fails in the middle fails */
     uint64_t give_up; /* loop_now ns: when a write that keeps being refused ends; 0: never refused so far */
 };
 
@@ -74,6 +75,7 @@ static void transfer_init(struct transfer *transfer, struct client *client, stru
     transfer->length = length;
     transfer->flags = 0;
     transfer->write = write;
+    transfer->whole = false;
     transfer->give_up = 0;
 }
 
@@ -290,7 +292,8 @@ static bool complete(const struct transfer *transfer, const struct piece *piece)
            (piece->reply.owner || end <= atomic_load_explicit(&transfer->file->size, memory_order_relaxed));
 }
 
-/* Reads [0, end) of the transfer; what lies at or beyond the returned length is not defined. */
+/* Reads [0, end) of the transfer; what lies at or beyond the returned length is not defined. A failure behind
+ * the first piece ends it there, unless it is to be whole. */
 static ssize_t read_pieces(struct transfer *transfer)
 {
     struct piece ring[WINDOW];
@@ -315,7 +318,7 @@ static ssize_t read_pieces(struct transfer *transfer)
         if (status == 0)
             status = size_now(transfer, piece, &size_known, &size);
         if (status < 0) {
-            error = piece->position == 0 ? status : 0;
+            error = piece->position == 0 || transfer->whole ? status : 0;
             end = piece->position;
             continue;
         }
@@ -355,8 +358,8 @@ static bool one_chunk(const struct client_file *file, uint64_t offset, uint64_t 
     return offset >> file->layout.chunk_shift == (offset + length - 1) >> file->layout.chunk_shift;
 }
 
-ssize_t client_read_vector(struct client *client, struct client_file *file, const struct iovec *vector,
-                           uint32_t vector_count, size_t length, uint64_t offset)
+static ssize_t read_file(struct client *client, struct client_file *file, const struct iovec *vector,
+                         uint32_t vector_count, size_t length, uint64_t offset, bool whole)
 {
     if (is_directory(file->mode))
         return -EISDIR;
@@ -367,6 +370,7 @@ ssize_t client_read_vector(struct client *client, struct client_file *file, cons
 
     struct transfer transfer;
     transfer_init(&transfer, client, file, vector, vector_count, length, offset, false);
+    transfer.whole = whole;
     struct lease *lease = lease_slot(&client->leases, file->inode);
     if (lease->inode == file->inode) {
         if (loop_now(client->loop) < lease->until) {
@@ -383,11 +387,24 @@ ssize_t client_read_vector(struct client *client, struct client_file *file, cons
     return got;
 }
 
+ssize_t client_read_vector(struct client *client, struct client_file *file, const struct iovec *vector,
+                           uint32_t vector_count, size_t length, uint64_t offset)
+{
+    return read_file(client, file, vector, vector_count, length, offset, false);
+}
+
 ssize_t client_read(struct client *client, struct client_file *file, void *bytes, size_t length,
                     uint64_t offset)
 {
     struct iovec vector = {bytes, length};
-    return client_read_vector(client, file, &vector, 1, length, offset);
+    return read_file(client, file, &vector, 1, length, offset, false);
+}
+
+ssize_t client_read_whole(struct client *client, struct client_file *file, void *bytes, size_t length,
+                          uint64_t offset)
+{
+    struct iovec vector = {bytes, length};
+    return read_file(client, file, &vector, 1, length, offset, true);
 }
 
 /* ---- writing ---- */

@@ -96,7 +96,8 @@ static void read_file(fuse_req_t request, fuse_ino_t inode, size_t size, off_t o
         reply_status(request, bytes == NULL ? -ENOMEM : -EINVAL);
         return;
     }
-    ssize_t got = client_read(client, file_of(info), bytes, size, (uint64_t)offset);
+    /* To the page cache a short read is the end of the file: it would fill up the rest with zeros. */
+    ssize_t got = client_read_whole(client, file_of(info), bytes, size, (uint64_t)offset);
     if (got < 0)
         reply_status(request, (int)got);
     else

@@ -49,8 +49,9 @@ static struct {
     uint32_t lease_us;
     char log[8192]; /* names of the requests since the last expect() */
     unsigned under_way, most_under_way;
-    /* The next `refuse_times` requests of operation `refuse` are answered with that status. */
-    unsigned refuse, refuse_times;
+    /* The next `refuse_times` requests of operation `refuse`, but for the first `refuse_not`, are answered
+     * with that status. */
+    unsigned refuse, refuse_times, refuse_not;
     int refuse_status;
     int64_t full_at;      /* a write at or behind this byte of a file is refused with -ENOSPC; -1: none */
     uint32_t lie_length;  /* added to the length in chunk replies */
@@ -384,6 +385,18 @@ uint32_t rpc_peer_notices(const struct rpc_peer *peer)
     return peer->notices;
 }
 
+static bool is_refused(unsigned operation)
+{
+    if (world.refuse != operation || world.refuse_times == 0)
+        return false;
+    if (world.refuse_not > 0) {
+        world.refuse_not--;
+        return false;
+    }
+    world.refuse_times--;
+    return true;
+}
+
 void rpc_start(struct rpc_peer *peer, struct rpc_call *call)
 {
     size_t used = strlen(world.log);
@@ -393,8 +406,7 @@ void rpc_start(struct rpc_peer *peer, struct rpc_call *call)
     if (++world.under_way > world.most_under_way)
         world.most_under_way = world.under_way;
     int status;
-    if (world.refuse == call->operation && world.refuse_times > 0) {
-        world.refuse_times--;
+    if (is_refused(call->operation)) {
         status = world.refuse_status;
     } else {
         if ((operation_flags(call->operation) & RPC_MUTATES) != 0 && call->send_count == 0)
@@ -768,6 +780,34 @@ static void holes(void **state)
     assert_int_equal(client_read(client, &file, back, 10, end - 5), 5);
 }
 
+/* A short read may be one that met a failure; where it must not be taken for the end of the file, it fails.
+ */
+static void failure_is_no_end(void **state)
+{
+    (void)state;
+    struct client_file file = create("/dir/f", O_RDWR);
+    size_t length = 5 * CHUNK + 100;
+    assert_int_equal(client_write(client, &file, written, length, 0), length);
+    assert_int_equal(client_read_whole(client, &file, back, sizeof back, 0), length);
+    assert_int_equal(client_read_whole(client, &file, back, 1000, length - 10), 10);
+    assert_int_equal(client_read_whole(client, &file, back, 1000, length), 0);
+    for (unsigned i = 0; i < 5; i++) {
+        refuse(RPC_READ_CHUNK, -EIO, 1);
+        world.refuse_not = i;
+        assert_int_equal(client_read(client, &file, back, sizeof back, 0),
+                         i == 0 ? -EIO : (ssize_t)(i * CHUNK));
+        refuse(RPC_READ_CHUNK, -EIO, 1);
+        world.refuse_not = i;
+        assert_int_equal(client_read_whole(client, &file, back, sizeof back, 0), -EIO);
+    }
+    /* Behind the end nothing fails that matters. */
+    refuse(RPC_READ_CHUNK, -EIO, 1);
+    world.refuse_not = 6;
+    assert_int_equal(client_read_whole(client, &file, back, sizeof back, 0), length);
+    refuse(0, 0, 0);
+    world.refuse_not = 0;
+}
+
 /* Another client's growing write has placed its chunks but not said so yet: they are not part of the file. */
 static void beyond_the_end(void **state)
 {
@@ -923,7 +963,7 @@ int main(void)
         TEST(transfers),       TEST(holes),
         TEST(cut_meanwhile),   TEST(no_room),
         TEST(listing),         TEST(nonsense),
-        TEST(beyond_the_end),
+        TEST(beyond_the_end),  TEST(failure_is_no_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
