@@ -23,11 +23,24 @@ static struct client_file *file_of(const struct fuse_file_info *info)
 
 /* Tells the kernel how to treat the file that was opened. */
 static void open_prepare(const struct filesystem *filesystem, const struct attributes *attributes,
-                         const struct handle *handle, struct fuse_file_info *info)
+                         struct handle *handle, struct fuse_file_info *info)
 {
+    uint64_t noted = 0;
     info->fh = (uintptr_t)handle;
     info->direct_io = filesystem->consistency == CONSISTENCY_STRICT;
-    info->keep_cache = filesystem->versions != NULL && versions_unchanged(filesystem->versions, attributes);
+    info->keep_cache =
+        filesystem->versions != NULL && versions_unchanged(filesystem->versions, attributes, &noted);
+    atomic_store_explicit(&handle->noted, noted, memory_order_relaxed);
+}
+
+/* A request through an open file: the kernel has done what it was told at the open. */
+static void opened(fuse_req_t request, struct handle *handle)
+{
+    if (__builtin_expect(atomic_load_explicit(&handle->noted, memory_order_relaxed) == 0, 1))
+        return;
+    uint64_t noted = atomic_exchange(&handle->noted, 0);
+    if (noted != 0)
+        versions_dropped(request_filesystem(request)->versions, handle->file.inode, noted);
 }
 
 static void open_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
@@ -91,6 +104,7 @@ static void read_file(fuse_req_t request, fuse_ino_t inode, size_t size, off_t o
     struct client *client = request_client(request);
     if (client == NULL)
         return;
+    opened(request, handle_of(info));
     uint8_t *bytes = request_buffer();
     if (bytes == NULL || size > TRANSFER_MAX) {
         reply_status(request, bytes == NULL ? -ENOMEM : -EINVAL);
@@ -126,6 +140,7 @@ static void write_file(fuse_req_t request, fuse_ino_t inode, const char *bytes, 
 /* Every close. What was written is at the servers already. */
 static void flush_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
 {
+    opened(request, handle_of(info));
     reply_status(request, mount_locks_flush(request, inode, info->lock_owner));
 }
 

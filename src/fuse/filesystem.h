@@ -34,6 +34,7 @@ struct filesystem {
 struct handle {
     struct client_file file;
     _Atomic uint64_t flock_owner; /* as whom it locks with flock; 0: not chosen yet */
+    _Atomic uint64_t noted;       /* for versions_dropped; 0: nothing to tell */
 };
 
 static inline struct handle *handle_of(const struct fuse_file_info *info)
@@ -69,8 +70,12 @@ uint8_t *request_buffer(void);
 /* Remembers the state of a file's contents that the kernel's cache may hold. A small table that forgets. */
 int versions_create(struct version_table **versions);
 void versions_destroy(struct version_table *versions);
-/* Whether nothing has changed the contents since attributes were noted last; notes them. */
-bool versions_unchanged(struct version_table *versions, const struct attributes *attributes);
+/* Whether the kernel holds nothing that is older than these attributes; notes them. If not, *noted is a
+ * number for versions_dropped (else 0), and the answer to this open must have the kernel drop what it holds.
+ */
+bool versions_unchanged(struct version_table *versions, const struct attributes *attributes, uint64_t *noted);
+/* The kernel has: a request came through the file that was opened then. */
+void versions_dropped(struct version_table *versions, uint64_t inode, uint64_t noted);
 
 /* ---- file locks (locks.c) ---- */
 
