@@ -211,12 +211,20 @@ static void *run_waiting(void *argument)
         loop_run(client_loop(locks->client));
         loop_watch_remove(client_loop(locks->client), &locks->watch);
     }
-    /* Without a connection nobody waits; the next one who would starts a thread again. */
+    /* Without a connection nobody waits; the next one who would starts a thread again. He joins this one with
+     * the mutex held, so it must not be needed any more. */
+    struct list left;
+    list_init(&left);
     pthread_mutex_lock(&locks->mutex);
     locks->started = false;
+    while (!list_empty(&locks->queue))
+        list_push_back(&left, list_pop_front(&locks->queue));
     pthread_mutex_unlock(&locks->mutex);
-    for (struct waiting *waiting; (waiting = queue_take(locks)) != NULL; free(waiting))
+    while (!list_empty(&left)) {
+        struct waiting *waiting = container_of(list_pop_front(&left), struct waiting, link);
         reply_status(waiting->request, -EIO);
+        free(waiting);
+    }
     return NULL;
 }
 
