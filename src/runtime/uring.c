@@ -1,12 +1,13 @@
 /* io_uring on the event loop.
  *
- * A request lives on the stack of the task that awaits it; its address is the submission's user data. So
- * there is no table of requests, and a task may not leave before the kernel has answered: a cancelled one
- * asks the kernel to cancel and waits on.
+ * A request lives with whoever starts it, mostly on the stack of the task that awaits it; its address is the
+ * submission's user data. So there is no table of requests, and a task may not leave before the kernel has
+ * answered: a cancelled one asks the kernel to cancel and waits on.
  *
  * Submissions only enter the ring; the reactor's poll hands all that a turn collected to the kernel in one
- * system call. At most `depth` requests are in flight (the semaphore `room`), which the submission ring
- * holds; the completion ring, of twice that size, also holds the answers to one cancellation for each.
+ * system call. At most `depth` requests are in flight (`room` counts down to 0, later ones are in `waiting`),
+ * which the submission ring holds; the completion ring, of twice that size, also holds the answers to one
+ * cancellation for each.
  *
  * The ring is set up for one thread that fetches completions itself (SINGLE_ISSUER, DEFER_TASKRUN: the kernel
  * does not interrupt us to deliver them), or without these flags on older kernels. Such a ring's own
@@ -25,7 +26,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "runtime/sync.h"
 #include "runtime/task.h"
 
 /* What one system call transfers at most (MAX_RW_COUNT). */
@@ -35,8 +35,9 @@ struct uring {
     struct reactor reactor;
     struct loop *loop;
     struct io_uring ring;
-    struct semaphore room;
-    uint32_t in_flight; /* requests and cancellations queued or in the kernel */
+    uint32_t room;       /* requests that may still start */
+    struct list waiting; /* for room */
+    uint32_t in_flight;  /* requests and cancellations queued or in the kernel */
     int eventfd;
     bool deferred;     /* DEFER_TASKRUN is in force */
     bool armed;        /* the eventfd is enabled though deferred */
@@ -65,6 +66,39 @@ static int uring_submit(struct uring *uring)
     return 0;
 }
 
+/* Returns a free submission entry, or NULL when the kernel takes none of those queued. */
+static struct io_uring_sqe *uring_entry(struct uring *uring)
+{
+    struct io_uring_sqe *entry = io_uring_get_sqe(&uring->ring);
+    if (entry == NULL) {
+        uring_submit(uring);
+        entry = io_uring_get_sqe(&uring->ring);
+    }
+    return entry;
+}
+
+/* Lets waiting requests into the ring. */
+static void uring_fill(struct uring *uring)
+{
+    while (uring->room > 0 && !list_empty(&uring->waiting)) {
+        struct io_uring_sqe *entry = uring_entry(uring);
+        if (entry == NULL)
+            return;
+        struct uring_request *request =
+            container_of(list_pop_front(&uring->waiting), struct uring_request, link);
+        request->prepare(request, entry);
+        io_uring_sqe_set_data(entry, &request->done);
+        uring->room--;
+        uring->in_flight++;
+    }
+}
+
+void uring_start(struct uring *uring, struct uring_request *request)
+{
+    list_push_back(&uring->waiting, &request->link);
+    uring_fill(uring);
+}
+
 static int uring_reap(struct uring *uring)
 {
     unsigned head;
@@ -73,12 +107,15 @@ static int uring_reap(struct uring *uring)
     io_uring_for_each_cqe(&uring->ring, head, entry)
     {
         struct completion *done = io_uring_cqe_get_data(entry);
-        if (done != NULL)
+        if (done != NULL) {
+            uring->room++;
             completion_fire(done, entry->res);
+        }
         count++;
     }
     io_uring_cq_advance(&uring->ring, count);
     uring->in_flight -= count;
+    uring_fill(uring);
     return (int)count;
 }
 
@@ -153,7 +190,8 @@ int uring_create(struct loop *loop, uint32_t depth, struct uring **created)
     int status = ring_create(uring, depth);
     if (status != 0)
         goto free_uring;
-    semaphore_init(&uring->room, uring->ring.sq.ring_entries);
+    uring->room = uring->ring.sq.ring_entries;
+    list_init(&uring->waiting);
     uring->eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (uring->eventfd < 0) {
         status = -errno;
@@ -195,17 +233,6 @@ void uring_destroy(struct uring *uring)
     free(uring);
 }
 
-/* Returns a free submission entry, or NULL when the kernel takes none of those queued. */
-static struct io_uring_sqe *uring_entry(struct uring *uring)
-{
-    struct io_uring_sqe *entry = io_uring_get_sqe(&uring->ring);
-    if (entry == NULL) {
-        uring_submit(uring);
-        entry = io_uring_get_sqe(&uring->ring);
-    }
-    return entry;
-}
-
 /* Asks the kernel to give the request up. Where that is not possible, it just takes its time. */
 static void uring_cancel(struct uring *uring, struct completion *done)
 {
@@ -217,36 +244,39 @@ static void uring_cancel(struct uring *uring, struct completion *done)
     uring->in_flight++;
 }
 
+/* A request of a task. */
+struct uring_call {
+    struct uring_request request;
+    const struct io_uring_sqe *prepared;
+};
+
+static void uring_copy_prepared(struct uring_request *request, struct io_uring_sqe *entry)
+{
+    *entry = *container_of(request, struct uring_call, request)->prepared;
+}
+
 /* Queues a copy of the prepared submission and waits for its completion. */
 static int uring_execute(struct uring *uring, const struct io_uring_sqe *prepared)
 {
-    int status = semaphore_acquire(uring->loop, &uring->room, 1, 0);
-    if (status != 0)
-        return status;
-    struct io_uring_sqe *entry;
-    while ((entry = uring_entry(uring)) == NULL) {
-        status = task_yield(uring->loop);
-        if (status != 0)
-            goto release;
-    }
-    struct completion done = COMPLETION_INIT;
-    *entry = *prepared;
-    io_uring_sqe_set_data(entry, &done);
-    uring->in_flight++;
+    struct uring_call call = {.request = {.prepare = uring_copy_prepared}, .prepared = prepared};
+    struct completion *done = &call.request.done;
+    uring_start(uring, &call.request);
 
-    status = await(uring->loop, &done);
+    int status = await(uring->loop, done);
     bool cancelled = status == -ECANCELED;
-    if (!done.fired)
-        uring_cancel(uring, &done);
-    while (!done.fired)
-        await(uring->loop, &done);
-    status = done.status;
+    if (!done->fired && !list_empty(&call.request.link)) {
+        list_remove(&call.request.link);
+        return status;
+    }
+    if (!done->fired)
+        uring_cancel(uring, done);
+    while (!done->fired)
+        await(uring->loop, done);
+    status = done->status;
     if (cancelled && status >= 0)
         task_cancel(task_current());
     else if (cancelled && status == -EINTR)
         status = -ECANCELED;
-release:
-    semaphore_release(uring->loop, &uring->room, 1);
     return status;
 }
 
@@ -288,4 +318,9 @@ int uring_fsync(struct uring *uring, int fd, bool data_only)
     struct io_uring_sqe entry = {0};
     io_uring_prep_fsync(&entry, fd, data_only ? IORING_FSYNC_DATASYNC : 0);
     return uring_execute(uring, &entry);
+}
+
+struct io_uring *uring_ring(struct uring *uring)
+{
+    return &uring->ring;
 }

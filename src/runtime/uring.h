@@ -1,5 +1,6 @@
-/* io_uring as a reactor: each call queues one submission and suspends the task until its completion.
- * Submissions of one loop turn enter the kernel together. Not available on a simulated loop (-ENOSYS). */
+/* io_uring as a reactor: each call queues one submission and suspends the task until its completion, or, with
+ * uring_start, goes on at once. Submissions of one loop turn enter the kernel together. Not available on a
+ * simulated loop (-ENOSYS). */
 #pragma once
 
 #include <stdbool.h>
@@ -7,9 +8,12 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "base/list.h"
 #include "runtime/loop.h"
 
 struct uring;
+struct io_uring;
+struct io_uring_sqe;
 
 /* depth: requests in the kernel at a time (rounded up to a power of two); further callers wait in order of
  * arrival. To be called on the thread that runs the loop; the caller destroys before the loop, when no
@@ -27,3 +31,17 @@ ssize_t uring_write(struct uring *uring, int fd, const void *bytes, size_t lengt
 ssize_t uring_readv(struct uring *uring, int fd, const struct iovec *vector, int count, uint64_t offset);
 ssize_t uring_writev(struct uring *uring, int fd, const struct iovec *vector, int count, uint64_t offset);
 int uring_fsync(struct uring *uring, int fd, bool data_only);
+
+/* A request of any kind that its starter need not wait for. */
+struct uring_request {
+    struct list link;
+    /* Fills the submission, but for its user data; called once, in uring_start or when there is room. */
+    void (*prepare)(struct uring_request *request, struct io_uring_sqe *entry);
+    struct completion done; /* fires with the result; `notify` may be set, and may start further requests */
+};
+/* Never suspends; what the ring has no room for waits in order of arrival. Request and memory stay until done
+ * has fired, which never happens in this call. */
+void uring_start(struct uring *uring, struct uring_request *request);
+
+/* For registering buffers and files, on the thread that runs the loop. */
+struct io_uring *uring_ring(struct uring *uring);
