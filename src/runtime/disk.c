@@ -24,6 +24,7 @@
 static int answers_poll(struct reactor *reactor)
 {
     struct disk *disk = container_of(reactor, struct disk, answers);
+    disk->at_once = 0;
     if (list_empty(&disk->answered))
         return 0;
     /* Those that are answered meanwhile wait for the next turn. */
@@ -31,8 +32,8 @@ static int answers_poll(struct reactor *reactor)
     int count = 0;
     for (struct list *link = NULL; link != last; count++) {
         link = list_pop_front(&disk->answered);
-        struct disk_transfer *transfer = container_of(link, struct disk_transfer, link);
-        completion_fire(&disk_transfer_io(transfer)->done, transfer->status);
+        struct disk_transfer *transfer = container_of(link, struct disk_transfer, request.link);
+        completion_fire(&disk_transfer_io(transfer)->done, transfer->request.done.status);
     }
     return count;
 }
@@ -49,8 +50,8 @@ void disk_answer(struct disk_io *io, int status, bool later)
         completion_fire(&io->done, status);
         return;
     }
-    transfer->status = status;
-    list_push_back(&io->file->disk->answered, &transfer->link);
+    transfer->request.done.status = status;
+    list_push_back(&io->file->disk->answered, &transfer->request.link);
 }
 
 int disk_await(struct loop *loop, struct completion *done)
@@ -248,7 +249,7 @@ int disk_file_punch(struct disk_file *file, uint64_t offset, uint64_t length)
 
 /* ---- transfers ---- */
 
-static int check_transfer(const struct disk_io *io, size_t *length)
+static int check_transfer(const struct disk_io *io, uint32_t *length)
 {
     const struct disk_file *file = io->file;
     *length = 0;
@@ -262,7 +263,7 @@ static int check_transfer(const struct disk_io *io, size_t *length)
     for (uint32_t i = 0; i < io->count; i++) {
         if (io->vector[i].iov_len > DISK_TRANSFER_MAX - *length)
             return -EINVAL;
-        *length += io->vector[i].iov_len;
+        *length += (uint32_t)io->vector[i].iov_len;
         low |= (uintptr_t)io->vector[i].iov_base | io->vector[i].iov_len;
     }
     if (io->offset > INT64_MAX - DISK_TRANSFER_MAX)
@@ -280,7 +281,7 @@ static int ask_transfer(struct disk_io *io, struct disk_transfer *transfer)
     if (status != 0 || io->call != DISK_WRITE || length >= transfer->length)
         return status;
     transfer->cut = true;
-    transfer->length = io->file->direct ? length & ~(size_t)(DISK_ALIGNMENT - 1) : length;
+    transfer->length = (uint32_t)(io->file->direct ? length & ~(size_t)(DISK_ALIGNMENT - 1) : length);
     return transfer->length == 0 ? -EIO : 0;
 }
 

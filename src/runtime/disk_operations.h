@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "runtime/disk.h"
+#include "runtime/uring.h"
 
 /* As the calls in disk.h, after disk.c has checked the arguments and asked for a fault. */
 struct disk_operations {
@@ -42,6 +43,7 @@ struct disk {
     void *fault_owner;
     struct list answered; /* transfers that the next turn tells of */
     struct reactor answers;
+    uint64_t at_once; /* bytes of transfers that were told at once since the last turn */
 };
 
 struct disk_file {
@@ -52,12 +54,12 @@ struct disk_file {
 };
 
 /* What lies in disk_io.private. */
-struct disk_transfer {
-    struct list link;
-    size_t length; /* to be transferred: less than the vector holds when a fault cut it short */
-    size_t done;
-    int status;
+struct __attribute__((may_alias)) disk_transfer {
+    struct uring_request request; /* also links the transfer and holds its result while it is to be told */
+    uint32_t length; /* to be transferred: less than the vector holds when a fault cut it short */
+    uint32_t done;
     bool cut;
+    bool direct; /* when it was last given to the kernel */
 };
 
 static_assert(sizeof(struct disk_transfer) <= sizeof(((struct disk_io *)0)->private), "see disk.h");

@@ -472,10 +472,12 @@ static void the_same_seed_gives_the_same_device(void **state)
     assert_true(run(1) != run(2));
 }
 
+#define DISK_CASE(name) cmocka_unit_test_setup_teardown(name, disk_setup, disk_teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        DISK_CASES,
+        DISK_CASES(DISK_CASE),
         DISK_CASE(one_server_at_a_time),
         DISK_CASE(closing_keeps_everything),
         DISK_CASE(capacity_is_the_end),
