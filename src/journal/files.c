@@ -1,0 +1,250 @@
+/* Log files.
+ *
+ * A group is to cost one write and one synchronisation that has nothing to do but to empty the device's
+ * cache. For that the blocks must be there and have been written: on most file systems, writing to blocks
+ * that are only reserved changes the file's metadata, which costs another write, to the file system's own
+ * journal. So a log is extended by many blocks of zeros at a time, in the same write as the group that did
+ * not fit, and logs that are no longer needed are recycled: they become the next log under another name, with
+ * their size and blocks.
+ *
+ * A log is made under a temporary name, and gets its own once its header is durable. So a log with a proper
+ * name always has a header. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "journal/state.h"
+
+enum { ZEROS_BYTES = 256 * 1024, VECTOR_MAX = 64 };
+#define TRANSFER_MAX ((size_t)256 << 20)
+#define EXTENSION_MIN ((uint64_t)64 << 10)
+#define EXTENSION_MAX ((uint64_t)4 << 20)
+static_assert(EXTENSION_MAX / ZEROS_BYTES < VECTOR_MAX - 2, "an extension is one write");
+
+static uint8_t zeros[ZEROS_BYTES] __attribute__((aligned(JOURNAL_BLOCK)));
+
+/* ---- names ---- */
+
+void journal_name(char name[JOURNAL_NAME_MAX], const char *prefix, uint64_t sequence, const char *suffix)
+{
+    snprintf(name, JOURNAL_NAME_MAX, "%s%" PRIu64 "%s", prefix, sequence, suffix);
+}
+
+/* "journal-12" or "journal-12.tmp": the sequence; 0: the name is not of that form. */
+static uint64_t name_sequence(const char *name, const char *prefix, bool *temporary)
+{
+    size_t length = strlen(prefix);
+    char again[JOURNAL_NAME_MAX];
+    if (strncmp(name, prefix, length) != 0)
+        return 0;
+    uint64_t sequence = strtoull(name + length, NULL, 10);
+    journal_name(again, prefix, sequence, "");
+    *temporary = false;
+    if (strcmp(name, again) == 0)
+        return sequence;
+    journal_name(again, prefix, sequence, JOURNAL_TEMPORARY);
+    *temporary = true;
+    return strcmp(name, again) == 0 ? sequence : 0;
+}
+
+/* ---- listing ---- */
+
+/* Room for one more element of an array that has a power of two of them, or a little less. */
+static int array_grow(void **array, size_t count, size_t size)
+{
+    if ((count & (count - 1)) != 0)
+        return 0;
+    void *grown = realloc(*array, (count == 0 ? 1 : 2 * count) * size);
+    if (grown == NULL)
+        return -ENOMEM;
+    *array = grown;
+    return 0;
+}
+
+static int listing_add(uint64_t **array, size_t *count, uint64_t sequence)
+{
+    int status = array_grow((void **)array, *count, sizeof(**array));
+    if (status == 0)
+        (*array)[(*count)++] = sequence;
+    return status;
+}
+
+static int listing_visit(void *owner, const char *name, bool is_directory)
+{
+    struct journal_listing *listing = owner;
+    bool temporary = false;
+    if (is_directory)
+        return 0;
+    uint64_t log = name_sequence(name, JOURNAL_LOG_NAME, &temporary);
+    uint64_t snapshot = log == 0 ? name_sequence(name, JOURNAL_SNAPSHOT_NAME, &temporary) : 0;
+    if (log == 0 && snapshot == 0)
+        return 0;
+    if (!temporary)
+        return log != 0 ? listing_add(&listing->logs, &listing->log_count, log)
+                        : listing_add(&listing->snapshots, &listing->snapshot_count, snapshot);
+    int status =
+        array_grow((void **)&listing->temporary, listing->temporary_count, sizeof(listing->temporary[0]));
+    if (status == 0)
+        strcpy(listing->temporary[listing->temporary_count++], name);
+    return status;
+}
+
+static int compare_sequences(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+int journal_list(struct journal *journal, struct journal_listing *listing)
+{
+    *listing = (struct journal_listing){0};
+    int status = disk_list(journal->disk, "", listing_visit, listing);
+    if (status != 0) {
+        log_error("journal \"%s\": cannot list: %s", disk_path(journal->disk), status_text(status));
+        return status;
+    }
+    if (listing->log_count > 0)
+        qsort(listing->logs, listing->log_count, sizeof(uint64_t), compare_sequences);
+    if (listing->snapshot_count > 0)
+        qsort(listing->snapshots, listing->snapshot_count, sizeof(uint64_t), compare_sequences);
+    return 0;
+}
+
+void journal_listing_free(struct journal_listing *listing)
+{
+    free(listing->logs);
+    free(listing->snapshots);
+    free(listing->temporary);
+    *listing = (struct journal_listing){0};
+}
+
+void journal_remove(struct journal *journal, const char *name)
+{
+    int status = disk_unlink(journal->disk, name);
+    if (status != 0 && status != -ENOENT)
+        log_warning("journal \"%s\": cannot remove %s, which is no longer needed: %s",
+                    disk_path(journal->disk), name, status_text(status));
+}
+
+/* ---- logs ---- */
+
+/* By how much a log grows at a time: little where logs are meant to stay small. */
+static uint64_t log_extension(const struct journal *journal)
+{
+    uint64_t extension = journal->options.limit / 8 / EXTENSION_MIN * EXTENSION_MIN;
+    if (extension < EXTENSION_MIN)
+        return EXTENSION_MIN;
+    return extension < EXTENSION_MAX ? extension : EXTENSION_MAX;
+}
+
+/* Writes at offset; what goes beyond the blocks that were written before takes new ones along. */
+static int log_transfer(struct journal *journal, struct journal_log *log, const void *bytes, size_t length,
+                        uint64_t offset)
+{
+    for (; length > TRANSFER_MAX; length -= TRANSFER_MAX, offset += TRANSFER_MAX) {
+        ssize_t written = disk_write(log->file, bytes, TRANSFER_MAX, offset);
+        if (written < 0)
+            return (int)written;
+        bytes = (const uint8_t *)bytes + TRANSFER_MAX;
+    }
+    struct iovec vector[VECTOR_MAX] = {{.iov_base = (void *)(uintptr_t)bytes, .iov_len = length}};
+    uint32_t count = 1;
+    uint64_t end = offset + length, size = log->size;
+    if (end > size) {
+        uint64_t extension = log_extension(journal);
+        size = (end + extension - 1) / extension * extension;
+        for (uint64_t left = size - end; left > 0; count++) {
+            size_t part = left < ZEROS_BYTES ? (size_t)left : ZEROS_BYTES;
+            vector[count] = (struct iovec){.iov_base = zeros, .iov_len = part};
+            left -= part;
+        }
+    }
+    struct disk_io io = {
+        .file = log->file, .call = DISK_WRITE, .vector = vector, .count = count, .offset = offset};
+    disk_start(&io);
+    ssize_t written = disk_finish(&io);
+    if (written < 0)
+        return (int)written;
+    log->size = size;
+    return 0;
+}
+
+int journal_log_write(struct journal *journal, const void *bytes, size_t size)
+{
+    struct journal_log *log = &journal->log;
+    const char *what = "write";
+    int status = log_transfer(journal, log, bytes, size, log->offset);
+    if (status == 0 && journal->options.synchronise) {
+        what = "synchronise";
+        status = disk_sync(log->file);
+    }
+    if (status != 0) {
+        if (!journal->closing)
+            log_error("journal \"%s\": cannot %s %zu bytes at offset %" PRIu64 " of " JOURNAL_LOG_NAME
+                      "%" PRIu64 ": %s; nothing can be made durable any more",
+                      disk_path(journal->disk), what, size, log->offset, log->place.file,
+                      status_text(status));
+        return status;
+    }
+    log->offset += size;
+    return 0;
+}
+
+/* Fills the header of a file that still has its temporary name, and gives it its own. */
+static int log_prepare(struct journal *journal, const char *temporary, struct journal_log *log)
+{
+    static const uint8_t none[JOURNAL_BLOCK];
+    uint8_t *block = aligned_alloc(JOURNAL_BLOCK, JOURNAL_BLOCK);
+    if (block == NULL)
+        return -ENOMEM;
+    memcpy(block, none, sizeof(none));
+    const struct journal_file_header header = {
+        .kind = JOURNAL_FILE_LOG, .sequence = log->place.file, .salt = log->place.salt};
+    journal_file_header_encode(&header, block);
+    int status = log_transfer(journal, log, block, JOURNAL_BLOCK, 0);
+    free(block);
+    if (status == 0)
+        status = disk_sync(log->file);
+    char name[JOURNAL_NAME_MAX];
+    journal_name(name, JOURNAL_LOG_NAME, log->place.file, "");
+    if (status == 0)
+        status = disk_rename(journal->disk, temporary, name);
+    if (status == 0)
+        status = disk_sync_names(journal->disk, "");
+    return status;
+}
+
+int journal_log_create(struct journal *journal, uint64_t sequence, uint64_t recycled, struct journal_log *log)
+{
+    char old[JOURNAL_NAME_MAX], temporary[JOURNAL_NAME_MAX];
+    struct journal_log made = {
+        .place = {.file = sequence, .salt = random_next(loop_random(journal->loop))},
+        .offset = JOURNAL_BLOCK,
+    };
+    journal_name(old, JOURNAL_LOG_NAME, recycled, "");
+    journal_name(temporary, JOURNAL_LOG_NAME, sequence, JOURNAL_TEMPORARY);
+    int status = recycled != 0 ? disk_rename(journal->disk, old, temporary) : 0;
+    if (status == 0)
+        status = disk_file_open(journal->disk, temporary, DISK_CREATE | DISK_DIRECT, &made.file);
+    if (status == 0)
+        status = disk_file_size(made.file, &made.size);
+    made.size -= made.size % JOURNAL_BLOCK;
+    if (status == 0)
+        status = log_prepare(journal, temporary, &made);
+    if (status == 0)
+        *log = made;
+    else
+        journal_log_close(&made);
+    return status;
+}
+
+void journal_log_close(struct journal_log *log)
+{
+    if (log->file != NULL)
+        disk_file_close(log->file);
+    *log = (struct journal_log){0};
+}
