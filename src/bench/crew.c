@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/interrupt.h"
 #include "bench/options.h"
 
 #define BARRIER_STEP_NS 20000L
@@ -196,8 +197,7 @@ int crew_execute(uint32_t processes, uint32_t threads, const int *pin, uint32_t 
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             if (getppid() != parent)
                 _exit(1);
-            signal(SIGINT, SIG_DFL);
-            signal(SIGTERM, SIG_DFL);
+            interrupt_default();
             if (pin != NULL && pin[started] >= 0)
                 crew_pin((unsigned)pin[started]);
             int result = run_process(crew, started * threads, threads);
@@ -216,14 +216,19 @@ int crew_execute(uint32_t processes, uint32_t threads, const int *pin, uint32_t 
                     pids[i] = 0;
                 }
             }
-            if (pid < 0)
-                nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+            if (pid >= 0)
+                continue;
+            for (uint32_t i = 0; i < started && interrupted(); i++) {
+                if (pids[i] > 0)
+                    kill(pids[i], SIGKILL);
+            }
+            nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
         }
         if (!WIFEXITED(state) || WEXITSTATUS(state) != 0) {
-            if (WIFSIGNALED(state))
+            if (WIFSIGNALED(state) && !interrupted())
                 bench_error("a worker was ended by signal %d", WTERMSIG(state));
             atomic_store(&crew->failed, 1);
-            status = status < 0 ? status : -EIO;
+            status = status < 0 ? status : interrupted() ? -EINTR : -EIO;
         }
     }
     if (status == 0)

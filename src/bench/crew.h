@@ -46,7 +46,8 @@ void crew_phase_end(struct crew_member *worker, uint32_t phase);
 int crew_wait(struct crew_member *worker);
 
 /* Runs `processes` processes of `threads` threads each. pin[i], if pin is not NULL, is the processor of
- * process i (-1: any). totals: `phases` of them. Returns 0, or -errno when a worker failed. */
+ * process i (-1: any). totals: `phases` of them. Returns 0, or -errno when a worker failed; -EINTR, the
+ * workers are killed, when interrupt_catch was called and the user wants it to end. */
 int crew_execute(uint32_t processes, uint32_t threads, const int *pin, uint32_t phases, crew_run run,
                  void *argument, struct crew_total *totals);
 

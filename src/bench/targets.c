@@ -19,6 +19,7 @@
 
 #include "base/status.h"
 #include "bench/crew.h"
+#include "bench/interrupt.h"
 #include "bench/report.h"
 
 struct target_row {
@@ -54,33 +55,6 @@ static const struct bench_option options[] = {
     {"json", BENCH_FLAG, &json, 0, 0, NULL, "JSON lines in place of a table"},
     {0},
 };
-
-/* Set by a signal that asks to end: what was started must be ended first. */
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int signal_number)
-{
-    (void)signal_number;
-    interrupted = 1;
-}
-
-static void handle_signals(void (*handler)(int))
-{
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction action = {.sa_handler = handler};
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-        sigaction(signals[i], &action, NULL);
-}
-
-void target_signals_default(void)
-{
-    handle_signals(SIG_DFL);
-}
-
-bool target_interrupted(void)
-{
-    return interrupted != 0;
-}
 
 void target_ratio(struct target_run *run, enum target_id row, double own, double reference,
                   const char *detail)
@@ -123,7 +97,7 @@ int target_child(int processor, uint64_t patience, int (*work)(void *argument), 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
             _exit(1);
-        handle_signals(SIG_DFL);
+        interrupt_default();
         if (processor >= 0)
             crew_pin((unsigned)processor);
         int status = work(argument);
@@ -132,18 +106,18 @@ int target_child(int processor, uint64_t patience, int (*work)(void *argument), 
     }
     int state;
     for (uint64_t deadline = crew_now() + patience; waitpid(pid, &state, WNOHANG) == 0; usleep(2000)) {
-        if (crew_now() < deadline && !interrupted)
+        if (crew_now() < deadline && !interrupted())
             continue;
         kill(pid, SIGKILL);
         waitpid(pid, &state, 0);
-        if (interrupted)
+        if (interrupted())
             return -EINTR;
         bench_error("a measurement did not end in time");
         return -ETIMEDOUT;
     }
     if (WIFEXITED(state))
         return -WEXITSTATUS(state);
-    if (interrupted)
+    if (interrupted())
         return -EINTR;
     bench_error("a measurement was ended by signal %d", WTERMSIG(state));
     return -EIO;
@@ -246,7 +220,7 @@ static int measure_groups(struct target_run *target_run)
         int status = groups[group](target_run);
         if (status < 0)
             failure = status;
-        if (interrupted) {
+        if (interrupted()) {
             bench_error("interrupted");
             return BENCH_FAILED;
         }
@@ -282,7 +256,7 @@ static int run(void)
         target_run->repeats = quick ? 3 : (uint32_t)repeats;
         if (json)
             report_json(report_provenance(&bench_targets));
-        handle_signals(interrupt);
+        interrupt_catch();
         result = measure_groups(target_run);
     }
     munmap(target_run, sizeof(*target_run));

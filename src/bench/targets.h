@@ -108,9 +108,4 @@ void target_value(struct target_run *run, enum target_id row, double value);
  * killed: -ETIMEDOUT). Returns what work returned (0 or -errno). */
 int target_child(int processor, uint64_t patience, int (*work)(void *argument), void *argument);
 
-/* Whether the user wants it to end; then measurements fail with -EINTR. */
-bool target_interrupted(void);
-/* In a child process that is not target_child's: lets signals end it again. */
-void target_signals_default(void);
-
 extern const struct bench_verb bench_targets;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "bench/crew.h"
+#include "bench/interrupt.h"
 #include "bench/private_cluster.h"
 #include "bench/targets.h"
 #include "benchfs.h"
@@ -149,7 +150,7 @@ static int measure_start(struct target_run *run)
         return status;
     }
     snprintf(starter.file, sizeof(starter.file), "%s/cluster.json", starter.directory);
-    for (uint32_t repeat = 0; repeat < run->repeats && status == 0 && !target_interrupted(); repeat++)
+    for (uint32_t repeat = 0; repeat < run->repeats && status == 0 && !interrupted(); repeat++)
         status = start_and_stop(&starter);
     private_directory_remove(starter.directory);
     return status;
@@ -160,8 +161,8 @@ int targets_alone(struct target_run *run)
     int status = 0, failed;
     if (run->wanted[TARGET_SPAWN])
         status = target_child(PROCESSOR, PATIENCE, measure_spawn, run);
-    failed = target_interrupted() ? -EINTR : measure_engines(run);
+    failed = interrupted() ? -EINTR : measure_engines(run);
     status = status < 0 ? status : failed;
-    failed = run->wanted[TARGET_START] && !target_interrupted() ? measure_start(run) : 0;
+    failed = run->wanted[TARGET_START] && !interrupted() ? measure_start(run) : 0;
     return status < 0 ? status : failed;
 }

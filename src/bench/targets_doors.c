@@ -29,6 +29,7 @@
 #include "base/status.h"
 #include "bench/caller.h"
 #include "bench/crew.h"
+#include "bench/interrupt.h"
 #include "bench/private_cluster.h"
 #include "bench/reference_mount.h"
 #include "bench/targets.h"
@@ -256,7 +257,7 @@ static int mount_begin(struct doors *doors, unsigned kind)
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent)
             _exit(1);
-        target_signals_default();
+        interrupt_default();
         serve_mount(doors, kind);
     }
     mounted->pid = pid;
@@ -265,8 +266,8 @@ static int mount_begin(struct doors *doors, unsigned kind)
             mounted->pid = 0;
             return -EIO;
         }
-        if (target_interrupted() || crew_now() > deadline)
-            return target_interrupted() ? -EINTR : -ETIMEDOUT;
+        if (interrupted() || crew_now() > deadline)
+            return interrupted() ? -EINTR : -ETIMEDOUT;
     }
     return 0;
 }
@@ -496,7 +497,7 @@ static int repeats(struct doors *doors, bool mounted, bool archived, double *sha
     for (uint32_t repeat = 0; repeat < run->repeats; repeat++) {
         for (size_t i = 0; i <= sizeof(parts) / sizeof(parts[0]); i++) {
             bool last = i == sizeof(parts) / sizeof(parts[0]);
-            if (target_interrupted())
+            if (interrupted())
                 return -EINTR;
             if (failed[i] || !(last ? archived : parts[i].wanted))
                 continue;

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "bench/crew.h"
+#include "bench/interrupt.h"
 #include "bench/private_cluster.h"
 #include "bench/targets.h"
 #include "benchfs.h"
@@ -118,7 +119,7 @@ static int measure_crowd(struct target_run *run, const struct private_cluster *p
         struct crowd crowd = {
             .cluster = pair, .duration = NSEC_PER_SEC / (run->quick ? 5 : 2), .repeat = repeat};
         int status = crew_execute(1, 1, one_pin, 1, work, &crowd, &alone);
-        if (status < 0 || target_interrupted())
+        if (status < 0 || interrupted())
             return status < 0 ? status : -EINTR;
         crowd.cluster = two;
         status = crew_execute(CLIENTS, 1, NULL, 1, work, &crowd, &together);
@@ -139,9 +140,9 @@ static int measure_threads(struct target_run *run, const struct private_cluster 
         struct crowd crowd = {
             .cluster = one, .duration = NSEC_PER_SEC / (run->quick ? 5 : 2), .repeat = repeat};
         int status = crew_execute(1, 1, NULL, 1, work, &crowd, &alone);
-        if (status == 0 && !target_interrupted())
+        if (status == 0 && !interrupted())
             status = crew_execute(1, THREADS, NULL, 1, work, &crowd, &together);
-        if (status < 0 || target_interrupted())
+        if (status < 0 || interrupted())
             return status < 0 ? status : -EINTR;
         target_ratio(run, TARGET_THREADS, (double)together.operations / together.seconds / 1e3,
                      (double)alone.operations / alone.seconds / 1e3, "kop/s");

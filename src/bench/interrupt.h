@@ -1,0 +1,11 @@
+/* Ctrl-C and the like: what a benchmark has started and made must be ended and removed first. */
+#pragma once
+
+#include <stdbool.h>
+
+/* From now on SIGINT, SIGTERM and SIGHUP are only noted. */
+void interrupt_catch(void);
+/* In a child process: lets them end it again. */
+void interrupt_default(void);
+/* Whether the user wants it to end; then measurements fail with -EINTR. */
+bool interrupted(void);
