@@ -126,7 +126,8 @@ struct client {
     struct client_orphans own_orphans; /* if none were given */
     uint64_t release_due; /* loop_now ns at which notices of closed files are sent; UINT64_MAX: none wait */
     struct timer release_timer;
-    bool releasing; /* a task sends them; released fires when it is done */
+    bool releasing;     /* a task sends them; released fires when it is done */
+    bool release_again; /* others were due meanwhile */
     struct completion released;
     _Atomic uint64_t *changes; /* NULL: nobody counts */
     bool refreshing;           /* a task fetches the map */

@@ -54,6 +54,13 @@ static int send_notices(struct client *client, uint32_t server, uint64_t deadlin
     return status;
 }
 
+/* The first notice waits. */
+static void release_later(struct client *client)
+{
+    client->release_due = loop_now(client->loop) + RELEASE_AFTER_NS;
+    timer_set(client->loop, &client->release_timer, client->release_due);
+}
+
 /* To all servers at once. */
 static void release_all(void *argument)
 {
@@ -73,6 +80,9 @@ static void release_all(void *argument)
     }
     free(calls);
     client->releasing = false;
+    if (client->release_again && client->release_due == UINT64_MAX)
+        release_later(client);
+    client->release_again = false;
     completion_fire(&client->released, 0);
 }
 
@@ -80,8 +90,10 @@ void client_release_overdue(struct client *client)
 {
     client->release_due = UINT64_MAX;
     timer_clear(client->loop, &client->release_timer);
-    if (client->releasing)
+    if (client->releasing) {
+        client->release_again = true; /* it may have passed the server already */
         return;
+    }
     bool any = false;
     for (uint32_t server = 0; server < client->map->server_count; server++)
         any |= rpc_peer_notices(client->peers[server]) > 0;
@@ -89,8 +101,10 @@ void client_release_overdue(struct client *client)
         return;
     client->released = COMPLETION_INIT;
     client->releasing = true;
-    if (task_spawn(client->loop, release_all, client) != 0)
+    if (task_spawn(client->loop, release_all, client) != 0) {
         client->releasing = false;
+        release_later(client);
+    }
 }
 
 void client_release_timer(struct timer *timer)
@@ -107,8 +121,7 @@ void client_release(struct client *client, uint64_t inode)
     if (__builtin_expect(forget_orphan(client, inode), 0)) {
         send_notices(client, server, 0);
     } else if (client->release_due == UINT64_MAX) {
-        client->release_due = loop_now(client->loop) + RELEASE_AFTER_NS;
-        timer_set(client->loop, &client->release_timer, client->release_due);
+        release_later(client);
     }
 }
 
@@ -122,10 +135,10 @@ void client_close(struct client *client, struct client_file *file)
 
 void client_release_last(struct client *client)
 {
+    while (client->releasing)
+        await(client->loop, &client->released);
     timer_clear(client->loop, &client->release_timer);
     client->release_due = UINT64_MAX;
-    if (client->releasing)
-        await(client->loop, &client->released);
     for (uint32_t server = 0; server < client->map->server_count; server++)
         if (rpc_peer_notices(client->peers[server]) > 0)
             send_notices(client, server, loop_now(client->loop) + RELEASE_LAST_NS);

@@ -53,6 +53,7 @@ static struct {
      * with that status. */
     unsigned refuse, refuse_times, refuse_not;
     int refuse_status;
+    uint64_t release_ns;  /* how long RELEASE takes */
     int64_t full_at;      /* a write at or behind this byte of a file is refused with -ENOSPC; -1: none */
     uint32_t lie_length;  /* added to the length in chunk replies */
     bool lie_cursor;      /* listings never get on */
@@ -420,6 +421,9 @@ void rpc_start(struct rpc_peer *peer, struct rpc_call *call)
 
 int rpc_finish(struct rpc_call *call)
 {
+    struct completion never = COMPLETION_INIT;
+    if (call->operation == RPC_RELEASE && world.release_ns != 0)
+        await_until(loop, &never, loop_now(loop) + world.release_ns);
     world.under_way--;
     return call->done.status;
 }
@@ -598,6 +602,41 @@ static void closes_go_along(void **state)
     expect("CREATE_FILE UNLINK");
     client_close(client, &file);
     expect("RELEASE");
+}
+
+static void wait_ms(uint64_t milliseconds)
+{
+    struct completion never = COMPLETION_INIT;
+    await_until(loop, &never, loop_now(loop) + milliseconds * 1000000);
+}
+
+/* A close while others are on their way goes by itself too, and nothing is left when the client ends. */
+static void closes_while_others_go(void **state)
+{
+    (void)state;
+    struct client_file first = create("/dir/first", O_RDWR), second = create("/dir/second", O_RDWR),
+                       third = create("/dir/third", O_RDWR);
+    forget_requests();
+    world.release_ns = 30000000;
+    client_close(client, &first);
+    wait_ms(15);
+    expect("RELEASE");
+    client_close(client, &second); /* due before the first is done */
+    wait_ms(100);
+    expect("RELEASE");
+    wait_ms(100);
+    expect("");
+    client_close(client, &third);
+    wait_ms(15);
+    struct client_file again = second;
+    again.held = true;
+    client_close(client, &again);
+    wait_ms(11);
+    expect("RELEASE");
+    client_release_last(client);
+    expect("RELEASE");
+    wait_ms(100);
+    expect("");
 }
 
 /* Every open that fails after the server held the file lets go of it. */
@@ -957,13 +996,21 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     static const struct CMUnitTest tests[] = {
-        TEST(closes_go_along), TEST(failed_opens_let_go),
-        TEST(one_request),     TEST(leased),
-        TEST(walks),           TEST(refusals),
-        TEST(transfers),       TEST(holes),
-        TEST(cut_meanwhile),   TEST(no_room),
-        TEST(listing),         TEST(nonsense),
-        TEST(beyond_the_end),  TEST(failure_is_no_end),
+        TEST(closes_go_along),
+        TEST(failed_opens_let_go),
+        TEST(closes_while_others_go),
+        TEST(one_request),
+        TEST(leased),
+        TEST(walks),
+        TEST(refusals),
+        TEST(transfers),
+        TEST(holes),
+        TEST(cut_meanwhile),
+        TEST(no_room),
+        TEST(listing),
+        TEST(nonsense),
+        TEST(beyond_the_end),
+        TEST(failure_is_no_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
