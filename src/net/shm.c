@@ -219,6 +219,7 @@ int net_shm_create(struct loop *loop, const struct net_shm_options *options, str
     list_init(&net->waiting);
     list_init(&net->sends_free);
     list_init(&net->inbounds);
+    list_init(&net->strangers);
     list_init(&net->fetches_free);
     list_init(&net->copying);
     list_init(&net->regions);

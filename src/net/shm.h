@@ -37,8 +37,9 @@ struct shm_net {
     struct shm_inbound **cold; /* armed; a few are looked at in every turn */
     uint32_t hot_count, cold_count, cold_next;
     uint32_t inbound_count, inbound_space;
-    uint32_t greeting; /* accepted, and have not said what they want */
-    uint32_t ending;   /* inbounds to be freed */
+    uint32_t greeting;     /* accepted, and have not said what they want: so many are in `strangers` */
+    struct list strangers; /* struct shm_inbound.stranger, oldest first */
+    uint32_t ending;       /* inbounds to be freed */
     uint32_t polls;
     struct list fetches_free;
     struct list copying; /* struct shm_fetch.link: long bulk of which a part is copied in each turn */
@@ -147,6 +148,7 @@ struct shm_inbound {
     struct shm_mapping *mappings;
     uint64_t region_lengths[SHM_REGIONS_MAX];
     struct list link;
+    struct list stranger; /* in net->strangers, or in no list */
     uint8_t peer[SHM_NAME_BYTES];
 };
 
@@ -161,6 +163,8 @@ int shm_inbound_attach(struct shm_inbound *inbound, int fd);
 int shm_inbound_map(struct shm_inbound *inbound, uint32_t region, uint64_t length, int fd);
 /* The ring is to be looked at: a byte came for it. */
 void shm_inbound_heat(struct shm_inbound *inbound);
+/* It is no stranger any more: it has greeted, or goes. */
+void shm_inbound_known(struct shm_inbound *inbound);
 void shm_inbound_end(struct shm_inbound *inbound, bool failed);
 void shm_inbound_free(struct shm_inbound *inbound);
 /* Ends transfers that depend on the named peer. */

@@ -647,6 +647,13 @@ int shm_inbound_map(struct shm_inbound *inbound, uint32_t region, uint64_t lengt
     return 0;
 }
 
+void shm_inbound_known(struct shm_inbound *inbound)
+{
+    if (!list_empty(&inbound->stranger))
+        inbound->net->greeting--;
+    list_remove(&inbound->stranger);
+}
+
 void shm_inbound_end(struct shm_inbound *inbound, bool failed)
 {
     if (!inbound->ended && !inbound->failed)
@@ -669,8 +676,7 @@ void shm_inbound_free(struct shm_inbound *inbound)
         }
     if (inbound->ended || inbound->failed)
         net->ending--;
-    if (!inbound->greeted)
-        net->greeting--;
+    shm_inbound_known(inbound);
     if (inbound->socket.ready != NULL)
         loop_watch_remove(net->base.loop, &inbound->socket);
     close(inbound->socket.fd);

@@ -25,6 +25,7 @@
 #include "base/log.h"
 
 #define RING_MASK (SHM_RING_BYTES - 1)
+#define PAGE 4096u                  /* at most a page of memory: each is touched */
 #define PATIENCE_PER_BYTE_DIVISOR 4 /* bulk is expected to move at 4 bytes a nanosecond at least */
 
 static struct shm_net *net_of(const struct shm_outbound *outbound)
@@ -44,6 +45,13 @@ static _Atomic uint32_t *mark_at(const struct shm_outbound *outbound, uint64_t p
     return (_Atomic uint32_t *)(void *)&outbound->segment->ring[position & RING_MASK];
 }
 
+/* How far the receiver has read. One that cannot be believed has read nothing more, and gets nothing more. */
+static uint64_t consumed_now(const struct shm_outbound *outbound)
+{
+    uint64_t consumed = atomic_load_explicit(&outbound->segment->consumed, memory_order_acquire);
+    return consumed < outbound->consumed || consumed > outbound->position ? outbound->consumed : consumed;
+}
+
 /* Finds room for a record of so many bytes and the mark behind it. Returns whether there is some, and how
  * many bytes of the ring have to be skipped. */
 static bool find_room(struct shm_outbound *outbound, uint32_t bytes, uint32_t *skip)
@@ -53,11 +61,8 @@ static bool find_room(struct shm_outbound *outbound, uint32_t bytes, uint32_t *s
     uint64_t end = outbound->position + *skip + bytes + SHM_LINE;
     if (__builtin_expect(end - outbound->consumed <= SHM_RING_BYTES, 1))
         return true;
-    uint64_t consumed = atomic_load_explicit(&outbound->segment->consumed, memory_order_acquire);
-    if (consumed < outbound->consumed || consumed > outbound->position)
-        return false; /* the receiver cannot be believed: it gets nothing more */
-    outbound->consumed = consumed;
-    return end - consumed <= SHM_RING_BYTES;
+    outbound->consumed = consumed_now(outbound);
+    return end - outbound->consumed <= SHM_RING_BYTES;
 }
 
 static uint8_t *record_begin(const struct shm_outbound *outbound, uint32_t skip)
@@ -136,25 +141,45 @@ static bool write_message(struct shm_outbound *outbound, const void *header, uin
 
 /* ---- bulk that stays where it is ---- */
 
-/* The shared region in which these bytes lie, known to the peer from now on; NULL: none. */
-static const struct shm_region *shared_region(struct shm_outbound *outbound, const struct iovec *bytes)
+/* The region of ours in which these bytes lie; NULL: none. */
+static const struct shm_region *region_of(const struct shm_net *net, const struct iovec *bytes)
 {
     const uint8_t *begin = bytes->iov_base;
-    list_for_each (node, &net_of(outbound)->regions) {
-        struct shm_region *region = container_of(node, struct shm_region, link);
-        if (begin < region->memory || begin + bytes->iov_len > region->memory + region->length)
-            continue;
-        if (region->id == 0)
-            return NULL;
-        uint32_t bit = 1u << (region->id - 1);
-        if ((outbound->announced & bit) == 0) {
-            if (shm_socket_send_region(outbound->socket.fd, region) != 0)
-                return NULL;
-            outbound->announced |= bit;
-        }
-        return region;
+    list_for_each (node, &net->regions) {
+        const struct shm_region *region = container_of(node, struct shm_region, link);
+        if (begin >= region->memory && begin + bytes->iov_len <= region->memory + region->length)
+            return region;
     }
     return NULL;
+}
+
+/* The same if it is shared, and known to the peer from now on. */
+static const struct shm_region *shared_region(struct shm_outbound *outbound, const struct iovec *bytes)
+{
+    const struct shm_region *region = region_of(net_of(outbound), bytes);
+    if (region == NULL || region->id == 0)
+        return NULL;
+    uint32_t bit = 1u << (region->id - 1);
+    if ((outbound->announced & bit) == 0) {
+        if (shm_socket_send_region(outbound->socket.fd, region) != 0)
+            return NULL;
+        outbound->announced |= bit;
+    }
+    return region;
+}
+
+/* Memory of our caller's may be a file's, and its pages not there. Whoever reads it waits until they are:
+ * that must not be the receiver, who may be the one who has to bring them. */
+static void touch_pages(const struct shm_net *net, const struct iovec *bulk, uint32_t bulk_count)
+{
+    for (uint32_t i = 0; i < bulk_count; i++) {
+        const volatile uint8_t *bytes = bulk[i].iov_base;
+        if (bulk[i].iov_len == 0 || region_of(net, &bulk[i]) != NULL)
+            continue;
+        (void)bytes[0];
+        for (size_t at = PAGE - ((uintptr_t)bytes & (PAGE - 1)); at < bulk[i].iov_len; at += PAGE)
+            (void)bytes[at];
+    }
 }
 
 static uint32_t describe(struct shm_outbound *outbound, const struct iovec *bulk, uint32_t bulk_count,
@@ -254,6 +279,8 @@ static int send_later(struct shm_outbound *outbound, const struct shm_send *what
         return -ENOMEM;
     *send = *what;
     list_init(&send->link);
+    if (!goes_inline(send->length, send->flags))
+        touch_pages(net, send->bulk, send->bulk_count);
     int status = -EAGAIN;
     if (list_empty(&outbound->queue) && !goes_inline(send->length, send->flags))
         status = write_bulk(outbound, send);
@@ -345,22 +372,32 @@ static int push_fragments(struct shm_outbound *outbound)
     return work;
 }
 
-/* A slot's word is the receiver's to write: whatever else it says is ignored. */
+/* What the receiver says about a transfer under way. The word is its to write: one that makes no sense, or no
+ * sense any more, is as none. */
+static enum shm_slot slot_said(const struct shm_outbound *outbound, uint32_t slot)
+{
+    uint32_t state = atomic_load_explicit(&outbound->segment->slots[slot], memory_order_acquire);
+    const struct shm_send *send = outbound->slots[slot];
+    if (state == SHM_SLOT_DONE)
+        return SHM_SLOT_DONE;
+    return state == SHM_SLOT_SEND && send->pushed == 0 && list_empty(&send->link) ? SHM_SLOT_SEND
+                                                                                  : SHM_SLOT_BUSY;
+}
+
 static int look_at_slots(struct shm_outbound *outbound)
 {
     int work = 0;
     for (uint64_t left = outbound->used; left != 0; left &= left - 1) {
         uint32_t slot = (uint32_t)__builtin_ctzll(left);
-        uint32_t state = atomic_load_explicit(&outbound->segment->slots[slot], memory_order_acquire);
+        enum shm_slot said = slot_said(outbound, slot);
         struct shm_send *send = outbound->slots[slot];
-        if (state == SHM_SLOT_DONE) {
+        if (said == SHM_SLOT_DONE) {
             outbound->used &= ~(UINT64_C(1) << slot);
             outbound->slots[slot] = NULL;
             send_finish(net_of(outbound), send, 0);
             work++;
-        } else if (state == SHM_SLOT_SEND && list_empty(&send->link)) {
+        } else if (said == SHM_SLOT_SEND) {
             atomic_store_explicit(&outbound->segment->slots[slot], SHM_SLOT_BUSY, memory_order_relaxed);
-            send->pushed = 0;
             list_push_back(&outbound->pushing, &send->link);
             work++;
         }
@@ -396,12 +433,11 @@ bool shm_send_arm(struct shm_net *net, bool say)
             atomic_store_explicit(&segment->waiting, 1, memory_order_relaxed);
             continue;
         }
-        if (atomic_load_explicit(&segment->consumed, memory_order_relaxed) != outbound->consumed &&
+        if (consumed_now(outbound) != outbound->consumed &&
             (!list_empty(&outbound->queue) || !list_empty(&outbound->pushing)))
             return true;
         for (uint64_t left = outbound->used; left != 0; left &= left - 1)
-            if (atomic_load_explicit(&segment->slots[__builtin_ctzll(left)], memory_order_relaxed) !=
-                SHM_SLOT_BUSY)
+            if (slot_said(outbound, (uint32_t)__builtin_ctzll(left)) != SHM_SLOT_BUSY)
                 return true;
     }
     return false;

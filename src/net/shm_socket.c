@@ -289,7 +289,7 @@ static int take_hello(struct shm_inbound *inbound, const struct hello *hello, in
         return status;
     memcpy(inbound->peer, hello->sender, sizeof(inbound->peer));
     inbound->greeted = true;
-    net->greeting--;
+    shm_inbound_known(inbound);
     return 0;
 }
 
@@ -371,13 +371,24 @@ static int make_space(struct shm_net *net)
     return 0;
 }
 
+/* A peer greets as soon as it is connected, so of too many that have not the oldest is not going to. */
+static void make_room_for_a_stranger(struct shm_net *net)
+{
+    if (net->greeting < GREETING_MAX)
+        return;
+    struct shm_inbound *oldest = container_of(net->strangers.next, struct shm_inbound, stranger);
+    shm_inbound_known(oldest);
+    shm_inbound_end(oldest, true);
+}
+
 /* Takes over fd. */
 static void accepted(struct shm_net *net, int fd)
 {
     struct ucred peer = {0};
     socklen_t length = sizeof(peer);
     struct shm_inbound *inbound = NULL;
-    if (net->greeting < GREETING_MAX && net->inbound_count < INBOUNDS_MAX && make_space(net) == 0)
+    make_room_for_a_stranger(net);
+    if (net->inbound_count < INBOUNDS_MAX && make_space(net) == 0)
         inbound = calloc(1, sizeof(*inbound));
     if (inbound == NULL || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
         log_warning("shm: no room for another connection");
@@ -391,6 +402,7 @@ static void accepted(struct shm_net *net, int fd)
         goto fail;
     net->inbound_count++;
     net->greeting++;
+    list_push_back(&net->strangers, &inbound->stranger);
     list_push_back(&net->inbounds, &inbound->link);
     read_packets(inbound, PACKETS_PER_READ);
     return;

@@ -583,6 +583,38 @@ static void long_listing(void **state)
     OK(rmdir(at(0, "long")));
 }
 
+/* What a server is to read may be a file that it has to bring first. */
+static void writing_from_a_mapping(void **state)
+{
+    enum { LENGTH = 1 << 20 };
+    (void)state;
+    mount_one(0, "consistency=close");
+    int out = (int)OK(benchfs_open(fs, "/from", O_CREAT | O_RDWR, 0644));
+    uint8_t *bytes = malloc(LENGTH);
+    assert_non_null(bytes);
+    pattern_fill(bytes, LENGTH, 1, 0);
+    for (unsigned round = 0; round < 3; round++) {
+        IS(LENGTH, benchfs_pwrite(fs, out, bytes, LENGTH, 0));
+        int fd = (int)OK(open(at(0, "from"), O_RDONLY));
+        const uint8_t *mapping = mmap(NULL, LENGTH, PROT_READ, MAP_SHARED, fd, 0);
+        assert_true(mapping != MAP_FAILED);
+        int to = (int)OK(benchfs_open(fs, "/to", O_CREAT | O_RDWR, 0644));
+        struct iovec parts[2] = {{(void *)(uintptr_t)mapping, LENGTH - 5000},
+                                 {(void *)(uintptr_t)(mapping + LENGTH - 5000), 5000}};
+        IS(LENGTH, benchfs_pwritev(fs, to, parts, 2, 0));
+        assert_int_equal(munmap((void *)(uintptr_t)mapping, LENGTH), 0);
+        OK(close(fd));
+        memset(bytes, 0, LENGTH);
+        IS(LENGTH, benchfs_pread(fs, to, bytes, LENGTH, 0));
+        assert_int_equal(pattern_differs(bytes, LENGTH, 1, 0), -1);
+        OK(benchfs_close(fs, to));
+    }
+    free(bytes);
+    OK(benchfs_close(fs, out));
+    OK(benchfs_unlink(fs, "/from"));
+    OK(benchfs_unlink(fs, "/to"));
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -595,6 +627,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(close_reopens, unmount_all),
         cmocka_unit_test_teardown(relaxed_lifetime, unmount_all),
         cmocka_unit_test_teardown(long_listing, unmount_all),
+        cmocka_unit_test_teardown(writing_from_a_mapping, unmount_all),
     };
     return POSIX_MAIN(argc, argv, NULL, tests);
 }

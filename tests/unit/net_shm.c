@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -684,6 +686,8 @@ static void a_receiver_that_lies_gets_nothing_more(void **state)
     for (unsigned i = 0; i < 64; i++)
         pending += net_send(left.connection, "header", 6, &bulk, 1, 0, &sent[pending]) == -EINPROGRESS;
     assert_true(pending > 50);
+    struct reactor *reactor = &shm_of(left.net)->reactor;
+    until(reactor->arm(reactor) == 0); /* nor keeps us awake */
     net_close(left.connection);
     for (unsigned i = 0; i < pending; i++)
         assert_int_equal(sent[i].status, -ECONNRESET);
@@ -726,6 +730,68 @@ static void strangers_are_refused(void **state)
     /* Whoever says nothing at all keeps others out no longer than it stays. */
     until(shm_of(right.net)->inbound_count == 1);
     exchange(4096, 0, 1, 1, TAKE_AT_ONCE);
+}
+
+/* However many say nothing, others get in. */
+static void silent_strangers_keep_nobody_out(void **state)
+{
+    enum { STRANGERS = 300 };
+    (void)state;
+    int sockets[STRANGERS];
+    uint8_t name[SHM_NAME_BYTES], cookie[SHM_NAME_BYTES];
+    assert_int_equal(shm_address_read(right.net->address, right.net->address_length, name, cookie), 0);
+    exchange(4096, 0, 1, 1, TAKE_AT_ONCE);
+    for (unsigned i = 0; i < STRANGERS; i++) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "benchfs");
+        for (unsigned at = 0; at < SHM_NAME_BYTES; at++)
+            length += snprintf(address.sun_path + 1 + length, sizeof address.sun_path - 1 - (size_t)length,
+                               "%02x", name[at]);
+        sockets[i] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(sockets[i], (struct sockaddr *)&address,
+                                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)),
+                         0);
+        until(!shm_socket_open(sockets[0]) || shm_of(right.net)->inbound_count == i + 2);
+    }
+    struct net_connection *another;
+    assert_int_equal(net_connect(left.net, right.net->address, right.net->address_length, &another), 0);
+    unsigned before = right.messages;
+    assert_int_equal(send_and_wait(another, "here", 4, NULL, 0, 0), 0);
+    until(right.messages == before + 1);
+    exchange(4096, 0, 1, 1, TAKE_AT_ONCE); /* and nobody loses what he has */
+    net_close(another);
+    for (unsigned i = 0; i < STRANGERS; i++)
+        close(sockets[i]);
+    until(shm_of(right.net)->inbound_count == 1);
+}
+
+/* Whatever a receiver writes where it is to answer, we sleep until it makes sense. */
+static void nonsense_keeps_nobody_awake(void **state)
+{
+    (void)state;
+    struct reactor *reactor = &shm_of(left.net)->reactor;
+    struct shm_outbound *outbound = outbound_of(left.connection);
+    struct completion sent = COMPLETION_INIT;
+    struct iovec bulk = {source, 1 << 20};
+    right.intake = HOLD;
+    until(reactor->arm(reactor) == 0);
+    assert_int_equal(net_send(left.connection, "bulk", 4, &bulk, 1, NET_SEND_RENDEZVOUS, &sent),
+                     -EINPROGRESS);
+    until(right.messages == 1);
+    assert_int_equal(reactor->arm(reactor), 0);
+    for (uint32_t word = 3; word != 0; word *= 3 * 257) {
+        atomic_store(&outbound->segment->slots[0], word);
+        loop_poll(loop);
+        assert_int_equal(reactor->arm(reactor), 0);
+        if (word > 1u << 30)
+            break;
+    }
+    atomic_store(&outbound->segment->slots[0], SHM_SLOT_SEND);
+    assert_int_equal(reactor->arm(reactor), -EBUSY);
+    atomic_store(&outbound->segment->slots[0], SHM_SLOT_BUSY);
+    net_release(&right.held);
+    until(sent.fired);
+    assert_int_equal(sent.status, 0);
 }
 
 static void shared_memory_cannot_be_written_by_others(void **state)
@@ -812,6 +878,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(garbage_in_a_ring_costs_its_writer_the_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_receiver_that_lies_gets_nothing_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strangers_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(silent_strangers_keep_nobody_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nonsense_keeps_nobody_awake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_thousand_connections, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_process_answers, set_up_loop, tear_down_loop),
         cmocka_unit_test_setup_teardown(a_dead_peer_is_noticed_and_can_be_closed, set_up_loop,
