@@ -19,52 +19,13 @@
  * inodes made alone, have blocks of their own.
  *
  * Failure: whatever can fail is allocated before anything becomes visible. */
-#include "meta/meta.h"
+#include "meta/engine.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#include "meta/index.h"
-#include "meta/table.h"
-
-#define COUNTER_MAX ((UINT64_C(1) << INODE_COUNTER_BITS) - 1)
-#define DIRECTORY_CACHE_BITS 10 /* last used directories, by inode number */
-
-enum { INODE_ALONE = 0, INODE_WITH_DENTRY = 1, INODE_DENTRY_GONE = 2 }; /* inode.record */
-enum { DENTRY_ALONE = 0, DENTRY_WITH_INODE = 1 };                       /* dentry_record.state */
-
-struct dentry_record {
-    uint64_t inode;
-    uint16_t type; /* S_IFMT bits */
-    uint8_t name_length;
-    uint8_t state;
-    char name[];
-};
-#define DENTRY_FIXED offsetof(struct dentry_record, name)
-static_assert(sizeof(struct inode) % 8 == 0 && sizeof(struct inode) <= 112,
-              "the block of a file stays small");
-
-struct directory {
-    uint64_t number;
-    struct index entries;
-    uint64_t count;
-    uint64_t subdirectories;
-    int64_t modify_time;
-};
-
-struct meta {
-    struct memory memory;
-    struct index directories;
-    uint64_t inode_count;
-    uint64_t dentry_count;
-    uint64_t directory_count;
-    struct directory *recent[1 << DIRECTORY_CACHE_BITS];
-    struct table inodes;
-    struct xattrs xattrs;
-};
 
 int meta_create(struct meta **meta)
 {
@@ -82,6 +43,8 @@ int meta_create(struct meta **meta)
 
 void meta_destroy(struct meta *meta)
 {
+    free(meta->changed_inodes.numbers);
+    free(meta->changed_directories.numbers);
     memory_free_all(&meta->memory);
     free(meta);
 }
@@ -124,7 +87,8 @@ static void record_fill(struct dentry_record *record, uint64_t inode, uint32_t t
     memcpy(record->name, name, length);
 }
 
-static void inode_fill(struct inode *inode, uint64_t number, uint32_t mode, int64_t now, uint8_t record)
+static void inode_fill(const struct meta *meta, struct inode *inode, uint64_t number, uint32_t mode,
+                       int64_t now, uint8_t record)
 {
     *inode = (struct inode){.number = number,
                             .access_time = now,
@@ -132,7 +96,8 @@ static void inode_fill(struct inode *inode, uint64_t number, uint32_t mode, int6
                             .change_time = now,
                             .mode = mode,
                             .links = S_ISDIR(mode) ? 2 : 1,
-                            .record = record};
+                            .record = record,
+                            .changed = meta->journaled ? 0 : INODE_UNRECORDED};
 }
 
 static void dentry_record_free(struct meta *meta, struct dentry_record *record)
@@ -183,7 +148,7 @@ static struct directory *directory_search(struct meta *meta, uint64_t number)
     return directory;
 }
 
-static inline struct directory *directory_find(struct meta *meta, uint64_t number)
+struct directory *directory_find(struct meta *meta, uint64_t number)
 {
     struct directory *cached = *recent(meta, number);
     if (__builtin_expect(cached != NULL && cached->number == number, 1))
@@ -191,7 +156,7 @@ static inline struct directory *directory_find(struct meta *meta, uint64_t numbe
     return directory_search(meta, number);
 }
 
-static struct directory *directory_make(struct meta *meta, uint64_t number)
+struct directory *directory_make(struct meta *meta, uint64_t number)
 {
     struct directory *directory = directory_find(meta, number);
     if (directory != NULL)
@@ -244,6 +209,8 @@ static void directory_changed(struct meta *meta, struct directory *directory, in
     }
     if (now > directory->modify_time)
         directory->modify_time = now;
+    if (__builtin_expect(meta->journal != NULL && !directory->changed, 0))
+        record_directory_change(meta, directory);
 }
 
 /* ---- dentries ---- */
@@ -388,6 +355,8 @@ static int entry_add(struct meta *meta, struct directory *directory, struct inde
         return status;
     }
     directory_changed(meta, directory, 1, type, now);
+    if (meta->journal != NULL)
+        record_dentry(meta, directory->number, hash, name, length, inode, type);
     return 0;
 }
 
@@ -424,6 +393,8 @@ int meta_dentry_set(struct meta *meta, uint64_t parent, uint64_t hash, const cha
     record->inode = inode;
     record->type = (uint16_t)(type & S_IFMT);
     directory_changed(meta, directory, 0, type, now);
+    if (meta->journal != NULL)
+        record_dentry(meta, parent, hash, name, length, inode, type);
     return 0;
 }
 
@@ -440,6 +411,8 @@ int meta_dentry_remove(struct meta *meta, uint64_t parent, uint64_t hash, const 
     index_remove(&directory->entries, &path);
     directory_changed(meta, directory, -1, record->type, now);
     dentry_record_free(meta, record);
+    if (meta->journal != NULL)
+        record_dentry_removal(meta, parent, hash, name, length);
     return 0;
 }
 
@@ -467,7 +440,7 @@ int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const c
         status = entry_search(&entry_path, hash, name, length) != NULL ? -EEXIST : -ENOMEM;
         goto no_block;
     }
-    inode_fill(made, number, mode, now, INODE_WITH_DENTRY);
+    inode_fill(meta, made, number, mode, now, INODE_WITH_DENTRY);
     if (S_ISDIR(mode))
         made->parent = parent;
     struct dentry_record *record = (struct dentry_record *)(made + 1);
@@ -483,7 +456,49 @@ int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const c
         goto no_entry;
     meta->inode_count++;
     directory_changed(meta, directory, 1, mode, now);
+    if (meta->journal != NULL) {
+        record_dentry(meta, parent, hash, name, length, number, mode);
+        meta_inode_changed(meta, made);
+    }
     *inode = made;
+    return 0;
+
+no_entry:
+    table_remove(&meta->inodes, number);
+no_inode:
+    memory_release(&meta->memory, made, size);
+no_block:
+    directory_drop_unused(meta, directory);
+    return status;
+}
+
+int meta_restore_entry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                       uint64_t number, uint32_t mode)
+{
+    struct directory *directory = directory_make(meta, parent);
+    if (directory == NULL)
+        return -ENOMEM;
+    struct index_path path;
+    size_t size = sizeof(struct inode) + DENTRY_FIXED + length;
+    struct inode *made = memory_allocate(&meta->memory, size);
+    int status = -ENOMEM;
+    if (made == NULL)
+        goto no_block;
+    inode_fill(meta, made, number, mode, 0, INODE_WITH_DENTRY);
+    struct dentry_record *record = (struct dentry_record *)(made + 1);
+    record_fill(record, number, mode, DENTRY_WITH_INODE, name, length);
+    status = -EEXIST;
+    if (table_find(&meta->inodes, number) != NULL ||
+        entry_find(&directory->entries, hash, name, length, &path) != NULL)
+        goto no_inode;
+    status = table_insert(&meta->inodes, number, made);
+    if (status < 0)
+        goto no_inode;
+    status = index_insert(&directory->entries, &path, hash, record);
+    if (status < 0)
+        goto no_entry;
+    meta->inode_count++;
+    directory_changed(meta, directory, 1, mode, 0);
     return 0;
 
 no_entry:
@@ -502,6 +517,11 @@ struct inode *meta_inode_find(struct meta *meta, uint64_t number)
     return table_find(&meta->inodes, number);
 }
 
+struct inode *meta_inode_next(struct meta *meta, uint64_t number)
+{
+    return table_next(&meta->inodes, number);
+}
+
 int meta_inode_create(struct meta *meta, uint64_t number, uint32_t mode, int64_t now, struct inode **inode)
 {
     assert(inode_valid(number));
@@ -510,25 +530,16 @@ int meta_inode_create(struct meta *meta, uint64_t number, uint32_t mode, int64_t
     struct inode *made = memory_allocate(&meta->memory, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
-    inode_fill(made, number, mode, now, INODE_ALONE);
+    inode_fill(meta, made, number, mode, now, INODE_ALONE);
     int status = table_insert(&meta->inodes, number, made);
     if (status < 0) {
         memory_release(&meta->memory, made, sizeof(*made));
         return status;
     }
     meta->inode_count++;
+    meta_inode_changed(meta, made);
     *inode = made;
     return 0;
-}
-
-void meta_inode_remove(struct meta *meta, struct inode *inode)
-{
-    assert(table_find(&meta->inodes, inode->number) == inode);
-    table_remove(&meta->inodes, inode->number);
-    xattr_drop(&meta->xattrs, inode->number);
-    meta->inode_count--;
-    meta_inline_set(meta, inode, NULL, 0);
-    inode_block_free(meta, inode);
 }
 
 static void inline_release(struct meta *meta, struct inode *inode)
@@ -539,11 +550,24 @@ static void inline_release(struct meta *meta, struct inode *inode)
     inode->inline_length = 0;
 }
 
+void meta_inode_remove(struct meta *meta, struct inode *inode)
+{
+    assert(table_find(&meta->inodes, inode->number) == inode);
+    if (meta->journal != NULL)
+        record_inode_removal(meta, inode);
+    table_remove(&meta->inodes, inode->number);
+    xattr_drop(&meta->xattrs, inode->number);
+    meta->inode_count--;
+    inline_release(meta, inode);
+    inode_block_free(meta, inode);
+}
+
 int meta_inline_set(struct meta *meta, struct inode *inode, const void *bytes, uint32_t length)
 {
     assert(length <= INLINE_DATA_MAX);
     if (length == 0) {
         inline_release(meta, inode);
+        meta_inline_changed(meta, inode);
         return 0;
     }
     void *data = inode->inline_data;
@@ -560,6 +584,7 @@ int meta_inline_set(struct meta *meta, struct inode *inode, const void *bytes, u
         inline_release(meta, inode);
     inode->inline_data = data;
     inode->inline_length = (uint16_t)length;
+    meta_inline_changed(meta, inode);
     return 0;
 }
 
@@ -573,6 +598,7 @@ int meta_inline_resize(struct meta *meta, struct inode *inode, uint32_t length)
     assert(length <= INLINE_DATA_MAX);
     if (length == 0) {
         inline_release(meta, inode);
+        meta_inline_changed(meta, inode);
         return 0;
     }
     uint32_t kept = inode->inline_length < length ? inode->inline_length : length;
@@ -588,6 +614,7 @@ int meta_inline_resize(struct meta *meta, struct inode *inode, uint32_t length)
     memset(data + kept, 0, length - kept);
     inode->inline_data = data;
     inode->inline_length = (uint16_t)length;
+    meta_inline_changed(meta, inode);
     return 0;
 }
 
@@ -607,8 +634,11 @@ void meta_directory_status(struct meta *meta, uint64_t number, struct meta_direc
 void meta_directory_forget(struct meta *meta, uint64_t number)
 {
     struct directory *directory = directory_find(meta, number);
-    if (directory != NULL && directory->count == 0)
-        directory_drop(meta, directory);
+    if (directory == NULL || directory->count != 0)
+        return;
+    directory_drop(meta, directory);
+    if (meta->journal != NULL)
+        record_directory_removal(meta, number);
 }
 
 void meta_directory_walk(struct meta *meta, uint64_t number, uint64_t cursor, meta_visit visit, void *owner)

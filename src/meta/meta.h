@@ -12,10 +12,19 @@
 #include <stdint.h>
 
 #include "cluster/partition.h"
+#include "journal/journal.h"
 #include "meta/xattr.h"
 #include "rpc/operations.h"
 
 struct meta;
+
+/* inode.changed: what is to be recorded at the next collection, and what has ever been. */
+#define INODE_CHANGED 1u
+#define INLINE_CHANGED 2u
+#define XATTRS_CHANGED 4u
+#define INLINE_RECORDED 8u
+#define XATTRS_RECORDED 16u
+#define INODE_UNRECORDED (INODE_CHANGED | INLINE_CHANGED | XATTRS_CHANGED) /* nobody records anything */
 
 #define INODE_CHUNKED 1u
 #define INODE_BEYOND 2u
@@ -39,6 +48,7 @@ struct inode {
     uint8_t record;         /* the engine's own */
     uint8_t chunked;        /* server/: INODE_CHUNKED once bytes have gone, or are on their way, to chunks;
                                INODE_BEYOND: other servers may hold memory beyond the size; 0: inline */
+    uint8_t changed;        /* the engine's own: INODE_CHANGED ... */
     void *inline_data;      /* owned by the engine: meta_inline_set */
     union {
         uint64_t parent;    /* directories: the inode that contains them (root: itself) */
@@ -107,10 +117,13 @@ void meta_inode_remove(struct meta *meta, struct inode *inode); /* frees inline 
 int meta_inline_set(struct meta *meta, struct inode *inode, const void *bytes, uint32_t length);
 /* Small files come in series: after inline data of this length, gets ready for the next. */
 void meta_inline_expect(const struct meta *meta, uint32_t length);
+/* The inode of the least number beyond that one (0: of all); NULL: there is none. */
+struct inode *meta_inode_next(struct meta *meta, uint64_t number);
 /* Grows or cuts inline data, zero-filling. 0 or -ENOMEM (unchanged). */
 int meta_inline_resize(struct meta *meta, struct inode *inode, uint32_t length);
 
-/* Extended attributes of inodes that are here; meta_inode_remove drops them. */
+/* Extended attributes of inodes that are here; meta_inode_remove drops them. Who changes them says so by
+ * meta_xattrs_changed. */
 struct xattrs *meta_xattrs(struct meta *meta);
 
 /* Directories as seen from this server. */
@@ -131,3 +144,45 @@ void meta_directory_walk(struct meta *meta, uint64_t directory, uint64_t cursor,
                          void *owner);
 
 void meta_statistics(struct meta *meta, struct meta_statistics *statistics);
+
+/* ---- what lasts: records for a journal ----
+ *
+ * The engine appends dentries when they change, and notes which inodes, inline data, extended attributes and
+ * directories did; meta_collect then appends these as they are by then. Handlers change inodes directly, so
+ * they say so, in the same step (no suspension in between), before or after. */
+
+/* Before anything is replayed or made: changes will be recorded. */
+void meta_journal_expect(struct meta *meta);
+/* Recovery: takes one record of this engine's kinds back. -EBADMSG: it makes no sense; -ENOMEM. */
+int meta_replay(struct meta *meta, const struct journal_record *record);
+/* Recovery is over: from now on changes go there. */
+void meta_journal_begin(struct meta *meta, struct journal *journal);
+/* Records all that changed since the last time: 0.1 us an inode. Never suspends. */
+void meta_collect(struct meta *meta);
+/* How many inodes are waiting for that. */
+uint32_t meta_uncollected(const struct meta *meta);
+/* Records everything; changes go on meanwhile. May suspend, and lets others run now and then. */
+int meta_snapshot(struct meta *meta, struct loop *loop, struct journal_snapshot *snapshot);
+
+/* Whether recovery found inodes without a name, which some process had open. */
+bool meta_has_nameless(const struct meta *meta);
+
+void meta_note(struct meta *meta, struct inode *inode, uint8_t what);
+
+static inline void meta_inode_changed(struct meta *meta, struct inode *inode)
+{
+    if (__builtin_expect((inode->changed & INODE_CHANGED) == 0, 0))
+        meta_note(meta, inode, INODE_CHANGED);
+}
+
+static inline void meta_inline_changed(struct meta *meta, struct inode *inode)
+{
+    if (__builtin_expect((inode->changed & INLINE_CHANGED) == 0, 0))
+        meta_note(meta, inode, INLINE_CHANGED);
+}
+
+static inline void meta_xattrs_changed(struct meta *meta, struct inode *inode)
+{
+    if (__builtin_expect((inode->changed & XATTRS_CHANGED) == 0, 0))
+        meta_note(meta, inode, XATTRS_CHANGED);
+}

@@ -197,3 +197,29 @@ void table_remove(struct table *table, uint64_t number)
     }
     shelf_open(shelf);
 }
+
+void table_raise(struct table *table, uint64_t number)
+{
+    struct table_shelf *shelf = &table->shelves[inode_partition(number)];
+    if (shelf->counter >= (number & COUNTER_MASK))
+        return;
+    shelf->counter = number & COUNTER_MASK;
+    shelf_open(shelf);
+}
+
+struct inode *table_next(const struct table *table, uint64_t number)
+{
+    uint64_t counter = (number & COUNTER_MASK) + 1;
+    for (uint32_t partition = inode_partition(number); partition < PARTITION_COUNT; partition++, counter = 0) {
+        const struct table_shelf *shelf = &table->shelves[partition];
+        for (uint32_t i = shelf_search(shelf, counter >> BOX_BITS); i < shelf->count; i++) {
+            const struct table_box *box = &shelf->boxes[i];
+            uint32_t slot = box_place(box) == counter >> BOX_BITS ? (uint32_t)counter & (BOX_SLOTS - 1) : 0;
+            for (; slot < box_capacity(box); slot++) {
+                if (box->slots[slot] != NULL)
+                    return box->slots[slot];
+            }
+        }
+    }
+    return NULL;
+}

@@ -40,3 +40,8 @@ struct inode *table_find(const struct table *table, uint64_t number);
 /* number must be valid and not there. 0; -ENOMEM: nothing changed, the counter neither. */
 int table_insert(struct table *table, uint64_t number, struct inode *inode);
 void table_remove(struct table *table, uint64_t number);
+/* Numbers of the partition up to this one are never made again. */
+void table_raise(struct table *table, uint64_t number);
+/* The inode with the least number beyond `number` (0: of all), in order of partition and counter; NULL: there
+ * is none. */
+struct inode *table_next(const struct table *table, uint64_t number);

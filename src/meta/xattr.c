@@ -210,3 +210,45 @@ void xattr_drop_slow(struct xattrs *xattrs, uint64_t inode)
     if (block_of(xattrs, inode) != NULL)
         block_replace(xattrs, inode, NULL);
 }
+
+/* ---- as bytes ---- */
+
+const void *xattr_bytes(const struct xattrs *xattrs, uint64_t inode, uint32_t *length)
+{
+    const struct xattr_block *block = block_of(xattrs, inode);
+    *length = block == NULL ? 0 : records_end(block);
+    return block == NULL ? NULL : block->records;
+}
+
+/* Whether the block's records are whole; counts their values and names. */
+static bool records_check(struct xattr_block *block)
+{
+    uint32_t end = records_end(block), at = 0;
+    while (at < end) {
+        if (end - at < RECORD_FIXED)
+            return false;
+        struct record record = record_at(block, at);
+        if (record.name_length == 0 || record.value_length > XATTR_VALUE_MAX ||
+            record_size(&record) > end - at)
+            return false;
+        block->values += record.value_length;
+        block->names += record.name_length + 1u;
+        at += record_size(&record);
+    }
+    return end > 0 && block->values <= XATTR_VALUES_MAX && block->names <= XATTR_NAMES_MAX;
+}
+
+int xattr_restore(struct xattrs *xattrs, uint64_t inode, const void *bytes, uint32_t length)
+{
+    if (length > XATTR_VALUES_MAX + 8 * XATTR_NAMES_MAX)
+        return -EBADMSG;
+    struct xattr_block *block = memory_allocate(xattrs->memory, sizeof(*block) + length);
+    if (block == NULL)
+        return -ENOMEM;
+    *block = (struct xattr_block){.inode = inode, .size = (uint32_t)sizeof(*block) + length};
+    memcpy(block->records, bytes, length);
+    int status = records_check(block) ? block_replace(xattrs, inode, block) : -EBADMSG;
+    if (status != 0)
+        memory_release(xattrs->memory, block, block->size);
+    return status;
+}

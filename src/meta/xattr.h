@@ -40,3 +40,7 @@ static inline void xattr_drop(struct xattrs *xattrs, uint64_t inode)
     if (__builtin_expect(xattrs->count != 0, 0))
         xattr_drop_slow(xattrs, inode);
 }
+/* All attributes of an inode as bytes for xattr_restore; NULL: it has none. */
+const void *xattr_bytes(const struct xattrs *xattrs, uint64_t inode, uint32_t *length);
+/* Puts such bytes in place of what the inode has. -EBADMSG: they are none; -ENOMEM. */
+int xattr_restore(struct xattrs *xattrs, uint64_t inode, const void *bytes, uint32_t length);

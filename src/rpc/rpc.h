@@ -89,12 +89,14 @@ struct rpc_session; /* server side: slot, token, peer's address, role, remembere
 /* An arrived request, valid until its reply was sent. */
 struct rpc_request {
     struct rpc *rpc;
+    void *owner; /* rpc_options.owner */
     struct rpc_session *session; /* NULL: from this very party */
     const struct rpc_request_header
         *header;      /* header->session is the slot; UINT32_MAX: from this very party */
     const void *body; /* header->body_length bytes, checked against the operation's struct */
     uint32_t body_length;
     bool peer_is_server;
+    uint8_t flags; /* the operation's: RPC_MUTATES, RPC_SERVERS */
     uint64_t bulk_length;
     uint64_t deadline;        /* loop_now ns */
     uint64_t arrived;         /* loop_now ns when the receive callback began */

@@ -136,6 +136,8 @@ static void served_fill(struct rpc_served *served, struct rpc *rpc, const struct
     served->handler_started = now;
     served->request = (struct rpc_request){
         .rpc = rpc,
+        .owner = rpc->owner,
+        .flags = operation->flags,
         .header = header,
         .body = header + 1,
         .body_length = header->body_length,

@@ -97,8 +97,10 @@ void chunk_note_access(struct server *server, struct inode *inode)
 {
     int64_t now = loop_realtime(server->loop);
     if (inode->access_time <= inode->modify_time || inode->access_time <= inode->change_time ||
-        now - inode->access_time >= DAY_NS)
+        now - inode->access_time >= DAY_NS) {
         inode->access_time = now;
+        inode_changed(server, inode);
+    }
 }
 
 int readable_file(struct server *server, const struct rpc_request *request, uint64_t number,
@@ -219,6 +221,7 @@ static int write_inline(struct server *server, struct inode *inode, uint32_t off
             return 0;
     }
     memcpy((char *)inode->inline_data + offset, bytes, length);
+    meta_inline_changed(server->meta, inode);
     return 0;
 }
 
@@ -348,6 +351,7 @@ static int write_owned(struct server *server, struct rpc_request *request,
     if ((body->flags & CHUNK_CLEAR_IDS) != 0)
         inode_clear_ids(inode);
     inode->modify_time = inode->change_time = loop_realtime(server->loop);
+    inode_changed(server, inode);
     reply->owner = 1;
     reply->size = inode->size;
     reply->generation = inode->generation;
@@ -397,7 +401,7 @@ void serve_COPY_CHUNK(void *owner, struct rpc_request *request)
 void serve_SYNC_CHUNKS(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
-    answer(request, server->map == NULL ? -EAGAIN : 0, NULL, 0);
+    answer(request, server->map == NULL ? -EAGAIN : durable_commit(server), NULL, 0);
 }
 
 /* ---- truncation and removal ---- */

@@ -198,6 +198,7 @@ int inode_prepare_growth(struct server *server, struct inode *inode, uint64_t en
     int status = inode->inline_length != 0 ? convert_to_chunk(server, inode) : 0;
     if (status == 0)
         inode->chunked = INODE_CHUNKED;
+    inode_changed(server, inode);
     return status;
 }
 
@@ -211,6 +212,7 @@ static int grow(struct server *server, struct inode *inode, uint64_t size)
     }
     if (status == 0)
         inode->size = size;
+    inode_changed(server, inode);
     return status;
 }
 
@@ -222,6 +224,7 @@ static int shrink(struct server *server, struct inode *inode, uint64_t size, uin
     inode_busy_begin(inode, &busy, true);
     /* Writes under way see it before they commit. */
     inode->generation++;
+    inode_changed(server, inode);
     if ((inode->chunked & INODE_BEYOND) != 0)
         old_size = UINT64_MAX;
     bool is_inline = inode_is_inline(inode);
@@ -237,6 +240,7 @@ static int shrink(struct server *server, struct inode *inode, uint64_t size, uin
         inode->chunked = size == 0 ? 0 : inode->chunked & (uint8_t)~INODE_BEYOND;
     if (inode->elsewhere != 0)
         inode->elsewhere = status == 0 && chunks_all_here(server, inode) ? 0 : HELD_UNKNOWN;
+    inode_changed(server, inode);
     inode_busy_end(server, inode);
     return status;
 }
@@ -250,6 +254,7 @@ int inode_truncate(struct server *server, struct inode *inode, uint64_t size, ui
         status = shrink(server, inode, size, inode->size, deadline);
     if (status == 0)
         inode->modify_time = inode->change_time = loop_realtime(server->loop);
+    inode_changed(server, inode);
     return status;
 }
 
@@ -285,8 +290,10 @@ void serve_TRUNCATE(void *owner, struct rpc_request *request)
         status = inode_truncate(server, inode, body->size, request->deadline);
     if (status == 0 && body->uid != 0)
         inode_clear_ids(inode);
-    if (status == 0)
+    if (status == 0) {
+        inode_changed(server, inode);
         inode_attributes(server, inode, &reply.attributes);
+    }
     answer(request, status, &reply, sizeof(reply));
 }
 
@@ -302,6 +309,7 @@ void serve_EXTEND(void *owner, struct rpc_request *request)
         bool append = (body->flags & EXTEND_APPEND) != 0;
         if (!server_single(server))
             inode->elsewhere = HELD_UNKNOWN;
+        inode_changed(server, inode);
         reply.offset = append ? inode->size : 0;
         uint64_t end = body->end;
         if (append && __builtin_add_overflow(inode->size, body->end, &end))
@@ -313,6 +321,7 @@ void serve_EXTEND(void *owner, struct rpc_request *request)
         if ((body->flags & EXTEND_CLEAR_IDS) != 0)
             inode_clear_ids(inode);
         inode->modify_time = inode->change_time = loop_realtime(server->loop);
+        inode_changed(server, inode);
         reply.size = inode->size;
         reply.generation = inode->generation;
     }
@@ -342,6 +351,7 @@ static bool drop_link(struct server *server, struct inode *inode, bool linkable,
     if (inode->links == 0)
         return true; /* an earlier attempt got this far */
     inode->change_time = loop_realtime(server->loop);
+    inode_changed(server, inode);
     if (!S_ISDIR(inode->mode) && inode->links > 1) {
         inode->links--;
         return false;
@@ -390,6 +400,7 @@ void serve_SET_PARENT(void *owner, struct rpc_request *request)
     if (status == 0) {
         inode->parent = body->parent;
         inode->change_time = loop_realtime(server->loop);
+        inode_changed(server, inode);
     }
     answer(request, status, NULL, 0);
 }
@@ -400,8 +411,10 @@ void serve_INODE_TOUCH(void *owner, struct rpc_request *request)
     const struct inode_request *body = request->body;
     struct inode *inode;
     int status = gate_inode(server, body->inode, &inode);
-    if (status == 0)
+    if (status == 0) {
         inode->change_time = loop_realtime(server->loop);
+        inode_changed(server, inode);
+    }
     answer(request, status, NULL, 0);
 }
 
@@ -602,7 +615,9 @@ void serve_SET_ATTRIBUTES(void *owner, struct rpc_request *request)
     } else if (status == 0) {
         apply_set(inode, &set, loop_realtime(server->loop));
     }
-    if (status == 0)
+    if (status == 0) {
+        inode_changed(server, inode);
         inode_attributes(server, inode, &reply.attributes);
+    }
     answer(request, status, &reply, sizeof(reply));
 }

@@ -28,6 +28,7 @@ static void count_link(struct server *server, struct inode *inode)
     if (inode->links++ == 0)
         orphan_remove(server, inode->number);
     inode->change_time = loop_realtime(server->loop);
+    inode_changed(server, inode);
 }
 
 void serve_INODE_LINK(void *owner, struct rpc_request *request)

@@ -165,8 +165,10 @@ void serve_LIST(void *owner, struct rpc_request *request)
         return;
     }
     struct inode *directory;
-    if (body->cursor == 0 && gate_inode(server, body->directory, &directory) == 0)
+    if (body->cursor == 0 && gate_inode(server, body->directory, &directory) == 0) {
         directory->access_time = loop_realtime(server->loop); /* relatime would have to ask all servers */
+        inode_changed(server, directory);
+    }
     struct listing listing = {.server = server, .flags = body->flags, .filter = body->filter};
     memcpy(listing.pattern, body->pattern, body->filter.pattern_length);
     struct meta_directory_status here;

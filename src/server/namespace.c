@@ -164,6 +164,7 @@ static int create_entry(struct server *server, const struct create_request *body
         .chunk_shift = body->chunk_shift,
         .base = body->layout_base,
     };
+    inode_changed(server, *inode);
     return 0;
 }
 
@@ -296,6 +297,7 @@ void serve_CREATE_SYMLINK(void *owner, struct rpc_request *request)
     }
     if (status == 0) {
         inode->size = length;
+        inode_changed(server, inode);
         inode_attributes(server, inode, &reply.attributes);
     }
     answer(request, status, &reply, sizeof(reply));
@@ -320,6 +322,7 @@ void serve_MAKE_NODE(void *owner, struct rpc_request *request)
     if (status == 0) {
         if (device)
             inode->parent = body->device;
+        inode_changed(server, inode);
         inode_attributes(server, inode, &reply.attributes);
     }
     answer(request, status, &reply, sizeof(reply));
@@ -352,6 +355,8 @@ static int create_unnamed(struct server *server, const struct rpc_request *reque
         inode_free(server, made, 0); /* it has no chunks */
     else
         made->links = 0;
+    if (status == 0)
+        inode_changed(server, made);
     return status;
 }
 
@@ -426,7 +431,7 @@ void serve_UNLINK(void *owner, struct rpc_request *request)
             status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
                                         loop_realtime(server->loop));
             bool held = status == 0 && inode_is_held(server, dentry.local);
-            if (status == 0 && !held && chunks_all_here(server, dentry.local)) {
+            if (status == 0 && !held && server->journal == NULL && chunks_all_here(server, dentry.local)) {
                 /* The rest cannot fail nor suspend, so nobody sees a moment between reply and removal. */
                 answer(request, 0, &(struct unlink_reply){0}, sizeof(struct unlink_reply));
                 inode_drop_link(server, dentry.local, 0);

@@ -218,11 +218,13 @@ static void touch(const struct rename *rename, uint64_t number)
     struct server *server = rename->server;
     struct inode_request body = {.inode = number};
     struct inode *inode;
-    if (gate_inode(server, number, &inode) == 0)
+    if (gate_inode(server, number, &inode) == 0) {
         inode->change_time = loop_realtime(server->loop);
-    else
+        inode_changed(server, inode);
+    } else {
         server_call(server, server_of_inode(server, number), RPC_INODE_TOUCH, &body, sizeof(body), NULL, 0,
                     transaction_end(server));
+    }
 }
 
 /* After the destination was set: the rest of the transaction. */

@@ -280,6 +280,7 @@ static int make_root(struct server *server)
     root->gid = (uint32_t)getegid();
     root->links = 2;
     root->parent = INODE_ROOT;
+    inode_changed(server, root);
     return 0;
 }
 
@@ -295,7 +296,8 @@ int server_set_map(struct server *server, struct cluster_map *map)
     }
     if (status == 0)
         status = create_peers(server, map, self);
-    if (status == 0 && cluster_map_owner(map, inode_partition(INODE_ROOT)) == self) {
+    if (status == 0 && cluster_map_owner(map, inode_partition(INODE_ROOT)) == self &&
+        meta_inode_find(server->meta, INODE_ROOT) == NULL) {
         status = make_root(server);
         if (status != 0)
             destroy_peers(server, map->server_count);
@@ -307,6 +309,7 @@ int server_set_map(struct server *server, struct cluster_map *map)
     server->map = map;
     server->self = self;
     publish_epochs(server);
+    durable_collect(server);
     return 0;
 }
 
@@ -315,6 +318,7 @@ void server_destroy(struct server *server)
     server->stopping = true;
     rpc_destroy(server->rpc); /* cancels and awaits handlers, destroys peers */
     wait_group_wait(server->loop, &server->background, 0);
+    durable_end(server, false);
     obstacles_clear(server);
     fences_clear(server);
     locks_destroy(&server->locks);

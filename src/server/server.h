@@ -8,6 +8,14 @@
 
 struct server;
 
+/* What an acknowledged call promises to outlive the servers (docs/durability.md). */
+enum durability {
+    DURABILITY_NONE,     /* what fsync was called for */
+    DURABILITY_INTERVAL, /* and what is older than the interval */
+    DURABILITY_CLOSE,    /* and what was closed */
+    DURABILITY_WRITE,    /* everything */
+};
+
 struct server_options {
     uint32_t id;
     const uint8_t *cluster_key;
@@ -19,14 +27,23 @@ struct server_options {
     uint64_t metadata_capacity; /* meta.capacity: bytes of metadata and inline data; beyond: -ENOSPC. 0:
                                    unlimited */
     uint64_t metadata_reserve;  /* meta.reserve: bytes of memory for metadata taken at once; 0: none */
+    enum durability durability; /* the rest is for persistent engines */
+    uint64_t interval_ns;       /* store.interval */
+    uint64_t journal_limit;     /* store.journal_limit: bytes that a recovery may have to replay */
 };
 
 /* Creates the server and starts to listen; requests other than GET_MAP, PING and SHUT_DOWN are refused with
  * -EAGAIN until server_set_map. *bound: 64 bytes, the bootstrap address. */
 int server_create(struct net *net, const struct server_options *options, struct server **server, char *bound);
+/* Takes back what the store's directory holds from earlier; to be called before the map is set, and does
+ * nothing with an engine that is not persistent. Reasons for failure are logged. May suspend. */
+int server_recover(struct server *server);
 /* The membership (fixed at start for now): the server finds itself by id. The owner of partition 0 makes the
  * root. */
 int server_set_map(struct server *server, struct cluster_map *map); /* takes ownership of map */
+/* Waits until everything that was acknowledged lasts. May suspend. */
+int server_sync(struct server *server);
+/* Finishes: what was acknowledged lasts, if the engine is persistent. */
 void server_destroy(struct server *server);
 /* What `benchfs status` shows, counted since the start. */
 void server_status(struct server *server, struct server_status_reply *status);

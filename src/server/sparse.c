@@ -142,6 +142,7 @@ static int allocate_inline(struct server *server, struct inode *inode, const str
     }
     if (body->kind != ALLOCATE_RESERVE && body->offset < end)
         memset((char *)inode->inline_data + body->offset, 0, end - body->offset);
+    meta_inline_changed(server->meta, inode);
     return 0;
 }
 
@@ -166,6 +167,7 @@ static int allocate_chunks(struct server *server, struct inode *inode, const str
         inode->chunked |= INODE_BEYOND;
     if (!server_single(server))
         inode->elsewhere = HELD_UNKNOWN;
+    inode_changed(server, inode);
     struct inode_busy busy;
     inode_busy_begin(inode, &busy, false);
     int status = shape_here(server, &range);
@@ -174,6 +176,7 @@ static int allocate_chunks(struct server *server, struct inode *inode, const str
     if (status == 0 && body->kind != ALLOCATE_PUNCH && !keep_size(body) && end > inode->size) {
         inode->size = end;
         inode->chunked = before;
+        inode_changed(server, inode);
     }
     inode_busy_end(server, inode);
     return status;
@@ -203,6 +206,7 @@ void serve_ALLOCATE(void *owner, struct rpc_request *request)
             inode->change_time = loop_realtime(server->loop);
             if (body->kind != ALLOCATE_RESERVE || inode->size != size)
                 inode->modify_time = inode->change_time;
+            inode_changed(server, inode);
             inode_attributes(server, inode, &reply.attributes);
         }
     }

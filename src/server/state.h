@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/status.h"
+#include "journal/journal.h"
 #include "meta/meta.h"
 #include "runtime/sync.h"
 #include "server/lock.h"
@@ -112,6 +113,9 @@ struct server {
     struct map holders; /* by inode: struct holders, of those that inode.holder cannot tell */
     struct map orphans; /* inodes without a name, which somebody holds open */
     struct lock_table locks;
+
+    struct journal *journal;          /* NULL: nothing lasts */
+    struct journal_recovery recovery; /* what the start had to replay */
 
     const char *next_bytes; /* behind those of the latest small write to a chunk: a hint */
 
@@ -334,6 +338,22 @@ void orphans_collect(struct server *server);
 void holds_forget(struct server *server, struct inode *inode);
 void holds_clear(struct server *server);
 
+/* ---- durable.c: what lasts ---- */
+
+static inline void inode_changed(struct server *server, struct inode *inode)
+{
+    meta_inode_changed(server->meta, inode);
+}
+/* Before a request is answered: its changes are committed if its sender is promised that. status, or why they
+ * could not be. May suspend. */
+int durable_answer(struct server *server, const struct rpc_request *request, int status);
+/* Waits until everything that was changed here so far lasts. 0 without a journal. May suspend. */
+int durable_commit(struct server *server);
+/* Ends the journal; failed: without writing any more. May suspend. */
+void durable_end(struct server *server, bool failed);
+/* After recovery, when other servers can be reached: frees what had no name any more. */
+void durable_collect(struct server *server);
+
 /* ---- permission.c ---- */
 
 /* Whether the caller that the request names may have access (bits 4 read, 2 write, 1 execute) to an inode of
@@ -442,8 +462,12 @@ static inline void expect_writing(const char *bytes)
 
 /* ---- handlers ---- */
 
+/* The end of a handler that may have changed something: does what store.durability asks for, and answers. May
+ * suspend if there is a journal. */
 static inline void answer(struct rpc_request *request, int status, const void *body, uint32_t body_length)
 {
+    if (__builtin_expect(((struct server *)request->owner)->journal != NULL, 0))
+        status = durable_answer(request->owner, request, status);
     rpc_reply(request, status, status == 0 ? body : NULL, status == 0 ? body_length : 0, NULL, 0);
 }
 

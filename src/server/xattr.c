@@ -117,8 +117,11 @@ static int set_value(struct server *server, const struct rpc_request *request, c
         status =
             xattr_set(meta_xattrs(server->meta), body->inode, body->name, body->name_length, value, length,
                       (body->flags & XATTR_SET_REPLACE) != 0, (body->flags & XATTR_SET_CREATE) != 0);
-    if (status == 0)
+    if (status == 0) {
         inode->change_time = loop_realtime(server->loop);
+        inode_changed(server, inode);
+        meta_xattrs_changed(server->meta, inode);
+    }
     return status;
 }
 
@@ -152,8 +155,11 @@ void serve_REMOVE_XATTR(void *owner, struct rpc_request *request)
     int status = find(server, request, true, &inode);
     if (status == 0)
         status = xattr_remove(meta_xattrs(server->meta), body->inode, body->name, body->name_length);
-    if (status == 0)
+    if (status == 0) {
         inode->change_time = loop_realtime(server->loop);
+        inode_changed(server, inode);
+        meta_xattrs_changed(server->meta, inode);
+    }
     answer(request, status, NULL, 0);
 }
 

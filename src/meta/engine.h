@@ -1,0 +1,75 @@
+/* What the files of the metadata engine share: its structures, and the noting of changes (records.c). Nothing
+ * outside meta/ includes this. */
+#pragma once
+
+#include "meta/index.h"
+#include "meta/meta.h"
+#include "meta/table.h"
+
+#define COUNTER_MAX ((UINT64_C(1) << INODE_COUNTER_BITS) - 1)
+#define DIRECTORY_CACHE_BITS 10 /* last used directories, by inode number */
+
+enum { INODE_ALONE = 0, INODE_WITH_DENTRY = 1, INODE_DENTRY_GONE = 2 }; /* inode.record */
+enum { DENTRY_ALONE = 0, DENTRY_WITH_INODE = 1 };                       /* dentry_record.state */
+
+struct dentry_record {
+    uint64_t inode;
+    uint16_t type; /* S_IFMT bits */
+    uint8_t name_length;
+    uint8_t state;
+    char name[];
+};
+#define DENTRY_FIXED offsetof(struct dentry_record, name)
+static_assert(sizeof(struct inode) % 8 == 0 && sizeof(struct inode) <= 112,
+              "the block of a file stays small");
+
+struct directory {
+    uint64_t number;
+    struct index entries;
+    uint64_t count;
+    uint64_t subdirectories;
+    int64_t modify_time;
+    bool changed; /* its number is in meta.changed_directories */
+};
+
+/* Numbers of what has changed since the last collection. */
+struct changed {
+    uint64_t *numbers;
+    uint32_t count;
+    uint32_t capacity;
+    bool overflowed; /* no memory: everything has to be looked through */
+};
+
+struct meta {
+    struct memory memory;
+    struct index directories;
+    uint64_t inode_count;
+    uint64_t dentry_count;
+    uint64_t directory_count;
+    struct directory *recent[1 << DIRECTORY_CACHE_BITS];
+    struct table inodes;
+    struct xattrs xattrs;
+    struct journal *journal; /* NULL: changes are not recorded */
+    bool journaled;          /* they are, or will be once recovery is over */
+    bool nameless;           /* recovery met inodes without links */
+    uint64_t unfilled;       /* inodes that recovery knows by their dentries only */
+    struct changed changed_inodes;
+    struct changed changed_directories;
+};
+
+/* records.c. Calls for changes; to be left out without a journal. */
+void record_dentry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                   uint64_t inode, uint32_t type);
+void record_dentry_removal(struct meta *meta, uint64_t parent, uint64_t hash, const char *name,
+                           size_t length);
+void record_inode_removal(struct meta *meta, const struct inode *inode);
+void record_directory_change(struct meta *meta, struct directory *directory);
+void record_directory_removal(struct meta *meta, uint64_t directory);
+
+/* meta.c, for records.c. */
+struct directory *directory_find(struct meta *meta, uint64_t number);
+struct directory *directory_make(struct meta *meta, uint64_t number);
+/* Makes a dentry and its inode, which is to be filled, in one block. 0, -EEXIST (either is there) or -ENOMEM. */
+int meta_restore_entry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                       uint64_t number, uint32_t mode);
+

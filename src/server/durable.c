@@ -1,0 +1,175 @@
+/* What lasts: recovery when the server starts, and the promises kept before a request is answered.
+ *
+ * The journal calls back for everything: when it cuts a group, meta/ records what has changed (meta_collect);
+ * the store brings the bytes to the device that the group's records name (flush), and after the group may
+ * use again what they replaced (committed). Records are replayed by whoever wrote them.
+ *
+ * When a group is written does not follow from changes but from promises: a client's fsync (SYNC_CHUNKS), the
+ * interval, and here, at the end of each handler, store.durability. Whatever was changed for another server's
+ * transaction is committed before it is answered, whatever the level, unless nothing is promised at all: so the
+ * servers' journals, which are cut at different times, never contradict each other in what was done first.
+ *
+ * A journal that failed stays failed: from then on nothing that changes the file system succeeds, because
+ * nobody could rely on it. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "server/state.h"
+
+/* A handler that ends with so many inodes waiting to be recorded records them: cutting a group then never
+ * takes long. */
+#define UNCOLLECTED_MAX 1024u
+
+/* ---- promises ---- */
+
+/* Operations that count as changes but leave no record. */
+static bool leaves_no_record(uint16_t operation)
+{
+    switch (operation) {
+    case RPC_OPEN:
+    case RPC_HOLD:
+    case RPC_RELEASE:
+    case RPC_LOCK:
+    case RPC_LOCK_SHARE:
+    case RPC_LOCK_RELEASE:
+    case RPC_KEY_LOCK:
+    case RPC_DIRECTORY_FREEZE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int durable_answer(struct server *server, const struct rpc_request *request, int status)
+{
+    if ((request->flags & RPC_MUTATES) == 0)
+        return status;
+    if (meta_uncollected(server->meta) >= UNCOLLECTED_MAX)
+        meta_collect(server->meta);
+    if (status != 0 || leaves_no_record(request->header->operation))
+        return status;
+    enum durability level = server->options.durability;
+    bool promised = level == DURABILITY_WRITE || (request->peer_is_server && level != DURABILITY_NONE);
+    return promised ? journal_commit(server->journal) : journal_throttle(server->journal);
+}
+
+int durable_commit(struct server *server)
+{
+    return server->journal == NULL ? 0 : journal_commit(server->journal);
+}
+
+int server_sync(struct server *server)
+{
+    return durable_commit(server);
+}
+
+/* ---- what the journal asks for ---- */
+
+static void collect(void *owner)
+{
+    struct server *server = owner;
+    meta_collect(server->meta);
+}
+
+static int flush(void *owner)
+{
+    struct server *server = owner;
+    return server->store->operations->flush(server->store);
+}
+
+static void committed(void *owner, uint64_t position)
+{
+    struct server *server = owner;
+    server->store->operations->committed(server->store, position);
+}
+
+static int snapshot(void *owner, struct journal_snapshot *into)
+{
+    struct server *server = owner;
+    int status = meta_snapshot(server->meta, server->loop, into);
+    return status != 0 ? status : server->store->operations->snapshot(server->store, into);
+}
+
+static int replay(void *owner, const struct journal_record *record)
+{
+    struct server *server = owner;
+    switch (record->kind) {
+    case JOURNAL_CHUNK:
+    case JOURNAL_STORE:
+        return server->store->operations->replay(server->store, record);
+    default:
+        return meta_replay(server->meta, record);
+    }
+}
+
+/* ---- life ---- */
+
+int server_recover(struct server *server)
+{
+    const struct store_operations *store = server->store->operations;
+    if (!store->persistent)
+        return 0;
+    struct journal_options options = {
+        .loop = server->loop,
+        .disk = server->options.store.disk,
+        .backend = store->journal_backend != NULL ? store->journal_backend(server->store) : NULL,
+        .source = {.owner = server,
+                   .collect = collect,
+                   .flush = flush,
+                   .committed = committed,
+                   .snapshot = snapshot,
+                   .replay = replay},
+        .interval_ns = server->options.durability == DURABILITY_NONE ? 0 : server->options.interval_ns,
+        .limit = server->options.journal_limit,
+        .synchronise = true,
+    };
+    struct journal *journal;
+    meta_journal_expect(server->meta);
+    int status = journal_open(&options, &server->recovery, &journal);
+    if (status != 0) {
+        log_error("cannot recover \"%s\": %s", disk_path(options.disk), status_text(status));
+        return status;
+    }
+    status = store->start(server->store, journal);
+    if (status != 0) {
+        log_error("cannot start the store in \"%s\": %s", disk_path(options.disk), status_text(status));
+        journal_close(journal, true);
+        return status;
+    }
+    meta_journal_begin(server->meta, journal);
+    server->journal = journal;
+    return 0;
+}
+
+void durable_end(struct server *server, bool failed)
+{
+    if (server->journal == NULL)
+        return;
+    int status = journal_close(server->journal, failed);
+    if (status != 0 && !failed)
+        log_error("the last changes in \"%s\" may be lost: %s", disk_path(server->options.store.disk),
+                  status_text(status));
+    server->journal = NULL;
+}
+
+static void collect_nameless(void *owner)
+{
+    struct server *server = owner;
+    uint64_t number = 0;
+    for (struct inode *inode; !server->stopping && (inode = meta_inode_next(server->meta, number)) != NULL;) {
+        number = inode->number;
+        if (inode->links == 0 && inode->busy == NULL)
+            inode_free(server, inode, transaction_end(server));
+    }
+    wait_group_done(server->loop, &server->background);
+}
+
+void durable_collect(struct server *server)
+{
+    if (server->journal == NULL || !meta_has_nameless(server->meta))
+        return;
+    wait_group_add(&server->background, 1);
+    if (task_spawn_later(server->loop, collect_nameless, server, NULL) != 0)
+        wait_group_done(server->loop, &server->background);
+}
