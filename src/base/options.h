@@ -57,11 +57,19 @@ OPTION(
     "Storage engine. mem: memory of the server. null: drops what is written and reads a pattern, to measure "
     "everything but storage.")
 OPTION(store, path, STRING, "", "", "",
-       "Directory of a persistent engine. mem and null keep nothing and need none.")
+       "Directory of a persistent engine on every server's host; each server uses the directory of its number "
+       "in it. mem and null keep nothing and need none.")
 OPTION(store, capacity, SIZE, "1GiB", "1MiB", "1PiB",
        "Bytes of file contents that one server accepts; a write beyond fails with ENOSPC.")
-OPTION(store, durability, CHOICE, "none", "none", "",
-       "What an acknowledged write promises to survive. none: nothing beyond the server's own life.")
+OPTION(store, durability, CHOICE, "interval", "none|interval|close|write", "",
+       "What is promised to outlive the servers, on a persistent engine. none: what fsync was called for. "
+       "interval: also what is older than store.interval. close: also what was written and closed. write: "
+       "everything that a call returned for. mem and null keep nothing, whatever this says.")
+OPTION(store, interval, DURATION, "1s", "1ms", "1h",
+       "How long a change may wait until it outlives the servers, unless store.durability is none.")
+OPTION(store, journal_limit, SIZE, "256MiB", "1MiB", "1TiB",
+       "How much journal a server writes before it takes a snapshot and begins anew: what the next start may "
+       "have to replay, at about 300 MiB a second.")
 OPTION(store, prefault, BOOLEAN, "false", "", "",
        "Touch all of the store's memory at start, so that no first write waits for the kernel to provide it.")
 TABLE_END(store)

@@ -3,10 +3,14 @@
  * Every server is a child with pipes at standard input and output, in a session of its own, its standard
  * error in a log file. The dialogue, line by line:
  *
- *   server: ready HOST:PORT           it listens there, on a port of its choice
- *   start:  server ID HOST:PORT       for every server of the cluster
+ *   server: ready HOST:PORT [STORE]   it listens there, on a port of its choice
+ *   start:  cluster UUID              if there are STOREs
+ *           server ID HOST:PORT       for every server of the cluster
  *           go
  *   server: serving                   it knows the map and answers
+ *
+ * STORE says whose a persistent store's directory is: a cluster's, by its uuid, or nobody's yet ("new"). All
+ * must say the same, so that no server meets the files of another cluster, or its own without the others'.
  *
  * All servers are started before any is waited for, so the time it takes is that of the slowest. A server
  * that ends early is reported with the last line of its log.
@@ -29,6 +33,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "base/status.h"
 #include "cli/cli.h"
 
@@ -199,11 +204,11 @@ static int on_line(struct launch_server *server)
 {
     static const char ready[] = "ready ";
     if (strncmp(server->line, ready, strlen(ready)) == 0 && server->address[0] == '\0') {
-        const char *address = server->line + strlen(ready);
-        if (strrchr(address, ':') != NULL && strlen(address) < sizeof(server->address)) {
-            strcpy(server->address, address);
+        char beyond;
+        int words =
+            sscanf(server->line + strlen(ready), "%63s %32s %c", server->address, server->store, &beyond);
+        if ((words == 1 || words == 2) && strchr(server->address, ':') != NULL)
             return 0;
-        }
     } else if (strcmp(server->line, "serving") == 0 && server->address[0] != '\0') {
         server->serving = true;
         return 0;
@@ -284,13 +289,49 @@ static int wait_for(struct launch *launch, bool (*reached)(const struct launch_s
     return status;
 }
 
+static bool is_new(const struct launch_server *server)
+{
+    return strcmp(server->store, "new") == 0;
+}
+
+/* Which cluster the stores belong to: all to the same, or all to none yet, then it gets a new uuid. */
+static int find_cluster(const struct launch *launch, char *uuid, size_t size)
+{
+    const struct launch_server *first = &launch->servers[0];
+    for (uint32_t i = 1; i < launch->count; i++) {
+        const struct launch_server *other = &launch->servers[i];
+        if (strcmp(first->store, other->store) == 0)
+            continue;
+        cli_error(
+            "the store directories do not belong together: that of server %u on %s is %s%s, that of server "
+            "%u on %s %s%s: set store.path to the directories of one cluster, or to new ones",
+            first->id, first->host, is_new(first) ? "" : "of cluster ", first->store, other->id, other->host,
+            is_new(other) ? "" : "of cluster ", other->store);
+        return -EEXIST;
+    }
+    snprintf(uuid, size, "%s", first->store);
+    if (is_new(first)) {
+        uint8_t bytes[16];
+        random_secure(bytes, sizeof(bytes));
+        for (size_t i = 0; i < sizeof(bytes); i++)
+            snprintf(uuid + 2 * i, size - 2 * i, "%02x", bytes[i]);
+    }
+    return 0;
+}
+
 static int tell_members(const struct launch *launch)
 {
+    char uuid[33];
+    int found = find_cluster(launch, uuid, sizeof(uuid));
+    if (found != 0)
+        return found;
     char *text = NULL;
     size_t length = 0;
     FILE *out = open_memstream(&text, &length);
     if (out == NULL)
         return -ENOMEM;
+    if (uuid[0] != '\0')
+        fprintf(out, "cluster %s\n", uuid);
     for (uint32_t i = 0; i < launch->count; i++)
         fprintf(out, "server %u %s\n", launch->servers[i].id, launch->servers[i].address);
     fputs("go\n", out);

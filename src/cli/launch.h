@@ -16,6 +16,7 @@ struct launch_server {
     char line[256]; /* what it wrote, up to a newline */
     size_t line_length;
     char address[64]; /* once it is ready */
+    char store[33];   /* then also: the cluster its store's directory belongs to, "new", or "": it has none */
     bool serving;
 };
 
@@ -28,8 +29,9 @@ struct launch {
 };
 
 /* Starts all servers, waits until each has said where it listens, sends every one the whole list and waits
- * until all serve. 0, or -errno with the reason printed and every started process ended. From the moment when
- * the servers would stay, signals that end this process are held back. */
+ * until all serve; servers with persistent stores for as long as they recover. 0, or -errno with the reason
+ * printed and every started process ended. From the moment when the servers would stay, signals that end this
+ * process are held back. */
 int launch_all(struct launch *launch, uint64_t patience);
 
 /* Lets the servers go on without this process. */

@@ -25,8 +25,11 @@
 #include "cli/cli.h"
 #include "cli/cluster.h"
 #include "cli/launch.h"
+#include "store/store.h"
 
 #define PATIENCE (15 * NSEC_PER_SEC)
+#define RECOVERY_PATIENCE                                                                                    \
+    (3600 * NSEC_PER_SEC) /* with a persistent store; a server that fails says so at once */
 #define SERVERS_MAX 1024u
 
 struct start {
@@ -329,7 +332,9 @@ static int start_servers(struct start *start)
     start->launch.paths = &start->paths;
     start->launch.program = start->program;
     start->launch.listen = start->config.server.listen;
-    status = launch_all(&start->launch, PATIENCE);
+    const struct store_operations *engine = store_engine(start->config.store.engine);
+    bool recovers = engine != NULL && engine->persistent;
+    status = launch_all(&start->launch, recovers ? RECOVERY_PATIENCE : PATIENCE);
     if (status != 0)
         return status;
     launch_release(&start->launch);

@@ -12,14 +12,16 @@
 #include "base/status.h"
 #include "cli/cli.h"
 #include "cli/cluster.h"
+#include "store/store.h"
 
 #define ASK_PATIENCE (3 * NSEC_PER_SEC)
 #define END_PATIENCE (3 * NSEC_PER_SEC)
+#define SAVE_PATIENCE (600 * NSEC_PER_SEC) /* a persistent store is written to its device first */
 
 /* Waits for one process, with ever more force. Returns whether it ended without any. */
-static bool end_process(const struct cluster_file_server *server, int pidfd, bool asked)
+static bool end_process(const struct cluster_file_server *server, int pidfd, bool asked, uint64_t patience)
 {
-    if (asked && process_wait(pidfd, END_PATIENCE))
+    if (asked && process_wait(pidfd, patience))
         return true;
     static const struct {
         int signal;
@@ -49,12 +51,14 @@ static int stop(const struct cluster *cluster)
     if (cluster_ask(cluster, RPC_SHUT_DOWN, ASK_PATIENCE, answers) != 0)
         for (uint32_t i = 0; i < count; i++)
             answers[i].status = -EHOSTDOWN;
+    const struct store_operations *engine = store_engine(cluster->file.store);
+    uint64_t patience = engine != NULL && engine->persistent ? SAVE_PATIENCE : END_PATIENCE;
     bool clean = true;
     uint32_t dead = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct cluster_file_server *server = &cluster->file.servers[i];
         if (processes[i] >= 0) {
-            clean = end_process(server, processes[i], answers[i].status == 0) && clean;
+            clean = end_process(server, processes[i], answers[i].status == 0, patience) && clean;
             close(processes[i]);
         } else if (answers[i].status != 0) {
             cli_error("server %u on %s was down already", server->id, server->host);

@@ -106,8 +106,11 @@ static int remote_write(struct tree *tree, struct tree_file *file, const void *b
 
 static int remote_close(struct tree *tree, struct tree_file *file)
 {
+    bool lasts = client_map(tree->client)->durability == DURABILITY_CLOSE &&
+                 (file->remote.flags & O_ACCMODE) != O_RDONLY;
+    int status = lasts ? client_sync(tree->client, &file->remote) : 0;
     client_close(tree->client, &file->remote);
-    return 0;
+    return status;
 }
 
 static int remote_remove(struct tree *tree, const char *path)

@@ -118,7 +118,11 @@ int client_lock_test(struct client *client, const struct client_lock *lock, stru
 int client_lock_share(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner);
 int client_lock_release(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner);
 
+/* Waits until what this and others have written to the file, and its attributes and name, outlive the
+ * servers; a directory's entries. */
 int client_sync(struct client *client, struct client_file *file);
+/* The same for everything. */
+int client_sync_all(struct client *client);
 /* fallocate: kind is an enum allocation. */
 int client_allocate(struct client *client, struct client_file *file, uint8_t kind, bool keep_size,
                     uint64_t offset, uint64_t length);

@@ -799,27 +799,42 @@ static int sync_servers(struct client *client, uint64_t inode, const uint32_t *s
     return result;
 }
 
-int client_sync(struct client *client, struct client_file *file)
+/* All servers, but `owner` (UINT32_MAX: none). */
+static int sync_all_but(struct client *client, uint64_t inode, uint32_t owner)
 {
-    uint32_t servers[WINDOW] = {client_inode_server(client, file->inode)};
-    uint32_t owner = servers[0];
-    int result = sync_servers(client, file->inode, servers, 1);
-    if (result < 0 || client->map->server_count == 1 || (file->mode & S_IFMT) != S_IFREG)
-        return result;
-    struct attributes attributes;
-    result = client_file_attributes(client, file->inode, &attributes);
-    if (result < 0 || attributes.size <= UINT64_C(1) << file->layout.chunk_shift)
-        return result;
-    uint32_t count = 0;
+    uint32_t servers[WINDOW], count = 0;
+    int result = 0;
     for (uint32_t server = 0; server < client->map->server_count; server++) {
         if (server != owner)
             servers[count++] = server;
         if (count < WINDOW && server + 1 < client->map->server_count)
             continue;
-        int status = sync_servers(client, file->inode, servers, count);
+        int status = sync_servers(client, inode, servers, count);
         if (status < 0 && result == 0)
             result = status;
         count = 0;
     }
     return result;
+}
+
+int client_sync_all(struct client *client)
+{
+    return sync_all_but(client, INODE_ROOT, UINT32_MAX);
+}
+
+int client_sync(struct client *client, struct client_file *file)
+{
+    uint32_t owner = client_inode_server(client, file->inode);
+    int result = sync_servers(client, file->inode, &owner, 1);
+    if (result < 0 || client->map->server_count == 1)
+        return result;
+    if (S_ISDIR(file->mode))
+        return sync_all_but(client, file->inode, owner);
+    if (!S_ISREG(file->mode))
+        return 0;
+    struct attributes attributes;
+    result = client_file_attributes(client, file->inode, &attributes);
+    if (result < 0 || attributes.size <= UINT64_C(1) << file->layout.chunk_shift)
+        return result;
+    return sync_all_but(client, file->inode, owner);
 }

@@ -601,6 +601,7 @@ benchfs *library_connect(const char *cluster_file, const char *prefix)
         return NULL;
     }
     fs->consistency = client_map(worker->client)->consistency;
+    fs->durability = client_map(worker->client)->durability;
     if (fs->consistency == CONSISTENCY_RELAXED)
         client_count_changes(worker->client, &fs->changes);
     if (fs->device == 0)
@@ -620,9 +621,9 @@ void benchfs_disconnect(benchfs *fs)
 {
     if (fs == NULL)
         return;
-    for (int fd = FD_FIRST; fd < (int)FD_MAX && locks_held(fs); fd++)
+    for (int fd = FD_FIRST; fd < (int)FD_MAX && (locks_held(fs) || fs->durability == DURABILITY_CLOSE); fd++)
         if (descriptor_find(fs, fd) != NULL)
-            benchfs_close(fs, fd); /* others may wait for its locks */
+            benchfs_close(fs, fd); /* others may wait for its locks; or it is a close like any other */
     benchfs_sync(fs);
     pthread_mutex_lock(&library_mutex);
     list_remove(&fs->link);

@@ -221,7 +221,13 @@ static int close_number(benchfs *fs, int fd)
     return 0;
 }
 
-/* Publishes what was written. A file that is gone took it along. */
+/* Whether close has to do more than to let the file go. */
+static bool close_works(const struct benchfs *fs)
+{
+    return fs->consistency != CONSISTENCY_STRICT || fs->durability == DURABILITY_CLOSE;
+}
+
+/* Publishes what was written, and makes it last. A file that is gone took it along. */
 static int close_publish(benchfs *fs, int fd)
 {
     struct open_file *file = open_file_acquire(fs, fd);
@@ -232,13 +238,18 @@ static int close_publish(benchfs *fs, int fd)
         struct client *client = client_get(fs);
         status = client == NULL ? -errno : file_cache_publish(fs, client, file, true);
     }
+    if (status == 0 && fs->durability == DURABILITY_CLOSE && (file->file.flags & O_ACCMODE) != O_RDONLY &&
+        (file->file.flags & O_PATH) == 0) {
+        struct client *client = client_get(fs);
+        status = client == NULL ? -errno : client_sync(client, &file->file);
+    }
     open_file_release(fs, file);
     return status == -ESTALE ? 0 : status;
 }
 
 int benchfs_close(benchfs *fs, int fd)
 {
-    int status = fs->consistency == CONSISTENCY_STRICT ? 0 : close_publish(fs, fd);
+    int status = close_works(fs) ? close_publish(fs, fd) : 0;
     int closed = close_number(fs, fd);
     return closed < 0 ? closed : finish(status);
 }
@@ -267,7 +278,7 @@ int descriptor_replace(struct benchfs *fs, struct open_file *file, int fd, int f
     if (chunk == NULL)
         return -ENOMEM;
     struct descriptor *descriptor = &chunk->descriptors[(uint32_t)fd % FD_CHUNK];
-    if (fs->consistency != CONSISTENCY_STRICT)
+    if (close_works(fs))
         close_publish(fs, fd); /* as close, but nobody hears of a failure */
     if (!number_mark(fs, fd) && atomic_load(&descriptor->file) == NULL)
         return -EBUSY;

@@ -116,6 +116,7 @@ struct benchfs {
     const char *prefix; /* where the preload library shows the root, or NULL */
 
     enum consistency consistency;
+    enum durability durability;
     uint64_t attribute_lifetime_ns;
     pthread_mutex_t cache_mutex;
     struct list caches[CACHE_BUCKETS]; /* struct file_cache by inode */

@@ -125,6 +125,7 @@ void cluster_map_encode(const struct cluster_map *map, struct buffer *out)
     buffer_put_u8(out, MAP_FORMAT);
     buffer_put_u32(out, map->epoch);
     buffer_put_u8(out, (uint8_t)map->consistency);
+    buffer_put_u8(out, (uint8_t)map->durability);
     buffer_put_u16(out, (uint16_t)map->server_count);
     for (uint32_t i = 0; i < map->server_count; i++) {
         buffer_put_u32(out, map->servers[i].id);
@@ -178,17 +179,19 @@ int cluster_map_decode(const void *bytes, size_t length, struct cluster_map **ma
     uint8_t format = reader_u8(&reader);
     uint32_t epoch = reader_u32(&reader);
     uint8_t consistency = reader_u8(&reader);
+    uint8_t durability = reader_u8(&reader);
     uint32_t count = reader_u16(&reader);
     /* A server takes at least seven bytes: the count cannot make us allocate more than what was sent
      * justifies. */
     if (reader.failed || format != MAP_FORMAT || count == 0 || count > length / 7 ||
-        consistency > CONSISTENCY_RELAXED)
+        consistency > CONSISTENCY_RELAXED || durability > DURABILITY_WRITE)
         return -EPROTO;
     struct cluster_map *made;
     int status = map_allocate(epoch, count, &made);
     if (status != 0)
         return status;
     made->consistency = (enum consistency)consistency;
+    made->durability = (enum durability)durability;
     decode_servers(&reader, made);
     if (!reader.failed)
         decode_owners(&reader, made);
@@ -220,6 +223,15 @@ uint32_t cluster_map_first_partition(const struct cluster_map *map, uint32_t ser
 }
 
 static const char *const consistency_names[] = {"strict", "close", "relaxed"};
+static const char *const durability_names[] = {"none", "interval", "close", "write"};
+
+static int name_find(const char *const *names, int count, const char *name)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return -EINVAL;
+}
 
 const char *consistency_name(enum consistency consistency)
 {
@@ -228,8 +240,15 @@ const char *consistency_name(enum consistency consistency)
 
 int consistency_from_name(const char *name)
 {
-    for (int i = 0; i <= CONSISTENCY_RELAXED; i++)
-        if (strcmp(consistency_names[i], name) == 0)
-            return i;
-    return -EINVAL;
+    return name_find(consistency_names, CONSISTENCY_RELAXED + 1, name);
+}
+
+const char *durability_name(enum durability durability)
+{
+    return durability_names[durability];
+}
+
+int durability_from_name(const char *name)
+{
+    return name_find(durability_names, DURABILITY_WRITE + 1, name);
 }

@@ -22,9 +22,21 @@ enum consistency {
 const char *consistency_name(enum consistency consistency);
 int consistency_from_name(const char *name);
 
+/* What an acknowledged call promises to outlive the servers (docs/durability.md). */
+enum durability {
+    DURABILITY_NONE = 0,     /* what fsync was called for */
+    DURABILITY_INTERVAL = 1, /* and what is older than the interval */
+    DURABILITY_CLOSE = 2,    /* and what was closed */
+    DURABILITY_WRITE = 3,    /* everything */
+};
+/* "none", "interval", "close", "write". */
+const char *durability_name(enum durability durability);
+int durability_from_name(const char *name);
+
 struct cluster_map {
     uint32_t epoch;
     enum consistency consistency; /* cluster_map_create: strict */
+    enum durability durability;   /* cluster_map_create: none */
     uint32_t server_count;
     struct cluster_server *servers;
     uint16_t owner[PARTITION_COUNT]; /* index into servers */

@@ -137,11 +137,22 @@ static void write_file(fuse_req_t request, fuse_ino_t inode, const char *bytes, 
         fuse_reply_write(request, (size_t)written);
 }
 
-/* Every close. What was written is at the servers already. */
+/* Every close. What was written is at the servers already; under store.durability = close they make it last.
+ */
 static void flush_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
 {
     opened(request, handle_of(info));
-    reply_status(request, mount_locks_flush(request, inode, info->lock_owner));
+    int status = mount_locks_flush(request, inode, info->lock_owner);
+    struct client_file *file = file_of(info);
+    if (status == 0 && (file->flags & O_ACCMODE) != O_RDONLY) {
+        struct client *client = request_client(request);
+        if (client == NULL)
+            return;
+        if (client_map(client)->durability == DURABILITY_CLOSE)
+            status = client_sync(client, file);
+        status = status == -ESTALE ? 0 : status;
+    }
+    reply_status(request, status);
 }
 
 static void release_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)

@@ -9,8 +9,9 @@
 #define COUNTER_MAX ((UINT64_C(1) << INODE_COUNTER_BITS) - 1)
 #define DIRECTORY_CACHE_BITS 10 /* last used directories, by inode number */
 
-enum { INODE_ALONE = 0, INODE_WITH_DENTRY = 1, INODE_DENTRY_GONE = 2 }; /* inode.record */
-enum { DENTRY_ALONE = 0, DENTRY_WITH_INODE = 1 };                       /* dentry_record.state */
+/* inode.state: what block the inode lies in. */
+enum { INODE_ALONE = 0, INODE_WITH_DENTRY = 1, INODE_DENTRY_GONE = 2, INODE_BLOCK = 3 };
+enum { DENTRY_ALONE = 0, DENTRY_WITH_INODE = 1 }; /* dentry_record.state */
 
 struct dentry_record {
     uint64_t inode;
@@ -69,7 +70,7 @@ void record_directory_removal(struct meta *meta, uint64_t directory);
 /* meta.c, for records.c. */
 struct directory *directory_find(struct meta *meta, uint64_t number);
 struct directory *directory_make(struct meta *meta, uint64_t number);
-/* Makes a dentry and its inode, which is to be filled, in one block. 0, -EEXIST (either is there) or -ENOMEM. */
+/* Makes a dentry and its inode, which is to be filled, in one block. 0, -EEXIST (either is there) or -ENOMEM.
+ */
 int meta_restore_entry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                        uint64_t number, uint32_t mode);
-

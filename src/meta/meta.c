@@ -14,7 +14,7 @@
  * A file that is created gets one block that holds both its inode and its first dentry:
  * [inode][dentry][name]. So a lookup by name, which ends with the attributes, touches one leaf of one index
  * and one block. The two parts live and die separately - a rename drops the dentry and keeps the inode,
- * KEY_SET points the dentry at another inode - so each has its own sign of life (inode.record,
+ * KEY_SET points the dentry at another inode - so each has its own sign of life (inode.state,
  * dentry_record.state) and the block is freed with the last of them. Dentries made by insert or set, and
  * inodes made alone, have blocks of their own.
  *
@@ -88,7 +88,7 @@ static void record_fill(struct dentry_record *record, uint64_t inode, uint32_t t
 }
 
 static void inode_fill(const struct meta *meta, struct inode *inode, uint64_t number, uint32_t mode,
-                       int64_t now, uint8_t record)
+                       int64_t now, unsigned record)
 {
     *inode = (struct inode){.number = number,
                             .access_time = now,
@@ -96,8 +96,7 @@ static void inode_fill(const struct meta *meta, struct inode *inode, uint64_t nu
                             .change_time = now,
                             .mode = mode,
                             .links = S_ISDIR(mode) ? 2 : 1,
-                            .record = record,
-                            .changed = meta->journaled ? 0 : INODE_UNRECORDED};
+                            .state = (uint8_t)(record | (meta->journaled ? 0 : INODE_UNRECORDED))};
 }
 
 static void dentry_record_free(struct meta *meta, struct dentry_record *record)
@@ -110,15 +109,15 @@ static void dentry_record_free(struct meta *meta, struct dentry_record *record)
     if (inode->number == 0)
         memory_release(&meta->memory, inode, block_size(record));
     else
-        inode->record = INODE_DENTRY_GONE;
+        inode->state = (uint8_t)((inode->state & ~INODE_BLOCK) | INODE_DENTRY_GONE);
 }
 
 static void inode_block_free(struct meta *meta, struct inode *inode)
 {
     struct dentry_record *record = (struct dentry_record *)(inode + 1);
-    if (inode->record == INODE_ALONE)
+    if ((inode->state & INODE_BLOCK) == INODE_ALONE)
         memory_release(&meta->memory, inode, sizeof(*inode));
-    else if (inode->record == INODE_DENTRY_GONE)
+    else if ((inode->state & INODE_BLOCK) == INODE_DENTRY_GONE)
         memory_release(&meta->memory, inode, block_size(record));
     else
         inode->number = 0;

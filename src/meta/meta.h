@@ -18,12 +18,12 @@
 
 struct meta;
 
-/* inode.changed: what is to be recorded at the next collection, and what has ever been. */
-#define INODE_CHANGED 1u
-#define INLINE_CHANGED 2u
-#define XATTRS_CHANGED 4u
-#define INLINE_RECORDED 8u
-#define XATTRS_RECORDED 16u
+/* inode.state: what is to be recorded at the next collection, and what has ever been. */
+#define INODE_CHANGED 4u
+#define INLINE_CHANGED 8u
+#define XATTRS_CHANGED 16u
+#define INLINE_RECORDED 32u
+#define XATTRS_RECORDED 64u
 #define INODE_UNRECORDED (INODE_CHANGED | INLINE_CHANGED | XATTRS_CHANGED) /* nobody records anything */
 
 #define INODE_CHUNKED 1u
@@ -45,10 +45,9 @@ struct inode {
     struct layout layout;
     uint16_t inline_length; /* of inline_data: file contents (size <= INLINE_DATA_MAX, no chunk 0) or symlink
                                target */
-    uint8_t record;         /* the engine's own */
+    uint8_t state;          /* the engine's own: INODE_CHANGED ... */
     uint8_t chunked;        /* server/: INODE_CHUNKED once bytes have gone, or are on their way, to chunks;
                                INODE_BEYOND: other servers may hold memory beyond the size; 0: inline */
-    uint8_t changed;        /* the engine's own: INODE_CHANGED ... */
     void *inline_data;      /* owned by the engine: meta_inline_set */
     union {
         uint64_t parent;    /* directories: the inode that contains them (root: itself) */
@@ -171,18 +170,18 @@ void meta_note(struct meta *meta, struct inode *inode, uint8_t what);
 
 static inline void meta_inode_changed(struct meta *meta, struct inode *inode)
 {
-    if (__builtin_expect((inode->changed & INODE_CHANGED) == 0, 0))
+    if (__builtin_expect((inode->state & INODE_CHANGED) == 0, 0))
         meta_note(meta, inode, INODE_CHANGED);
 }
 
 static inline void meta_inline_changed(struct meta *meta, struct inode *inode)
 {
-    if (__builtin_expect((inode->changed & INLINE_CHANGED) == 0, 0))
+    if (__builtin_expect((inode->state & INLINE_CHANGED) == 0, 0))
         meta_note(meta, inode, INLINE_CHANGED);
 }
 
 static inline void meta_xattrs_changed(struct meta *meta, struct inode *inode)
 {
-    if (__builtin_expect((inode->changed & XATTRS_CHANGED) == 0, 0))
+    if (__builtin_expect((inode->state & XATTRS_CHANGED) == 0, 0))
         meta_note(meta, inode, XATTRS_CHANGED);
 }

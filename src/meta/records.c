@@ -11,8 +11,9 @@
  *
  * Replay. In a group the dentry of a new file comes before its inode, in a snapshot all dentries come before
  * all inodes. A dentry whose inode would live here and is not there yet makes both in one block, as creation
- * does; the inode's own record fills it. In a snapshot, which is taken while things change, it may be missing:
- * then the log says that it was removed. Should an inode stay unfilled in the end, it goes, and is logged. */
+ * does; the inode's own record fills it. In a snapshot, which is taken while things change, it may be
+ * missing: then the log says that it was removed. Should an inode stay unfilled in the end, it goes, and is
+ * logged. */
 #include "meta/engine.h"
 
 #include <assert.h>
@@ -26,7 +27,7 @@
 #include "base/log.h"
 #include "meta/format.h"
 
-#define UNFILLED 32u /* inode.changed: made by its dentry's record */
+#define UNFILLED 128u /* inode.state: made by its dentry's record */
 #define SNAPSHOT_BATCH 256u
 
 /* ---- noting ---- */
@@ -50,9 +51,9 @@ void meta_note(struct meta *meta, struct inode *inode, uint8_t what)
 {
     if (meta->journal == NULL)
         return;
-    if ((inode->changed & INODE_UNRECORDED) == 0)
+    if ((inode->state & INODE_UNRECORDED) == 0)
         note(&meta->changed_inodes, inode->number);
-    inode->changed |= what;
+    inode->state |= what;
     journal_touch(meta->journal);
 }
 
@@ -105,9 +106,9 @@ static void record_number_removal(struct meta *meta, enum journal_kind kind, uin
 void record_inode_removal(struct meta *meta, const struct inode *inode)
 {
     record_number_removal(meta, JOURNAL_INODE, inode->number);
-    if ((inode->changed & INLINE_RECORDED) != 0)
+    if ((inode->state & INLINE_RECORDED) != 0)
         record_number_removal(meta, JOURNAL_INLINE, inode->number);
-    if ((inode->changed & XATTRS_RECORDED) != 0)
+    if ((inode->state & XATTRS_RECORDED) != 0)
         record_number_removal(meta, JOURNAL_XATTR, inode->number);
 }
 
@@ -168,29 +169,29 @@ static void collect_part(struct meta *meta, struct inode *inode, enum journal_ki
     if (length > 0) {
         struct journal_record record = record_of(kind, &inode->number, value, length);
         append(meta, &record);
-        inode->changed |= recorded;
-    } else if ((inode->changed & recorded) != 0) {
+        inode->state |= recorded;
+    } else if ((inode->state & recorded) != 0) {
         record_number_removal(meta, kind, inode->number);
-        inode->changed &= (uint8_t)~recorded;
+        inode->state &= (uint8_t)~recorded;
     }
 }
 
 static void collect_inode(struct meta *meta, struct inode *inode)
 {
-    if ((inode->changed & INODE_CHANGED) != 0) {
+    if ((inode->state & INODE_CHANGED) != 0) {
         struct inode_image *image =
             journal_append(meta->journal, JOURNAL_INODE, inode_partition(inode->number), &inode->number,
                            sizeof(inode->number), sizeof(*image));
         inode_image_fill(inode, image);
     }
-    if ((inode->changed & INLINE_CHANGED) != 0)
+    if ((inode->state & INLINE_CHANGED) != 0)
         collect_part(meta, inode, JOURNAL_INLINE, inode->inline_data, inode->inline_length, INLINE_RECORDED);
-    if ((inode->changed & XATTRS_CHANGED) != 0) {
+    if ((inode->state & XATTRS_CHANGED) != 0) {
         uint32_t length;
         const void *bytes = xattr_bytes(&meta->xattrs, inode->number, &length);
         collect_part(meta, inode, JOURNAL_XATTR, bytes, length, XATTRS_RECORDED);
     }
-    inode->changed &= (uint8_t)~INODE_UNRECORDED;
+    inode->state &= (uint8_t)~INODE_UNRECORDED;
 }
 
 static void collect_directory(struct meta *meta, struct directory *directory)
@@ -221,7 +222,7 @@ static void collect_all_inodes(struct meta *meta)
 {
     for (struct inode *inode = table_next(&meta->inodes, 0); inode != NULL;
          inode = table_next(&meta->inodes, inode->number)) {
-        if ((inode->changed & INODE_UNRECORDED) != 0)
+        if ((inode->state & INODE_UNRECORDED) != 0)
             collect_inode(meta, inode);
     }
 }
@@ -242,7 +243,7 @@ void meta_collect(struct meta *meta)
 {
     for (uint32_t i = 0; i < meta->changed_inodes.count; i++) {
         struct inode *inode = table_find(&meta->inodes, meta->changed_inodes.numbers[i]);
-        if (inode != NULL && (inode->changed & INODE_UNRECORDED) != 0)
+        if (inode != NULL && (inode->state & INODE_UNRECORDED) != 0)
             collect_inode(meta, inode);
     }
     if (meta->changed_inodes.overflowed)
@@ -285,7 +286,7 @@ static int replay_dentry(struct meta *meta, const struct journal_record *record)
         int status =
             meta_restore_entry(meta, key->parent, key->hash, key->name, length, image->inode, image->type);
         if (status == 0) {
-            table_find(&meta->inodes, image->inode)->changed |= UNFILLED;
+            table_find(&meta->inodes, image->inode)->state |= UNFILLED;
             meta->unfilled++;
         }
         return status;
@@ -311,7 +312,7 @@ static int replay_directory(struct meta *meta, const struct journal_record *reco
 
 static void remove_inode(struct meta *meta, struct inode *inode)
 {
-    if ((inode->changed & UNFILLED) != 0)
+    if ((inode->state & UNFILLED) != 0)
         meta->unfilled--;
     meta_inode_remove(meta, inode);
 }
@@ -333,8 +334,8 @@ static int replay_inode(struct meta *meta, const struct journal_record *record, 
         if (status != 0)
             return status;
     }
-    if ((inode->changed & UNFILLED) != 0) {
-        inode->changed &= (uint8_t)~UNFILLED;
+    if ((inode->state & UNFILLED) != 0) {
+        inode->state &= (uint8_t)~UNFILLED;
         meta->unfilled--;
     }
     inode->size = image->size;
@@ -369,8 +370,8 @@ static int replay_inline(struct meta *meta, const struct journal_record *record,
         return 0;
     int status = meta_inline_set(meta, inode, record->value, length);
     if (status == 0)
-        inode->changed = (uint8_t)(length > 0 ? inode->changed | INLINE_RECORDED
-                                              : inode->changed & ~INLINE_RECORDED);
+        inode->state =
+            (uint8_t)(length > 0 ? inode->state | INLINE_RECORDED : inode->state & ~INLINE_RECORDED);
     return status;
 }
 
@@ -381,10 +382,10 @@ static int replay_xattrs(struct meta *meta, const struct journal_record *record,
         return 0;
     if (record->removed) {
         xattr_drop(&meta->xattrs, number);
-        inode->changed &= (uint8_t)~XATTRS_RECORDED;
+        inode->state &= (uint8_t)~XATTRS_RECORDED;
         return 0;
     }
-    inode->changed |= XATTRS_RECORDED;
+    inode->state |= XATTRS_RECORDED;
     return xattr_restore(&meta->xattrs, number, record->value, record->value_length);
 }
 
@@ -443,7 +444,7 @@ void meta_journal_begin(struct meta *meta, struct journal *journal)
     struct inode *inode = table_next(&meta->inodes, 0);
     while (inode != NULL) {
         uint64_t number = inode->number;
-        if ((inode->changed & UNFILLED) != 0)
+        if ((inode->state & UNFILLED) != 0)
             remove_inode(meta, inode);
         inode = table_next(&meta->inodes, number);
     }
@@ -560,7 +561,7 @@ static int add_inode(struct snapshot_writer *writer, struct inode *inode)
     buffer_append(&writer->batch, xattrs, xattrs_length);
     if (writer->batch.failed)
         return -ENOMEM;
-    inode->changed |= (uint8_t)((length > 0 ? INLINE_RECORDED : 0) | (xattrs_length > 0 ? XATTRS_RECORDED : 0));
+    inode->state |= (uint8_t)((length > 0 ? INLINE_RECORDED : 0) | (xattrs_length > 0 ? XATTRS_RECORDED : 0));
     struct journal_record record = record_of(JOURNAL_INODE, &number, &image, sizeof(image));
     int status = add(writer, &record);
     if (status == 0 && length > 0) {

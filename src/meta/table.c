@@ -210,7 +210,8 @@ void table_raise(struct table *table, uint64_t number)
 struct inode *table_next(const struct table *table, uint64_t number)
 {
     uint64_t counter = (number & COUNTER_MASK) + 1;
-    for (uint32_t partition = inode_partition(number); partition < PARTITION_COUNT; partition++, counter = 0) {
+    for (uint32_t partition = inode_partition(number); partition < PARTITION_COUNT;
+         partition++, counter = 0) {
         const struct table_shelf *shelf = &table->shelves[partition];
         for (uint32_t i = shelf_search(shelf, counter >> BOX_BITS); i < shelf->count; i++) {
             const struct table_box *box = &shelf->boxes[i];

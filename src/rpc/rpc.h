@@ -89,7 +89,7 @@ struct rpc_session; /* server side: slot, token, peer's address, role, remembere
 /* An arrived request, valid until its reply was sent. */
 struct rpc_request {
     struct rpc *rpc;
-    void *owner; /* rpc_options.owner */
+    void *owner;                 /* rpc_options.owner */
     struct rpc_session *session; /* NULL: from this very party */
     const struct rpc_request_header
         *header;      /* header->session is the slot; UINT32_MAX: from this very party */

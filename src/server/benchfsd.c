@@ -3,10 +3,14 @@
  * Whoever starts it (`benchfs start`, a job script) talks to it through its standard input and output,
  * because the addresses of a cluster are known only when every member listens:
  *
- *   benchfsd prints   ready HOST:PORT
- *   the starter says  server ID HOST:PORT    once for every member, this one included
+ *   benchfsd prints   ready HOST:PORT [STORE]
+ *   the starter says  cluster UUID           if there is a STORE
+ *                     server ID HOST:PORT    once for every member, this one included
  *                     go
  *   benchfsd prints   serving                and no longer needs either
+ *
+ * STORE is there with a persistent engine: the uuid (32 hexadecimal digits) of the cluster that the store's
+ * directory belongs to, or "new".
  *
  * The end of standard input before `go` means that the start was given up; the server then ends too. Later it
  * ends on SIGTERM, SIGINT or a client's SHUT_DOWN. Exit status: 0 ended as asked, 1 could not serve, 2 wrong
@@ -16,17 +20,20 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/config.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "cluster/file.h"
+#include "journal/identity.h"
 #include "server/server.h"
 
 enum { EXIT_USAGE = 2 };
@@ -40,6 +47,10 @@ struct daemon {
     struct net *net;
     struct server *server;
     char address[64];
+    struct disk *disk; /* the store's directory; NULL: the engine is not persistent */
+    struct identity identity;
+    bool directory_is_new;
+    bool cluster_known; /* identity.cluster is what the starter said */
 
     struct watch input;
     bool input_watched;
@@ -47,7 +58,8 @@ struct daemon {
     size_t line_length;
     struct cluster_server *members;
     uint32_t member_count;
-    bool serving;
+    bool serving;   /* "go" was said */
+    bool beginning; /* a task is on its way from "go" to "serving" */
 
     struct watch signals;
     struct timer log_timer;
@@ -244,7 +256,35 @@ static void add_member(struct daemon *daemon, const char *line)
     members[daemon->member_count++] = member;
 }
 
-static void begin_to_serve(struct daemon *daemon)
+/* The cluster's uuid, as 32 hexadecimal digits. */
+static void set_cluster(struct daemon *daemon, const char *digits)
+{
+    size_t length = 0;
+    if (sodium_hex2bin(daemon->identity.cluster, sizeof(daemon->identity.cluster), digits, strlen(digits),
+                       NULL, &length, NULL) != 0 ||
+        length != sizeof(daemon->identity.cluster))
+        give_up(daemon, "standard input: expected \"cluster\" and 32 hexadecimal digits");
+    else
+        daemon->cluster_known = true;
+}
+
+/* The store's directory becomes, or is, that of this server of this cluster. */
+static int settle_identity(struct daemon *daemon)
+{
+    if (daemon->disk == NULL)
+        return 0;
+    if (!daemon->cluster_known) {
+        log_error("standard input: a persistent store needs \"cluster UUID\" before \"go\"");
+        return -EINVAL;
+    }
+    daemon->identity.servers = daemon->member_count;
+    if (!daemon->directory_is_new)
+        return identity_check(daemon->disk, &daemon->identity, NULL);
+    daemon->identity.created = loop_realtime(daemon->loop);
+    return identity_write(daemon->disk, &daemon->identity);
+}
+
+static int set_map(struct daemon *daemon)
 {
     struct cluster_map *map;
     int status = -EINVAL;
@@ -252,24 +292,60 @@ static void begin_to_serve(struct daemon *daemon)
         status = cluster_map_create(1, daemon->members, daemon->member_count, &map);
     if (status == 0) {
         map->consistency = (enum consistency)consistency_from_name(daemon->config.cluster.consistency);
+        if (daemon->disk != NULL)
+            map->durability = (enum durability)durability_from_name(daemon->config.store.durability);
         status = server_set_map(daemon->server, map);
     }
-    if (status == -EINVAL) {
-        give_up(daemon, "standard input: this server's id is not among the members");
-    } else if (status != 0) {
-        give_up(daemon, status_text(status));
-    } else {
-        daemon->serving = true;
-        say("%s\n", "serving");
+    if (status == -EINVAL)
+        log_error("standard input: this server's id is not among the members");
+    else if (status != 0)
+        log_error("cannot take the cluster map: %s", status_text(status));
+    return status;
+}
+
+static void log_recovery(struct daemon *daemon)
+{
+    struct journal_recovery recovery;
+    if (!server_recovery(daemon->server, &recovery))
+        return;
+    log_info("recovered %" PRIu64 " records of a snapshot and %" PRIu64 " of the log in %.3f s%s",
+             recovery.snapshot_records, recovery.log_records, (double)recovery.duration_ns / NSEC_PER_SEC,
+             recovery.torn ? "; an incomplete group at the end was cut off" : "");
+}
+
+/* A task: everything between "go" and "serving". */
+static void begin_to_serve(void *argument)
+{
+    struct daemon *daemon = argument;
+    int status = settle_identity(daemon);
+    if (status == 0)
+        status = server_recover(daemon->server);
+    if (status == 0)
+        status = set_map(daemon);
+    daemon->beginning = false;
+    if (status != 0) {
+        daemon->status = EXIT_FAILURE;
+        loop_stop(daemon->loop);
+        return;
     }
+    log_recovery(daemon);
+    say("%s\n", "serving");
 }
 
 static void take_line(struct daemon *daemon, const char *line)
 {
-    if (strcmp(line, "go") == 0)
-        begin_to_serve(daemon);
-    else
+    static const char cluster[] = "cluster ";
+    if (strcmp(line, "go") == 0) {
+        daemon->serving = daemon->beginning = true;
+        if (task_spawn_later(daemon->loop, begin_to_serve, daemon, NULL) != 0) {
+            daemon->beginning = false;
+            give_up(daemon, "out of memory");
+        }
+    } else if (strncmp(line, cluster, strlen(cluster)) == 0) {
+        set_cluster(daemon, line + strlen(cluster));
+    } else {
         add_member(daemon, line);
+    }
 }
 
 /* One read; true while more is wanted. */
@@ -403,6 +479,65 @@ static void open_log(const struct config *config)
     }
 }
 
+/* ---- the store's directory ---- */
+
+static int complain_of_directory(const char *path, int status)
+{
+    if (status == -EBUSY)
+        log_error(
+            "store directory \"%s\" is used by another server: stop that one, or set store.path to another "
+            "directory",
+            path);
+    else
+        log_error(
+            "cannot use store directory \"%s\": %s: set store.path to a directory that this user can write",
+            path, status_text(status));
+    return status;
+}
+
+/* A persistent engine's directory: opened, locked, and its identity read. */
+static int open_directory(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    const struct store_operations *engine = store_engine(config->store.engine);
+    if (engine == NULL || !engine->persistent) {
+        if (config->store.path[0] != 0)
+            log_warning("store.path is set, but the engine %s keeps nothing on disk", config->store.engine);
+        return 0;
+    }
+    if (config->store.path[0] == 0) {
+        log_error("store.path is not set: the engine %s needs a directory", config->store.engine);
+        return -EINVAL;
+    }
+    char path[CONFIG_STRING_SIZE + 16];
+    snprintf(path, sizeof(path), "%s/%" PRIu32, config->store.path, daemon->id);
+    if (mkdir(config->store.path, 0700) != 0 && errno != EEXIST)
+        return complain_of_directory(config->store.path, -errno);
+    int status = disk_open(daemon->loop, path, &(struct disk_options){0}, &daemon->disk);
+    if (status != 0)
+        return complain_of_directory(path, status);
+    status = identity_read(daemon->disk, &daemon->identity);
+    daemon->directory_is_new = status == -ENOENT;
+    if (status != 0 && status != -ENOENT)
+        return status;
+    if (daemon->directory_is_new)
+        daemon->identity = (struct identity){.server = daemon->id};
+    daemon->identity.server = daemon->id;
+    snprintf(daemon->identity.engine, sizeof(daemon->identity.engine), "%.31s", config->store.engine);
+    return 0;
+}
+
+static void say_ready(struct daemon *daemon)
+{
+    char line[160], digits[2 * sizeof(daemon->identity.cluster) + 1];
+    sodium_bin2hex(digits, sizeof(digits), daemon->identity.cluster, sizeof(daemon->identity.cluster));
+    snprintf(line, sizeof(line), "%s%s%s", daemon->address, daemon->disk != NULL ? " " : "",
+             daemon->disk == NULL       ? ""
+             : daemon->directory_is_new ? "new"
+                                        : digits);
+    say("ready %s\n", line);
+}
+
 static int create_server(struct daemon *daemon, const uint8_t *key)
 {
     const struct config *config = &daemon->config;
@@ -412,16 +547,18 @@ static int create_server(struct daemon *daemon, const uint8_t *key)
         .listen = config->server.listen,
         .store = {.engine = config->store.engine,
                   .capacity = config->store.capacity,
-                  .prefault = config->store.prefault},
+                  .prefault = config->store.prefault,
+                  .disk = daemon->disk},
         .lease_ns = config->meta.open_lease,
         .rpc_deadline_ns = config->rpc.deadline,
         .rendezvous_threshold = (uint32_t)config->rpc.rendezvous_threshold,
         .metadata_capacity = config->meta.capacity,
         .metadata_reserve =
             config->meta.reserve < config->meta.capacity ? config->meta.reserve : config->meta.capacity,
+        .durability = (enum durability)durability_from_name(config->store.durability),
+        .interval_ns = config->store.interval,
+        .journal_limit = config->store.journal_limit,
     };
-    if (config->store.path[0] != 0)
-        log_warning("store.path is set, but the engine %s keeps nothing on disk", config->store.engine);
     int status = server_create(daemon->net, &options, &daemon->server, daemon->address);
     if (status != 0)
         log_error("cannot serve at %s: %s", config->server.listen, status_text(status));
@@ -455,17 +592,19 @@ static int begin(struct daemon *daemon, int signals)
     daemon->signals = (struct watch){.fd = signals, .ready = signal_ready};
     status = loop_watch_add(daemon->loop, &daemon->signals, EPOLLIN);
     if (status == 0)
+        status = open_directory(daemon);
+    if (status == 0)
         status = create_server(daemon, key);
     if (status == 0) {
         log_info("server %" PRIu32 " listens at %s: store %s, %" PRIu64 " MiB, durability %s", daemon->id,
                  daemon->address, config->store.engine, config->store.capacity >> 20,
-                 config->store.durability);
+                 daemon->disk == NULL ? "none" : config->store.durability);
         server_on_shut_down(daemon->server, shut_down, daemon);
         daemon->log_timer.fire = log_statistics;
         if (config->metrics.log_interval > 0)
             timer_set(daemon->loop, &daemon->log_timer,
                       loop_now(daemon->loop) + config->metrics.log_interval);
-        say("ready %s\n", daemon->address);
+        say_ready(daemon);
         status = listen_to_starter(daemon);
     }
     explicit_bzero(key, sizeof(key));
@@ -476,10 +615,14 @@ static void end(struct daemon *daemon)
 {
     if (daemon->input_watched)
         loop_watch_remove(daemon->loop, &daemon->input);
+    while (daemon->beginning)
+        loop_poll(daemon->loop);
     if (daemon->server != NULL) {
         timer_clear(daemon->loop, &daemon->log_timer);
         server_destroy(daemon->server);
     }
+    if (daemon->disk != NULL)
+        disk_close(daemon->disk);
     if (daemon->signals.ready != NULL)
         loop_watch_remove(daemon->loop, &daemon->signals);
     if (daemon->net != NULL)

@@ -6,8 +6,9 @@
  *
  * When a group is written does not follow from changes but from promises: a client's fsync (SYNC_CHUNKS), the
  * interval, and here, at the end of each handler, store.durability. Whatever was changed for another server's
- * transaction is committed before it is answered, whatever the level, unless nothing is promised at all: so the
- * servers' journals, which are cut at different times, never contradict each other in what was done first.
+ * transaction is committed before it is answered, whatever the level, unless nothing is promised at all: so
+ * the servers' journals, which are cut at different times, never contradict each other in what was done
+ * first.
  *
  * A journal that failed stays failed: from then on nothing that changes the file system succeeds, because
  * nobody could rely on it. */
@@ -140,6 +141,12 @@ int server_recover(struct server *server)
     meta_journal_begin(server->meta, journal);
     server->journal = journal;
     return 0;
+}
+
+bool server_recovery(const struct server *server, struct journal_recovery *recovery)
+{
+    *recovery = server->recovery;
+    return server->journal != NULL;
 }
 
 void durable_end(struct server *server, bool failed)

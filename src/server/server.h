@@ -8,14 +8,6 @@
 
 struct server;
 
-/* What an acknowledged call promises to outlive the servers (docs/durability.md). */
-enum durability {
-    DURABILITY_NONE,     /* what fsync was called for */
-    DURABILITY_INTERVAL, /* and what is older than the interval */
-    DURABILITY_CLOSE,    /* and what was closed */
-    DURABILITY_WRITE,    /* everything */
-};
-
 struct server_options {
     uint32_t id;
     const uint8_t *cluster_key;
@@ -27,7 +19,7 @@ struct server_options {
     uint64_t metadata_capacity; /* meta.capacity: bytes of metadata and inline data; beyond: -ENOSPC. 0:
                                    unlimited */
     uint64_t metadata_reserve;  /* meta.reserve: bytes of memory for metadata taken at once; 0: none */
-    enum durability durability; /* the rest is for persistent engines */
+    enum durability durability; /* this and the rest: for persistent engines */
     uint64_t interval_ns;       /* store.interval */
     uint64_t journal_limit;     /* store.journal_limit: bytes that a recovery may have to replay */
 };
@@ -38,6 +30,8 @@ int server_create(struct net *net, const struct server_options *options, struct 
 /* Takes back what the store's directory holds from earlier; to be called before the map is set, and does
  * nothing with an engine that is not persistent. Reasons for failure are logged. May suspend. */
 int server_recover(struct server *server);
+/* What that had to do; false: nothing, there is no journal. */
+bool server_recovery(const struct server *server, struct journal_recovery *recovery);
 /* The membership (fixed at start for now): the server finds itself by id. The owner of partition 0 makes the
  * root. */
 int server_set_map(struct server *server, struct cluster_map *map); /* takes ownership of map */

@@ -14,13 +14,22 @@ static const struct store_operations *const engines[] = {
 
 #define ENGINES (sizeof(engines) / sizeof(engines[0]))
 
+const struct store_operations *store_engine(const char *name)
+{
+    for (size_t i = 0; i < ENGINES; i++)
+        if (strcmp(engines[i]->name, name) == 0)
+            return engines[i];
+    return NULL;
+}
+
 int store_create(const struct store_options *options, struct store **store)
 {
+    const struct store_operations *engine = store_engine(options->engine);
+    if (engine != NULL)
+        return engine->create(options, store);
     char known[256] = "";
     size_t used = 0;
     for (size_t i = 0; i < ENGINES; i++) {
-        if (strcmp(engines[i]->name, options->engine) == 0)
-            return engines[i]->create(options, store);
         used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i == 0 ? "" : ", ",
                                  engines[i]->name);
     }

@@ -156,6 +156,8 @@ struct store {
     struct loop *loop;
 };
 
+/* The engine of that name; NULL: there is none. */
+const struct store_operations *store_engine(const char *name);
 /* Returns 0; -EINVAL: unknown engine or impossible capacity (logged with the possible ones); -ENOMEM. */
 int store_create(const struct store_options *options, struct store **store);
 static inline void store_destroy(struct store *store)
