@@ -41,6 +41,7 @@ enum {
     SHAPE_lock_request = BODY_FIXED,
     SHAPE_lock_owner_request = BODY_FIXED,
     SHAPE_inode_unlink_request = BODY_FIXED,
+    SHAPE_inode_link_request = BODY_FIXED,
     SHAPE_hold_request = BODY_FIXED,
     SHAPE_node_request = BODY_NAME,
     SHAPE_unnamed_request = BODY_FIXED,

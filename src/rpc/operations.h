@@ -55,7 +55,7 @@
     OP(54, DIRECTORY_STATUS, directory_request, directory_reply, 0)                                          \
     OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)                                              \
     OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
-    OP(61, INODE_LINK, inode_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                           \
+    OP(61, INODE_LINK, inode_link_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                           \
     OP(62, HOLD, hold_request, attributes_reply, RPC_MUTATES)                                                \
     OP(63, RELEASE, empty_body, empty_body, RPC_MUTATES) /* only brings notices */                           \
     OP(64, MAKE_NODE, node_request, attributes_reply, RPC_MUTATES)                                           \
@@ -554,7 +554,14 @@ struct WIRE hold_request {
 /* Drops one link of an inode; at zero the inode and its chunks go, as soon as nobody holds it open. */
 struct WIRE inode_unlink_request {
     uint64_t inode;
-    uint8_t linkable; /* 1: undoes the INODE_LINK that would have given the inode its first name */
+    uint64_t transaction; /* 0: none */
+    uint8_t undoes;       /* 1: the transaction's INODE_LINK */
+    uint8_t linkable;     /* 1: which would have given the inode its first name */
+};
+
+struct WIRE inode_link_request {
+    uint64_t inode;
+    uint64_t transaction;
 };
 
 struct WIRE unlink_reply {

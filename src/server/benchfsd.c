@@ -322,6 +322,8 @@ static void begin_to_serve(void *argument)
         status = server_recover(daemon->server);
     if (status == 0)
         status = set_map(daemon);
+    if (status == 0)
+        status = server_resolve(daemon->server);
     daemon->beginning = false;
     if (status != 0) {
         daemon->status = EXIT_FAILURE;

@@ -67,13 +67,13 @@ void serve_DIRECTORY_STATUS(void *owner, struct rpc_request *request)
 }
 
 /* Drops the inode of a buried directory, wherever it is. */
-static int drop_inode(struct server *server, uint64_t number, uint64_t deadline)
+static int drop_inode(struct server *server, uint64_t transaction, uint64_t number, uint64_t deadline)
 {
     for (;;) {
         struct inode *inode;
         int status = gate_inode(server, number, &inode);
         if (status == -STATUS_WRONG_EPOCH)
-            return inode_unlink_elsewhere(server, number, deadline, NULL);
+            return inode_unlink_elsewhere(server, transaction, number, deadline, NULL);
         if (status == -ESTALE)
             return 0;
         if (status == 0 && inode->busy != NULL) {
@@ -85,6 +85,15 @@ static int drop_inode(struct server *server, uint64_t number, uint64_t deadline)
         if (status != 0)
             return status;
     }
+}
+
+/* The key is locked, the directory frozen and empty. */
+static int remove_steps(struct server *server, uint64_t transaction, uint64_t directory)
+{
+    int status = directory_finish(server, directory, transaction, DIRECTORY_REMOVE);
+    if (status == 0)
+        status = drop_inode(server, transaction, directory, transaction_end(server));
+    return status == 0 ? 0 : -EIO;
 }
 
 /* The key is locked. */
@@ -101,13 +110,44 @@ static int remove_locked(struct server *server, const struct rpc_request *reques
         status = directory_freeze_empty(server, dentry.inode, transaction, request->deadline);
     if (status != 0)
         return status;
-    status = directory_finish(server, dentry.inode, transaction, DIRECTORY_REMOVE);
+    struct intent intent = {.transaction = transaction,
+                            .kind = INTENT_REMOVE_DIRECTORY,
+                            .inode = dentry.inode,
+                            .old_parent = body->parent,
+                            .old_length = body->name_length};
+    status = intent_begin(server, &intent, body->name, NULL, !server_single(server));
+    if (status != 0) {
+        directory_finish(server, dentry.inode, transaction, DIRECTORY_THAW);
+        return status;
+    }
+    status = remove_steps(server, transaction, dentry.inode);
     if (status == 0)
-        status = drop_inode(server, dentry.inode, transaction_end(server));
+        status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
+                                    loop_realtime(server->loop));
+    intent_end(server, transaction);
+    return status;
+}
+
+int remove_directory_redo(struct server *server, const struct intent *intent)
+{
+    uint64_t hash = dentry_hash(intent->old_parent, intent->names, intent->old_length);
+    uint64_t deadline = transaction_end(server);
+    struct dentry dentry;
+    int status = key_lock(server, intent->transaction, intent->old_parent, hash, deadline);
     if (status != 0)
-        return -EIO;
-    return meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
-                              loop_realtime(server->loop));
+        return status;
+    if (meta_dentry_find(server->meta, intent->old_parent, hash, intent->names, intent->old_length,
+                         &dentry) == 0 &&
+        dentry.inode == intent->inode) {
+        status = directory_freeze_empty(server, intent->inode, intent->transaction, deadline);
+        if (status == 0)
+            status = remove_steps(server, intent->transaction, intent->inode);
+        if (status == 0)
+            status = meta_dentry_remove(server->meta, intent->old_parent, hash, intent->names,
+                                        intent->old_length, loop_realtime(server->loop));
+    }
+    key_unlock(server, intent->transaction, hash);
+    return status == -ENOTEMPTY ? 0 : status; /* it did not happen */
 }
 
 void serve_REMOVE_DIRECTORY(void *owner, struct rpc_request *request)

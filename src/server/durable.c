@@ -5,10 +5,9 @@
  * use again what they replaced (committed). Records are replayed by whoever wrote them.
  *
  * When a group is written does not follow from changes but from promises: a client's fsync (SYNC_CHUNKS), the
- * interval, and here, at the end of each handler, store.durability. Whatever was changed for another server's
- * transaction is committed before it is answered, whatever the level, unless nothing is promised at all: so
- * the servers' journals, which are cut at different times, never contradict each other in what was done
- * first.
+ * interval, and here, at the end of each handler, store.durability. Whatever another server's transaction has
+ * changed or relies on is committed before it is answered, unless nothing is promised at all: so the servers'
+ * journals, which are cut at different times, never contradict each other in what came first (intent.c).
  *
  * A journal that failed stays failed: from then on nothing that changes the file system succeeds, because
  * nobody could rely on it. */
@@ -48,10 +47,11 @@ int durable_answer(struct server *server, const struct rpc_request *request, int
         return status;
     if (meta_uncollected(server->meta) >= UNCOLLECTED_MAX)
         meta_collect(server->meta);
-    if (status != 0 || leaves_no_record(request->header->operation))
+    bool from_server = request->peer_is_server && request->session != NULL;
+    if (status != 0 || (!from_server && leaves_no_record(request->header->operation)))
         return status;
     enum durability level = server->options.durability;
-    bool promised = level == DURABILITY_WRITE || (request->peer_is_server && level != DURABILITY_NONE);
+    bool promised = level == DURABILITY_WRITE || (from_server && level != DURABILITY_NONE);
     return promised ? journal_commit(server->journal) : journal_throttle(server->journal);
 }
 
@@ -88,7 +88,9 @@ static void committed(void *owner, uint64_t position)
 static int snapshot(void *owner, struct journal_snapshot *into)
 {
     struct server *server = owner;
-    int status = meta_snapshot(server->meta, server->loop, into);
+    int status = intents_snapshot(server, into);
+    if (status == 0)
+        status = meta_snapshot(server->meta, server->loop, into);
     return status != 0 ? status : server->store->operations->snapshot(server->store, into);
 }
 
@@ -99,6 +101,9 @@ static int replay(void *owner, const struct journal_record *record)
     case JOURNAL_CHUNK:
     case JOURNAL_STORE:
         return server->store->operations->replay(server->store, record);
+    case JOURNAL_INTENT:
+    case JOURNAL_APPLIED:
+        return intents_replay(server, record);
     default:
         return meta_replay(server->meta, record);
     }
@@ -140,7 +145,7 @@ int server_recover(struct server *server)
     }
     meta_journal_begin(server->meta, journal);
     server->journal = journal;
-    return 0;
+    return intents_start(server);
 }
 
 bool server_recovery(const struct server *server, struct journal_recovery *recovery)

@@ -74,12 +74,12 @@ int attributes_elsewhere(struct server *server, uint64_t inode, uint64_t deadlin
     return status == -ESTALE ? -ENOENT : status == -EAGAIN ? -EIO : status;
 }
 
-static int unlink_elsewhere(struct server *server, uint64_t inode, bool linkable, uint64_t deadline,
+static int unlink_elsewhere(struct server *server, const struct inode_unlink_request *body, uint64_t deadline,
                             uint64_t *orphan)
 {
-    struct inode_unlink_request body = {.inode = inode, .linkable = linkable};
+    uint64_t inode = body->inode;
     struct unlink_reply reply = {0};
-    int status = server_call(server, server_of_inode(server, inode), RPC_INODE_UNLINK, &body, sizeof(body),
+    int status = server_call(server, server_of_inode(server, inode), RPC_INODE_UNLINK, body, sizeof(*body),
                              &reply, sizeof(reply), deadline);
     if (orphan != NULL)
         *orphan = status == 0 ? reply.orphan : 0;
@@ -90,14 +90,18 @@ static int unlink_elsewhere(struct server *server, uint64_t inode, bool linkable
     return -EIO;
 }
 
-int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline, uint64_t *orphan)
+int inode_unlink_elsewhere(struct server *server, uint64_t transaction, uint64_t inode, uint64_t deadline,
+                           uint64_t *orphan)
 {
-    return unlink_elsewhere(server, inode, false, deadline, orphan);
+    struct inode_unlink_request body = {.inode = inode, .transaction = transaction};
+    return unlink_elsewhere(server, &body, deadline, orphan);
 }
 
-void inode_link_undo(struct server *server, uint64_t inode, uint32_t links)
+void inode_link_undo(struct server *server, uint64_t transaction, uint64_t inode, uint32_t links)
 {
-    unlink_elsewhere(server, inode, links == 1, transaction_end(server), NULL);
+    struct inode_unlink_request body = {
+        .inode = inode, .transaction = transaction, .undoes = 1, .linkable = links == 1};
+    unlink_elsewhere(server, &body, transaction_end(server), NULL);
 }
 
 /* ---- busy, lease ---- */
@@ -228,7 +232,15 @@ static int shrink(struct server *server, struct inode *inode, uint64_t size, uin
     if ((inode->chunked & INODE_BEYOND) != 0)
         old_size = UINT64_MAX;
     bool is_inline = inode_is_inline(inode);
-    int status = chunks_truncate_elsewhere(server, inode, size, old_size, false, deadline);
+    /* Once other servers have cut their chunks, the file has to become so short. */
+    struct intent intent = {.transaction = server_transaction(server),
+                            .kind = INTENT_TRUNCATE,
+                            .inode = inode->number,
+                            .size = size};
+    bool elsewhere = !server_single(server) && old_size > UINT64_C(1) << inode->layout.chunk_shift;
+    int status = elsewhere ? intent_begin(server, &intent, NULL, NULL, true) : 0;
+    if (status == 0)
+        status = chunks_truncate_elsewhere(server, inode, size, old_size, false, deadline);
     /* An inline file has no chunk 0 but what a write that never finished left. */
     if (status == 0)
         status = chunks_truncate_here(server, inode->number, is_inline ? 0 : size, inode->layout.chunk_shift);
@@ -241,8 +253,19 @@ static int shrink(struct server *server, struct inode *inode, uint64_t size, uin
     if (inode->elsewhere != 0)
         inode->elsewhere = status == 0 && chunks_all_here(server, inode) ? 0 : HELD_UNKNOWN;
     inode_changed(server, inode);
+    if (elsewhere)
+        intent_end(server, intent.transaction);
     inode_busy_end(server, inode);
     return status;
+}
+
+int truncate_redo(struct server *server, const struct intent *intent)
+{
+    struct inode *inode = meta_inode_find(server->meta, intent->inode);
+    if (inode == NULL || !S_ISREG(inode->mode))
+        return 0;
+    return shrink(server, inode, intent->size < inode->size ? intent->size : inode->size, UINT64_MAX,
+                  transaction_end(server));
 }
 
 int inode_truncate(struct server *server, struct inode *inode, uint64_t size, uint64_t deadline)
@@ -258,12 +281,23 @@ int inode_truncate(struct server *server, struct inode *inode, uint64_t size, ui
     return status;
 }
 
-/* A write that failed takes back what it left, but the file is gone, and the removal went only where its size
- * said that chunks could be. Inode numbers are never used again, so this may come at any time. */
-static void drop_remains(struct server *server, uint64_t number, uint64_t deadline)
+/* Inode numbers are never used again, so this may come at any time. */
+static int drop_chunks(struct server *server, uint64_t number, uint64_t deadline)
 {
     struct chunk_truncate_request body = {.inode = number, .chunk_shift = CHUNK_SHIFT_MIN, .remove = 1};
-    int status = server_call_many(server, NULL, RPC_TRUNCATE_CHUNKS, &body, sizeof(body), NULL, 0, deadline);
+    return server_call_many(server, NULL, RPC_TRUNCATE_CHUNKS, &body, sizeof(body), NULL, 0, deadline);
+}
+
+int free_redo(struct server *server, const struct intent *intent)
+{
+    return drop_chunks(server, intent->inode, transaction_end(server));
+}
+
+/* A write that failed takes back what it left, but the file is gone, and the removal went only where its size
+ * said that chunks could be. */
+static void drop_remains(struct server *server, uint64_t number, uint64_t deadline)
+{
+    int status = drop_chunks(server, number, deadline);
     if (status != 0)
         log_warning("chunks of removed file %llx may stay on other servers: %s", (unsigned long long)number,
                     status_text(status));
@@ -339,8 +373,16 @@ void inode_free(struct server *server, struct inode *inode, uint64_t deadline)
         return;
     /* Even an inline file may have chunks: what a write that never finished left. */
     server->store->operations->remove(server->store, gone.number, 0);
+    if (chunks_all_here(server, &gone))
+        return;
+    /* Other servers' chunks go only when it is certain that the file will not be back. */
+    struct intent intent = {
+        .transaction = server_transaction(server), .kind = INTENT_FREE, .inode = gone.number};
+    int status = intent_begin(server, &intent, NULL, NULL, true);
     uint64_t reach = (gone.chunked & INODE_BEYOND) != 0 ? UINT64_MAX : gone.size;
-    int status = chunks_truncate_elsewhere(server, &gone, 0, reach, true, deadline);
+    if (status == 0)
+        status = chunks_truncate_elsewhere(server, &gone, 0, reach, true, deadline);
+    intent_end(server, intent.transaction);
     if (status != 0)
         log_warning("chunks of removed file %llx may stay on other servers: %s",
                     (unsigned long long)gone.number, status_text(status));
@@ -369,6 +411,25 @@ bool inode_drop_link(struct server *server, struct inode *inode, uint64_t deadli
     return drop_link(server, inode, false, deadline);
 }
 
+/* Whether the link is still to be dropped: not if this very transaction has done so before. */
+static int note_unlink(struct server *server, const struct inode_unlink_request *body, bool *wanted)
+{
+    uint64_t transaction = server->journal == NULL ? 0 : body->transaction;
+    uint64_t linked = applied_object(APPLIED_LINK, body->inode);
+    uint64_t unlinked = applied_object(APPLIED_UNLINK, body->inode);
+    if (transaction == 0) {
+        *wanted = true;
+    } else if (body->undoes != 0) {
+        *wanted = is_applied(server, transaction, linked);
+        unmark_applied(server, transaction, linked);
+    } else if (!is_applied(server, transaction, unlinked)) {
+        int status = mark_applied(server, transaction, unlinked);
+        *wanted = status == 0;
+        return status;
+    }
+    return 0;
+}
+
 void serve_INODE_UNLINK(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
@@ -384,7 +445,10 @@ void serve_INODE_UNLINK(void *owner, struct rpc_request *request)
         if (status != 0)
             break;
     }
-    if (status == 0 && drop_link(server, inode, body->linkable == 1, request->deadline))
+    bool wanted = false;
+    if (status == 0)
+        status = note_unlink(server, body, &wanted);
+    if (wanted && drop_link(server, inode, body->linkable == 1, request->deadline))
         reply.orphan = body->inode;
     answer(request, status, &reply, sizeof(reply));
 }

@@ -34,16 +34,20 @@ static void count_link(struct server *server, struct inode *inode)
 void serve_INODE_LINK(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
-    const struct inode_request *body = request->body;
+    const struct inode_link_request *body = request->body;
+    uint64_t object = applied_object(APPLIED_LINK, body->inode);
     struct attributes_reply reply;
     struct inode *inode;
     int status = gate_inode(server, body->inode, &inode);
-    if (status == 0)
+    if (status == 0 && !is_applied(server, body->transaction, object)) {
         status = may_link(server, inode);
-    if (status == 0) {
-        count_link(server, inode);
-        inode_attributes(server, inode, &reply.attributes);
+        if (status == 0)
+            status = mark_applied(server, body->transaction, object);
+        if (status == 0)
+            count_link(server, inode);
     }
+    if (status == 0)
+        inode_attributes(server, inode, &reply.attributes);
     answer(request, status, &reply, sizeof(reply));
 }
 
@@ -76,19 +80,19 @@ static int link_here(struct server *server, const struct link_request *body, uin
     return status;
 }
 
-/* The name is locked and does not exist. */
-static int link_locked(struct server *server, const struct rpc_request *request,
-                       const struct link_request *body, uint64_t hash, struct attributes *attributes)
+/* The name is locked. Counts the inode's new link, then makes the entry. */
+static int link_steps(struct server *server, uint64_t transaction, const struct link_request *body,
+                      uint64_t hash, uint64_t deadline, struct attributes *attributes)
 {
-    struct inode_request count = {.inode = body->inode};
+    struct inode_link_request count = {.inode = body->inode, .transaction = transaction};
     struct attributes_reply reply;
     int status = server_call(server, server_of_inode(server, body->inode), RPC_INODE_LINK, &count,
-                             sizeof(count), &reply, sizeof(reply), request->deadline);
+                             sizeof(count), &reply, sizeof(reply), deadline);
     if (status != 0)
         return status == -EAGAIN ? -EIO : status;
     status = insert(server, body, hash, reply.attributes.mode);
     if (status != 0)
-        inode_link_undo(server, body->inode, reply.attributes.links);
+        inode_link_undo(server, transaction, body->inode, reply.attributes.links);
     else
         *attributes = reply.attributes;
     return status;
@@ -97,17 +101,44 @@ static int link_locked(struct server *server, const struct rpc_request *request,
 static int link_elsewhere(struct server *server, const struct rpc_request *request,
                           const struct link_request *body, uint64_t hash, struct attributes *attributes)
 {
-    uint64_t transaction = server_transaction(server);
-    int status = key_lock(server, transaction, body->parent, hash, request->deadline);
+    struct intent intent = {.transaction = server_transaction(server),
+                            .kind = INTENT_LINK,
+                            .inode = body->inode,
+                            .new_parent = body->parent,
+                            .new_length = body->name_length};
+    int status = key_lock(server, intent.transaction, body->parent, hash, request->deadline);
     if (status != 0)
         return status;
     status = gate_epoch(server, request);
     if (status == 0 && name_exists(server, body, hash))
         status = -EEXIST;
     if (status == 0)
-        status = link_locked(server, request, body, hash, attributes);
-    key_unlock(server, transaction, hash);
+        status = intent_begin(server, &intent, NULL, body->name, true);
+    if (status == 0) {
+        status = link_steps(server, intent.transaction, body, hash, request->deadline, attributes);
+        intent_end(server, intent.transaction);
+    }
+    key_unlock(server, intent.transaction, hash);
     return status;
+}
+
+int link_redo(struct server *server, const struct intent *intent)
+{
+    uint8_t bytes[sizeof(struct link_request) + NAME_LENGTH_MAX];
+    struct link_request *body = (void *)bytes;
+    struct attributes attributes;
+    uint64_t deadline = transaction_end(server);
+    *body = (struct link_request){
+        .inode = intent->inode, .parent = intent->new_parent, .name_length = intent->new_length};
+    memcpy(body->name, intent->names, intent->new_length);
+    uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
+    int status = key_lock(server, intent->transaction, body->parent, hash, deadline);
+    if (status != 0)
+        return status;
+    if (!name_exists(server, body, hash))
+        status = link_steps(server, intent->transaction, body, hash, deadline, &attributes);
+    key_unlock(server, intent->transaction, hash);
+    return status == -ESTALE || status == -EMLINK || status == -ENOSPC ? 0 : status; /* it did not happen */
 }
 
 void serve_LINK(void *owner, struct rpc_request *request)

@@ -387,8 +387,12 @@ void serve_CREATE_UNNAMED(void *owner, struct rpc_request *request)
 static int unlink_elsewhere(struct server *server, struct rpc_request *request,
                             const struct name_request *body, uint64_t hash, uint64_t inode, uint64_t *orphan)
 {
-    uint64_t transaction = server_transaction(server);
-    int status = key_lock(server, transaction, body->parent, hash, request->deadline);
+    struct intent intent = {.transaction = server_transaction(server),
+                            .kind = INTENT_UNLINK,
+                            .inode = inode,
+                            .old_parent = body->parent,
+                            .old_length = body->name_length};
+    int status = key_lock(server, intent.transaction, body->parent, hash, request->deadline);
     if (status != 0)
         return status;
     struct dentry dentry;
@@ -396,11 +400,34 @@ static int unlink_elsewhere(struct server *server, struct rpc_request *request,
     if (status == 0 && dentry.inode != inode)
         status = LOOK_AGAIN;
     if (status == 0)
-        status = inode_unlink_elsewhere(server, inode, request->deadline, orphan);
-    if (status == 0)
-        status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
+        status = intent_begin(server, &intent, body->name, NULL, true);
+    if (status == 0) {
+        status = inode_unlink_elsewhere(server, intent.transaction, inode, request->deadline, orphan);
+        if (status == 0)
+            status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
+                                        loop_realtime(server->loop));
+        intent_end(server, intent.transaction);
+    }
+    key_unlock(server, intent.transaction, hash);
+    return status;
+}
+
+int unlink_redo(struct server *server, const struct intent *intent)
+{
+    uint64_t deadline = transaction_end(server);
+    uint64_t hash = dentry_hash(intent->old_parent, intent->names, intent->old_length);
+    struct dentry dentry;
+    int status = key_lock(server, intent->transaction, intent->old_parent, hash, deadline);
+    if (status != 0)
+        return status;
+    status = inode_unlink_elsewhere(server, intent->transaction, intent->inode, deadline, NULL);
+    if (status == 0 &&
+        meta_dentry_find(server->meta, intent->old_parent, hash, intent->names, intent->old_length,
+                         &dentry) == 0 &&
+        dentry.inode == intent->inode)
+        status = meta_dentry_remove(server->meta, intent->old_parent, hash, intent->names, intent->old_length,
                                     loop_realtime(server->loop));
-    key_unlock(server, transaction, hash);
+    key_unlock(server, intent->transaction, hash);
     return status;
 }
 

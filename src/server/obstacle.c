@@ -111,22 +111,33 @@ void serve_KEY_LOCK(void *owner, struct rpc_request *request)
     answer(request, status, &reply, sizeof(reply));
 }
 
+static int key_change(struct server *server, const struct key_finish_request *body, uint64_t hash)
+{
+    int64_t now = loop_realtime(server->loop);
+    if (body->action == KEY_REMOVE)
+        return meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length, now);
+    return meta_dentry_set(server->meta, body->parent, hash, body->name, body->name_length, body->inode,
+                           body->type, now);
+}
+
 void serve_KEY_FINISH(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
     const struct key_finish_request *body = request->body;
     uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
-    int64_t now = loop_realtime(server->loop);
+    uint64_t object = applied_object(APPLIED_KEY, hash ^ body->parent);
     int status = 0;
-    if (!key_locked_by(server, body->transaction, hash))
+    if (!key_locked_by(server, body->transaction, hash)) {
         status = body->action == KEY_UNLOCK ? 0 : -ESTALE;
-    else if (body->action == KEY_REMOVE)
-        status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length, now);
-    else if (body->action == KEY_SET)
-        status = meta_dentry_set(server->meta, body->parent, hash, body->name, body->name_length, body->inode,
-                                 body->type, now);
-    else if (body->action != KEY_UNLOCK)
+    } else if (body->action == KEY_REMOVE || body->action == KEY_SET) {
+        if (!is_applied(server, body->transaction, object)) {
+            status = mark_applied(server, body->transaction, object);
+            if (status == 0 && (status = key_change(server, body, hash)) != 0)
+                unmark_applied(server, body->transaction, object);
+        }
+    } else if (body->action != KEY_UNLOCK) {
         status = -EINVAL;
+    }
     /* A SET that failed keeps the lock: the coordinator undoes the transaction and unlocks. */
     if (status == 0)
         key_unlock(server, body->transaction, hash);

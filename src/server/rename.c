@@ -246,7 +246,8 @@ static void go_forward(struct rename *rename, bool buries)
                  directory_finish(server, new->inode, rename->transaction, DIRECTORY_REMOVE));
     if (new->inode != 0)
         complain(rename, "the replaced inode keeps a link",
-                 inode_unlink_elsewhere(server, new->inode, transaction_end(server), &rename->orphan));
+                 inode_unlink_elsewhere(server, rename->transaction, new->inode, transaction_end(server),
+                                        &rename->orphan));
 }
 
 /* Neither directory may end up inside itself. */
@@ -258,6 +259,30 @@ static int check_cycles(const struct rename *rename)
     if (status == 0 && is_exchange(rename) && S_ISDIR(rename->new.type))
         status = check_no_cycle(rename, rename->new.inode, rename->old.parent);
     return status;
+}
+
+static int begin_intent(const struct rename *rename)
+{
+    const struct server *server = rename->server;
+    const struct name_key *old = &rename->old, *new = &rename->new;
+    struct intent intent = {
+        .transaction = rename->transaction,
+        .kind = INTENT_RENAME,
+        .inode = old->inode,
+        .type = old->type,
+        .other = new->inode,
+        .other_type = new->type,
+        .old_parent = old->parent,
+        .new_parent = new->parent,
+        .flags = rename->flags,
+        .coordinated = rename->coordinated,
+        .old_length = old->length,
+        .new_length = new->length,
+    };
+    bool elsewhere = !server_single(server) &&
+                     (rename->coordinated || old->server != server->self || new->server != server->self ||
+                      (new->inode != 0 && server_of_inode(server, new->inode) != server->self));
+    return intent_begin(rename->server, &intent, old->name, new->name, elsewhere);
 }
 
 /* Both names are locked; on success they are released. */
@@ -282,9 +307,12 @@ static int rename_locked(struct rename *rename)
         status = directory_freeze_empty(server, new->inode, rename->transaction, rename->request->deadline);
     if (status != 0)
         return status;
-    status = commit(rename);
+    status = begin_intent(rename);
+    if (status == 0)
+        status = commit(rename);
     if (status == 0) {
         go_forward(rename, buries);
+        intent_end(server, rename->transaction);
         return 0;
     }
     if (rename->coordinated &&
@@ -292,16 +320,75 @@ static int rename_locked(struct rename *rename)
         restore_parents(rename);
     if (buries)
         directory_finish(server, new->inode, rename->transaction, DIRECTORY_THAW);
+    intent_end(server, rename->transaction);
+    return status;
+}
+
+/* In which order names are locked. */
+static void key_order(struct rename *rename, struct name_key **first, struct name_key **second)
+{
+    struct name_key *old = &rename->old, *new = &rename->new;
+    bool swap = old->hash > new->hash || (old->hash == new->hash && old->parent > new->parent);
+    *first = swap ? new : old;
+    *second = swap ? old : new;
+}
+
+/* All steps from the commit on, once more. Both names are locked. */
+static int redo_steps(struct rename *rename)
+{
+    struct server *server = rename->server;
+    const struct name_key *old = &rename->old, *new = &rename->new;
+    bool exchange = is_exchange(rename);
+    bool buries = rename->coordinated && new->inode != 0 && !exchange;
+    int status = commit(rename);
+    if (status == 0)
+        status =
+            exchange ? finish_name(rename, old, KEY_SET, new) : finish_name(rename, old, KEY_REMOVE, old);
+    if (status == 0 && buries) {
+        status = directory_freeze_empty(server, new->inode, rename->transaction, transaction_end(server));
+        if (status == 0)
+            status = directory_finish(server, new->inode, rename->transaction, DIRECTORY_REMOVE);
+    }
+    if (status == 0 && new->inode != 0 && !exchange)
+        status =
+            inode_unlink_elsewhere(server, rename->transaction, new->inode, transaction_end(server), NULL);
+    return status;
+}
+
+int rename_redo(struct server *server, const struct intent *intent)
+{
+    struct rpc_request request = {.deadline = transaction_end(server)};
+    struct rename rename = {.server = server,
+                            .request = &request,
+                            .flags = intent->flags,
+                            .transaction = intent->transaction,
+                            .coordinated = intent->coordinated != 0};
+    key_init(server, &rename.old, intent->old_parent, intent->names, intent->old_length);
+    key_init(server, &rename.new, intent->new_parent, intent->names + intent->old_length, intent->new_length);
+    struct name_key *first, *second;
+    key_order(&rename, &first, &second);
+    int status = lock_name(&rename, first);
+    if (status != 0)
+        return status;
+    status = lock_name(&rename, second);
+    /* What they pointed to then. */
+    rename.old.inode = intent->inode;
+    rename.old.type = intent->type;
+    rename.new.inode = intent->other;
+    rename.new.type = intent->other_type;
+    if (status == 0)
+        status = redo_steps(&rename);
+    if (status != 0) {
+        finish_name(&rename, second, KEY_UNLOCK, second);
+        finish_name(&rename, first, KEY_UNLOCK, first);
+    }
     return status;
 }
 
 static int rename_once(struct rename *rename)
 {
-    struct name_key *first = &rename->old, *second = &rename->new;
-    if (first->hash > second->hash || (first->hash == second->hash && first->parent > second->parent)) {
-        first = &rename->new;
-        second = &rename->old;
-    }
+    struct name_key *first, *second;
+    key_order(rename, &first, &second);
     rename->transaction = server_transaction(rename->server);
     int status = lock_name(rename, first);
     if (status == 0) {

@@ -69,11 +69,6 @@ void serve_NAMESPACE_BUMP(void *owner, struct rpc_request *request)
     answer(request, status, NULL, 0);
 }
 
-uint64_t server_transaction(struct server *server)
-{
-    return ((uint64_t)(server->self + 1) << 48) | ++server->transactions;
-}
-
 /* ---- calling peers ---- */
 
 struct rpc_peer *server_peer(const struct server *server, uint32_t index, uint16_t operation)
@@ -182,6 +177,9 @@ int server_create(struct net *net, const struct server_options *options, struct 
     map_init(&server->fences);
     map_init(&server->holders);
     map_init(&server->orphans);
+    map_init(&server->intents);
+    map_init(&server->applied);
+    list_init(&server->applied_ages);
     list_init(&server->tombstones);
     list_init(&server->fence_ages);
     mutex_init(&server->rename_mutex);
@@ -326,6 +324,7 @@ void server_destroy(struct server *server)
     map_free(&server->directory_marks);
     map_free(&server->fences);
     holds_clear(server);
+    intents_clear(server);
     if (server->ping_region != NULL)
         net_memory_free(server->net, server->ping_region);
     store_destroy(server->store);

@@ -38,6 +38,9 @@ int server_set_map(struct server *server, struct cluster_map *map); /* takes own
 /* Waits until everything that was acknowledged lasts. May suspend. */
 int server_sync(struct server *server);
 /* Finishes: what was acknowledged lasts, if the engine is persistent. */
+/* With the map set and before clients come: finishes what was under way between servers when they went down.
+ * May suspend. */
+int server_resolve(struct server *server);
 void server_destroy(struct server *server);
 /* What `benchfs status` shows, counted since the start. */
 void server_status(struct server *server, struct server_status_reply *status);

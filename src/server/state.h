@@ -116,6 +116,10 @@ struct server {
 
     struct journal *journal;          /* NULL: nothing lasts */
     struct journal_recovery recovery; /* what the start had to replay */
+    struct map intents;               /* by transaction: what this server coordinates */
+    struct map applied;               /* by transaction: what it has done on this server */
+    struct list applied_ages;         /* the same, oldest first */
+    uint64_t starts;                  /* how often the server has been started with this directory */
 
     const char *next_bytes; /* behind those of the latest small write to a chunk: a hint */
 
@@ -293,12 +297,13 @@ int inode_truncate(struct server *server, struct inode *inode, uint64_t size, ui
 bool inode_drop_link(struct server *server, struct inode *inode, uint64_t deadline);
 /* Frees inode and chunks everywhere. Suspends only if other servers may hold chunks. */
 void inode_free(struct server *server, struct inode *inode, uint64_t deadline);
-/* Drops a link of an inode on another server. *orphan (may be NULL): as in struct unlink_reply. -EIO when
- * that server cannot be reached. */
-int inode_unlink_elsewhere(struct server *server, uint64_t inode, uint64_t deadline, uint64_t *orphan);
+/* Drops a link of an inode on another server, for a transaction (0: none). *orphan (may be NULL): as in
+ * struct unlink_reply. -EIO when that server cannot be reached. */
+int inode_unlink_elsewhere(struct server *server, uint64_t transaction, uint64_t inode, uint64_t deadline,
+                           uint64_t *orphan);
 /* Takes back an INODE_LINK that made the count `links`: the inode is as it was, and one that had no name yet
  * may still get one. */
-void inode_link_undo(struct server *server, uint64_t inode, uint32_t links);
+void inode_link_undo(struct server *server, uint64_t transaction, uint64_t inode, uint32_t links);
 
 /* ---- hold.c: open files ---- */
 
@@ -353,6 +358,71 @@ int durable_commit(struct server *server);
 void durable_end(struct server *server, bool failed);
 /* After recovery, when other servers can be reached: frees what had no name any more. */
 void durable_collect(struct server *server);
+
+/* ---- intent.c: transactions that survive ---- */
+
+enum intent_kind {
+    INTENT_RENAME = 0,
+    INTENT_UNLINK = 1,           /* of an inode elsewhere */
+    INTENT_REMOVE_DIRECTORY = 2, /* old: its name */
+    INTENT_LINK = 3,             /* of an inode elsewhere; new: the name that it gets */
+    INTENT_FREE = 4,             /* the inode is gone, its chunks elsewhere may not be */
+    INTENT_TRUNCATE = 5,         /* to `size` */
+};
+
+/* What a transaction is about, as the journal has it: all that is needed to do it again. */
+struct WIRE intent {
+    uint64_t transaction;
+    uint64_t inode;
+    uint64_t other; /* rename: what the new name pointed to; 0: nothing */
+    uint64_t old_parent;
+    uint64_t new_parent;
+    uint64_t size;
+    uint32_t type;
+    uint32_t other_type;
+    uint8_t kind;
+    uint8_t flags;       /* RENAME_FLAG_* */
+    uint8_t coordinated; /* rename: a directory takes part */
+    uint8_t reserved[3];
+    uint8_t old_length;
+    uint8_t new_length;
+    char names[]; /* old, new */
+};
+static_assert(sizeof(struct intent) == 64, "disk format");
+
+/* Notes of one transaction on one server at most. */
+#define APPLIED_MAX 8u
+
+/* Before the first step. elsewhere: other servers take part, so the intent lasts when this returns; it may
+ * suspend then. 0, -ENOMEM, or why the journal failed. Nothing without a journal. */
+int intent_begin(struct server *server, const struct intent *intent, const char *old_name,
+                 const char *new_name, bool elsewhere);
+/* In the same step as the transaction's last change, or after everything was undone. */
+void intent_end(struct server *server, uint64_t transaction);
+/* Whether that transaction's step was done here before, and that it was done now, in this step. object: any
+ * number that tells its steps on one server apart. transaction 0: there is none. */
+bool is_applied(const struct server *server, uint64_t transaction, uint64_t object);
+int mark_applied(struct server *server, uint64_t transaction, uint64_t object);
+/* It was taken back. */
+void unmark_applied(struct server *server, uint64_t transaction, uint64_t object);
+enum applied_step { APPLIED_KEY = 1, APPLIED_UNLINK = 2, APPLIED_LINK = 3 };
+static inline uint64_t applied_object(enum applied_step step, uint64_t number)
+{
+    return hash_mix(number ^ (uint64_t)step << 60);
+}
+
+int intents_replay(struct server *server, const struct journal_record *record);
+/* Counts the start, so that no transaction number is used twice. May suspend. */
+int intents_start(struct server *server);
+int intents_snapshot(struct server *server, struct journal_snapshot *snapshot);
+void intents_clear(struct server *server);
+/* Each finishes one transaction of that kind, whatever of it was done. 0, or why not. May suspend. */
+int rename_redo(struct server *server, const struct intent *intent);
+int unlink_redo(struct server *server, const struct intent *intent);
+int remove_directory_redo(struct server *server, const struct intent *intent);
+int link_redo(struct server *server, const struct intent *intent);
+int free_redo(struct server *server, const struct intent *intent);
+int truncate_redo(struct server *server, const struct intent *intent);
 
 /* ---- permission.c ---- */
 
