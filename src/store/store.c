@@ -10,6 +10,7 @@
 static const struct store_operations *const engines[] = {
     &store_mem_operations,
     &store_null_operations,
+    &store_file_operations,
 };
 
 #define ENGINES (sizeof(engines) / sizeof(engines[0]))

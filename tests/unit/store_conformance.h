@@ -3,10 +3,10 @@
  * unless the engine forgets bytes.
  *
  * A persistent engine's test defines STORE_CONFORMANCE_PERSISTENT before it includes this, adds
- * STORE_CONFORMANCE_PERSISTENT_CASES, and runs its list twice, with conformance_simulated and with
- * conformance_real as the group's setup: then conformance_open makes a loop and a disk (a simulated device,
- * or a directory of its own in /tmp), the engine, and a journal that replays into it. One store is open at a
- * time. Calls that suspend drive the loop, for no task runs here. */
+ * STORE_CONFORMANCE_PERSISTENT_CASES, and runs its list by conformance_run_twice (or, in one place only, with
+ * conformance_simulated or conformance_real as the group's setup): then conformance_open makes a loop and a
+ * disk (a simulated device, or a directory of its own in /tmp), the engine, and a journal that replays into
+ * it. One store is open at a time. Calls that suspend drive the loop, for no task runs here. */
 #pragma once
 
 #include "unit/unit.h"

@@ -41,6 +41,29 @@ static inline int conformance_real(void **state)
     return 0;
 }
 
+static inline void conformance_on_simulated_device(void **state)
+{
+    conformance_simulated(state);
+}
+
+static inline void conformance_in_real_directory(void **state)
+{
+    conformance_real(state);
+}
+
+/* Runs all cases on a simulated device and then in a real directory, as one group: TAP has one plan. */
+static inline int conformance_run_twice(const struct CMUnitTest *tests, size_t count)
+{
+    struct CMUnitTest *all = calloc(2 * count + 2, sizeof(*all));
+    all[0] = (struct CMUnitTest)cmocka_unit_test(conformance_on_simulated_device);
+    memcpy(all + 1, tests, count * sizeof(*all));
+    all[count + 1] = (struct CMUnitTest)cmocka_unit_test(conformance_in_real_directory);
+    memcpy(all + count + 2, tests, count * sizeof(*all));
+    int failed = _cmocka_run_group_tests("store", all, 2 * count + 2, NULL, NULL);
+    free(all);
+    return failed;
+}
+
 /* ---- what the journal asks ---- */
 
 static void conformance_collect(void *owner)
