@@ -11,6 +11,7 @@ static const struct store_operations *const engines[] = {
     &store_mem_operations,
     &store_null_operations,
     &store_file_operations,
+    &store_uring_operations,
 };
 
 #define ENGINES (sizeof(engines) / sizeof(engines[0]))

@@ -168,3 +168,4 @@ static inline void store_destroy(struct store *store)
 extern const struct store_operations store_mem_operations;
 extern const struct store_operations store_null_operations;
 extern const struct store_operations store_file_operations;
+extern const struct store_operations store_uring_operations;
