@@ -12,8 +12,9 @@
  * that there was one here. Then recovery refuses to go on and leaves everything as it is: a state without
  * that group was never there. (Damage to the very last group looks like its being cut off.)
  *
- * Only after everything has been replayed are leftovers removed, and what the log holds is synchronised
- * before anybody acts on it: it may have been written and not yet durable. */
+ * Only after everything has been replayed does anything change. What has been read may have been written and
+ * not be durable yet, the log's last group as well as the name of a snapshot; so both are synchronised before
+ * anybody acts on them, and before leftovers are removed. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -354,8 +355,9 @@ static int recover_logs(struct scan *scan, const struct journal_listing *listing
     return 0;
 }
 
-/* Everything has been replayed: now the directory may be changed. */
-static int recover_finish(struct journal *journal, const struct journal_listing *listing)
+/* Removes what nobody needs: leftovers of what was being made, and what lies before the snapshot or behind
+ * the newest log. */
+static void remove_leftovers(struct journal *journal, const struct journal_listing *listing)
 {
     char name[JOURNAL_NAME_MAX];
     uint64_t last = journal->spare.file != NULL ? journal->spare.place.file : journal->log.place.file;
@@ -368,11 +370,23 @@ static int recover_finish(struct journal *journal, const struct journal_listing 
     }
     for (size_t i = 0; i < listing->log_count; i++) {
         journal_name(name, JOURNAL_LOG_NAME, listing->logs[i], "");
-        if (listing->logs[i] < journal->base || (journal->log.file != NULL && listing->logs[i] > last))
+        if (listing->logs[i] < journal->base || listing->logs[i] > last)
             journal_remove(journal, name);
     }
+}
+
+/* Everything has been replayed. What was read lasts from now on, also the names: only then may files go that
+ * they made superfluous. */
+static int recover_finish(struct journal *journal, const struct journal_listing *listing)
+{
     bool new = journal->log.file == NULL;
-    int status = new ? journal_log_create(journal, 1, 0, &journal->log) : disk_sync(journal->log.file);
+    int status = new ? 0 : disk_sync(journal->log.file);
+    if (status == 0)
+        status = disk_sync_names(journal->disk, "");
+    if (status == 0)
+        remove_leftovers(journal, listing);
+    if (status == 0 && new)
+        status = journal_log_create(journal, 1, 0, &journal->log);
     if (status != 0)
         log_error("journal \"%s\": cannot %s " JOURNAL_LOG_NAME "%" PRIu64 ": %s", disk_path(journal->disk),
                   new ? "make" : "synchronise", new ? 1 : journal->log.place.file, status_text(status));
