@@ -53,9 +53,11 @@ TABLE_END(server)
 
 TABLE_BEGIN(store, "Where a server keeps file contents.")
 OPTION(
-    store, engine, CHOICE, "mem", "mem|null", "",
+    store, engine, CHOICE, "mem", "mem|null|pmem", "",
     "Storage engine. mem: memory of the server. null: drops what is written and reads a pattern, to measure "
-    "everything but storage.")
+    "everything but storage. pmem: one file on persistent memory (DAX), mapped, that takes the capacity and a "
+    "sixteenth more, at most 1 GiB, for what is being replaced; works on any other file system, too, through "
+    "the page cache.")
 OPTION(store, path, STRING, "", "", "",
        "Directory of a persistent engine on every server's host; each server uses the directory of its number "
        "in it. mem and null keep nothing and need none.")

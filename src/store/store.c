@@ -12,6 +12,9 @@ static const struct store_operations *const engines[] = {
     &store_null_operations,
     &store_file_operations,
     &store_uring_operations,
+#ifdef STORE_PMEM
+    &store_pmem_operations,
+#endif
 };
 
 #define ENGINES (sizeof(engines) / sizeof(engines[0]))
@@ -24,6 +27,17 @@ const struct store_operations *store_engine(const char *name)
     return NULL;
 }
 
+/* Engines that the build was configured without. */
+static const struct absent {
+    const char *name;
+    const char *library;
+} absent[] = {
+#ifndef STORE_PMEM
+    {"pmem", "libpmem2"},
+#endif
+    {NULL, NULL},
+};
+
 int store_create(const struct store_options *options, struct store **store)
 {
     const struct store_operations *engine = store_engine(options->engine);
@@ -35,6 +49,14 @@ int store_create(const struct store_options *options, struct store **store)
         used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i == 0 ? "" : ", ",
                                  engines[i]->name);
     }
+    for (const struct absent *left_out = absent; left_out->name != NULL; left_out++)
+        if (strcmp(left_out->name, options->engine) == 0) {
+            log_error(
+                "this build has no storage engine %s: configure it with -D%s=enabled (needs %s), or set "
+                "store.engine to one of: %s",
+                left_out->name, left_out->name, left_out->library, known);
+            return -EINVAL;
+        }
     log_error("unknown storage engine \"%s\": set store.engine to one of: %s", options->engine, known);
     return -EINVAL;
 }

@@ -148,10 +148,11 @@ static void values_out_of_range_are_refused(void **state)
     assert_refused("[cluster]\nchunk_size = 100000\n",
                    "test.toml:2: [cluster] chunk_size: 100000 is not a power of two: use 64KiB to 64MiB in "
                    "powers of two");
-    assert_refused("[store]\nengine = \"mem|null\"\n",
-                   "test.toml:2: [store] engine: \"mem|null\" is not valid: use one of mem|null");
-    assert_refused("[store]\nengine = \"\"\n",
-                   "test.toml:2: [store] engine: \"\" is not valid: use one of mem|null");
+    assert_refused("[cluster]\nplacement = \"hash|local\"\n",
+                   "test.toml:2: [cluster] placement: \"hash|local\" is not valid: use one of "
+                   "hash|round_robin|local");
+    assert_refused("[cluster]\nplacement = \"\"\n",
+                   "test.toml:2: [cluster] placement: \"\" is not valid: use one of hash|round_robin|local");
     assert_refused("[store]\ncapacity = \"1GB\"\n",
                    "test.toml:2: [store] capacity: \"1GB\" is not valid: use a "
                    "size such as \"64KiB\" or \"1GiB\"");

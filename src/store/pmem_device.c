@@ -1,0 +1,182 @@
+/* Where the mapping is persistent memory (DAX), bytes are durable once their cache lines have left the
+ * processor: flush writes the lines back, drain is a fence, neither is a system call. On platforms whose
+ * caches survive power loss libpmem2 makes flush empty.
+ *
+ * Where it is an ordinary file, the mapping is the page cache, and what makes it durable is the kernel.
+ * libpmem2 would call msync in every flush and hold up the loop for a transfer each time. So flush only
+ * remembers that there is something, and drain synchronises the file once, through the disk, while the loop
+ * goes on. */
+#include "store/pmem_device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libpmem2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "runtime/disk.h"
+#include "store/pages.h"
+
+struct pmem_device {
+    struct disk *disk;
+    struct disk_file *file; /* ordinary files: what drain synchronises */
+    struct pmem2_map *map;
+    pmem2_flush_fn flush;
+    pmem2_drain_fn drain;
+    bool dirty; /* ordinary files */
+    char path[4096];
+};
+
+char *pmem_device_memory(const struct pmem_device *device)
+{
+    return pmem2_map_get_address(device->map);
+}
+
+uint64_t pmem_device_bytes(const struct pmem_device *device)
+{
+    return pmem2_map_get_size(device->map);
+}
+
+void pmem_device_flush(struct pmem_device *device, const void *memory, size_t length)
+{
+    if (device->file == NULL)
+        device->flush(memory, length);
+    else
+        device->dirty = true;
+}
+
+int pmem_device_drain(struct pmem_device *device)
+{
+    if (device->file == NULL) {
+        device->drain();
+        return 0;
+    }
+    if (!device->dirty)
+        return 0;
+    device->dirty = false;
+    int status = disk_sync(device->file);
+    if (status != 0) {
+        device->dirty = true;
+        log_error("cannot synchronise \"%s\": %s", device->path, strerror(-status));
+    }
+    return status;
+}
+
+/* Gives the file its size and blocks. A store to a page without a block would end the process when the file
+ * system is full. */
+static int file_prepare(const struct pmem_device *device, int descriptor, uint64_t bytes)
+{
+    struct stat stat;
+    if (fstat(descriptor, &stat) != 0)
+        return -errno;
+    if ((uint64_t)stat.st_size > bytes)
+        bytes = (uint64_t)stat.st_size & ~(uint64_t)(PAGE_BYTES - 1);
+    if (fallocate(descriptor, 0, 0, (off_t)bytes) != 0) {
+        int status = -errno;
+        if (status != -EOPNOTSUPP) {
+            log_error("cannot allocate %" PRIu64
+                      " bytes for \"%s\": %s: set store.capacity lower or store.path to another directory",
+                      bytes, device->path, strerror(-status));
+            return status;
+        }
+        log_warning("the file system of \"%s\" cannot reserve blocks: should it run full, the server ends",
+                    device->path);
+        if (ftruncate(descriptor, (off_t)bytes) != 0)
+            return -errno;
+    }
+    return 0;
+}
+
+static int map_new(struct pmem_device *device, int descriptor)
+{
+    struct pmem2_config *config = NULL;
+    struct pmem2_source *source = NULL;
+    int status = pmem2_config_new(&config);
+    if (status == 0)
+        status = pmem2_source_from_fd(&source, descriptor);
+    if (status == 0)
+        status = pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE);
+    if (status == 0)
+        status = pmem2_map_new(&device->map, config, source);
+    if (status != 0)
+        log_error("cannot map \"%s\": %s", device->path, pmem2_errormsg());
+    if (source != NULL)
+        pmem2_source_delete(&source);
+    if (config != NULL)
+        pmem2_config_delete(&config);
+    return status > PMEM2_E_UNKNOWN ? status : -EINVAL; /* its own codes lie below */
+}
+
+/* Kernels before 5.14 do not populate on request. */
+static void prefault_all(struct pmem_device *device)
+{
+    char *memory = pmem_device_memory(device);
+    size_t bytes = pmem2_map_get_size(device->map);
+    if (madvise(memory, bytes, MADV_POPULATE_WRITE) == 0)
+        return;
+    for (size_t at = 0; at < bytes; at += PAGE_BYTES) {
+        volatile char *place = memory + at;
+        *place = *place;
+    }
+}
+
+static int device_map(struct pmem_device *device, const char *name, uint64_t bytes)
+{
+    int descriptor = open(device->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (descriptor < 0) {
+        int status = -errno;
+        log_error("cannot open \"%s\": %s", device->path, strerror(-status));
+        return status;
+    }
+    int status = file_prepare(device, descriptor, bytes);
+    if (status == 0)
+        status = map_new(device, descriptor);
+    close(descriptor);
+    if (status != 0)
+        return status;
+    device->flush = pmem2_get_flush_fn(device->map);
+    device->drain = pmem2_get_drain_fn(device->map);
+    if (pmem2_map_get_store_granularity(device->map) != PMEM2_GRANULARITY_PAGE)
+        return 0;
+    log_info("\"%s\" is not on persistent memory (no DAX): it is synchronised through the page cache",
+             device->path);
+    device->dirty = true;
+    status = disk_file_open(device->disk, name, 0, &device->file);
+    if (status != 0)
+        log_error("cannot open \"%s\": %s", device->path, strerror(-status));
+    return status;
+}
+
+int pmem_device_open(struct disk *disk, const char *name, uint64_t bytes, bool prefault,
+                     struct pmem_device **result)
+{
+    struct pmem_device *device = calloc(1, sizeof(*device));
+    if (device == NULL)
+        return -ENOMEM;
+    device->disk = disk;
+    int length = snprintf(device->path, sizeof(device->path), "%s/%s", disk_path(disk), name);
+    int status = length < (int)sizeof(device->path) ? device_map(device, name, bytes) : -ENAMETOOLONG;
+    if (status != 0) {
+        pmem_device_close(device);
+        return status;
+    }
+    if (prefault)
+        prefault_all(device);
+    *result = device;
+    return 0;
+}
+
+void pmem_device_close(struct pmem_device *device)
+{
+    if (device->file != NULL)
+        disk_file_close(device->file);
+    if (device->map != NULL)
+        pmem2_map_delete(&device->map);
+    free(device);
+}
