@@ -138,8 +138,10 @@ int descriptor_make(int remote_fd, int flags)
     atomic_store_explicit(&description->flags, flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC),
                           memory_order_relaxed);
     description->saved = false;
-    opened[number] =
-        (struct opened){.remote = remote_fd, .references = 1, .close_on_exec = (flags & O_CLOEXEC) != 0};
+    opened[number] = (struct opened){.remote = remote_fd,
+                                     .references = 1,
+                                     .close_on_exec = (flags & O_CLOEXEC) != 0,
+                                     .told = atomic_load(&description->flags)};
     entry_set(fd, ENTRY_OPEN | number);
     pthread_mutex_unlock(&lock);
     return fd;
@@ -156,13 +158,21 @@ static bool restore(uint32_t number)
     pthread_mutex_lock(&restoring);
     if (here->remote < 0) {
         int fd = REMOTE(int, restore(&descriptions[number].file));
+        here->told = atomic_load(&descriptions[number].flags);
         if (fd >= 0)
-            REMOTE(int, set_flags(fd, descriptions[number].flags));
+            REMOTE(int, set_flags(fd, here->told));
         __atomic_store_n(&here->remote, fd, __ATOMIC_RELEASE);
     }
     bool done = here->remote >= 0;
     pthread_mutex_unlock(&restoring);
     return done;
+}
+
+/* Another process has changed the description's flags. */
+static void flags_follow(uint32_t number, int32_t flags)
+{
+    if (REMOTE(int, set_flags(opened[number].remote, flags)) == 0)
+        opened[number].told = flags;
 }
 
 enum route descriptor_find(uint32_t entry, uint32_t *number)
@@ -176,6 +186,9 @@ enum route descriptor_find(uint32_t entry, uint32_t *number)
     *number = entry & ENTRY_NUMBER;
     if (unlikely(opened[*number].remote < 0) && !restore(*number))
         return ROUTE_FAILED;
+    int32_t flags = atomic_load_explicit(&descriptions[*number].flags, memory_order_relaxed);
+    if (unlikely(opened[*number].told != flags))
+        flags_follow(*number, flags);
     return ROUTE_REMOTE;
 }
 
@@ -248,6 +261,8 @@ static int close_remote(int fd, uint32_t entry)
     if (fd > STDERR_FILENO && fd < taken_below && here->references == 1 && !here->shared &&
         reserved_count < RESERVED_MAX) {
         here->references = 0;
+        if (here->duplicated)
+            here->close_on_exec = (real(fcntl)(fd, F_GETFD) & FD_CLOEXEC) != 0;
         remote_fd = here->remote;
         reserved[reserved_count++] = fd;
         __atomic_store_n(&descriptors[fd], ENTRY_RESERVED | number, __ATOMIC_RELEASE);
@@ -335,6 +350,7 @@ static int copied(int copy, uint32_t number)
     }
     pthread_mutex_lock(&lock);
     opened[number].references++;
+    opened[number].duplicated = true;
     entry_set(copy, ENTRY_OPEN | number);
     pthread_mutex_unlock(&lock);
     return copy;
@@ -395,6 +411,7 @@ static int duplicate(int from, int to, int flags, bool three)
         remote_fd = displace(to);
         if (route == ROUTE_REMOTE) {
             opened[number].references++;
+            opened[number].duplicated = true;
             entry_set(to, ENTRY_OPEN | number);
         }
     }
@@ -449,7 +466,8 @@ static int set_status(uint32_t number, int flags)
     struct description *description = &descriptions[number];
     if (REMOTE(int, set_flags(opened[number].remote, flags)) < 0)
         return -1;
-    atomic_store(&description->flags, (atomic_load(&description->flags) & ~SETTABLE) | (flags & SETTABLE));
+    opened[number].told = (atomic_load(&description->flags) & ~SETTABLE) | (flags & SETTABLE);
+    atomic_store(&description->flags, opened[number].told);
     return 0;
 }
 

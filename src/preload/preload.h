@@ -170,9 +170,11 @@ struct description {
 struct opened {
     int remote;          /* libbenchfs's descriptor; -1: description->file says how to open it */
     uint32_t references; /* descriptors of this process */
-    bool close_on_exec;  /* of the descriptor while there is one only */
+    bool close_on_exec;  /* of the descriptor, if there was never another one */
+    bool duplicated;     /* there was: each of them has the flag for itself */
     bool shared;         /* other processes may have it too */
     bool locked;         /* this process may have record locks by it */
+    int32_t told; /* the description's flags as libbenchfs knows them: whoever shares it may set others */
 };
 extern struct opened opened[DESCRIPTIONS_MAX] __attribute__((visibility("hidden")));
 extern struct description *descriptions __attribute__((visibility("hidden")));

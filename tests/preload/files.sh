@@ -11,6 +11,16 @@ ok "a builtin reads" prints "hello" script 'read -r line <a; echo "$line"'
 ok "appending" prints $'hello\nworld' script 'echo world >>a; cat a'
 ok "O_APPEND set by a child holds for the parent, too" prints $'first\nsecond' script '(python3 -c "import fcntl, os
 fcntl.fcntl(1, fcntl.F_SETFL, os.O_WRONLY | os.O_APPEND); os.write(1, b\"first\\n\")"; echo second) >log; cat log; rm log'
+ok "O_APPEND cleared by a child is cleared for the parent, too" prints "New" script 'python3 -c "import fcntl, os
+fd = os.open(\"log\", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+os.write(fd, b\"Old\")
+child = os.fork()
+if child == 0:
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_WRONLY)
+    os._exit(0)
+os.waitpid(child, 0)
+assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND == 0
+os.pwrite(fd, b\"New\", 0)"; cat log; rm log'
 ok "close_range of one descriptor closes no other" prints alive \
     script 'python3 -c "import os; os.closerange(0, 1); os.write(1, b\"alive\\n\")" <a'
 ok "one offset for a group of commands" prints $'one\ntwo\nthree' script '(echo one; /bin/echo two; echo three) >c; cat c'

@@ -481,6 +481,25 @@ static int errno_stays(void)
     return 0;
 }
 
+/* A closed number that is used again is closed on exec as it was opened, whatever its file was before. */
+static int numbers_used_again(void)
+{
+    CHECK(put("again", "text") == 0);
+    for (int close_on_exec = 0; close_on_exec < 2; close_on_exec++) {
+        int flags = O_RDONLY | (close_on_exec ? O_CLOEXEC : 0);
+        int first = open(in("again"), flags);
+        int copy = fcntl(first, close_on_exec ? F_DUPFD : F_DUPFD_CLOEXEC, 0);
+        CHECK(first >= 0 && copy > first && close(first) == 0);
+        CHECK(open("/dev/null", O_RDONLY) == first);
+        int above = open(in("again"), flags);
+        CHECK(above > copy && close(copy) == 0);
+        CHECK(open(in("again"), flags) == copy);
+        CHECK((fcntl(copy, F_GETFD) == FD_CLOEXEC) == close_on_exec);
+        CHECK(close(copy) == 0 && close(above) == 0 && close(first) == 0);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -496,6 +515,7 @@ int main(int argc, char **argv)
         {"directories, glob, nftw, scandir", directories},
         {"the current directory", current_directory},
         {"numbers of descriptors", numbers},
+        {"a number used again", numbers_used_again},
         {"poll, epoll, isatty", readiness},
         {"vectors and transfers", vectors_and_transfers},
         {"mappings", mappings},
