@@ -37,6 +37,25 @@ static pthread_mutex_t library_mutex = PTHREAD_MUTEX_INITIALIZER; /* of file_sys
 static struct list file_systems = LIST_INIT(file_systems);
 static _Atomic uint64_t next_id = 1;
 
+static void (*guard)(bool enter); /* NULL: none */
+
+void library_set_guard(void (*function)(bool enter))
+{
+    guard = function;
+}
+
+static void guard_enter(void)
+{
+    if (guard != NULL)
+        guard(true);
+}
+
+static void guard_leave(void)
+{
+    if (guard != NULL)
+        guard(false);
+}
+
 /* ---- threads and forks ---- */
 
 static void worker_quiesce(struct worker *worker);
@@ -104,12 +123,14 @@ static int worker_take_idle(struct benchfs *fs, struct worker **worker)
 static void thread_exit(void *argument)
 {
     (void)argument;
+    guard_enter();
     worker_current = (struct worker_current){0};
     while (thread_workers != NULL) {
         struct worker *worker = thread_workers;
         thread_workers = worker->next;
         worker_end(worker);
     }
+    guard_leave();
 }
 
 /* A child could not tell which of its parent's delayed writes have reached the servers: all do, before. The
@@ -137,11 +158,14 @@ static void publish_all(void)
 
 __attribute__((destructor)) static void at_exit(void)
 {
+    guard_enter();
     publish_all();
+    guard_leave();
 }
 
 static void before_fork(void)
 {
+    guard_enter();
     publish_all();
     pthread_mutex_lock(&library_mutex);
     list_for_each (node, &file_systems)
@@ -149,18 +173,22 @@ static void before_fork(void)
     list_for_each (node, &file_systems)
         inherit_before_fork(container_of(node, struct benchfs, link));
     net_ucx_before_fork();
+    guard_leave();
 }
 
 static void after_fork(void)
 {
+    guard_enter();
     inherit_after_fork();
     list_for_each (node, &file_systems)
         pthread_mutex_unlock(&container_of(node, struct benchfs, link)->mutex);
     pthread_mutex_unlock(&library_mutex);
+    guard_leave();
 }
 
 static void after_fork_in_child(void)
 {
+    guard_enter();
     library_forks++;
     list_for_each (node, &file_systems) {
         struct benchfs *fs = container_of(node, struct benchfs, link);
@@ -174,6 +202,7 @@ static void after_fork_in_child(void)
         atomic_store(&fs->instance, 0);
     }
     after_fork();
+    guard_leave();
 }
 
 bool library_inherits(void)

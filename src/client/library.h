@@ -211,6 +211,9 @@ void directory_detach_all(struct worker *worker);
 
 /* benchfs_connect for the preload library: prefix as in client_options, kept by the caller. */
 struct benchfs *library_connect(const char *cluster_file, const char *prefix);
+/* Called around what runs without a call of ours: handlers of fork, of exit, and of a thread's end. To be set
+ * before the first connection. */
+void library_set_guard(void (*guard)(bool enter));
 
 /* ---- results ---- */
 

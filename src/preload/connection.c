@@ -49,6 +49,11 @@ static const struct remote_calls *load(void)
     return table == NULL ? NULL : table();
 }
 
+static void guard(bool enter)
+{
+    inside += enter ? 1 : -1U;
+}
+
 static const struct remote_calls *load_and_connect(void)
 {
     if (loaded == NULL)
@@ -59,7 +64,7 @@ static const struct remote_calls *load_and_connect(void)
     }
     if (!family_create())
         return NULL;
-    const char *reason = loaded->connect(prefix.text);
+    const char *reason = loaded->connect(prefix.text, guard);
     if (reason == NULL)
         return loaded;
     int error = errno == ENOENT ? ENOENT : EIO;

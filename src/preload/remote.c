@@ -22,9 +22,10 @@ static void leave_memory_alone(void)
         ucm_global_opts.enable_events = 0;
 }
 
-static const char *remote_connect(const char *prefix)
+static const char *remote_connect(const char *prefix, void (*guard)(bool enter))
 {
     leave_memory_alone();
+    library_set_guard(guard);
     fs = library_connect(NULL, prefix);
     return fs == NULL ? benchfs_error() : NULL;
 }

@@ -37,8 +37,9 @@ struct remote_file {
 
 /* X(result type, name, arguments) */
 #define REMOTE_TABLE(X)                                                                                      \
-    /* Connects; programs see the root at prefix. NULL, or the reason of the failure with errno set. */      \
-    X(const char *, connect, (const char *prefix))                                                           \
+    /* Connects; programs see the root at prefix. NULL, or the reason of the failure with errno set. guard   \
+     * is called around what the module does on its own: when the process forks, or a thread or it ends. */  \
+    X(const char *, connect, (const char *prefix, void (*guard)(bool enter)))                                \
     /* The process ends: tells the servers of what this thread closed. */                                    \
     X(void, farewell, (void))                                                                                \
     X(const char *, left, (void))                                                                            \

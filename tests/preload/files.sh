@@ -56,4 +56,27 @@ ok "errors name the right cause" fails 1 "File exists" script 'mkdir dir'
 ok "no cluster: one line that says so" fails 1 "benchfs start" env BENCHFS_CLUSTER="$work/none" \
     LD_PRELOAD="$PRELOAD" bash -c 'test -e /benchfs/a || test -e /benchfs/b'
 
+# What the library does on its own, in a thread that had not called it yet, is out of the program's sight.
+benchfs stop >/dev/null && benchfs start -n 1 --set cluster.consistency=close >/dev/null
+cat >"$work/fork.py" <<'END'
+import os, threading
+file = os.open("/benchfs/kept", os.O_CREAT | os.O_WRONLY)
+os.write(file, b"text")
+new = set()
+def low():
+    return {int(number) for number in os.listdir("/proc/self/fd") if int(number) < 200}
+def fork():
+    before = low()
+    child = os.fork()
+    if child == 0:
+        os._exit(len(low() - before))
+    new.update(low() - before)
+    assert os.waitpid(child, 0)[1] == 0
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+assert not new, new
+END
+[ -x /usr/bin/python3 ] && ok "a fork brings no descriptors" on /usr/bin/python3 "$work/fork.py"
+
 finish
