@@ -60,3 +60,8 @@ int store_create(const struct store_options *options, struct store **store)
     log_error("unknown storage engine \"%s\": set store.engine to one of: %s", options->engine, known);
     return -EINVAL;
 }
+
+const struct store_operations *store_engine_at(unsigned number)
+{
+    return number < ENGINES ? engines[number] : NULL;
+}

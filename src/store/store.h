@@ -165,6 +165,9 @@ static inline void store_destroy(struct store *store)
     store->operations->destroy(store);
 }
 
+/* The engines that are built in, by number from 0 on; NULL: no more. */
+const struct store_operations *store_engine_at(unsigned number);
+
 extern const struct store_operations store_mem_operations;
 extern const struct store_operations store_null_operations;
 extern const struct store_operations store_file_operations;
