@@ -8,9 +8,11 @@
 #include "bench/io.h"
 #include "bench/md.h"
 #include "bench/rpc.h"
+#include "bench/store.h"
 #include "bench/targets.h"
 
-static const struct bench_verb *const verbs[] = {&bench_rpc, &bench_io, &bench_md, &bench_targets};
+static const struct bench_verb *const verbs[] = {&bench_rpc, &bench_io, &bench_md, &bench_store,
+                                                 &bench_targets};
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 static void print_overview(FILE *out)
@@ -25,7 +27,7 @@ int bench_main(int argc, char **argv)
 {
     bench_error_name("");
     if (argc < 2) {
-        bench_error("which benchmark? rpc, io, md or targets: try \"benchfs bench --help\"");
+        bench_error("which benchmark? rpc, io, md, store or targets: try \"benchfs bench --help\"");
         return BENCH_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
@@ -40,6 +42,6 @@ int bench_main(int argc, char **argv)
         int status = bench_options_parse(verbs[i], argc - 1, argv + 1);
         return status >= 0 ? status : verbs[i]->run();
     }
-    bench_error("unknown benchmark \"%s\": rpc, io, md or targets", argv[1]);
+    bench_error("unknown benchmark \"%s\": rpc, io, md, store or targets", argv[1]);
     return BENCH_USAGE;
 }

@@ -33,8 +33,10 @@ static void describe_range(const struct bench_option *option, char *text, size_t
     char low[32], high[32];
     switch (option->kind) {
     case BENCH_NUMBER:
-        snprintf(text, size, "a number from %llu to %llu", (unsigned long long)option->minimum,
-                 (unsigned long long)option->maximum);
+    case BENCH_NUMBERS:
+        snprintf(text, size, "%s from %llu to %llu",
+                 option->kind == BENCH_NUMBERS ? "numbers, separated by commas," : "a number",
+                 (unsigned long long)option->minimum, (unsigned long long)option->maximum);
         break;
     case BENCH_TEXTS:
         snprintf(text, size, "at most %d values", BENCH_LIST_MAX);
@@ -56,7 +58,7 @@ static void describe_range(const struct bench_option *option, char *text, size_t
 static bool parse_quantity(const struct bench_option *option, const char *text, uint64_t *value)
 {
     int status;
-    if (option->kind == BENCH_NUMBER) {
+    if (option->kind == BENCH_NUMBER || option->kind == BENCH_NUMBERS) {
         char *end;
         errno = 0;
         *value = strtoull(text, &end, 10);
@@ -69,7 +71,7 @@ static bool parse_quantity(const struct bench_option *option, const char *text, 
     return status == 0 && *value >= option->minimum && *value <= option->maximum;
 }
 
-static bool parse_sizes(const struct bench_option *option, const char *text, struct bench_list *list)
+static bool parse_list(const struct bench_option *option, const char *text, struct bench_list *list)
 {
     char copy[256];
     struct bench_list parsed = {0};
@@ -103,7 +105,8 @@ static bool parse_value(const struct bench_option *option, const char *text)
         list->texts[list->count++] = text;
         return true;
     case BENCH_SIZES:
-        return parse_sizes(option, text, list);
+    case BENCH_NUMBERS:
+        return parse_list(option, text, list);
     default:
         if (!parse_quantity(option, text, &value))
             return false;
@@ -182,6 +185,11 @@ static void print_default(const struct bench_option *option)
             quantity_format_size(list->sizes[i], text, sizeof(text));
             printf("%s%s", i == 0 ? " [" : ",", text);
         }
+        printf("]");
+        break;
+    case BENCH_NUMBERS:
+        for (uint32_t i = 0; i < list->count; i++)
+            printf("%s%llu", i == 0 ? " [" : ",", (unsigned long long)list->sizes[i]);
         printf("]");
         break;
     default:

@@ -13,6 +13,7 @@ enum bench_option_kind {
     BENCH_DURATION, /* uint64_t ns, "2s" */
     BENCH_TEXT,     /* const char * */
     BENCH_SIZES,    /* struct bench_list of sizes, "0,4KiB,1MiB" */
+    BENCH_NUMBERS,  /* struct bench_list of numbers, "1,8" */
     BENCH_TEXTS,    /* struct bench_list of texts; the option may be repeated */
 };
 

@@ -26,6 +26,7 @@
 #include "server/server.h"
 
 #define START_PATIENCE_MS 30000
+#define DEPTH_MAX 8 /* of directories below a private one */
 #define STOP_PATIENCE_NS UINT64_C(5000000000)
 
 /* ---- in the server's process ---- */
@@ -229,7 +230,13 @@ void private_cluster_stop(struct private_cluster *cluster)
 
 int private_directory_make(char *path, size_t size)
 {
-    const char *top = getenv("TMPDIR");
+    return private_directory_make_in(NULL, path, size);
+}
+
+int private_directory_make_in(const char *top, char *path, size_t size)
+{
+    if (top == NULL)
+        top = getenv("TMPDIR");
     int length = snprintf(path, size, "%s/benchfs-bench.XXXXXX", top != NULL && top[0] == '/' ? top : "/tmp");
     if (length < 0 || (size_t)length >= size)
         return -ENAMETOOLONG;
@@ -261,5 +268,5 @@ static void remove_below(int parent, const char *name, int depth)
 
 void private_directory_remove(const char *path)
 {
-    remove_below(AT_FDCWD, path, 2);
+    remove_below(AT_FDCWD, path, DEPTH_MAX);
 }

@@ -25,7 +25,11 @@ int private_cluster_start(struct private_cluster *cluster, uint32_t count, const
 /* Ends the servers and removes the directory. Harmless when it was not started. */
 void private_cluster_stop(struct private_cluster *cluster);
 
-/* A fresh directory, mode 0700. 0 or -errno. */
+#define PRIVATE_PATH_MAX 512
+
+/* A fresh directory in $TMPDIR, mode 0700. 0 or -errno. */
 int private_directory_make(char *path, size_t size);
-/* Removes it with the plain files in it and in its directories. */
+/* The same in top, an absolute path; NULL: $TMPDIR. */
+int private_directory_make_in(const char *top, char *path, size_t size);
+/* Removes it with the plain files and directories in it. */
 void private_directory_remove(const char *path);

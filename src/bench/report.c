@@ -39,6 +39,7 @@ static json_t *option_value(const struct bench_option *option)
         return *(const char *const *)option->value == NULL ? json_null()
                                                            : json_string(*(const char *const *)option->value);
     case BENCH_SIZES:
+    case BENCH_NUMBERS:
         array = json_array();
         for (uint32_t i = 0; i < list->count; i++)
             json_array_append_new(array, json_integer((json_int_t)list->sizes[i]));

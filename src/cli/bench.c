@@ -4,7 +4,7 @@
 
 const struct verb verb_bench = {
     .name = "bench",
-    .usage = "rpc|io|md|targets [OPTION...]",
+    .usage = "rpc|io|md|store|targets [OPTION...]",
     .help = "Measure",
     .text = "\"benchfs bench --help\" lists the benchmarks.\n",
     .run = bench_main,

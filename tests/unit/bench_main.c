@@ -88,6 +88,15 @@ static void wrong_usage_is_one_line(void **state)
         {"md --processes 64 --threads 2", "--processes times --threads is more than 64"},
         {"md --files 0", "option --files takes a number from 1"},
         {"rpc --reply 1TiB", "option --reply takes a size from 0"},
+        {"store --store mem,foo", "option --store takes of mem, null"},
+        {"store --store ", "option --store needs a value"},
+        {"store --size 12", "option --size takes multiples of 8, not 12"},
+        {"store --size 4", "option --size takes sizes"},
+        {"store --depth 0", "option --depth takes numbers, separated by commas, from 1 to 256"},
+        {"store --depth 1,,2", "option --depth takes numbers"},
+        {"store --depth 1,4KiB", "option --depth takes numbers"},
+        {"store --chunk 100000", "option --chunk takes a power of two"},
+        {"store --total 4KiB --size 8KiB", "--total is less than one transfer"},
         {"targets --row nothing", "unknown row \"nothing\""},
         {"targets --repeats 1000", "option --repeats takes a number from 1 to 64"},
     };
@@ -105,7 +114,8 @@ static void help_lists_every_option(void **state)
     (void)state;
     assert_int_equal(run("--help"), 0);
     assert_non_null(strstr(output, "targets"));
-    static const char *const verbs[] = {"rpc --help", "io --help", "md --help", "targets --help"};
+    static const char *const verbs[] = {"rpc --help", "io --help", "md --help", "store --help",
+                                        "targets --help"};
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         assert_int_equal(run(verbs[i]), 0);
         assert_non_null(strstr(output, "--repeats"));
@@ -122,6 +132,10 @@ static void missing_directory_fails(void **state)
     assert_int_equal(run("md --target posix:/nonexistent/directory --files 1 --repeats 1"), 1);
     assert_non_null(strstr(output, "No such file"));
     assert_int_equal(run("io --target posix:/dev/null --total 4KiB --size 4KiB --repeats 1"), 1);
+    assert_non_null(strstr(output, "Not a directory"));
+    assert_int_equal(run("store --dir /nonexistent/directory"), 1);
+    assert_non_null(strstr(output, "No such file"));
+    assert_int_equal(run("store --store pwrite --dir /dev/null --total 4KiB --size 4KiB --repeats 1"), 1);
     assert_non_null(strstr(output, "Not a directory"));
 }
 
@@ -191,6 +205,33 @@ static void io_counts_what_it_did(void **state)
     }
 }
 
+static void store_counts_what_it_did(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"mem --depth 3",    "null --depth 3",   "file --depth 3 --no-checksum",
+                                       "file --depth 1,3", "pwrite --depth 1", "pwrite --depth 1 --no-sync"};
+    static const char *const phases[] = {"fill", "write", "read", "randread", "randwrite"};
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        char arguments[256];
+        snprintf(arguments, sizeof(arguments),
+                 "store --json --verify --dir %s --size 3000 --total 100000 --repeats 2 --store %s",
+                 directory, ways[i]);
+        assert_int_equal(run(arguments), 0);
+        for (size_t k = 0; k < sizeof(phases) / sizeof(phases[0]); k++) {
+            assert_true(result_of(phases[k], "operations") == 33 * 2);
+            assert_true(result_of(phases[k], "bytes_per_s") > 0);
+        }
+        assert_int_equal(rmdir(directory), 0);
+        assert_int_equal(mkdir(directory, 0700), 0);
+    }
+    /* An engine that is full says so. */
+    char arguments[256];
+    snprintf(arguments, sizeof(arguments),
+             "store --dir %s --store mem --capacity 1MiB --total 4MiB --size 64KiB --repeats 1", directory);
+    assert_int_equal(run(arguments), 1);
+    assert_non_null(strstr(output, "No space left"));
+}
+
 /* What `targets` runs in processes with and without the preload library. */
 static void calls_are_timed(void **state)
 {
@@ -253,8 +294,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_usage_is_one_line), cmocka_unit_test(help_lists_every_option),
         cmocka_unit_test(missing_directory_fails), cmocka_unit_test(md_counts_what_it_did),
-        cmocka_unit_test(io_counts_what_it_did),   cmocka_unit_test(calls_are_timed),
-        cmocka_unit_test(targets_judge),
+        cmocka_unit_test(io_counts_what_it_did),   cmocka_unit_test(store_counts_what_it_did),
+        cmocka_unit_test(calls_are_timed),         cmocka_unit_test(targets_judge),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
