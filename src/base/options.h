@@ -53,9 +53,10 @@ TABLE_END(server)
 
 TABLE_BEGIN(store, "Where a server keeps file contents.")
 OPTION(
-    store, engine, CHOICE, "mem", "mem|null|pmem", "",
+    store, engine, CHOICE, "mem", "mem|null|file|pmem", "",
     "Storage engine. mem: memory of the server. null: drops what is written and reads a pattern, to measure "
-    "everything but storage. pmem: one file on persistent memory (DAX), mapped, that takes the capacity and a "
+    "everything but storage. file: a file for every chunk in store.path, through the page cache. pmem: one file "
+    "on persistent memory (DAX), mapped, that takes the capacity and a "
     "sixteenth more, at most 1 GiB, for what is being replaced; works on any other file system, too, through "
     "the page cache.")
 OPTION(store, path, STRING, "", "", "",
