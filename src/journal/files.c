@@ -141,6 +141,12 @@ static uint64_t log_extension(const struct journal *journal)
     return extension < EXTENSION_MAX ? extension : EXTENSION_MAX;
 }
 
+/* What a recycled log keeps of its size: one that has grown beyond its limit did so for once. */
+static uint64_t log_size_kept(const struct journal *journal)
+{
+    return (journal->options.limit / JOURNAL_BLOCK + 2) * JOURNAL_BLOCK + log_extension(journal);
+}
+
 /* Writes at offset; what goes beyond the blocks that were written before takes new ones along. */
 static int log_transfer(struct journal *journal, struct journal_log *log, const void *bytes, size_t length,
                         uint64_t offset)
@@ -232,6 +238,10 @@ int journal_log_create(struct journal *journal, uint64_t sequence, uint64_t recy
         status = disk_file_open(journal->disk, temporary, DISK_CREATE | DISK_DIRECT, &made.file);
     if (status == 0)
         status = disk_file_size(made.file, &made.size);
+    if (status == 0 && made.size > log_size_kept(journal)) {
+        made.size = log_size_kept(journal);
+        status = disk_file_truncate(made.file, made.size);
+    }
     made.size -= made.size % JOURNAL_BLOCK;
     if (status == 0)
         status = log_prepare(journal, temporary, &made);

@@ -6,6 +6,11 @@
  * it does, the other one fills, and whoever wants that to be durable waits for the next cut. So the slower
  * the device, the more share one synchronisation, and nobody sets a batch size.
  *
+ * Left alone, many clients would fall into two halves, each of which waits while the other's group is
+ * written, and the device would be asked twice as often as need be. So after a group those that it has woken
+ * are expected to come again soon, and if somebody waits already, the committer gives the others a fraction
+ * of the time that a group takes. Where they do not come in time, it stops trying for a while.
+ *
  * A position is a count of changes. A commit waits until the committed position has reached what the position
  * was when it asked; waiters are in the order of their positions, because positions only grow.
  *
@@ -24,6 +29,10 @@
 #include "journal/state.h"
 
 #define BUFFER_DEFAULT ((uint64_t)64 << 20)
+
+/* The committer waits for more commits for at most 1/GATHER_SHARE of a group's time. */
+enum { GATHER_SHARE = 2, GATHER_MISSED_MAX = 63 };
+#define GATHER_MAX_NS UINT64_C(1000000)
 
 /* A task in journal_commit. */
 struct waiter {
@@ -132,9 +141,14 @@ uint64_t journal_committed(const struct journal *journal)
 static __attribute__((noinline)) int wait_committed(struct journal *journal, struct waiter *waiter)
 {
     list_push_back(&journal->waiters, &waiter->link);
+    journal->waiting++;
+    if (journal->gathering != NULL && journal->waiting >= journal->expected && !journal->gathering->fired)
+        completion_fire(journal->gathering, 0);
     int status = await(journal->loop, &waiter->done);
-    if (!waiter->done.fired)
+    if (!waiter->done.fired) {
         list_remove(&waiter->link);
+        journal->waiting--;
+    }
     return status;
 }
 
@@ -176,11 +190,13 @@ int journal_throttle(struct journal *journal)
 /* Tells those who wait for what is now durable, or, if nothing will be any more, all. */
 static void wake_waiters(struct journal *journal)
 {
+    journal->expected = journal->waiting;
     while (!list_empty(&journal->waiters)) {
         struct waiter *waiter = container_of(journal->waiters.next, struct waiter, link);
         if (journal->status == 0 && waiter->position > journal->committed)
             break;
         list_remove(&waiter->link);
+        journal->waiting--;
         completion_fire(&waiter->done, journal->status);
     }
     wait_queue_wake_all(journal->loop, &journal->room);
@@ -246,8 +262,32 @@ static int write_group(struct journal *journal)
     return status;
 }
 
+/* Gives those that the last group woke the time to be in the next one. */
+static void gather(struct journal *journal)
+{
+    if (journal->waiting == 0 || journal->waiting >= journal->expected)
+        return;
+    if (journal->skip > 0) {
+        journal->skip--;
+        return;
+    }
+    uint64_t patience = journal->duration / GATHER_SHARE;
+    if (patience > GATHER_MAX_NS)
+        patience = GATHER_MAX_NS;
+    struct completion enough = COMPLETION_INIT;
+    journal->gathering = &enough;
+    int status = await_until(journal->loop, &enough, loop_now(journal->loop) + patience);
+    journal->gathering = NULL;
+    journal->missed = status == 0 ? 0 : 2 * journal->missed + 1;
+    if (journal->missed > GATHER_MISSED_MAX)
+        journal->missed = GATHER_MISSED_MAX;
+    journal->skip = journal->missed;
+}
+
 static void commit_group(struct journal *journal)
 {
+    gather(journal);
+    uint64_t start = loop_now(journal->loop);
     cut(journal);
     if (journal->status == 0)
         journal_fail(journal, flush(journal));
@@ -258,6 +298,7 @@ static void commit_group(struct journal *journal)
         journal->committed = journal->cut;
         journal->options.source.committed(journal->options.source.owner, journal->committed);
     }
+    journal->duration = loop_now(journal->loop) - start;
     wake_waiters(journal);
 }
 

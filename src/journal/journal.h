@@ -92,9 +92,10 @@ struct journal_options {
     const struct journal_backend *backend; /* NULL: files on the disk */
     struct journal_source source;
     uint64_t interval_ns; /* a group is cut so long after its first record at the latest; 0: only on demand */
-    uint64_t limit;       /* bytes of log after which a snapshot is taken: bounds recovery */
-    uint64_t buffer;      /* bytes of records in memory after which journal_throttle waits; 0: 64 MiB */
-    bool synchronise;     /* false: groups are written and not synchronised (for measuring) */
+    uint64_t limit;   /* bytes of log after which a snapshot is taken, or half the bytes of the last one if
+                         that is more: bounds recovery */
+    uint64_t buffer;  /* bytes of records in memory after which journal_throttle waits; 0: 64 MiB */
+    bool synchronise; /* false: groups are written and not synchronised (for measuring) */
 };
 
 struct journal_recovery {
@@ -118,11 +119,13 @@ struct journal_statistics {
 
 /* Opens what the disk holds (nothing: an empty journal), replaying it into the source. Checks every checksum.
  * -EBADMSG: damaged in the middle, not at the end (logged, with file and offset); -EPROTONOSUPPORT: another
- * version of the format; -EIO and others from the disk. May suspend. */
+ * version of the format; -EIO and others from the disk; what replay returned. Then nothing has been changed
+ * on the disk, unless it was the disk that failed. May suspend. */
 int journal_open(const struct journal_options *options, struct journal_recovery *recovery,
                  struct journal **journal);
-/* Commits everything, takes a snapshot so that the next start is quick, and frees. failed: frees only. May
- * suspend. */
+/* Commits everything, takes a snapshot so that the next start is quick, and frees; returns as journal_commit
+ * (a snapshot that fails loses nothing, and is logged). failed: frees only, and cancels what is under way.
+ * May suspend. */
 int journal_close(struct journal *journal, bool failed);
 
 /* Appends one record and returns where its value is to be written (value_length bytes, until the next call of
@@ -141,7 +144,7 @@ uint64_t journal_position(const struct journal *journal);
 uint64_t journal_committed(const struct journal *journal);
 /* Waits until everything appended or touched so far is durable; many waiters share a group. 0, or the first
  * error that the journal met: it stays failed from then on, since what was lost in between could be missed by
- * nobody. May suspend. */
+ * nobody; -ECANCELED: the task was cancelled, the group is written all the same. May suspend. */
 int journal_commit(struct journal *journal);
 /* Waits while too much is in memory. May suspend. */
 int journal_throttle(struct journal *journal);

@@ -54,6 +54,15 @@ struct journal {
     struct timer interval;   /* since the first change after a cut */
     struct list waiters;     /* of journal_commit, in the order of their positions */
     struct wait_queue room;  /* of journal_throttle */
+
+    /* Gathering commits before a cut. */
+    struct completion *gathering; /* the committer waits for more of them */
+    uint32_t waiting;             /* tasks in journal_commit */
+    uint32_t expected;            /* that will probably be there soon */
+    uint32_t missed;              /* after they were not: groups to be cut without waiting, next time */
+    uint32_t skip;                /* and this time still */
+    uint64_t duration;            /* of the last group, ns */
+
     struct wait_group tasks; /* of the journal's own */
     struct task *committer;
 

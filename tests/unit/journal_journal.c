@@ -143,6 +143,7 @@ struct client {
     struct model *model;
     uint64_t object;
     uint32_t rounds;
+    uint64_t pause; /* between two commits, ns */
     int status;
     struct wait_group *running;
 };
@@ -156,17 +157,22 @@ static void client_run(void *argument)
         client->status = journal_commit(client->model->journal);
         if (client->status == 0)
             assert_true(journal_committed(client->model->journal) >= position);
+        if (client->pause > 0)
+            task_sleep(client->model->loop,
+                       client->pause + random_below(loop_random(client->model->loop), 1000));
     }
     wait_group_done(client->model->loop, client->running);
 }
 
-static void run_clients(struct model *model, struct client *clients, uint32_t count, uint32_t rounds)
+static void run_clients(struct model *model, struct client *clients, uint32_t count, uint32_t rounds,
+                        uint64_t pause)
 {
     struct wait_group running;
     wait_group_init(&running);
     wait_group_add(&running, count);
     for (uint32_t i = 0; i < count; i++) {
-        clients[i] = (struct client){.model = model, .object = i, .rounds = rounds, .running = &running};
+        clients[i] = (struct client){
+            .model = model, .object = i, .rounds = rounds, .pause = pause, .running = &running};
         assert_int_equal(task_spawn(model->loop, client_run, &clients[i]), 0);
     }
     assert_int_equal(wait_group_wait(model->loop, &running, 0), 0);
@@ -182,13 +188,24 @@ static void test_commits_share_groups(void **state)
     model_create(&model, 1);
     model.options.limit = 64 << 20;
     model_open(&model);
-    run_clients(&model, clients, CLIENTS, ROUNDS);
+    run_clients(&model, clients, CLIENTS, ROUNDS, 0);
     for (uint32_t i = 0; i < CLIENTS; i++)
         assert_int_equal(clients[i].status, 0);
     journal_statistics(model.journal, &statistics);
     assert_int_equal(statistics.records, CLIENTS * ROUNDS);
-    assert_in_range(statistics.groups, ROUNDS, 2 * ROUNDS + 2);
+    assert_in_range(statistics.groups, ROUNDS, ROUNDS + 5);
     assert_true(statistics.waiters >= CLIENTS * ROUNDS - statistics.groups);
+
+    /* Also when they take a while to come again. */
+    uint64_t before = statistics.groups;
+    run_clients(&model, clients, CLIENTS, ROUNDS, 20000);
+    journal_statistics(model.journal, &statistics);
+    assert_in_range(statistics.groups - before, ROUNDS, ROUNDS + ROUNDS / 2);
+
+    /* When they take longer than a group, nobody waits for them: */
+    before = loop_now(model.loop);
+    run_clients(&model, clients, 2, ROUNDS, 5000000);
+    assert_in_range((loop_now(model.loop) - before) / ROUNDS, 5000000, 5600000);
     model_kill(&model);
     model_reopen(&model);
     assert_int_equal(model_close(&model), 0);
@@ -347,6 +364,29 @@ static void test_recycled_logs_do_not_grow(void **state)
     model_destroy(&model);
 }
 
+/* A log that grew far beyond its limit does not keep that for ever. */
+static void test_recycled_logs_shrink(void **state)
+{
+    (void)state;
+    enum { LIMIT = 64 << 10 };
+    struct model model;
+    model_create(&model, 1);
+    model.options.limit = LIMIT;
+    model_open(&model);
+    for (uint32_t i = 0; i < 10000; i++)
+        model_change(&model, i % (MODEL_OBJECTS / 2), false);
+    assert_int_equal(journal_commit(model.journal), 0);
+    assert_true(model.journal->log.size > 10 << 20);
+    task_sleep(model.loop, 1000000000); /* for the snapshot that this makes due */
+    assert_int_equal(model.journal->log.place.file, 2);
+    assert_int_equal(model.journal->spare.place.file, 3);
+    assert_in_range(model.journal->spare.size, LIMIT, 3 * LIMIT);
+    model_kill(&model);
+    model_reopen(&model);
+    model_kill(&model);
+    model_destroy(&model);
+}
+
 /* ---- failures ---- */
 
 struct failure {
@@ -425,7 +465,7 @@ static void test_flush_that_fails(void **state)
     model_create(&model, 1);
     model_open(&model);
     model.flush_status = -ENOSPC;
-    run_clients(&model, clients, CLIENTS, 3);
+    run_clients(&model, clients, CLIENTS, 3, 0);
     for (uint32_t i = 0; i < CLIENTS; i++)
         assert_int_equal(clients[i].status, -ENOSPC);
     assert_int_equal(journal_status(model.journal), -ENOSPC);
@@ -654,6 +694,7 @@ int main(void)
         cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_the_log_is_bounded),
         cmocka_unit_test(test_recycled_logs_do_not_grow),
+        cmocka_unit_test(test_recycled_logs_shrink),
         cmocka_unit_test(test_failures_are_final),
         cmocka_unit_test(test_flush_that_fails),
         cmocka_unit_test(test_every_call_fails_in_turn),
