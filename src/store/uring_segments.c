@@ -4,7 +4,7 @@
  * smallest free run that holds the rest, then in a new segment, and only then piece by piece in what is left.
  *
  * Retired blocks pass three stages, in batches: `open` collects; `closed` waits for its records to be durable
- * (all before `position`); `drain` waits for the reads that began before it got there (tickets below
+ * (all were appended before `position`); `drain` waits for the reads that began before it got there (tickets below
  * `ticket`). A stage takes over the one before it when it is empty, so a steady flow of records or of reads
  * holds up no batch for longer than one group and one read. A removed chunk is retired by its table, so
  * removing needs no memory; single blocks are collected in an array of runs that is made long enough
@@ -153,12 +153,6 @@ int uring_segments_retire_prepare(struct uring_segments *segments, uint32_t coun
     return 0;
 }
 
-static void open_note(struct uring_segments *segments, uint32_t blocks)
-{
-    segments->open.blocks += blocks;
-    segments->open.position = journal_position(segments->journal);
-}
-
 void uring_segments_retire(struct uring_segments *segments, uint32_t block)
 {
     struct batch *open = &segments->open;
@@ -167,7 +161,7 @@ void uring_segments_retire(struct uring_segments *segments, uint32_t block)
         last->count++;
     else
         open->runs[open->count++] = (struct uring_run){block, 1};
-    open_note(segments, 1);
+    open->blocks++;
 }
 
 void uring_segments_retire_table(struct uring_segments *segments, struct uring_table *table)
@@ -177,7 +171,7 @@ void uring_segments_retire_table(struct uring_segments *segments, struct uring_t
         blocks += uring_block_stored(table->blocks[i]);
     table->next = segments->open.tables;
     segments->open.tables = table;
-    open_note(segments, blocks);
+    segments->open.blocks += blocks;
 }
 
 static void give_table(struct pages *pages, struct uring_table *table)
@@ -251,8 +245,11 @@ static void advance(struct uring_segments *segments)
 
 void uring_segments_cut(struct uring_segments *segments)
 {
-    if (batch_empty(&segments->closed) && !batch_empty(&segments->open))
-        batch_move(&segments->open, &segments->closed);
+    if (!batch_empty(&segments->closed) || batch_empty(&segments->open))
+        return;
+    batch_move(&segments->open, &segments->closed);
+    /* Now, when the records are there that replace them: retiring comes first. */
+    segments->closed.position = journal_position(segments->journal);
 }
 
 void uring_segments_committed(struct uring_segments *segments, uint64_t position)

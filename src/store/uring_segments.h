@@ -42,7 +42,7 @@ void uring_segments_give(struct uring_segments *segments, const struct uring_run
 
 /* Makes sure that so many blocks can be retired. 0 or -ENOMEM. */
 int uring_segments_retire_prepare(struct uring_segments *segments, uint32_t count);
-/* To be called after the record that replaces them was appended. */
+/* The records that replace it are appended before anything suspends. */
 void uring_segments_retire(struct uring_segments *segments, uint32_t block);
 /* Takes the table and every block in it that is on the device. */
 void uring_segments_retire_table(struct uring_segments *segments, struct uring_table *table);
