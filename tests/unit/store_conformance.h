@@ -104,7 +104,7 @@ static inline uint32_t conformance_read(struct store *store, uint64_t inode, uin
 
 /* ---- lengths ---- */
 
-static void conformance_lengths(void **state)
+static inline void conformance_lengths(void **state)
 {
     (void)state;
     struct store *store = conformance_open();
@@ -145,7 +145,7 @@ static void conformance_lengths(void **state)
     conformance_close(store);
 }
 
-static void conformance_bounds(void **state)
+static inline void conformance_bounds(void **state)
 {
     (void)state;
     struct store *store = conformance_open();
@@ -160,7 +160,7 @@ static void conformance_bounds(void **state)
     conformance_close(store);
 }
 
-static void conformance_abort(void **state)
+static inline void conformance_abort(void **state)
 {
     (void)state;
     struct store *store = conformance_open();
@@ -176,7 +176,7 @@ static void conformance_abort(void **state)
     conformance_close(store);
 }
 
-static void conformance_remove(void **state)
+static inline void conformance_remove(void **state)
 {
     (void)state;
     struct store *store = conformance_open();
@@ -198,7 +198,7 @@ static void conformance_remove(void **state)
 }
 
 /* All chunks in the order of (inode, index), while they come and go. */
-static void conformance_walk(void **state)
+static inline void conformance_walk(void **state)
 {
     (void)state;
     static const uint64_t inodes[] = {

@@ -67,7 +67,7 @@ static inline void conformance_verify(struct store *store)
     assert_int_equal(call->scrub(store, 3, 0, &found), -ENOENT);
 }
 
-static void conformance_reopened(void **state)
+static inline void conformance_reopened(void **state)
 {
     (void)state;
     struct store *store = conformance_open();
@@ -92,7 +92,7 @@ static void conformance_reopened(void **state)
 }
 
 /* The end alone commits. */
-static void conformance_closed_uncommitted(void **state)
+static inline void conformance_closed_uncommitted(void **state)
 {
     (void)state;
     struct store *store = conformance_open();
@@ -102,7 +102,7 @@ static void conformance_closed_uncommitted(void **state)
     conformance_close(store);
 }
 
-static void conformance_snapshot_taken(void **state)
+static inline void conformance_snapshot_taken(void **state)
 {
     (void)state;
     struct store *store = conformance_open();
@@ -115,7 +115,7 @@ static void conformance_snapshot_taken(void **state)
 }
 
 /* Killed, with and without a power loss: what was committed is there, and writing goes on. */
-static void conformance_crashed(void **state)
+static inline void conformance_crashed(void **state)
 {
     (void)state;
     struct random random;
@@ -139,7 +139,7 @@ static void conformance_crashed(void **state)
 
 /* What was not committed may be lost as a whole or in part, but what is there is what was written: the old
  * bytes, the new ones, or zeros beyond the old length. */
-static void conformance_lost(void **state)
+static inline void conformance_lost(void **state)
 {
     (void)state;
     struct random random;

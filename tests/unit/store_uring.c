@@ -1,6 +1,7 @@
 /* The uring engine: conformance and the random model on a simulated device and on a real one; what a full
  * store and a full device still can do; damaged blocks; what lasts. */
 #define STORE_CONFORMANCE_PERSISTENT
+#include "unit/store_mirror.h"
 #include "unit/store_model.h"
 
 static const struct store_options conformance_options = {
@@ -27,64 +28,6 @@ static void random_model(void **state)
 
 /* ---- recovery ---- */
 
-/* One file of three chunks, and what they must hold. */
-struct mirror {
-    struct store *store;
-    struct random random;
-    uint32_t length[3];
-    uint8_t bytes[3][CONFORMANCE_CHUNK];
-};
-
-static void mirror_check(struct mirror *mirror)
-{
-    static uint8_t bytes[CONFORMANCE_CHUNK];
-    for (uint32_t i = 0; i < 3; i++) {
-        assert_int_equal(mirror->store->operations->chunk_length(mirror->store, 5, i), mirror->length[i]);
-        struct store_io io = conformance_io(5, i, 0, CONFORMANCE_CHUNK);
-        assert_int_equal(mirror->store->operations->read_begin(mirror->store, &io), 0);
-        assert_int_equal(io.length, mirror->length[i]);
-        conformance_gather(&io, bytes);
-        mirror->store->operations->read_end(mirror->store, &io);
-        assert_memory_equal(bytes, mirror->bytes[i], mirror->length[i]);
-    }
-}
-
-static uint32_t mirror_below(struct mirror *mirror, uint32_t bound)
-{
-    return (uint32_t)random_below(&mirror->random, bound);
-}
-
-static void mirror_step(struct mirror *mirror)
-{
-    const struct store_operations *call = mirror->store->operations;
-    uint32_t chunk = mirror_below(mirror, 3), choice = mirror_below(mirror, 10);
-    uint32_t start = mirror_below(mirror, CONFORMANCE_CHUNK), rest = CONFORMANCE_CHUNK - start;
-    uint32_t count = 1 + mirror_below(mirror, choice == 0 || rest < 6000 ? rest : 6000);
-    uint8_t *bytes = mirror->bytes[chunk];
-    if (choice < 6) {
-        uint8_t value = (uint8_t)(1 + mirror_below(mirror, 255));
-        assert_int_equal(conformance_write(mirror->store, 5, chunk, start, count, value), 0);
-        memset(bytes + start, value, count);
-        if (start + count > mirror->length[chunk])
-            mirror->length[chunk] = start + count;
-    } else if (choice < 8) {
-        uint64_t at = (uint64_t)chunk * CONFORMANCE_CHUNK + start;
-        struct store_range range = {5, at, at + count, 16};
-        assert_int_equal(call->clear(mirror->store, &range, choice == 7), 0);
-        memset(bytes + start, 0, count);
-        if (choice == 6 && start < mirror->length[chunk] && start + count >= mirror->length[chunk])
-            mirror->length[chunk] = start;
-    } else if (choice == 8) {
-        uint32_t length = mirror_below(mirror, 8) == 0 ? 0 : start;
-        assert_int_equal(call->truncate(mirror->store, 5, chunk, length), 0);
-        memset(bytes + length, 0, CONFORMANCE_CHUNK - length);
-        if (length < mirror->length[chunk])
-            mirror->length[chunk] = length;
-    } else {
-        assert_int_equal(call->reserve(mirror->store, 5, chunk, start, count), 0);
-    }
-}
-
 /* Whatever is done to chunks is there again after a crash, with and without power, and after a clean end; and
  * no more is held than before. */
 static void changes_last(void **state)
@@ -92,15 +35,13 @@ static void changes_last(void **state)
     (void)state;
     static struct mirror mirror;
     for (uint64_t seed = 1; seed <= (conformance.real ? 1 : 8); seed++) {
-        memset(&mirror, 0, sizeof(mirror));
-        random_seed(&mirror.random, seed);
-        mirror.store = open_sized(400u << 10);
+        mirror_init(&mirror, open_sized(400u << 10), seed);
         for (uint32_t round = 0; round < 25; round++) {
             for (uint32_t i = 0; i < 40; i++)
-                mirror_step(&mirror);
-            mirror_check(&mirror);
+                assert_int_equal(mirror_step(&mirror), 0);
+            assert_int_equal(mirror_check(&mirror), 0);
             uint64_t used = conformance_used(mirror.store);
-            uint64_t held = mirror.store->operations->held(mirror.store, 5);
+            uint64_t held = mirror.store->operations->held(mirror.store, MIRROR_INODE);
             assert_int_equal(used, held);
             if (mirror_below(&mirror, 4) == 0)
                 assert_int_equal(journal_snapshot_take(conformance.journal), 0);
@@ -111,9 +52,9 @@ static void changes_last(void **state)
                 bool power = !conformance.real && mirror_below(&mirror, 2) == 0;
                 mirror.store = conformance_crash(power ? &mirror.random : NULL);
             }
-            mirror_check(&mirror);
+            assert_int_equal(mirror_check(&mirror), 0);
             assert_int_equal(conformance_used(mirror.store), used);
-            assert_int_equal(mirror.store->operations->held(mirror.store, 5), held);
+            assert_int_equal(mirror.store->operations->held(mirror.store, MIRROR_INODE), held);
         }
         conformance_close(mirror.store);
     }
@@ -378,6 +319,5 @@ int main(void)
         cmocka_unit_test(segment_missing),
         cmocka_unit_test(refused_options),
     };
-    int failed = cmocka_run_group_tests_name("simulated", tests, conformance_simulated, NULL);
-    return failed + cmocka_run_group_tests_name("real", tests, conformance_real, NULL);
+    return conformance_run_twice(tests, sizeof(tests) / sizeof(tests[0]));
 }
