@@ -55,6 +55,19 @@ static int wrong_outside(int dirfd, const char *path)
     return path[0] != '/' && dirfd != AT_FDCWD && real(fcntl)(dirfd, F_GETFD) < 0 ? EBADF : 0;
 }
 
+/* The file that is open as a descriptor of BenchFS's, by the name that /proc has for it. */
+static bool open_file_named(const char *path, int flags, struct place *place)
+{
+    uint32_t number;
+    if (likely(!descriptor_maybe_named(path)) || (flags & AT_SYMLINK_FOLLOW) == 0 || inside > 0)
+        return false;
+    int fd = descriptor_named(path);
+    if (fd < 0 || descriptor_of(fd, &number) != ROUTE_REMOTE)
+        return false;
+    *place = (struct place){.directory = opened[number].remote, .path = ""};
+    return true;
+}
+
 /* Finds both places. A name inside and one outside are on different file systems. */
 static enum route two_places(int old_dirfd, const char *old_path, struct place *old_place, int new_dirfd,
                              const char *new_path, struct place *new_place)
@@ -106,6 +119,10 @@ EXPORT int renameat2(int old_dirfd, const char *old_path, int new_dirfd, const c
 EXPORT int linkat(int old_dirfd, const char *old_path, int new_dirfd, const char *new_path, int flags)
 {
     struct place old_place, new_place;
+    if (unlikely(open_file_named(old_path, flags, &old_place))) {
+        ROUTE(place, new_dirfd, new_path, -1, (errno = EXDEV, -1));
+        return REMOTE(int, linkat(old_place.directory, "", place.directory, place.path, AT_EMPTY_PATH));
+    }
     switch (two_places(old_dirfd, old_path, &old_place, new_dirfd, new_path, &new_place)) {
     case ROUTE_REAL:
         return real(linkat)(old_dirfd, old_path, new_dirfd, new_path, flags);
@@ -166,12 +183,8 @@ EXPORT ssize_t __readlinkat_chk(int dirfd, const char *path, char *buffer, size_
 EXPORT int mknodat(int dirfd, const char *path, mode_t mode, dev_t device)
 {
     ROUTE(place, dirfd, path, -1, real(mknodat)(dirfd, path, mode, device));
-    if (!S_ISREG(mode) && (mode & S_IFMT) != 0) {
-        errno = EPERM;
-        return -1;
-    }
-    int fd = REMOTE(int, open(place.directory, place.path, O_CREAT | O_EXCL | O_WRONLY, mode & 07777));
-    return fd < 0 ? -1 : REMOTE(int, close(fd));
+    return REMOTE_PATH(int, mknodat(place.directory, place.path, mode, device),
+                       real(mknod)(left, mode, device));
 }
 
 EXPORT int mknod(const char *path, mode_t mode, dev_t device)
@@ -182,7 +195,8 @@ EXPORT int mknod(const char *path, mode_t mode, dev_t device)
 EXPORT int mkfifoat(int dirfd, const char *path, mode_t mode)
 {
     ROUTE(place, dirfd, path, -1, real(mkfifoat)(dirfd, path, mode));
-    return mknodat(dirfd, path, S_IFIFO | mode, 0);
+    mode_t fifo = S_IFIFO | (mode & 07777);
+    return REMOTE_PATH(int, mknodat(place.directory, place.path, fifo, 0), real(mkfifo)(left, fifo));
 }
 
 EXPORT int mkfifo(const char *path, mode_t mode)

@@ -355,6 +355,11 @@ static int remote_mkdirat(int dirfd, const char *path, mode_t mode)
     return benchfs_mkdirat(fs, dirfd, path, mode);
 }
 
+static int remote_mknodat(int dirfd, const char *path, mode_t mode, dev_t device)
+{
+    return benchfs_mknodat(fs, dirfd, path, mode, device);
+}
+
 static int remote_unlinkat(int dirfd, const char *path, int flags)
 {
     return benchfs_unlinkat(fs, dirfd, path, flags);

@@ -75,6 +75,7 @@ struct remote_file {
     X(int, statvfs, (struct statvfs * status))                                                               \
     X(int, accessat, (int dirfd, const char *path, int mode, int flags))                                     \
     X(int, mkdirat, (int dirfd, const char *path, mode_t mode))                                              \
+    X(int, mknodat, (int dirfd, const char *path, mode_t mode, dev_t device))                                \
     X(int, unlinkat, (int dirfd, const char *path, int flags))                                               \
     X(int, renameat,                                                                                         \
       (int old_dirfd, const char *old_path, int new_dirfd, const char *new_path, unsigned flags))            \

@@ -500,6 +500,25 @@ static int numbers_used_again(void)
     return 0;
 }
 
+/* A file without a name gets one by what /proc calls it, as those do who may not use AT_EMPTY_PATH. */
+static int unnamed_file_linked(void)
+{
+    char path[64];
+    struct stat status;
+    int fd = open(top, O_TMPFILE | O_RDWR, 0640);
+    CHECK(fd >= 0 && write(fd, "text", 4) == 4 && fstat(fd, &status) == 0 && status.st_nlink == 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    CHECK(linkat(AT_FDCWD, path, AT_FDCWD, "/tmp/elsewhere", AT_SYMLINK_FOLLOW) < 0 && errno == EXDEV);
+    CHECK(linkat(AT_FDCWD, path, AT_FDCWD, in("named"), AT_SYMLINK_FOLLOW) == 0);
+    CHECK(strcmp(get("named"), "text") == 0);
+    CHECK(close(fd) == 0 && stat(in("named"), &status) == 0 && status.st_nlink == 1);
+    fd = open("/dev/null", O_RDONLY);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    CHECK(linkat(AT_FDCWD, path, AT_FDCWD, in("null"), AT_SYMLINK_FOLLOW) < 0 && errno == EXDEV);
+    CHECK(close(fd) == 0);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -516,6 +535,7 @@ int main(int argc, char **argv)
         {"the current directory", current_directory},
         {"numbers of descriptors", numbers},
         {"a number used again", numbers_used_again},
+        {"a file without a name gets one", unnamed_file_linked},
         {"poll, epoll, isatty", readiness},
         {"vectors and transfers", vectors_and_transfers},
         {"mappings", mappings},
