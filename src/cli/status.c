@@ -81,6 +81,12 @@ static int print_json(const struct cluster *cluster, const struct server_answer 
             {"busy_ns", reply->busy_ns},
             {"idle_ns", reply->idle_ns},
             {"uptime_ns", reply->uptime_ns},
+            {"journal_records", reply->journal_records},
+            {"journal_groups", reply->journal_groups},
+            {"journal_bytes", reply->journal_bytes},
+            {"journal_log_bytes", reply->journal_log_bytes},
+            {"recovered_records", reply->recovered_records},
+            {"recovery_ns", reply->recovery_ns},
         };
         for (size_t k = 0; k < sizeof(counts) / sizeof(counts[0]); k++)
             json_object_set_new(object, counts[k].name,

@@ -55,7 +55,7 @@
     OP(54, DIRECTORY_STATUS, directory_request, directory_reply, 0)                                          \
     OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)                                              \
     OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
-    OP(61, INODE_LINK, inode_link_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                           \
+    OP(61, INODE_LINK, inode_link_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                      \
     OP(62, HOLD, hold_request, attributes_reply, RPC_MUTATES)                                                \
     OP(63, RELEASE, empty_body, empty_body, RPC_MUTATES) /* only brings notices */                           \
     OP(64, MAKE_NODE, node_request, attributes_reply, RPC_MUTATES)                                           \
@@ -633,6 +633,12 @@ struct WIRE server_status_reply {
     uint64_t metadata_bytes;
     uint64_t dispatch_ns; /* of rpc_counters: receive callback to reply sent, summed */
     uint64_t dispatched;
+    uint64_t journal_records; /* these and the rest: 0 without a journal */
+    uint64_t journal_groups;
+    uint64_t journal_bytes;     /* of groups */
+    uint64_t journal_log_bytes; /* that a recovery now would replay */
+    uint64_t recovered_records; /* by the start, */
+    uint64_t recovery_ns;       /* in so long */
 };
 struct WIRE statfs_reply {
     uint64_t used; /* bytes of chunk storage */

@@ -53,6 +53,9 @@ void server_status(struct server *server, struct server_status_reply *status)
     struct meta_statistics meta;
     struct rpc_counters rpc;
     struct loop_statistics loop;
+    struct journal_statistics journal = {0};
+    if (server->journal != NULL)
+        journal_statistics(server->journal, &journal);
     server->store->operations->statistics(server->store, &store);
     meta_statistics(server->meta, &meta);
     rpc_counters(server->rpc, &rpc);
@@ -72,6 +75,12 @@ void server_status(struct server *server, struct server_status_reply *status)
         .metadata_bytes = meta.bytes,
         .dispatched = rpc.dispatched,
         .dispatch_ns = rpc.dispatch_ns,
+        .journal_records = journal.records,
+        .journal_groups = journal.groups,
+        .journal_bytes = journal.bytes,
+        .journal_log_bytes = journal.log_bytes,
+        .recovered_records = server->recovery.snapshot_records + server->recovery.log_records,
+        .recovery_ns = server->recovery.duration_ns,
     };
 }
 
