@@ -53,63 +53,111 @@ static int receive_members(int control, struct cluster_map **map)
     return cluster_map_create(1, members, (uint32_t)((size_t)length / sizeof(members[0])), map);
 }
 
-static int serve(uint32_t id, int control, const uint8_t *key, uint64_t capacity)
+/* A server and what it stands on. */
+struct host {
+    struct control control; /* with the loop */
+    struct net *net;
+    struct disk *disk; /* NULL: the engine is not persistent */
+    struct server *server;
+};
+
+static int open_disk(struct host *host, uint32_t id, const struct private_store *store)
+{
+    char path[PRIVATE_PATH_MAX + 16];
+    const struct store_operations *engine = store_engine(store->engine);
+    if (engine == NULL)
+        return -EINVAL;
+    if (!engine->persistent)
+        return 0;
+    snprintf(path, sizeof(path), "%s/%u", store->directory, id);
+    return disk_open(host->control.loop, path, &(struct disk_options){0}, &host->disk);
+}
+
+static int create_server(struct host *host, uint32_t id, const uint8_t *key,
+                         const struct private_store *store, char *address)
 {
     static struct config config;
-    struct control ended = {.watch = {.fd = control, .ready = control_ended}};
-    struct net *net;
-    struct server *server;
-    struct cluster_map *map;
-    char address[64] = "";
     config_defaults(&config);
     struct loop_options loop_options = {.spin_ns = config.server.spin};
     struct net_ucx_options ucx = {.one_host = true};
+    int status = loop_create(&loop_options, &host->control.loop);
+    if (status == 0)
+        status = net_create(host->control.loop, &ucx, &host->net);
+    if (status == 0)
+        status = open_disk(host, id, store);
+    if (status < 0)
+        return status;
     struct server_options options = {
         .id = id,
         .cluster_key = key,
         .listen = "127.0.0.1:0",
-        .store = {.engine = "mem", .capacity = capacity, .prefault = true},
+        .store = {.engine = store->engine,
+                  .capacity = store->capacity,
+                  .prefault = host->disk == NULL,
+                  .checksum = !store->no_checksum,
+                  .disk = host->disk},
         .lease_ns = config.meta.open_lease,
         .rpc_deadline_ns = config.rpc.deadline,
         .rendezvous_threshold = (uint32_t)config.rpc.rendezvous_threshold,
         .metadata_capacity = config.meta.capacity,
         .metadata_reserve = config.meta.reserve,
+        .durability = store->durability,
+        .interval_ns = store->interval_ns > 0 ? store->interval_ns : config.store.interval,
+        .journal_limit = config.store.journal_limit,
     };
-    int status = loop_create(&loop_options, &ended.loop);
-    if (status < 0)
-        return status;
-    status = net_create(ended.loop, &ucx, &net);
-    if (status < 0)
-        goto destroy_loop;
-    status = server_create(net, &options, &server, address);
-    if (status < 0)
-        goto destroy_net;
-    if (send(control, address, sizeof(address), MSG_NOSIGNAL) != sizeof(address) ||
-        receive_members(control, &map) < 0) {
-        status = -ECONNRESET;
-        goto destroy_server;
-    }
-    status = server_set_map(server, map);
+    return server_create(host->net, &options, &host->server, address);
+}
+
+static void destroy_host(struct host *host)
+{
+    if (host->server != NULL)
+        server_destroy(host->server);
+    if (host->disk != NULL)
+        disk_close(host->disk);
+    if (host->net != NULL)
+        net_destroy(host->net);
+    if (host->control.loop != NULL)
+        loop_destroy(host->control.loop);
+}
+
+/* Says where the server listens, and becomes a member. */
+static int join(struct host *host, const struct private_store *store, const char address[64])
+{
+    struct cluster_map *map;
+    int control = host->control.watch.fd;
+    if (send(control, address, 64, MSG_NOSIGNAL) != 64 || receive_members(control, &map) < 0)
+        return -ECONNRESET;
+    map->durability = host->disk != NULL ? store->durability : DURABILITY_NONE;
+    int status = server_recover(host->server);
     if (status == 0)
-        status = loop_watch_add(ended.loop, &ended.watch, EPOLLIN | EPOLLRDHUP);
+        status = server_set_map(host->server, map);
+    else
+        cluster_map_destroy(map);
+    return status == 0 ? server_resolve(host->server) : status;
+}
+
+static int serve(uint32_t id, int control, const uint8_t *key, const struct private_store *store)
+{
+    struct host host = {.control.watch = {.fd = control, .ready = control_ended}};
+    char address[64] = "";
+    log_threshold = LOG_WARNING;
+    int status = create_server(&host, id, key, store, address);
+    if (status == 0)
+        status = join(&host, store, address);
+    if (status == 0)
+        status = loop_watch_add(host.control.loop, &host.control.watch, EPOLLIN | EPOLLRDHUP);
     if (status == 0) {
         if (send(control, "", 1, MSG_NOSIGNAL) == 1)
-            loop_run(ended.loop);
-        loop_watch_remove(ended.loop, &ended.watch);
+            loop_run(host.control.loop);
+        loop_watch_remove(host.control.loop, &host.control.watch);
     }
-destroy_server:
-    server_destroy(server);
-destroy_net:
-    net_destroy(net);
-destroy_loop:
-    loop_destroy(ended.loop);
+    destroy_host(&host);
     return status;
 }
 
 /* ---- in the parent ---- */
 
-static int start_server(struct private_cluster *cluster, uint32_t id, int processor, const uint8_t *key,
-                        uint64_t capacity)
+static int start_server(struct private_cluster *cluster, uint32_t id, const uint8_t *key)
 {
     int sockets[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
@@ -128,16 +176,15 @@ static int start_server(struct private_cluster *cluster, uint32_t id, int proces
         close(sockets[0]);
         for (uint32_t i = 0; i < id; i++)
             close(cluster->servers[i].control);
-        if (processor >= 0)
-            crew_pin((unsigned)processor);
-        int status = serve(id, sockets[1], key, capacity);
+        if (cluster->pin[id] >= 0)
+            crew_pin((unsigned)cluster->pin[id]);
+        int status = serve(id, sockets[1], key, &cluster->store);
         if (status < 0)
             bench_error("server %u: %s", id, status_text(status));
         _exit(status == 0 ? 0 : 1);
     }
     close(sockets[1]);
     cluster->servers[id] = (struct private_server){.pid = pid, .control = sockets[0]};
-    cluster->count = id + 1;
     return 0;
 }
 
@@ -179,50 +226,120 @@ static int introduce(struct private_cluster *cluster)
             return status;
     }
     file = (struct cluster_file){
-        .cluster_id = (uint64_t)getpid(), .server_count = cluster->count, .servers = listed, .store = "mem"};
+        .cluster_id = (uint64_t)getpid(), .server_count = cluster->count, .servers = listed};
+    snprintf(file.store, sizeof(file.store), "%s", cluster->store.engine);
     return cluster_file_write(cluster->file, &file);
+}
+
+/* All `count` of them, of which none runs. */
+static int start_all(struct private_cluster *cluster, const uint8_t *key)
+{
+    uint32_t started = 0;
+    int status = 0;
+    for (; started < cluster->count && status == 0; started += status == 0)
+        status = start_server(cluster, started, key);
+    if (status == 0)
+        status = introduce(cluster);
+    if (status < 0) {
+        bench_error("cannot start servers: %s", status_text(status));
+        cluster->count = started;
+    }
+    return status;
+}
+
+static void key_path(const struct private_cluster *cluster, char *path, size_t size)
+{
+    snprintf(path, size, "%s.key", cluster->file);
+}
+
+int private_cluster_start_on(struct private_cluster *cluster, uint32_t count, const int *pin,
+                             const struct private_store *store)
+{
+    uint8_t key[CLUSTER_KEY_BYTES];
+    char path[sizeof(cluster->file) + 8];
+    *cluster = (struct private_cluster){.store = *store, .count = count};
+    memcpy(cluster->pin, pin, count * sizeof(pin[0]));
+    int status = private_directory_make(cluster->directory, sizeof(cluster->directory));
+    if (status < 0) {
+        bench_error("cannot make a temporary directory: %s", status_text(status));
+        cluster->count = 0;
+        return status;
+    }
+    snprintf(cluster->file, sizeof(cluster->file), "%s/cluster.json", cluster->directory);
+    key_path(cluster, path, sizeof(path));
+    status = cluster_key_make(path, key);
+    if (status < 0) {
+        bench_error("cannot make a cluster key: %s", status_text(status));
+        cluster->count = 0;
+    } else {
+        status = start_all(cluster, key);
+    }
+    explicit_bzero(key, sizeof(key));
+    if (status < 0)
+        private_cluster_stop(cluster);
+    return status;
 }
 
 int private_cluster_start(struct private_cluster *cluster, uint32_t count, const int *pin, uint64_t capacity)
 {
+    struct private_store store = {.engine = "mem", .capacity = capacity};
+    return private_cluster_start_on(cluster, count, pin, &store);
+}
+
+/* Harmless when it was ended before. */
+static void end_server(struct private_server *server, uint64_t deadline)
+{
+    if (server->pid <= 0)
+        return;
+    close(server->control);
+    while (waitpid(server->pid, NULL, WNOHANG) == 0) {
+        if (crew_now() > deadline) {
+            kill(server->pid, SIGKILL);
+            waitpid(server->pid, NULL, 0);
+            break;
+        }
+        usleep(1000);
+    }
+    *server = (struct private_server){0};
+}
+
+void private_cluster_kill(struct private_cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->count; i++) {
+        if (cluster->servers[i].pid > 0)
+            kill(cluster->servers[i].pid, SIGKILL);
+    }
+    for (uint32_t i = 0; i < cluster->count; i++)
+        end_server(&cluster->servers[i], 0);
+}
+
+int private_cluster_restart(struct private_cluster *cluster)
+{
     uint8_t key[CLUSTER_KEY_BYTES];
-    char key_path[200];
-    *cluster = (struct private_cluster){0};
-    int status = private_directory_make(cluster->directory, sizeof(cluster->directory));
+    char path[sizeof(cluster->file) + 8];
+    key_path(cluster, path, sizeof(path));
+    int status = cluster_key_read(path, key);
     if (status < 0) {
-        bench_error("cannot make a temporary directory: %s", status_text(status));
-        return status;
+        bench_error("cannot read the cluster key: %s", status_text(status));
+        cluster->count = 0;
+    } else {
+        status = start_all(cluster, key);
     }
-    snprintf(cluster->file, sizeof(cluster->file), "%s/cluster.json", cluster->directory);
-    snprintf(key_path, sizeof(key_path), "%s.key", cluster->file);
-    status = cluster_key_make(key_path, key);
-    for (uint32_t i = 0; i < count && status == 0; i++)
-        status = start_server(cluster, i, pin[i], key, capacity);
-    if (status == 0)
-        status = introduce(cluster);
     explicit_bzero(key, sizeof(key));
-    if (status < 0) {
-        bench_error("cannot start servers: %s", status_text(status));
+    if (status < 0)
         private_cluster_stop(cluster);
-    }
     return status;
 }
 
 void private_cluster_stop(struct private_cluster *cluster)
 {
-    for (uint32_t i = 0; i < cluster->count; i++)
-        close(cluster->servers[i].control);
     uint64_t deadline = crew_now() + STOP_PATIENCE_NS;
     for (uint32_t i = 0; i < cluster->count; i++) {
-        while (waitpid(cluster->servers[i].pid, NULL, WNOHANG) == 0) {
-            if (crew_now() > deadline) {
-                kill(cluster->servers[i].pid, SIGKILL);
-                waitpid(cluster->servers[i].pid, NULL, 0);
-                break;
-            }
-            usleep(1000);
-        }
+        if (cluster->servers[i].pid > 0)
+            shutdown(cluster->servers[i].control, SHUT_RDWR); /* all begin to end before one is waited for */
     }
+    for (uint32_t i = 0; i < cluster->count; i++)
+        end_server(&cluster->servers[i], deadline);
     if (cluster->directory[0] != 0)
         private_directory_remove(cluster->directory);
     *cluster = (struct private_cluster){0};

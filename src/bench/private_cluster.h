@@ -1,10 +1,24 @@
 /* A cluster of this benchmark's own: servers in child processes, with a cluster file in a fresh directory. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "cluster/map.h"
+
 #define PRIVATE_SERVERS_MAX 8u
+#define PRIVATE_PATH_MAX 512
+
+/* What each server keeps its data in. */
+struct private_store {
+    const char *engine;
+    uint64_t capacity;     /* bytes */
+    const char *directory; /* persistent engines: where the servers' directories are made, and stay */
+    bool no_checksum;      /* this and the rest: persistent engines */
+    enum durability durability;
+    uint64_t interval_ns; /* 0: the default configuration's */
+};
 
 struct private_server {
     pid_t pid;
@@ -12,20 +26,28 @@ struct private_server {
 };
 
 struct private_cluster {
-    char directory[128];
-    char file[160]; /* for benchfs_connect */
+    char directory[PRIVATE_PATH_MAX];
+    char file[PRIVATE_PATH_MAX + 32]; /* for benchfs_connect */
+    struct private_store store;
     uint32_t count;
+    int pin[PRIVATE_SERVERS_MAX];
     struct private_server servers[PRIVATE_SERVERS_MAX];
 };
 
 /* Starts `count` servers with the mem engine and the default configuration but for capacity (bytes each,
- * pre-faulted); server i is bound to processor pin[i]. To be called before this process has used UCX. Returns
- * 0 when all serve, or -errno after one line on standard error. */
+ * pre-faulted); server i is bound to processor pin[i] (-1: any). To be called before this process has used
+ * UCX. Returns 0 when all serve, or -errno after one line on standard error. */
 int private_cluster_start(struct private_cluster *cluster, uint32_t count, const int *pin, uint64_t capacity);
+/* The same with another engine. The texts in store must live as long as the cluster. */
+int private_cluster_start_on(struct private_cluster *cluster, uint32_t count, const int *pin,
+                             const struct private_store *store);
+/* kill -9 of every server. */
+void private_cluster_kill(struct private_cluster *cluster);
+/* Starts them again on the same directories, with other addresses in the cluster file. Results as those of
+ * private_cluster_start. */
+int private_cluster_restart(struct private_cluster *cluster);
 /* Ends the servers and removes the directory. Harmless when it was not started. */
 void private_cluster_stop(struct private_cluster *cluster);
-
-#define PRIVATE_PATH_MAX 512
 
 /* A fresh directory in $TMPDIR, mode 0700. 0 or -errno. */
 int private_directory_make(char *path, size_t size);

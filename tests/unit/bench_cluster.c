@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 
 #include "bench/bench.h"
 #include "bench/private_cluster.h"
+#include "benchfs.h"
 
 #define CAPACITY (UINT64_C(32) << 20)
 
@@ -59,6 +61,50 @@ static void benchmarks_run_on_it(void **state)
     private_cluster_stop(&cluster);
 }
 
+/* In a process of its own: makes a file that lasts, or looks whether it is there. */
+static int visit(const char *file, bool making)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        char byte = 'x';
+        benchfs *fs = benchfs_connect(file);
+        int fd = fs == NULL ? -1 : benchfs_open(fs, "/lasting", making ? O_CREAT | O_RDWR : O_RDONLY, 0600);
+        if (fd < 0)
+            _exit(1);
+        if (making)
+            _exit(benchfs_write(fs, fd, &byte, 1) == 1 && benchfs_fsync(fs, fd) == 0 ? 0 : 2);
+        _exit(benchfs_read(fs, fd, &byte, 1) == 1 && byte == 'x' ? 0 : 3);
+    }
+    int state;
+    assert_int_equal(waitpid(pid, &state, 0), pid);
+    assert_true(WIFEXITED(state));
+    return WEXITSTATUS(state);
+}
+
+static void killed_servers_are_started_again(void **state)
+{
+    (void)state;
+    struct private_cluster cluster;
+    char directory[128];
+    const int pin[] = {-1, -1};
+    assert_int_equal(private_directory_make(directory, sizeof(directory)), 0);
+    struct private_store store = {
+        .engine = "file", .capacity = CAPACITY, .directory = directory, .durability = DURABILITY_NONE};
+    assert_int_equal(private_cluster_start_on(&cluster, 2, pin, &store), 0);
+    assert_int_equal(visit(cluster.file, true), 0);
+    pid_t server = cluster.servers[0].pid;
+    private_cluster_kill(&cluster);
+    assert_int_equal(kill(server, 0), -1);
+    assert_int_equal(private_cluster_restart(&cluster), 0);
+    assert_int_equal(visit(cluster.file, false), 0);
+    private_cluster_kill(&cluster);
+    private_cluster_stop(&cluster); /* of what was killed, too */
+    assert_int_equal(fcntl(STDIN_FILENO, F_GETFD) < 0, 0);
+    private_directory_remove(directory);
+    assert_int_equal(access(directory, F_OK), -1);
+}
+
 /* The servers see the end of their sockets when the process that started them is killed. */
 static void servers_end_with_their_starter(void **state)
 {
@@ -92,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(benchmarks_run_on_it),
+        cmocka_unit_test(killed_servers_are_started_again),
         cmocka_unit_test(servers_end_with_their_starter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
