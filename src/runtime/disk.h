@@ -45,8 +45,10 @@ void disk_close(struct disk *disk);
 /* For messages: the directory as it was named. */
 const char *disk_path(const struct disk *disk);
 
-/* Memory that transfers use often; those that lie wholly in it are quicker. It stays until disk_forget or
- * disk_close. Failure (say, too little lockable memory) is no reason not to go on. */
+/* Memory that transfers use often; those that lie wholly in it, in one element of the vector, are quicker. It
+ * stays until disk_forget or disk_close. Failure (say, too little lockable memory) is no reason not to go on.
+ * It had better be huge pages (madvise before it is first touched): a device takes so many segments in one
+ * request, and 1 MiB in small pages may be more, which costs a third of the bandwidth. */
 int disk_remember(struct disk *disk, void *memory, size_t length);
 void disk_forget(struct disk *disk, void *memory);
 
