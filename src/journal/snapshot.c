@@ -229,8 +229,10 @@ static void remove_older(struct journal *journal)
     char name[JOURNAL_NAME_MAX];
     struct journal_listing listing;
     uint64_t recycled = 0;
-    if (journal_list(journal, &listing) != 0)
+    if (journal_list(journal, &listing) != 0) {
+        journal_listing_free(&listing);
         return;
+    }
     for (size_t i = 0; i < listing.snapshot_count && listing.snapshots[i] < journal->base; i++) {
         journal_name(name, JOURNAL_SNAPSHOT_NAME, listing.snapshots[i], "");
         journal_remove(journal, name);

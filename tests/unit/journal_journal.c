@@ -3,6 +3,9 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 enum { SEEDS = 40 };
 
 /* ---- recovery ---- */
@@ -20,7 +23,7 @@ static void run_seed(uint64_t seed)
     struct random random;
     random_seed(&random, seed);
     model_create(&model, seed);
-    model.options.limit = 64 << random_below(&random, 12);
+    model.options.limit = UINT64_C(64) << random_below(&random, 12);
     model.options.interval_ns = random_below(&random, 2) * 2000000;
     model_open(&model);
     for (int step = 0; step < 150; step++) {
@@ -415,8 +418,25 @@ static int fail_call(void *owner, const char *what, const char *name, uint64_t o
     return failure->status;
 }
 
+/* Lines that the log has so far. */
+static uint32_t lines(const char *path)
+{
+    uint32_t count = 0;
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    for (int byte; (byte = fgetc(file)) != EOF;)
+        count += byte == '\n';
+    fclose(file);
+    return count;
+}
+
 static void check_sticky(const char *what, size_t partial)
 {
+    char path[] = "/tmp/journal_journal.XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(log_open("journal_journal", path), 0);
     struct model model;
     struct failure failure = {.status = -EIO, .only = what, .partial = partial};
     struct calls calls = {0};
@@ -442,6 +462,9 @@ static void check_sticky(const char *what, size_t partial)
     assert_true(model.journal->groups[0].capacity + model.journal->groups[1].capacity <= 8 << 20);
     disk_set_fault(model.disk, NULL, NULL);
     assert_int_equal(model_close(&model), -EIO);
+    assert_int_equal(lines(path), 1); /* which says all */
+    assert_int_equal(log_open("journal_journal", "/dev/null"), 0);
+    unlink(path);
     model_reopen(&model);
     model_kill(&model);
     model_destroy(&model);
