@@ -158,6 +158,8 @@ void durable_end(struct server *server, bool failed)
 {
     if (server->journal == NULL)
         return;
+    if (server->store->operations->stop != NULL)
+        server->store->operations->stop(server->store);
     int status = journal_close(server->journal, failed);
     if (status != 0 && !failed)
         log_error("the last changes in \"%s\" may be lost: %s", disk_path(server->options.store.disk),

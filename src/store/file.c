@@ -97,6 +97,11 @@ void file_chunk_settle(struct file_store *store, struct file_chunk *chunk)
 {
     if (chunk->activity != NULL || chunk->doomed || chunk_exists(chunk))
         return;
+    if (chunk->has_file) { /* no write into it came to its end */
+        chunk->doomed = true;
+        file_care(store, chunk);
+        return;
+    }
     chunk_index_remove(&store->index, &chunk->entry);
     chunk_free(store, chunk);
 }
@@ -601,35 +606,49 @@ static void apply(struct file_store *store, struct commit *commit)
     file_record(store, chunk, first, blocks_of(commit->end));
 }
 
-/* The bytes are in the file, or some of them, but the chunk was cut below their end, or writing failed.
- * Blocks that are still part of it get the checksums of what the file now holds; what was written beyond the
- * cut is not to be seen. */
-static void apply_overtaken(struct file_store *store, struct commit *commit, bool whole)
+/* Gives blocks [start, end) that are still part of the chunk the checksums of these bytes. */
+static void take_as_they_are(struct file_store *store, struct commit *commit, const char *bytes, uint32_t end)
 {
     struct file_chunk *chunk = commit->chunk;
-    if (commit->open->chunk != chunk)
-        return; /* the file is no longer the chunk's */
-    chunk->exact = false;
-    uint32_t end = smaller(block_up(commit->end), chunk->covered);
-    char *bytes = commit->transfer->memory.bytes;
-    if (commit->start >= end)
-        return;
-    if (!whole) {
-        ssize_t count = disk_read(commit->open->file, bytes, end - commit->start, commit->start);
-        end = smaller(end, chunk->covered);
-        if (count < 0 || commit->open->chunk != chunk || commit->start + (uint32_t)count < end)
-            return; /* reading will tell */
-    }
-    if (commit->transfer->cut < end)
-        zeros_add(chunk, larger(commit->start, commit->transfer->cut), end);
-    for (uint32_t at = commit->start; at < end; at += BLOCK_BYTES) {
-        const char *from = bytes + (at - commit->start);
+    for (uint32_t at = commit->start; at < end; at += BLOCK_BYTES)
         if (blocks_is_data(&chunk->blocks, at >> BLOCK_SHIFT))
             blocks_set(&chunk->blocks, at >> BLOCK_SHIFT,
-                       store->checksum ? crc32c(0, from, smaller(at + BLOCK_BYTES, end) - at) : 0);
-    }
+                       store->checksum
+                           ? crc32c(0, bytes + (at - commit->start), smaller(at + BLOCK_BYTES, end) - at)
+                           : 0);
     note_dirty(store, chunk);
     file_record(store, chunk, commit->start >> BLOCK_SHIFT, blocks_of(end));
+}
+
+/* The bytes are in the file, but the chunk was cut below their end: what lies beyond the cut is not to be
+ * seen.
+ */
+static void apply_overtaken(struct file_store *store, struct commit *commit)
+{
+    struct file_chunk *chunk = commit->chunk;
+    uint32_t end = smaller(block_up(commit->end), chunk->covered);
+    if (commit->start >= end)
+        return;
+    if (commit->transfer->cut < end)
+        zeros_add(chunk, larger(commit->start, commit->transfer->cut), end);
+    take_as_they_are(store, commit, commit->transfer->memory.bytes, end);
+}
+
+/* Some of the bytes may be in the file. When they cannot be read back either, reading will tell. */
+static void apply_failed(struct file_store *store, struct commit *commit)
+{
+    struct file_chunk *chunk = commit->chunk;
+    uint32_t end = smaller(block_up(commit->end), chunk->covered);
+    if (commit->start >= end)
+        return;
+    char *bytes = malloc(end - commit->start);
+    if (bytes == NULL)
+        return;
+    ssize_t count = disk_read(commit->open->file, bytes, end - commit->start, commit->start);
+    end = smaller(end, chunk->covered);
+    if (count >= 0 && commit->open->chunk == chunk && commit->start + (uint32_t)count >= end)
+        take_as_they_are(store, commit, bytes, end);
+    free(bytes);
 }
 
 static int write_blocks(struct file_store *store, struct commit *commit)
@@ -646,11 +665,41 @@ static int write_blocks(struct file_store *store, struct commit *commit)
     if (count < 0)
         log_error("engine file: cannot write inode %" PRIu64 ", chunk %" PRIu64 ": %s",
                   chunk->entry.node.inode, chunk->entry.node.index, status_text((int)count));
-    apply_overtaken(store, commit, count >= 0);
-    if (chunk->length == 0 && chunk->has_file)
-        chunk->doomed = true;
+    if (commit->open->chunk == chunk) { /* or else the file is no longer the chunk's */
+        chunk->exact = false;
+        if (count < 0)
+            apply_failed(store, commit);
+        else
+            apply_overtaken(store, commit);
+    }
     file_care(store, chunk);
     return count < 0 ? (int)count : -ESTALE;
+}
+
+static int commit_once(struct file_store *store, struct commit *commit)
+{
+    int status;
+    do
+        status = prepare_step(store, commit);
+    while (status == -EAGAIN);
+    if (status == 0)
+        status = write_blocks(store, commit);
+    if (commit->open != NULL)
+        file_close(store, commit->open);
+    commit->open = NULL;
+    if (commit->held)
+        file_release(store, commit->chunk, &commit->hold);
+    commit->held = false;
+    return status;
+}
+
+/* The device is full, but may hold what was taken away and waits for the journal. */
+static bool make_space(struct file_store *store)
+{
+    if (list_empty(&store->care) || journal_commit(store->journal) != 0)
+        return false;
+    file_tend_all(store);
+    return true;
 }
 
 static int file_write_commit(struct store *base, struct store_io *io)
@@ -664,18 +713,11 @@ static int file_write_commit(struct store *base, struct store_io *io)
                             .offset = io->offset,
                             .end = io->offset + io->length,
                             .start = block_down(io->offset)};
-    int status;
-    do
-        status = prepare_step(store, &commit);
-    while (status == -EAGAIN);
-    if (status == 0)
-        status = write_blocks(store, &commit);
-    if (commit.open != NULL)
-        file_close(store, commit.open);
+    int status = commit_once(store, &commit);
+    if (status == -ENOSPC && make_space(store))
+        status = commit_once(store, &commit);
     if (commit.mark != NULL)
         file_unmark(store, commit.mark);
-    if (commit.held)
-        file_release(store, commit.chunk, &commit.hold);
     transfer_end(store, io, transfer);
     return status;
 }
@@ -1028,6 +1070,12 @@ static void file_committed(struct store *base, uint64_t position)
     file_care_start(file_of(base));
 }
 
+static void file_stop(struct store *base)
+{
+    file_care_stop(file_of(base));
+    file_marks_expire(file_of(base), 0);
+}
+
 static void dispose(void *owner, struct chunk_entry *entry)
 {
     chunk_free(owner, container_of(entry, struct file_chunk, entry));
@@ -1125,6 +1173,7 @@ const struct store_operations store_file_operations = {
     .next = file_next,
     .replay = file_replay,
     .start = file_start,
+    .stop = file_stop,
     .flush = file_flush,
     .committed = file_committed,
     .snapshot = file_snapshot,

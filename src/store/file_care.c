@@ -135,7 +135,7 @@ static size_t list_length(const struct list *head)
     return length;
 }
 
-static void tend_all(struct file_store *store)
+void file_tend_all(struct file_store *store)
 {
     uint64_t committed;
     do {
@@ -203,7 +203,7 @@ static void care_run(void *argument)
         store->strays = false;
         file_remove_strays(store);
     }
-    tend_all(store);
+    file_tend_all(store);
     store->caring = false;
     if (store->ended != NULL)
         completion_fire(store->ended, 0);
@@ -277,7 +277,7 @@ int file_flush(struct store *base)
 {
     struct file_store *store = file_of(base);
     store->epoch++;
-    file_marks_expire(store);
+    file_marks_expire(store, MARK_EPOCHS);
     struct list chunks;
     list_init(&chunks);
     for (struct list *node; (node = list_pop_front(&store->dirty)) != NULL;)

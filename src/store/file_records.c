@@ -22,9 +22,6 @@
 
 enum { KEY_MARK = 1, KEY_PIECE = 2 };
 
-/* A mark is withdrawn so many groups after the last write that needed it. */
-#define MARK_EPOCHS 8u
-
 /* ---- keys and values ---- */
 
 static void put_u32(uint8_t *into, uint32_t value)
@@ -188,11 +185,11 @@ void file_mark_drop(struct file_store *store, struct mark *mark)
     mark_free(store, mark);
 }
 
-void file_marks_expire(struct file_store *store)
+void file_marks_expire(struct file_store *store, uint32_t epochs)
 {
     list_for_each_safe (node, &store->marks) {
         struct mark *mark = container_of(node, struct mark, link);
-        if (mark->users == 0 && !mark->recovered && store->epoch - mark->used > MARK_EPOCHS)
+        if (mark->users == 0 && !mark->recovered && store->epoch - mark->used >= epochs)
             file_mark_drop(store, mark);
     }
 }
@@ -277,6 +274,7 @@ static int replay_head(struct file_store *store, uint64_t inode, uint64_t index,
     if (status == 0)
         status = take_peculiar(chunk, &reader, zeros, reserved);
     if (status != 0) { /* recovery ends here */
+        chunk->has_file = false;
         file_chunk_settle(store, chunk);
         return status;
     }
@@ -291,6 +289,7 @@ static int replay_removal(struct file_store *store, uint64_t inode, uint64_t ind
     if (chunk == NULL)
         return 0;
     chunk->length = chunk->covered = 0;
+    chunk->has_file = false; /* should there be one, it is a stray */
     blocks_cut(&chunk->blocks, 0);
     if (chunk->peculiar != NULL)
         chunk->peculiar->zeros.count = chunk->peculiar->reserved.count = 0;

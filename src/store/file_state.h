@@ -17,6 +17,7 @@
 
 #define CHUNK_BYTES_MAX (64u << 20)
 #define RANGES_MAX (1u << 15) /* in a set */
+#define MARK_EPOCHS 8u
 
 /* A chunk's file while it is open. */
 struct open_file {
@@ -204,8 +205,10 @@ void file_record_removal(struct file_store *store, struct file_chunk *chunk);
  * names the chunk's blocks, so the mark need not be durable before them. May suspend. */
 int file_mark(struct file_store *store, uint64_t inode, bool fresh, struct mark **mark);
 void file_unmark(struct file_store *store, struct mark *mark);
-/* Withdraws the marks that nobody needs any more. */
-void file_marks_expire(struct file_store *store);
+/* Withdraws the marks that nobody has needed for so many epochs. The group with that record is written only
+ * when what was written under the mark has been synchronised, so waiting spares making the mark again, no more.
+ */
+void file_marks_expire(struct file_store *store, uint32_t epochs);
 void file_mark_drop(struct file_store *store, struct mark *mark);
 bool file_is_recovered(const struct file_store *store, uint64_t inode);
 void file_marks_free(struct file_store *store);
@@ -216,6 +219,8 @@ int file_snapshot(struct store *store, struct journal_snapshot *snapshot);
 
 /* The chunk's file no longer matches what is recorded. */
 void file_care(struct file_store *store, struct file_chunk *chunk);
+/* Does to the files what is recorded and durable. May suspend. */
+void file_tend_all(struct file_store *store);
 /* Cuts off what the file has at or beyond covered, which is all held and settled. */
 int file_cut(struct file_chunk *chunk, struct disk_file *file);
 /* Starts the background task if there is work that can be done now. */

@@ -139,6 +139,9 @@ struct store_operations {
     /* Recovery is over; from now on records go to this journal. Gives back what no record names. May suspend.
      */
     int (*start)(struct store *store, struct journal *journal);
+    /* NULL, or ends what the engine does in the background: no task of it appends records any more, so that
+     * the journal can be closed. Only flush, committed, snapshot and destroy follow. May suspend. */
+    void (*stop)(struct store *store);
     /* Brings every committed write to the device (its cache, too, if it has one that power loss empties): for
      * the journal, whose next group refers to them. May suspend. */
     int (*flush)(struct store *store);

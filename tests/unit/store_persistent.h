@@ -149,6 +149,8 @@ static int conformance_mount(void)
 /* failed: what is not committed is lost. */
 static void conformance_unmount(bool failed)
 {
+    if (conformance.store->operations->stop != NULL)
+        conformance.store->operations->stop(conformance.store);
     int status = journal_close(conformance.journal, failed);
     if (!failed)
         assert_int_equal(status, 0);
