@@ -10,6 +10,7 @@ set -euo pipefail
 build_packages=(
     gcc g++ meson ninja-build pkg-config
     libucx-dev liburing-dev libxxhash-dev libsodium-dev libjansson-dev libtomlplusplus-dev libfuse3-dev libisal-dev libpmem2-dev
+    librocksdb-dev
 )
 check_packages=(
     clang libcmocka-dev mandoc fuse3 fio git rsync python3 sqlite3 openmpi-bin libopenmpi-dev

@@ -53,15 +53,17 @@ TABLE_END(server)
 
 TABLE_BEGIN(store, "Where a server keeps file contents.")
 OPTION(
-    store, engine, CHOICE, "mem", "mem|null|file|pmem", "",
+    store, engine, CHOICE, "mem", "mem|null|file|pmem|rocksdb", "",
     "Storage engine. mem: memory of the server. null: drops what is written and reads a pattern, to measure "
-    "everything but storage. file: a file for every chunk in store.path, through the page cache. pmem: one file "
+    "everything but storage. file: a file for every chunk in store.path, through the page cache. pmem: one "
+    "file "
     "on persistent memory (DAX), mapped, that takes the capacity and a "
     "sixteenth more, at most 1 GiB, for what is being replaced; works on any other file system, too, through "
-    "the page cache.")
-OPTION(store, path, STRING, "", "", "",
-       "Directory of a persistent engine on every server's host; each server uses the directory of its number "
-       "in it. mem and null keep nothing and need none.")
+    "the page cache. rocksdb: a RocksDB database, which holds the namespace as well.")
+OPTION(
+    store, path, STRING, "", "", "",
+    "Directory of a persistent engine on every server's host; each server uses the directory of its number "
+    "in it. mem and null keep nothing and need none.")
 OPTION(store, capacity, SIZE, "1GiB", "1MiB", "1PiB",
        "Bytes of file contents that one server accepts; a write beyond fails with ENOSPC.")
 OPTION(store, durability, CHOICE, "interval", "none|interval|close|write", "",

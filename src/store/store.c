@@ -8,10 +8,10 @@
 #include "base/log.h"
 
 static const struct store_operations *const engines[] = {
-    &store_mem_operations,
-    &store_null_operations,
-    &store_file_operations,
-    &store_uring_operations,
+    &store_mem_operations,     &store_null_operations, &store_file_operations, &store_uring_operations,
+#ifdef STORE_ROCKSDB
+    &store_rocksdb_operations,
+#endif
 #ifdef STORE_PMEM
     &store_pmem_operations,
 #endif
@@ -32,6 +32,9 @@ static const struct absent {
     const char *name;
     const char *library;
 } absent[] = {
+#ifndef STORE_ROCKSDB
+    {"rocksdb", "librocksdb"},
+#endif
 #ifndef STORE_PMEM
     {"pmem", "libpmem2"},
 #endif

@@ -175,4 +175,5 @@ extern const struct store_operations store_mem_operations;
 extern const struct store_operations store_null_operations;
 extern const struct store_operations store_file_operations;
 extern const struct store_operations store_uring_operations;
-extern const struct store_operations store_pmem_operations; /* with -Dpmem */
+extern const struct store_operations store_pmem_operations;    /* with -Dpmem */
+extern const struct store_operations store_rocksdb_operations; /* with -Drocksdb */

@@ -1,0 +1,36 @@
+/* A RocksDB database and the one thread that calls it, because its calls block. */
+#pragma once
+
+#include <rocksdb/c.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "runtime/loop.h"
+
+struct database;
+
+/* Work for the thread. Calls run one after another, in the order in which they were made. */
+struct database_call {
+    /* On the thread; returns what database_run returns. Must not touch what belongs to the loop. */
+    int (*work)(struct database_call *call, rocksdb_t *rocksdb);
+    struct list link;
+    int status;
+    struct completion done;
+};
+
+/* Opens or makes the database in a directory of that path. buffer: bytes for block cache and write buffers.
+ * Errors are logged. */
+int database_open(struct loop *loop, const char *path, uint64_t buffer, struct database **database);
+/* No call is under way. */
+void database_close(struct database *database);
+
+/* Has the thread do it and waits; the thread has let go of everything when this returns. May suspend. A task
+ * that was cancelled meanwhile is told by its next await. */
+int database_run(struct database *database, struct database_call *call);
+
+/* Turns RocksDB's message into 0 (NULL), -ENOSPC, -EBADMSG or -EIO, and logs and frees it. For any thread.
+ * doing: "read", ... */
+int database_status(char *error, const char *doing);
+/* The same for a write of the batch. synchronise: it, and every write before it, has reached the device. */
+int database_write(rocksdb_t *rocksdb, rocksdb_writebatch_t *batch, bool synchronise);
