@@ -284,6 +284,22 @@ static inline void walk_end(struct walk *walk)
     if (__builtin_expect(walk->storage != NULL, 0))
         free(walk->storage);
 }
+/* One operation on what a path leads to: walks there and does `step` with `walk`, an expression that is a
+ * status, until the operation is decided. */
+#define WALK_TO(client_, directory_, path_, walk, step)                                                      \
+    ({                                                                                                       \
+        struct operation operation_;                                                                         \
+        int status_;                                                                                         \
+        operation_begin(client_, &operation_);                                                               \
+        do {                                                                                                 \
+            struct walk walk;                                                                                \
+            status_ = walk_path(&walk, client_, &operation_, directory_, path_);                             \
+            if (__builtin_expect(status_ == 0, 1))                                                           \
+                status_ = step;                                                                              \
+            walk_end(&walk);                                                                                 \
+        } while (operation_again(client_, &operation_, &status_));                                           \
+        status_;                                                                                             \
+    })
 /* A directory that a path led to through the cache, and whose name is gone: only descriptors still lead to
  * it.
  */

@@ -68,17 +68,7 @@ static int stat_once(struct walk *walk, bool follow, struct attributes *attribut
 int client_stat(struct client *client, uint64_t directory, const char *path, bool follow,
                 struct attributes *attributes)
 {
-    struct operation operation;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (__builtin_expect(status == 0, 1))
-            status = stat_once(&walk, follow, attributes);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
-    return status;
+    return WALK_TO(client, directory, path, walk, stat_once(&walk, follow, attributes));
 }
 
 int client_owns(struct client *client, uint64_t inode)
@@ -94,18 +84,11 @@ int client_access(struct client *client, uint64_t directory, const char *path, i
 {
     if (mode & ~(R_OK | W_OK | X_OK))
         return -EINVAL;
-    struct operation operation;
     struct attributes attributes;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = follow || walk.last != WALK_NAME || walk.slash ? walk_lookup_follow(&walk, &attributes)
-                                                                    : walk_lookup(&walk, &attributes);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
+    int status =
+        WALK_TO(client, directory, path, walk,
+                follow || walk.last != WALK_NAME || walk.slash ? walk_lookup_follow(&walk, &attributes)
+                                                               : walk_lookup(&walk, &attributes));
     return status < 0
                ? status
                : client_permits(client, attributes.mode, attributes.uid, attributes.gid, (uint32_t)mode);
@@ -149,17 +132,7 @@ static int walk_lookup_last(struct walk *walk, bool follow, struct attributes *a
 int client_find(struct client *client, uint64_t directory, const char *path, bool follow,
                 struct attributes *attributes)
 {
-    struct operation operation;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = walk_lookup_last(&walk, follow, attributes);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
-    return status;
+    return WALK_TO(client, directory, path, walk, walk_lookup_last(&walk, follow, attributes));
 }
 
 int client_set_attributes(struct client *client, uint64_t directory, const char *path, bool follow,
@@ -255,17 +228,7 @@ static int mkdir_once(struct walk *walk, mode_t mode, struct attributes *attribu
 int client_create_directory(struct client *client, uint64_t directory, const char *path, mode_t mode,
                             struct attributes *attributes)
 {
-    struct operation operation;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = mkdir_once(&walk, mode, attributes);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
-    return status;
+    return WALK_TO(client, directory, path, walk, mkdir_once(&walk, mode, attributes));
 }
 
 int client_mkdir(struct client *client, uint64_t directory, const char *path, mode_t mode)
@@ -313,17 +276,7 @@ int client_make_node(struct client *client, uint64_t directory, const char *path
         return -EINVAL;
     if ((S_ISCHR(mode) || S_ISBLK(mode)) && client->caller.uid != 0)
         return -EPERM;
-    struct operation operation;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = make_node_once(&walk, mode, device, attributes);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
-    return status;
+    return WALK_TO(client, directory, path, walk, make_node_once(&walk, mode, device, attributes));
 }
 
 static int symlink_once(struct walk *walk, const struct iovec *target, struct attributes *attributes)
@@ -364,17 +317,7 @@ int client_create_symlink(struct client *client, const char *target, uint64_t di
     if (length > SYMLINK_LENGTH_MAX)
         return -ENAMETOOLONG;
     struct iovec bulk = {(void *)(uintptr_t)target, length};
-    struct operation operation;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = symlink_once(&walk, &bulk, attributes);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
-    return status;
+    return WALK_TO(client, directory, path, walk, symlink_once(&walk, &bulk, attributes));
 }
 
 int client_symlink(struct client *client, const char *target, uint64_t directory, const char *path)
@@ -418,17 +361,7 @@ static int link_once(struct walk *walk, uint64_t inode, struct attributes *attri
 int client_link_inode(struct client *client, uint64_t inode, uint64_t directory, const char *path,
                       struct attributes *attributes)
 {
-    struct operation operation;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = link_once(&walk, inode, attributes);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
-    return status;
+    return WALK_TO(client, directory, path, walk, link_once(&walk, inode, attributes));
 }
 
 int client_link(struct client *client, uint64_t old_directory, const char *old_path, uint64_t new_directory,
@@ -474,7 +407,7 @@ ssize_t client_read_link(struct client *client, struct operation *operation, uin
     return (ssize_t)length;
 }
 
-static ssize_t readlink_once(struct walk *walk, char *target, size_t size)
+static int readlink_once(struct walk *walk, char *target, size_t size, ssize_t *length)
 {
     struct client *client = walk->client;
     struct attributes attributes;
@@ -485,26 +418,17 @@ static ssize_t readlink_once(struct walk *walk, char *target, size_t size)
         return status;
     if (!is_link(attributes.mode))
         return -EINVAL;
-    ssize_t length = client_read_link(client, walk->operation, attributes.inode, target, size);
-    return length == -ESTALE ? -STATUS_BUSY_RETRY : length; /* replaced since it was found: look again */
+    *length = client_read_link(client, walk->operation, attributes.inode, target, size);
+    if (*length == -ESTALE)
+        return -STATUS_BUSY_RETRY; /* replaced since it was found: look again */
+    return *length < 0 ? (int)*length : 0;
 }
 
 ssize_t client_readlink(struct client *client, uint64_t directory, const char *path, char *target,
                         size_t size)
 {
-    struct operation operation;
-    int status;
-    ssize_t length;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        length = status;
-        if (status == 0)
-            length = readlink_once(&walk, target, size);
-        status = length < 0 ? (int)length : 0;
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
+    ssize_t length = 0;
+    int status = WALK_TO(client, directory, path, walk, readlink_once(&walk, target, size, &length));
     return status < 0 ? status : length;
 }
 
@@ -545,17 +469,7 @@ static int rmdir_once(struct walk *walk)
 
 int client_rmdir(struct client *client, uint64_t directory, const char *path)
 {
-    struct operation operation;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = rmdir_once(&walk);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
-    return status;
+    return WALK_TO(client, directory, path, walk, rmdir_once(&walk));
 }
 
 static int unlink_once(struct walk *walk)
@@ -583,17 +497,7 @@ static int unlink_once(struct walk *walk)
 
 int client_unlink(struct client *client, uint64_t directory, const char *path)
 {
-    struct operation operation;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = unlink_once(&walk);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
-    return status;
+    return WALK_TO(client, directory, path, walk, unlink_once(&walk));
 }
 
 /* What a slash behind a name of a rename demands: that the source be a directory, and in an exchange each. */

@@ -285,17 +285,7 @@ static int open_once(struct walk *walk, int flags, mode_t mode, struct attribute
 static int open_path(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
                      struct attributes *attributes)
 {
-    struct operation operation;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = open_once(&walk, flags, mode, attributes);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
-    return status;
+    return WALK_TO(client, directory, path, walk, open_once(&walk, flags, mode, attributes));
 }
 
 /* O_TMPFILE: path is that of the directory. */
@@ -341,16 +331,7 @@ static int open_unnamed(struct client *client, uint64_t directory, const char *p
 {
     if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_CREAT))
         return -EINVAL;
-    struct operation operation;
-    int status;
-    operation_begin(client, &operation);
-    do {
-        struct walk walk;
-        status = walk_path(&walk, client, &operation, directory, path);
-        if (status == 0)
-            status = unnamed_once(&walk, flags, mode, attributes);
-        walk_end(&walk);
-    } while (operation_again(client, &operation, &status));
+    int status = WALK_TO(client, directory, path, walk, unnamed_once(&walk, flags, mode, attributes));
     if (status == 0)
         status = client_file_set(file, attributes, flags & ~(O_TMPFILE | O_EXCL));
     return status;
