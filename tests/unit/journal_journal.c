@@ -705,6 +705,77 @@ static void test_records_that_the_source_refuses(void **state)
     model_destroy(&model);
 }
 
+struct choice {
+    struct random *random;
+    uint32_t seen;
+    char name[JOURNAL_NAME_MAX];
+};
+
+static int choose_name(void *owner, const char *name, bool is_directory)
+{
+    struct choice *choice = owner;
+    (void)is_directory;
+    if (random_below(choice->random, ++choice->seen) == 0)
+        strcpy(choice->name, name);
+    return 0;
+}
+
+/* A random sector of a random file is changed. It is refused, or it was of no importance, or the last group
+ * is gone: never is the world another than it once was. */
+static void damage_at_random(uint64_t seed, uint32_t *refused, uint32_t *accepted)
+{
+    struct model model;
+    struct random random;
+    uint64_t size;
+    struct disk_file *file;
+    random_seed(&random, seed);
+    model_create(&model, seed);
+    model.options.limit = 32 << 10;
+    model.value_max = 500;
+    model_open(&model);
+    for (uint64_t groups = 1 + random_below(&random, 30); groups > 0; groups--) {
+        change_at_random(&model, &random, 1 + random_below(&random, 10));
+        assert_int_equal(journal_commit(model.journal), 0);
+    }
+    model_kill(&model);
+
+    struct choice choice = {.random = &random};
+    model_attach(&model);
+    assert_int_equal(disk_list(model.disk, "", choose_name, &choice), 0);
+    assert_int_equal(disk_file_open(model.disk, choice.name, 0, &file), 0);
+    assert_int_equal(disk_file_size(file, &size), 0);
+    disk_file_close(file);
+    disk_close(model.disk);
+    if (size >= 512) /* what was just being made may be empty */
+        corrupt(&model, choice.name, random_below(&random, size / 512) * 512, 512);
+
+    struct model_world *history = model.history;
+    size_t durable = model.durable, cuts = model.cuts;
+    model.history = NULL;
+    model_attach(&model);
+    int status = model_start(&model);
+    if (status == 0) {
+        assert_true(model_is_past(&model, history, durable - 1, cuts));
+        model_kill(&model);
+    } else {
+        assert_true(status == -EBADMSG || status == -EPROTONOSUPPORT);
+        disk_close(model.disk);
+    }
+    *refused += status != 0;
+    *accepted += status == 0;
+    free(history);
+    model_destroy(&model);
+}
+
+static void test_damage_at_random(void **state)
+{
+    (void)state;
+    uint32_t refused = 0, accepted = 0;
+    for (uint64_t seed = 1; seed <= 1000; seed++)
+        damage_at_random(seed, &refused, &accepted);
+    assert_true(refused > 100 && accepted > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -725,6 +796,7 @@ int main(void)
         cmocka_unit_test(test_torn_end_is_cut_off),
         cmocka_unit_test(test_missing_files_are_refused),
         cmocka_unit_test(test_damaged_snapshots_are_refused),
+        cmocka_unit_test(test_damage_at_random),
         cmocka_unit_test(test_other_versions_are_refused),
         cmocka_unit_test(test_records_that_the_source_refuses),
     };
