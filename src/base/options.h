@@ -53,10 +53,11 @@ TABLE_END(server)
 
 TABLE_BEGIN(store, "Where a server keeps file contents.")
 OPTION(
-    store, engine, CHOICE, "mem", "mem|null|file|pmem|rocksdb", "",
+    store, engine, CHOICE, "mem", "mem|null|file|uring|pmem|rocksdb", "",
     "Storage engine. mem: memory of the server. null: drops what is written and reads a pattern, to measure "
-    "everything but storage. file: a file for every chunk in store.path, through the page cache. pmem: one "
-    "file "
+    "everything but storage. file: a file for every chunk in store.path, through the page cache. uring: large "
+    "files there, past the page cache, for NVMe devices; they grow with what is stored, to the capacity and a "
+    "64th more, at least 32 MiB, for what is being replaced. pmem: one file "
     "on persistent memory (DAX), mapped, that takes the capacity and a "
     "sixteenth more, at most 1 GiB, for what is being replaced; works on any other file system, too, through "
     "the page cache. rocksdb: a RocksDB database, which holds the namespace as well.")
