@@ -771,9 +771,9 @@ static void test_damage_at_random(void **state)
 {
     (void)state;
     uint32_t refused = 0, accepted = 0;
-    for (uint64_t seed = 1; seed <= 1000; seed++)
+    for (uint64_t seed = 1; seed <= 400; seed++)
         damage_at_random(seed, &refused, &accepted);
-    assert_true(refused > 100 && accepted > 100);
+    assert_true(refused > 40 && accepted > 40);
 }
 
 int main(void)

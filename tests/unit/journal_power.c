@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 
-enum { CLIENTS = 3, ROUNDS = 5, LIVES = 3, SEEDS = 6, LOSSES = 2, POINTS_MAX = 5000 };
+enum { CLIENTS = 3, ROUNDS = 5, LIVES = 3, SEEDS = 3, LOSSES = 2, POINTS_MAX = 5000 };
 
 struct workload {
     struct model *model;
