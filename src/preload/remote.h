@@ -59,6 +59,8 @@ struct remote_file {
     /* Writes at the end; *offset gets the place behind what was written. */                                 \
     X(ssize_t, append, (int fd, const void *buffer, size_t count, off_t *offset))                            \
     X(int, fsync, (int fd))                                                                                  \
+    /* What is written is at the servers, of all files. */                                                   \
+    X(int, sync, (void))                                                                                     \
     X(int, ftruncate, (int fd, off_t length))                                                                \
     X(int, fallocate, (int fd, int mode, off_t offset, off_t length))                                        \
     X(int, posix_fallocate, (int fd, off_t offset, off_t length)) /* an errno value */                       \

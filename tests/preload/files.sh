@@ -56,8 +56,15 @@ ok "errors name the right cause" fails 1 "File exists" script 'mkdir dir'
 ok "no cluster: one line that says so" fails 1 "benchfs start" env BENCHFS_CLUSTER="$work/none" \
     LD_PRELOAD="$PRELOAD" bash -c 'test -e /benchfs/a || test -e /benchfs/b'
 
-# What the library does on its own, in a thread that had not called it yet, is out of the program's sight.
+# Under consistency close: what a program has written is there for the one that takes its place, and what a program has not
+# waited to close is there when it has ended.
 benchfs stop >/dev/null && benchfs start -n 1 --set cluster.consistency=close >/dev/null
+ok "exec publishes" prints "text" script 'exec 5>kept; echo text >&5; exec cat kept'
+ok "_exit publishes" prints "text" script 'python3 -c "import os
+os.write(os.open(\"kept\", os.O_WRONLY | os.O_TRUNC), b\"text\")
+os._exit(0)"; cat kept'
+
+# What the library does on its own, in a thread that had not called it yet, is out of the program's sight.
 cat >"$work/fork.py" <<'END'
 import os, threading
 file = os.open("/benchfs/kept", os.O_CREAT | os.O_WRONLY)
