@@ -656,6 +656,19 @@ void meta_directory_walk(struct meta *meta, uint64_t number, uint64_t cursor, me
     }
 }
 
+/* The mixed number, a bijection, is the order: that of the index. */
+uint64_t meta_directory_next(struct meta *meta, uint64_t number)
+{
+    uint64_t key = number == 0 ? 0 : hash_mix(number) + 1;
+    struct index_path path;
+    if (number != 0 && key == 0)
+        return 0;
+    index_descend(&meta->directories, key, &path);
+    index_search(&path, key);
+    const struct index_slot *element = index_element(&path);
+    return element == NULL ? 0 : ((const struct directory *)element->value)->number;
+}
+
 void meta_statistics(struct meta *meta, struct meta_statistics *statistics)
 {
     *statistics = (struct meta_statistics){

@@ -142,6 +142,10 @@ typedef bool (*meta_visit)(void *owner, uint64_t hash, const char *name, size_t 
 void meta_directory_walk(struct meta *meta, uint64_t directory, uint64_t cursor, meta_visit visit,
                          void *owner);
 
+/* The directory with a record here that follows `directory` in an order of the engine's own, which no change
+ * disturbs, whether that one is (still) here or not; 0: the first. Returns 0 after the last. */
+uint64_t meta_directory_next(struct meta *meta, uint64_t directory);
+
 void meta_statistics(struct meta *meta, struct meta_statistics *statistics);
 
 /* ---- what lasts: records for a journal ----

@@ -46,6 +46,13 @@ enum {
     SHAPE_node_request = BODY_NAME,
     SHAPE_unnamed_request = BODY_FIXED,
     SHAPE_ping_request = BODY_FIXED,
+    SHAPE_check_inodes_request = BODY_FIXED,
+    SHAPE_check_names_request = BODY_FIXED,
+    SHAPE_check_chunks_request = BODY_FIXED,
+    SHAPE_check_settled_request = BODY_FIXED,
+    SHAPE_repair_inode_request = BODY_FIXED,
+    SHAPE_repair_name_request = BODY_NAME,
+    SHAPE_scrub_request = BODY_FIXED,
 };
 
 #define LAST_BYTE_IS(type, member)                                                                           \
@@ -60,6 +67,7 @@ LAST_BYTE_IS(key_lock_request, name_length);
 LAST_BYTE_IS(key_finish_request, name_length);
 LAST_BYTE_IS(rename_request, new_length);
 LAST_BYTE_IS(xattr_request, name_length);
+LAST_BYTE_IS(repair_name_request, name_length);
 LAST_BYTE_IS(list_request, filter.pattern_length);
 static_assert(offsetof(struct rename_request, old_length) == sizeof(struct rename_request) - 2,
               "old_length, new_length");

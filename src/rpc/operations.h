@@ -70,7 +70,14 @@
     OP(82, LOCK_TEST, lock_request, lock_reply, 0)                                                           \
     OP(83, LOCK_SHARE, lock_owner_request, empty_body, RPC_MUTATES)                                          \
     OP(84, LOCK_RELEASE, lock_owner_request, empty_body, RPC_MUTATES)                                        \
-    OP(85, INODE_TOUCH, inode_request, empty_body, RPC_SERVERS) /* its change time becomes now */
+    OP(85, INODE_TOUCH, inode_request, empty_body, RPC_SERVERS) /* its change time becomes now */            \
+    OP(90, CHECK_INODES, check_inodes_request, check_reply, 0)  /* bulk out: check_inode records */          \
+    OP(91, CHECK_NAMES, check_names_request, check_reply, 0)    /* bulk out: check_name records */           \
+    OP(92, CHECK_CHUNKS, check_chunks_request, check_reply, 0)  /* bulk out: check_chunks records */         \
+    OP(93, CHECK_SETTLED, check_settled_request, check_settled_reply, 0)                                     \
+    OP(94, REPAIR_INODE, repair_inode_request, empty_body, RPC_MUTATES)                                      \
+    OP(95, REPAIR_NAME, repair_name_request, empty_body, RPC_MUTATES)                                        \
+    OP(96, SCRUB, scrub_request, scrub_reply, 0) /* bulk out: scrub_damage records */
 
 enum rpc_operation {
 #define OP(id, name, request, reply, flags) RPC_##name = (id),
@@ -79,7 +86,7 @@ enum rpc_operation {
 };
 
 #define RPC_REPLY_OFFSET 100
-#define RPC_OPERATION_MAX 96 /* operation numbers are below this */
+#define RPC_OPERATION_MAX 97 /* operation numbers are below this */
 #define NAME_LENGTH_MAX 255u
 #define PATH_LENGTH_MAX 4095u
 #define SYMLINK_LENGTH_MAX 4095u
@@ -608,6 +615,138 @@ struct WIRE lock_owner_request {
     uint64_t inode;
     uint64_t owner;
     uint8_t kind;
+};
+
+/* ---- checking: server/check.c; what is made of it: client/check.h ----
+ *
+ * Walks over all that a server holds, one page a request. A page begins at the cursor and ends after a
+ * bounded number of steps, so it may be empty and yet not the last; what is there all the while is met
+ * exactly once, whatever else changes. */
+
+/* Inodes in ascending order of their numbers, from `from` on. */
+struct WIRE check_inodes_request {
+    uint64_t from;
+    uint32_t entries_max; /* > 0 */
+};
+/* Names: those of one directory in ascending order of (hash, name), the directories in an order of the
+ * server's own. Names of one hash are never split, so at least those of one are returned. */
+struct WIRE check_names_request {
+    uint64_t directory; /* 0: the first */
+    uint64_t hash;
+    uint32_t bytes_max; /* > 0 */
+};
+/* Chunks in ascending order of (inode, index), from there on. */
+struct WIRE check_chunks_request {
+    uint64_t inode;
+    uint64_t index;
+    uint32_t entries_max; /* > 0 */
+    uint8_t only;         /* 1: of this inode alone */
+};
+struct WIRE check_reply {
+    uint64_t next[2]; /* what the next page begins with, in the order of the request's members */
+    uint32_t entries;
+    uint8_t more; /* 0: this was the last page */
+};
+
+#define CHECK_CHUNKED 1u /* bytes are in chunks */
+#define CHECK_BEYOND 2u  /* memory was reserved beyond the size */
+#define CHECK_HELD 4u    /* somebody has it open */
+#define CHECK_BUSY 8u    /* a truncation or conversion is under way */
+
+struct WIRE check_inode {
+    uint64_t inode;
+    uint64_t size;
+    uint64_t parent; /* of a directory, else 0 */
+    int64_t change_time;
+    uint32_t mode;
+    uint32_t links; /* of a directory 2; 0: it has no name any more */
+    struct layout layout;
+    uint16_t inline_length;
+    uint8_t flags; /* CHECK_* */
+};
+struct WIRE check_name {
+    uint16_t record_length; /* of this record with its name, padded to 8 */
+    uint8_t name_length;
+    uint8_t reserved;
+    uint32_t type; /* S_IFMT bits */
+    uint64_t directory;
+    uint64_t hash; /* where it stands */
+    uint64_t inode;
+    char name[];
+};
+static_assert(sizeof(struct check_name) == 32, "wire size");
+/* What a page says of one file's chunks; the next one may go on with it. Chunks without bytes are memory that
+ * was reserved. */
+struct WIRE check_chunks {
+    uint64_t inode;
+    uint64_t chunks;
+    uint64_t last;        /* index of the last chunk that has bytes */
+    uint32_t last_length; /* of that; 0: there is none */
+    uint32_t longest;     /* length of the longest */
+};
+
+/* Waits, for a tenth of a second at most, until nothing is under way any more that had begun when `since` was
+ * told: no request and nothing that follows from one. */
+struct WIRE check_settled_request {
+    uint64_t since; /* 0: begin now */
+};
+struct WIRE check_settled_reply {
+    uint64_t since;  /* to ask again with */
+    uint8_t settled; /* 1: so it is */
+};
+
+enum repair_action {
+    /* REPAIR_INODE */
+    REPAIR_LINKS = 1,  /* the link count becomes value */
+    REPAIR_PARENT = 2, /* a directory's parent becomes value */
+    REPAIR_SIZE = 3,   /* of what is inline: as long as its data */
+    REPAIR_CHUNKS = 4, /* the receiver drops its chunks of an inode that does not exist */
+    REPAIR_MAKE = 5,   /* makes the directory of that number, in directory `value` */
+    /* REPAIR_NAME */
+    REPAIR_REMOVE = 6, /* drops the name; the inode knows nothing of it */
+    REPAIR_TYPE = 7,   /* the name's type becomes `type` */
+    REPAIR_INSERT = 8, /* gives the inode a name; its count stays. -EEXIST */
+};
+
+/* Changes one thing of an inode that was found wrong: -EAGAIN if it has changed since. */
+struct WIRE repair_inode_request {
+    uint64_t inode;
+    uint64_t value;
+    int64_t change_time; /* which it must have */
+    uint8_t action;      /* enum repair_action */
+};
+/* The same of a name: -EAGAIN if it does not lead to the inode (any more). */
+struct WIRE repair_name_request {
+    uint64_t directory;
+    uint64_t hash; /* where it stands */
+    uint64_t inode;
+    uint32_t type;
+    uint8_t action;
+    uint8_t name_length;
+    char name[];
+};
+
+/* Reads chunks from the device and compares them with their checksums, from (inode, index) on, for a while.
+ * -EOPNOTSUPP: the receiver's engine keeps nothing that lasts. */
+struct WIRE scrub_request {
+    uint64_t inode;
+    uint64_t index;
+    uint64_t bytes_max; /* ends after the chunk that reaches it */
+    uint8_t only;       /* 1: of this inode alone */
+};
+struct WIRE scrub_reply {
+    uint64_t next[2]; /* inode and index of the next request */
+    uint64_t chunks;
+    uint64_t bytes; /* that match */
+    uint32_t damaged;
+    uint8_t more;
+};
+struct WIRE scrub_damage {
+    uint64_t inode;
+    uint64_t index;
+    uint32_t offset; /* in the chunk, of the first block that does not match */
+    uint32_t blocks; /* that do not */
+    int32_t status;  /* 0, or why the chunk could not be looked at */
 };
 
 struct WIRE ping_request {

@@ -109,6 +109,9 @@ struct rpc_request {
  */
 typedef void (*rpc_handler)(void *owner, struct rpc_request *request);
 
+/* Whether a request is still being executed here that arrived at that time (loop_now ns) or earlier, other
+ * than those of one operation. Looks through all sessions. */
+bool rpc_executing_since(const struct rpc *rpc, uint64_t arrived, unsigned except);
 /* Whether the request's sender has a connection at present. */
 bool rpc_request_connected(const struct rpc_request *request);
 /* The instance that the request's session belongs to; 0: none. */

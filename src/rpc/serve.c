@@ -146,6 +146,31 @@ static void served_fill(struct rpc_served *served, struct rpc *rpc, const struct
     };
 }
 
+static bool any_since(const struct list *executing, uint64_t arrived, unsigned except)
+{
+    list_for_each (node, executing) {
+        const struct rpc_request *request = &container_of(node, struct rpc_served, link)->request;
+        if (request->arrived <= arrived && request->header->operation != except)
+            return true;
+    }
+    return false;
+}
+
+bool rpc_executing_since(const struct rpc *rpc, uint64_t arrived, unsigned except)
+{
+    if (any_since(&rpc->local, arrived, except))
+        return true;
+    for (uint32_t slot = 0; slot < rpc->session_slots; slot++) {
+        const struct rpc_session *session = rpc->sessions[slot];
+        if (session != NULL && any_since(&session->executing, arrived, except))
+            return true;
+    }
+    list_for_each (node, &rpc->ending)
+        if (any_since(&container_of(node, struct rpc_session, link)->executing, arrived, except))
+            return true;
+    return false;
+}
+
 /* ---- requests from the network ---- */
 
 /* Why a well-formed request of the session is not served; 0: it is. */
