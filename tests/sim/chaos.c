@@ -14,6 +14,7 @@
 #define ROUNDS 120
 #define NAMES 4 /* per directory: few, so that workers meet */
 #define CLIENTS 8
+#define CHECKS 6 /* while all that goes on */
 #define VICTIM (CLIENTS - 1)
 
 static void path_of(struct worker *worker, char *path, size_t size)
@@ -227,6 +228,8 @@ static void check(struct worker *worker)
     /* Closes go on their way; what a dead client had open goes with its sessions. */
     task_sleep(cluster->loop, cluster->client_dead[VICTIM] ? 40 * SECOND : SECOND);
     count_tree(worker, INODE_ROOT, "", &tree);
+    if (!cluster->failed)
+        cluster_check_clean(cluster, worker->client, cluster->client_dead[VICTIM]);
     cluster_usage(cluster, &usage);
     for (uint32_t i = 0; i < tree.inodes; i++)
         if (tree.found[i].names != tree.found[i].links)
@@ -246,6 +249,16 @@ static void check(struct worker *worker)
         cluster_fail(cluster, "all is removed, but servers hold %llu inodes, %llu entries, %llu bytes",
                      (unsigned long long)usage.inodes, (unsigned long long)usage.dentries,
                      (unsigned long long)usage.bytes);
+}
+
+/* Whatever is under way, nothing is ever found to be wrong. */
+static void look_on(struct worker *worker)
+{
+    for (unsigned i = 0; i < CHECKS && !worker->cluster->failed; i++) {
+        task_sleep(worker->cluster->loop,
+                   random_below(&worker->random, 20 * worker->cluster->weather.delay_max_ns));
+        cluster_check_clean(worker->cluster, worker->client, false);
+    }
 }
 
 static void kill_client(struct worker *worker)
@@ -286,6 +299,11 @@ static void body(struct cluster *cluster)
     body_with(cluster, NULL);
 }
 
+static void checked_body(struct cluster *cluster)
+{
+    body_with(cluster, look_on);
+}
+
 static void killing_body(struct cluster *cluster)
 {
     body_with(cluster, kill_client);
@@ -300,6 +318,12 @@ static void run(uint64_t seed, uint32_t servers, struct outcome *outcome)
 {
     struct cluster_options options = {.seed = seed, .servers = servers, .clients = CLIENTS};
     sim_run(&options, body, outcome);
+}
+
+static void run_checked(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    struct cluster_options options = {.seed = seed, .servers = servers, .clients = CLIENTS};
+    sim_run(&options, checked_body, outcome);
 }
 
 static void run_killing(uint64_t seed, uint32_t servers, struct outcome *outcome)
@@ -318,6 +342,7 @@ int main(int argc, char **argv)
 {
     static const struct sim_case cases[] = {
         {"chaos", run, {1, 2, 3, 5}},
+        {"chaos, checked meanwhile", run_checked, {1, 2, 5}},
         {"chaos, a client dies", run_killing, {1, 3}},
         {"chaos, connections break", run_breaking, {1, 3}},
     };

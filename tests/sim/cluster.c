@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "client/check.h"
 
 static const uint8_t key[CLUSTER_KEY_BYTES] = "one key for every simulated run";
 
@@ -228,6 +229,33 @@ void cluster_usage(struct cluster *cluster, struct cluster_usage *usage)
         usage->dentries += status.dentries;
         usage->bytes += status.used;
     }
+}
+
+struct clean {
+    struct cluster *cluster;
+    bool remains;
+};
+
+static void report_finding(void *owner, const struct check_finding *finding)
+{
+    const struct clean *clean = owner;
+    if (clean->remains && (finding->kind == CHECK_BYTES_BEYOND || finding->kind == CHECK_ORPHAN_CHUNKS))
+        return;
+    cluster_fail(clean->cluster,
+                 "the check finds kind %d of inode %llx, \"%s\" in %llx, path %s, found %llx, expected %llx",
+                 (int)finding->kind, (unsigned long long)finding->inode, finding->name,
+                 (unsigned long long)finding->directory, finding->path != NULL ? finding->path : "unknown",
+                 (unsigned long long)finding->found, (unsigned long long)finding->expected);
+}
+
+void cluster_check_clean(struct cluster *cluster, struct client *client, bool remains)
+{
+    struct clean clean = {cluster, remains};
+    struct check_options options = {.report = report_finding, .owner = &clean};
+    struct check_result result;
+    int status = client_check(client, &options, &result);
+    if (status != 0)
+        cluster_fail(cluster, "check: %s", status_text(status));
 }
 
 void cluster_check_empty(struct cluster *cluster)

@@ -90,6 +90,9 @@ struct cluster_usage {
     uint64_t bytes; /* of chunks */
 };
 void cluster_usage(struct cluster *cluster, struct cluster_usage *usage);
+/* From a worker: fails the run when a check of all servers (client/check.h) finds anything. remains: but what
+ * the end of a client in the middle of a write leaves. */
+void cluster_check_clean(struct cluster *cluster, struct client *client, bool remains);
 /* Unless the run has failed already: fails it when the servers hold anything but the root, which is what
  * nobody can reach any more. */
 void cluster_check_empty(struct cluster *cluster);

@@ -23,6 +23,12 @@ static void work(struct worker *worker)
     region_work(region, OPERATIONS);
 }
 
+static void look(struct worker *worker)
+{
+    task_sleep(worker->cluster->loop, SECOND); /* closes go on their way */
+    cluster_check_clean(worker->cluster, worker->client, false);
+}
+
 static void verify(struct worker *worker)
 {
     struct region *region = worker->context;
@@ -39,6 +45,8 @@ static void body(struct cluster *cluster)
             struct worker *worker = cluster_worker(cluster, i, phases[phase], &regions[i]);
             regions[i].random = &worker->random;
         }
+        cluster_run(cluster, 3600 * SECOND);
+        cluster_worker(cluster, 0, look, NULL);
         cluster_run(cluster, 3600 * SECOND);
     }
     for (uint32_t i = 0; i < WORKERS; i++)
