@@ -46,6 +46,7 @@ static int fetch(rocksdb_t *rocksdb, const struct piece_name *name, struct fetch
     char *error = NULL;
     piece_key_encode(ROCKS_KEY_PIECE, name, key);
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(options, 0); /* blocks have their own */
     *fetched = (struct fetched){0};
     fetched->slice = rocksdb_get_pinned(rocksdb, options, (const char *)key, sizeof(key), &error);
     rocksdb_readoptions_destroy(options);

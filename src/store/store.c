@@ -7,8 +7,12 @@
 
 #include "base/log.h"
 
+/* clang-format off */
 static const struct store_operations *const engines[] = {
-    &store_mem_operations,     &store_null_operations, &store_file_operations, &store_uring_operations,
+    &store_mem_operations,
+    &store_null_operations,
+    &store_file_operations,
+    &store_uring_operations,
 #ifdef STORE_ROCKSDB
     &store_rocksdb_operations,
 #endif
@@ -16,6 +20,8 @@ static const struct store_operations *const engines[] = {
     &store_pmem_operations,
 #endif
 };
+
+/* clang-format on */
 
 #define ENGINES (sizeof(engines) / sizeof(engines[0]))
 
