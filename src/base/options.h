@@ -78,6 +78,14 @@ OPTION(store, journal_limit, SIZE, "256MiB", "1MiB", "1TiB",
        "have to replay, at about 300 MiB a second.")
 OPTION(store, prefault, BOOLEAN, "false", "", "",
        "Touch all of the store's memory at start, so that no first write waits for the kernel to provide it.")
+OPTION(store, checksum, BOOLEAN, "true", "", "",
+       "Keep a CRC32C of every 4 KiB on a persistent engine and compare it on every read: what the device has "
+       "changed reads as EIO, never as data.")
+OPTION(store, buffer, SIZE, "128MiB", "4MiB", "1TiB",
+       "Memory of a persistent engine for transfers under way; with rocksdb a third of it, the rest is for its "
+       "caches. pmem needs none.")
+OPTION(store, queue_depth, INTEGER, "128", "1", "4096",
+       "How many transfers of a persistent engine the device has at a time; more wait in BenchFS.")
 TABLE_END(store)
 
 TABLE_BEGIN(rpc, "Requests between servers, and between clients and servers.")

@@ -515,7 +515,8 @@ static int open_directory(struct daemon *daemon)
     snprintf(path, sizeof(path), "%s/%" PRIu32, config->store.path, daemon->id);
     if (mkdir(config->store.path, 0700) != 0 && errno != EEXIST)
         return complain_of_directory(config->store.path, -errno);
-    int status = disk_open(daemon->loop, path, &(struct disk_options){0}, &daemon->disk);
+    const struct disk_options disk = {.depth = (uint32_t)config->store.queue_depth};
+    int status = disk_open(daemon->loop, path, &disk, &daemon->disk);
     if (status != 0)
         return complain_of_directory(path, status);
     status = identity_read(daemon->disk, &daemon->identity);
@@ -550,6 +551,8 @@ static int create_server(struct daemon *daemon, const uint8_t *key)
         .store = {.engine = config->store.engine,
                   .capacity = config->store.capacity,
                   .prefault = config->store.prefault,
+                  .checksum = config->store.checksum,
+                  .buffer = config->store.buffer,
                   .disk = daemon->disk},
         .lease_ns = config->meta.open_lease,
         .rpc_deadline_ns = config->rpc.deadline,
