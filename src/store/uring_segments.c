@@ -4,9 +4,9 @@
  * smallest free run that holds the rest, then in a new segment, and only then piece by piece in what is left.
  *
  * Retired blocks pass three stages, in batches: `open` collects; `closed` waits for its records to be durable
- * (all were appended before `position`); `drain` waits for the reads that began before it got there (tickets below
- * `ticket`). A stage takes over the one before it when it is empty, so a steady flow of records or of reads
- * holds up no batch for longer than one group and one read. A removed chunk is retired by its table, so
+ * (all were appended before `position`); `drain` waits for the reads that began before it got there (tickets
+ * below `ticket`). A stage takes over the one before it when it is empty, so a steady flow of records or of
+ * reads holds up no batch for longer than one group and one read. A removed chunk is retired by its table, so
  * removing needs no memory; single blocks are collected in an array of runs that is made long enough
  * beforehand.
  *
@@ -34,6 +34,7 @@
 struct segment {
     struct disk_file *file;
     bool dirty;
+    bool synchronising;
 };
 
 struct batch {
@@ -466,21 +467,17 @@ int uring_segments_flush(struct uring_segments *segments)
         return status;
     struct uring_batch batch;
     uring_batch_begin(&batch, segments);
-    bool *synchronising = calloc(segments->count, sizeof(*synchronising));
-    if (synchronising == NULL)
-        return -ENOMEM;
     for (uint32_t i = 0; i < segments->count; i++) {
         struct segment *segment = &segments->segments[i];
+        segment->synchronising = segment->dirty;
         if (!segment->dirty)
             continue;
         segment->dirty = false;
-        synchronising[i] = true;
         batch_start(&batch, DISK_SYNC, i, (struct iovec){0}, 0);
     }
     status = uring_batch_end(&batch);
     for (uint32_t i = 0; status != 0 && i < segments->count; i++)
-        segments->segments[i].dirty |= synchronising[i];
-    free(synchronising);
+        segments->segments[i].dirty |= segments->segments[i].synchronising;
     return status;
 }
 
