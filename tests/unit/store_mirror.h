@@ -77,26 +77,31 @@ static int mirror_step(struct mirror *mirror)
     uint8_t value = (uint8_t)(1 + mirror_below(mirror, 255)), *bytes = mirror->bytes[chunk];
     uint64_t at = (uint64_t)chunk * CONFORMANCE_CHUNK + start;
     struct store_range range = {MIRROR_INODE, at, at + count, 16};
+    int status;
     if (choice < 6) {
-        int status = conformance_write(mirror->store, MIRROR_INODE, chunk, start, count, value);
+        status = conformance_write(mirror->store, MIRROR_INODE, chunk, start, count, value);
         if (status != 0)
             return status;
         memset(bytes + start, value, count);
         if (start + count > mirror->length[chunk])
             mirror->length[chunk] = start + count;
     } else if (choice < 8) {
-        assert_int_equal(call->clear(mirror->store, &range, choice == 7), 0);
+        status = call->clear(mirror->store, &range, choice == 7);
+        if (status != 0)
+            return status;
         memset(bytes + start, 0, count);
         if (choice == 6 && start < mirror->length[chunk] && start + count >= mirror->length[chunk])
             mirror->length[chunk] = start;
     } else if (choice == 8) {
         uint32_t length = value < 32 ? 0 : start;
-        assert_int_equal(call->truncate(mirror->store, MIRROR_INODE, chunk, length), 0);
+        status = call->truncate(mirror->store, MIRROR_INODE, chunk, length);
+        if (status != 0)
+            return status;
         memset(bytes + length, 0, CONFORMANCE_CHUNK - length);
         if (length < mirror->length[chunk])
             mirror->length[chunk] = length;
     } else {
-        assert_int_equal(call->reserve(mirror->store, MIRROR_INODE, chunk, start, count), 0);
+        status = call->reserve(mirror->store, MIRROR_INODE, chunk, start, count);
     }
-    return 0;
+    return status;
 }
