@@ -326,8 +326,8 @@ int file_read_blocks(struct file_store *store, struct file_chunk *chunk, uint32_
     }
     uint32_t generation = chunk->generation;
     ssize_t count = read_file(store, chunk, first, bound, bytes + (first - start));
-    if (generation != chunk->generation)
-        return -EAGAIN;
+    if (generation != chunk->generation || bound != smaller(end, chunk->covered))
+        return -EAGAIN; /* extending the chunk changes its last block, too */
     if (count < 0) {
         log_error("engine file: cannot read inode %" PRIu64 ", chunk %" PRIu64 " at %" PRIu32 ": %s",
                   chunk->entry.node.inode, chunk->entry.node.index, first, status_text((int)count));
@@ -760,10 +760,8 @@ static int read_held(struct file_store *store, struct file_chunk *chunk, uint32_
         return status;
     do {
         *length = clip(chunk, offset, *length);
-        status = *length == 0
-                     ? 0
-                     : file_read_blocks(store, chunk, start,
-                                        smaller(block_up(offset + *length), chunk->covered), bytes, NULL);
+        status =
+            *length == 0 ? 0 : file_read_blocks(store, chunk, start, block_up(offset + *length), bytes, NULL);
     } while (status == -EAGAIN);
     if (status == 0 && *length > 0)
         file_veil(chunk, start, offset + *length, bytes);

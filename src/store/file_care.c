@@ -34,7 +34,7 @@ static int shorten(struct file_store *store, struct file_chunk *chunk)
     char block[BLOCK_BYTES];
     if (blocks_is_data(&chunk->blocks, last)) {
         uint32_t at = last << BLOCK_SHIFT;
-        int status = file_read_blocks(store, chunk, at, chunk->covered, block, NULL);
+        int status = file_read_blocks(store, chunk, at, at + BLOCK_BYTES, block, NULL);
         if (status != 0)
             return status;
         blocks_set(&chunk->blocks, last, store->checksum ? crc32c(0, block, chunk->length - at) : 0);
@@ -302,7 +302,7 @@ static int scrub_part(struct file_store *store, struct file_chunk *chunk, uint32
     uint32_t end;
     do {
         end = smaller(at + SCRUB_BYTES, chunk->covered);
-        status = at < end ? file_read_blocks(store, chunk, at, end, bytes, found) : 0;
+        status = at < end ? file_read_blocks(store, chunk, at, block_up(end), bytes, found) : 0;
     } while (status == -EAGAIN);
     if (status == 0 && at < end)
         found->bytes += end - at;

@@ -170,9 +170,9 @@ struct peculiar *file_peculiar(struct file_chunk *chunk);
  */
 int file_hold(struct file_store *store, struct file_chunk *chunk, struct hold *hold);
 void file_release(struct file_store *store, struct file_chunk *chunk, struct hold *hold);
-/* Reads blocks [start, end), whole blocks or up to covered, which are held, into bytes, holes as zeros, and
+/* Reads bytes [start, end), which are whole blocks and held, into bytes, holes as zeros, and
  * verifies them. wrong (may be NULL): the block numbers of those that do not match are counted and the first
- * told, in place of an error. 0, -EIO (logged) or -EAGAIN: the chunk was cut or cleared meanwhile. May
+ * told, in place of an error. 0, -EIO (logged) or -EAGAIN: the chunk has changed meanwhile. May
  * suspend. */
 int file_read_blocks(struct file_store *store, struct file_chunk *chunk, uint32_t start, uint32_t end,
                      char *bytes, struct store_scrub *wrong);
@@ -206,7 +206,8 @@ void file_record_removal(struct file_store *store, struct file_chunk *chunk);
 int file_mark(struct file_store *store, uint64_t inode, bool fresh, struct mark **mark);
 void file_unmark(struct file_store *store, struct mark *mark);
 /* Withdraws the marks that nobody has needed for so many epochs. The group with that record is written only
- * when what was written under the mark has been synchronised, so waiting spares making the mark again, no more.
+ * when what was written under the mark has been synchronised, so waiting spares making the mark again, no
+ * more.
  */
 void file_marks_expire(struct file_store *store, uint32_t epochs);
 void file_mark_drop(struct file_store *store, struct mark *mark);

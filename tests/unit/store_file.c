@@ -2,6 +2,7 @@
 #define STORE_CONFORMANCE_PERSISTENT
 #include "unit/store_faults.h"
 #include "unit/store_model.h"
+#include "unit/store_tasks.h"
 
 #include "base/hash.h"
 
@@ -327,6 +328,7 @@ int main(void)
         STORE_CONFORMANCE_BYTES_CASES,
         STORE_CONFORMANCE_PERSISTENT_CASES,
         STORE_FAULT_CASES,
+        STORE_TASK_CASES,
         cmocka_unit_test(random_model),
         cmocka_unit_test(damaged_block),
         cmocka_unit_test(lost_bytes),
