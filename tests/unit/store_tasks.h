@@ -174,7 +174,7 @@ static inline void stripes(uint64_t seed, bool cut)
         for (uint32_t chunk = 0; chunk < TASK_CHUNKS; chunk++)
             stripe_read(&tasks[i], chunk, chunk % 2);
     }
-    if (cut)
+    if (cut && loop_simulated(store->loop)) /* elsewhere it is a matter of luck */
         assert_true(stale > 0);
     conformance_close(stripes_verify(store));
 }
