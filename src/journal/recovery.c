@@ -196,6 +196,7 @@ static int replay_records(struct scan *scan, const uint8_t *bytes, const struct 
     int status;
     while ((status = journal_group_take(first, header->length, &at, &record)) == 1) {
         count++;
+        record.logged = records == &scan->recovery->log_records;
         status = source->replay(source->owner, &record);
         if (status != 0)
             break;

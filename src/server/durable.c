@@ -94,11 +94,25 @@ static int snapshot(void *owner, struct journal_snapshot *into)
     return status != 0 ? status : server->store->operations->snapshot(server->store, into);
 }
 
+/* A chunk that was written shortly before the server went down may belong to a write that never came to an
+ * end: the size, which is set last and perhaps elsewhere, does not cover it. */
+static int note_leftover(struct server *server, const struct journal_record *record)
+{
+    uint64_t inode;
+    if (!record->logged || record->removed || record->key_length < sizeof(inode))
+        return 0;
+    memcpy(&inode, record->key, sizeof(inode));
+    return map_put(&server->leftovers, inode, server);
+}
+
 static int replay(void *owner, const struct journal_record *record)
 {
     struct server *server = owner;
+    int status;
     switch (record->kind) {
     case JOURNAL_CHUNK:
+        status = note_leftover(server, record);
+        return status != 0 ? status : server->store->operations->replay(server->store, record);
     case JOURNAL_STORE:
         return server->store->operations->replay(server->store, record);
     case JOURNAL_INTENT:
@@ -154,17 +168,63 @@ bool server_recovery(const struct server *server, struct journal_recovery *recov
     return server->journal != NULL;
 }
 
-void durable_end(struct server *server, bool failed)
+void server_abandon(struct server *server)
+{
+    server->abandoned = true;
+}
+
+void durable_end(struct server *server)
 {
     if (server->journal == NULL)
         return;
     if (server->store->operations->stop != NULL)
         server->store->operations->stop(server->store);
-    int status = journal_close(server->journal, failed);
-    if (status != 0 && !failed)
+    int status = journal_close(server->journal, server->abandoned);
+    if (status != 0 && !server->abandoned)
         log_error("the last changes in \"%s\" may be lost: %s", disk_path(server->options.store.disk),
                   status_text(status));
     server->journal = NULL;
+}
+
+/* Cuts this server's chunks of a file to what its size says. */
+static int drop_leftover(struct server *server, uint64_t number, uint64_t deadline)
+{
+    struct attributes attributes = {0};
+    struct inode *inode;
+    int status = gate_inode(server, number, &inode);
+    if (status == 0)
+        inode_attributes(server, inode, &attributes);
+    else if (status == -STATUS_WRONG_EPOCH)
+        status = attributes_elsewhere(server, number, deadline, &attributes);
+    if (status == -ESTALE || status == -ENOENT)
+        return server->store->operations->remove(server->store, number, 0);
+    if (status != 0)
+        return status;
+    return chunks_truncate_here(server, number, attributes.size, attributes.layout.chunk_shift);
+}
+
+/* Before clients come, so nothing is under way. */
+int leftovers_drop(struct server *server)
+{
+    size_t cursor = 0;
+    uint64_t number, patience = loop_now(server->loop) + 6 * server->options.rpc_deadline_ns;
+    while (map_next(&server->leftovers, &cursor, &number) != NULL) {
+        int status = drop_leftover(server, number, transaction_end(server));
+        while (status == -EIO && !server->stopping && loop_now(server->loop) < patience) {
+            /* Its server may not have the map yet. */
+            status = task_sleep(server->loop, 20 * NSEC_PER_MSEC);
+            if (status == 0)
+                status = drop_leftover(server, number, transaction_end(server));
+        }
+        if (status != 0) {
+            log_error("cannot see what belongs to inode %llx: %s", (unsigned long long)number,
+                      status_text(status));
+            return status;
+        }
+    }
+    map_free(&server->leftovers);
+    map_init(&server->leftovers);
+    return 0;
 }
 
 static void collect_nameless(void *owner)

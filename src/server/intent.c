@@ -378,5 +378,5 @@ int server_resolve(struct server *server)
         }
         intent_end(server, transaction);
     }
-    return 0;
+    return leftovers_drop(server);
 }

@@ -179,6 +179,7 @@ int server_create(struct net *net, const struct server_options *options, struct 
     map_init(&server->orphans);
     map_init(&server->intents);
     map_init(&server->applied);
+    map_init(&server->leftovers);
     list_init(&server->applied_ages);
     list_init(&server->tombstones);
     list_init(&server->fence_ages);
@@ -316,7 +317,7 @@ void server_destroy(struct server *server)
     server->stopping = true;
     rpc_destroy(server->rpc); /* cancels and awaits handlers, destroys peers */
     wait_group_wait(server->loop, &server->background, 0);
-    durable_end(server, false);
+    durable_end(server);
     obstacles_clear(server);
     fences_clear(server);
     locks_destroy(&server->locks);
@@ -325,6 +326,7 @@ void server_destroy(struct server *server)
     map_free(&server->fences);
     holds_clear(server);
     intents_clear(server);
+    map_free(&server->leftovers);
     if (server->ping_region != NULL)
         net_memory_free(server->net, server->ping_region);
     store_destroy(server->store);

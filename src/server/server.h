@@ -37,6 +37,8 @@ bool server_recovery(const struct server *server, struct journal_recovery *recov
 int server_set_map(struct server *server, struct cluster_map *map); /* takes ownership of map */
 /* Waits until everything that was acknowledged lasts. May suspend. */
 int server_sync(struct server *server);
+/* From now on nothing is written any more, not even at the end; for tests that kill servers. */
+void server_abandon(struct server *server);
 /* Finishes: what was acknowledged lasts, if the engine is persistent. */
 /* With the map set and before clients come: finishes what was under way between servers when they went down.
  * May suspend. */

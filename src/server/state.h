@@ -116,10 +116,12 @@ struct server {
 
     struct journal *journal;          /* NULL: nothing lasts */
     struct journal_recovery recovery; /* what the start had to replay */
-    struct map intents;               /* by transaction: what this server coordinates */
-    struct map applied;               /* by transaction: what it has done on this server */
-    struct list applied_ages;         /* the same, oldest first */
-    uint64_t starts;                  /* how often the server has been started with this directory */
+    bool abandoned;
+    struct map intents;       /* by transaction: what this server coordinates */
+    struct map applied;       /* by transaction: what it has done on this server */
+    struct list applied_ages; /* the same, oldest first */
+    struct map leftovers;     /* while it starts: inodes whose chunks were written last */
+    uint64_t starts;          /* how often the server has been started with this directory */
 
     const char *next_bytes; /* behind those of the latest small write to a chunk: a hint */
 
@@ -354,10 +356,12 @@ static inline void inode_changed(struct server *server, struct inode *inode)
 int durable_answer(struct server *server, const struct rpc_request *request, int status);
 /* Waits until everything that was changed here so far lasts. 0 without a journal. May suspend. */
 int durable_commit(struct server *server);
-/* Ends the journal; failed: without writing any more. May suspend. */
-void durable_end(struct server *server, bool failed);
+/* Ends the journal, after committing everything unless the server was abandoned. May suspend. */
+void durable_end(struct server *server);
 /* After recovery, when other servers can be reached: frees what had no name any more. */
 void durable_collect(struct server *server);
+/* Drops what writes that never finished have left beyond the ends of files. May suspend. */
+int leftovers_drop(struct server *server);
 
 /* ---- intent.c: transactions that survive ---- */
 

@@ -49,6 +49,15 @@ static void start_servers(struct cluster *cluster, const struct cluster_options 
         };
         members[i].id = i;
         int status = net_sim_create(cluster->network, host, &cluster->server_nets[i]);
+        if (status == 0 && options->engine != NULL) {
+            status = disk_sim_open(cluster->loop, options->devices[i], &cluster->disks[i]);
+            server.store.engine = options->engine;
+            server.store.disk = cluster->disks[i];
+            server.store.buffer = 1u << 20;
+            server.durability = options->durability;
+            server.interval_ns = options->interval_ns != 0 ? options->interval_ns : SECOND;
+            server.journal_limit = options->journal_limit != 0 ? options->journal_limit : 256u << 10;
+        }
         if (status == 0)
             status =
                 server_create(cluster->server_nets[i], &server, &cluster->servers[i], members[i].address);
@@ -61,12 +70,24 @@ static void start_servers(struct cluster *cluster, const struct cluster_options 
     for (uint32_t i = 0; i <= options->servers; i++) {
         struct cluster_map *map;
         int status = cluster_map_create(1, members, options->servers, &map);
-        if (status == 0 && i < options->servers)
-            status = server_set_map(cluster->servers[i], map);
-        else
+        if (status == 0)
+            map->durability = options->durability;
+        if (status == 0 && i < options->servers) {
+            status = server_recover(cluster->servers[i]);
+            if (status == 0)
+                status = server_set_map(cluster->servers[i], map);
+            else
+                cluster_map_destroy(map);
+        } else {
             cluster->map = map;
+        }
         if (status != 0)
-            cluster_fail(cluster, "map of server %u: %s", i, status_text(status));
+            cluster_fail(cluster, "start of server %u: %s", i, status_text(status));
+    }
+    for (uint32_t i = 0; i < options->servers && !cluster->failed; i++) {
+        int status = server_resolve(cluster->servers[i]);
+        if (status != 0)
+            cluster_fail(cluster, "server %u cannot finish transactions: %s", i, status_text(status));
     }
 }
 
@@ -92,6 +113,11 @@ static void start_client(struct cluster *cluster, uint32_t number)
         cluster->client_count++;
 }
 
+static void nothing(struct timer *timer)
+{
+    (void)timer;
+}
+
 void cluster_open(struct cluster *cluster, const struct cluster_options *options)
 {
     static const uint64_t slowest[] = {20 * MICROSECOND, 300 * MICROSECOND, 5 * MILLISECOND};
@@ -111,6 +137,11 @@ void cluster_open(struct cluster *cluster, const struct cluster_options *options
     }
     struct loop_options loop = {.simulated = true, .seed = options->seed};
     int status = loop_create(&loop, &cluster->loop);
+    struct timer start = {.fire = nothing};
+    if (status == 0 && options->start_ns > loop_now(cluster->loop))
+        timer_set(cluster->loop, &start, options->start_ns);
+    while (status == 0 && start.sequence != 0)
+        loop_poll(cluster->loop);
     if (status == 0)
         status = sim_network_create(cluster->loop, &cluster->weather, &cluster->network);
     if (status != 0) {
@@ -131,6 +162,8 @@ void cluster_close(struct cluster *cluster)
     for (uint32_t i = 0; i < cluster->server_count; i++) {
         server_destroy(cluster->servers[i]);
         net_destroy(cluster->server_nets[i]);
+        if (cluster->disks[i] != NULL)
+            disk_close(cluster->disks[i]);
     }
     if (cluster->map != NULL)
         cluster_map_destroy(cluster->map);
@@ -211,6 +244,16 @@ void cluster_kill(struct cluster *cluster, uint32_t server)
 {
     cluster->dead[server] = true;
     net_sim_kill(cluster->server_nets[server]);
+}
+
+void cluster_power_off(struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->server_count; i++) {
+        if (cluster->disks[i] != NULL)
+            disk_sim_kill(cluster->disks[i]);
+        server_abandon(cluster->servers[i]);
+        cluster_kill(cluster, i);
+    }
 }
 
 void cluster_kill_client(struct cluster *cluster, uint32_t client)

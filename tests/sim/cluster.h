@@ -25,6 +25,13 @@ struct cluster_options {
     uint32_t clients;
     uint64_t store_capacity; /* per server; 0: 64 MiB */
     uint64_t deadline_ns;    /* of a request; 0: 10 s. Ten times that when the network is very slow */
+    /* NULL: mem, and nothing lasts. Otherwise the servers recover what the devices, one each, hold. */
+    const char *engine;
+    struct disk_sim_device **devices;
+    enum durability durability;
+    uint64_t interval_ns;   /* 0: 1 s */
+    uint64_t start_ns;      /* virtual time at which it starts: clusters one after another have one clock */
+    uint64_t journal_limit; /* 0: 256 KiB, so that there are snapshots */
 };
 
 struct worker {
@@ -48,6 +55,7 @@ struct cluster {
     uint32_t server_count;
     struct net *server_nets[CLUSTER_SERVERS_MAX];
     struct server *servers[CLUSTER_SERVERS_MAX];
+    struct disk *disks[CLUSTER_SERVERS_MAX]; /* NULL: none */
     bool dead[CLUSTER_SERVERS_MAX];
     struct cluster_map *map; /* the test's own */
     uint32_t client_count;
@@ -79,6 +87,9 @@ void cluster_rest(struct cluster *cluster, uint64_t duration);
 /* Cuts a server off as kill -9 does. */
 void cluster_kill(struct cluster *cluster, uint32_t server);
 void cluster_kill_client(struct cluster *cluster, uint32_t client);
+
+/* Every server is killed, and nothing of what it has not written yet reaches its device. */
+void cluster_power_off(struct cluster *cluster);
 
 /* Records the first failure; workers stop when they see it. */
 void cluster_fail(struct cluster *cluster, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -32,8 +32,15 @@ static bool one_in(struct region *region, uint32_t bound)
 
 /* ---- comparing ---- */
 
+static bool is_powerless(const struct region *region)
+{
+    return region->powerless != NULL && *region->powerless;
+}
+
 __attribute__((format(printf, 2, 3))) static void wrong(struct region *region, const char *format, ...)
 {
+    if (is_powerless(region))
+        return;
     char text[900];
     va_list arguments;
     va_start(arguments, format);
@@ -71,6 +78,8 @@ __attribute__((format(printf, 4, 5))) static bool same(struct region *region, in
     if (getenv("BENCHFS_SIM_SHOW") != NULL)
         fprintf(stderr, "%.6f region %u: %s = %s\n", (double)loop_now(region->cluster->loop) * 1e-9,
                 region->number, what, status_name(got));
+    if (is_powerless(region))
+        return true;
     /* A loop that makes the path longer may make it too long first. */
     if (wanted == -ELOOP && got == -ENAMETOOLONG)
         return true;
@@ -95,6 +104,8 @@ static void after(struct region *region)
 
 static void same_bytes(struct region *region, const char *what, size_t length)
 {
+    if (is_powerless(region))
+        return;
     sim_trace(region->cluster->network, region->bytes, length);
     for (size_t i = 0; i < length; i++) {
         if (region->bytes[i] != region->expected[i]) {
@@ -103,6 +114,17 @@ static void same_bytes(struct region *region, const char *what, size_t length)
             return;
         }
     }
+}
+
+/* What the other model has at that path, if it is of the same type. */
+static struct node *mixed_node(struct region *region, const char *path)
+{
+    struct node *node, *other;
+    if (region->mixed == NULL || model_find(region->mixed, region->mixed->root, path, false, &other) != 0 ||
+        model_find(&region->model, region->model.root, path, false, &node) != 0 ||
+        (node->mode & S_IFMT) != (other->mode & S_IFMT))
+        return NULL;
+    return other;
 }
 
 static void same_attributes(struct region *region, struct node *node, const struct attributes *attributes,
@@ -118,12 +140,24 @@ static void same_attributes(struct region *region, struct node *node, const stru
         return; /* others change it */
     if (attributes->mode != node->mode)
         wrong(region, "%s: mode %o, expected %o", path, attributes->mode, node->mode);
-    if (!S_ISDIR(node->mode) && attributes->size != node->size)
+    const struct node *other = mixed_node(region, path);
+    uint64_t least = node->size, most = node->size;
+    int64_t earliest = node->modify_min, latest = node->modify_max;
+    if (other != NULL) {
+        least = other->size < least ? other->size : least;
+        most = other->size > most ? other->size : most;
+        earliest = other->modify_min < earliest ? other->modify_min : earliest;
+        latest = other->modify_max > latest ? other->modify_max : latest;
+        int64_t now = loop_realtime(region->cluster->loop);
+        if (other->modify_max != node->modify_max && latest < now)
+            latest = now; /* perhaps it was finished after a restart */
+    }
+    if (!S_ISDIR(node->mode) && (attributes->size < least || attributes->size > most))
         wrong(region, "%s: size %llu, expected %llu", path, (unsigned long long)attributes->size,
               (unsigned long long)node->size);
     if (attributes->links != node_links(&region->model, node))
         wrong(region, "%s: %u links, expected %u", path, attributes->links, node_links(&region->model, node));
-    if (attributes->modify_time < node->modify_min || attributes->modify_time > node->modify_max)
+    if (attributes->modify_time < earliest || attributes->modify_time > latest)
         wrong(region, "%s: modify time %lld, expected %lld to %lld", path, (long long)attributes->modify_time,
               (long long)node->modify_min, (long long)node->modify_max);
 }
@@ -436,7 +470,7 @@ static void do_truncate_file(struct region *region, struct open_file *open_file)
     int wanted = region->tight && status == -ENOSPC ? status : 0;
     if (same(region, status, wanted, "ftruncate %llx from %llu to %llu", (unsigned long long)node->inode,
              (unsigned long long)node->size, (unsigned long long)size) &&
-        status == 0)
+        wanted == 0)
         model_truncate(&region->model, node, size);
 }
 
@@ -454,7 +488,7 @@ static void do_allocate(struct region *region, struct open_file *open_file)
     if (same(region, status, wanted, "%s%s %llx at %llu for %llu (size %llu)", names[kind],
              keep ? " (size kept)" : "", (unsigned long long)node->inode, (unsigned long long)offset,
              (unsigned long long)length, (unsigned long long)node->size) &&
-        status == 0)
+        wanted == 0)
         model_allocate(&region->model, node, offset, length, kind != ALLOCATE_RESERVE, keep);
 }
 
@@ -506,10 +540,10 @@ static void do_copy(struct region *region, struct open_file *from)
               "copy %llx at %llu to %llx at %llu, %llu", (unsigned long long)from->node->inode,
               (unsigned long long)source, (unsigned long long)to->node->inode, (unsigned long long)target,
               (unsigned long long)length) ||
-        got <= 0)
+        wanted == 0)
         return;
-    model_read(from->node, region->bytes, (size_t)got, source);
-    model_write(&region->model, to->node, region->bytes, (size_t)got, target);
+    model_read(from->node, region->bytes, wanted, source);
+    model_write(&region->model, to->node, region->bytes, wanted, target);
 }
 
 static void do_sync(struct region *region, struct open_file *open_file)
@@ -554,7 +588,7 @@ static void do_truncate(struct region *region)
     if (region->tight && status == -ENOSPC && wanted == 0)
         wanted = status;
     if (same(region, status, wanted, "truncate %s to %llu", region->path, (unsigned long long)size) &&
-        status == 0)
+        wanted == 0)
         model_truncate(&region->model, node, size);
 }
 
@@ -657,7 +691,7 @@ static void do_set(struct region *region)
     after(region);
     if (!same(region, status, wanted, "set attributes of %s: fields %x, mode %o", region->path, fields,
               set.mode) ||
-        status != 0)
+        wanted != 0)
         return;
     if (fields & SET_MODE)
         node->mode = (node->mode & S_IFMT) | set.mode;
@@ -685,7 +719,7 @@ static struct node *same_entry(struct region *region, struct node *directory,
         wrong(region, "entry \"%s\": inode %llx, expected %llx", entry->name,
               (unsigned long long)entry->attributes.inode, (unsigned long long)node->inode);
     node->inode = entry->attributes.inode;
-    if (complete && !S_ISDIR(node->mode) && entry->attributes.size != node->size)
+    if (complete && !S_ISDIR(node->mode) && entry->attributes.size != node->size && region->mixed == NULL)
         wrong(region, "entry \"%s\": size %llu, expected %llu", entry->name,
               (unsigned long long)entry->attributes.size, (unsigned long long)node->size);
     return node;
@@ -706,7 +740,7 @@ static void list_directory(struct region *region, struct client *client, struct 
         if (directory == region->model.root) {
             char suffix[16];
             snprintf(suffix, sizeof suffix, "%u", region->number);
-            if (strcmp(entry.name + strcspn(entry.name, "0123456789"), suffix) != 0)
+            if (!region->alone && strcmp(entry.name + strcspn(entry.name, "0123456789"), suffix) != 0)
                 continue;
         }
         if (entry.hash <= last)
@@ -756,7 +790,7 @@ static void do_xattr(struct region *region)
                      : !there && (flags & XATTR_SET_REPLACE) != 0 ? -ENODATA
                                                                   : 0;
         int status = client_setxattr(region->client, &place, "user.model", &value, length, flags);
-        if (same(region, status, wanted, "setxattr %s flags %u", region->path, flags) && status == 0) {
+        if (same(region, status, wanted, "setxattr %s flags %u", region->path, flags) && wanted == 0) {
             node->value = value & (UINT64_MAX >> (64 - 8 * length));
             node->value_length = length;
         }
@@ -764,7 +798,7 @@ static void do_xattr(struct region *region)
         if (wanted == 0)
             wanted = link ? -EPERM : there ? 0 : -ENODATA;
         int status = client_removexattr(region->client, &place, "user.model");
-        if (same(region, status, wanted, "removexattr %s", region->path) && status == 0)
+        if (same(region, status, wanted, "removexattr %s", region->path) && wanted == 0)
             node->value_length = 0;
     } else {
         uint64_t value = 0;
@@ -857,27 +891,60 @@ void region_destroy(struct region *region)
     free(region->expected);
 }
 
-void region_work(struct region *region, uint32_t operations)
+void region_step(struct region *region)
 {
     static void (*const named[])(struct region * region) = {
         do_open,     do_open,  do_open,   do_open,     do_stat,   do_stat,   do_stat,   do_mkdir,
         do_mkdir,    do_rmdir, do_unlink, do_unlink,   do_rename, do_rename, do_rename, do_symlink,
         do_readlink, do_set,   do_set,    do_truncate, do_list,   do_list,   do_xattr,
     };
+    if (one_in(region, 60))
+        do_sleep(region);
+    else if (one_in(region, 2))
+        do_file(region);
+    else
+        named[below(region, sizeof named / sizeof *named)](region);
+}
+
+void region_begin(struct region *region)
+{
     char path[32];
     snprintf(path, sizeof path, "/top%u", region->number);
     before(region);
     int status = client_mkdir(region->client, INODE_ROOT, path, 0755);
     after(region);
     same(region, status, model_mkdir(&region->model, region->model.root, path, 0755), "mkdir %s", path);
+}
+
+void region_work(struct region *region, uint32_t operations)
+{
+    region_begin(region);
     uint32_t end = region->operations + operations;
-    while (region->operations < end && !region->cluster->failed) {
-        if (one_in(region, 60))
-            do_sleep(region);
-        else if (one_in(region, 2))
-            do_file(region);
-        else
-            named[below(region, sizeof named / sizeof *named)](region);
+    while (region->operations < end && !region->cluster->failed)
+        region_step(region);
+}
+
+/* As it is in one model or the other, byte by byte. */
+static void read_mixed(struct region *region, struct client *client, struct client_file *file,
+                       const struct node *node, const struct node *other, const char *path)
+{
+    uint64_t most = node->size > other->size ? node->size : other->size;
+    for (uint64_t offset = 0; offset <= most && !region->cluster->failed; offset += BYTES_MAX) {
+        ssize_t got = client_read(client, file, region->bytes, BYTES_MAX, offset);
+        if (got < 0) {
+            wrong(region, "read %s at %llu: %s", path, (unsigned long long)offset, status_name(got));
+            return;
+        }
+        for (ssize_t i = 0; i < got; i++) {
+            uint64_t at = offset + (uint64_t)i;
+            uint8_t one = at < node->size ? node->bytes[at] : 0,
+                    two = at < other->size ? other->bytes[at] : 0;
+            if (region->bytes[i] != one && region->bytes[i] != two) {
+                wrong(region, "%s: byte %llu is %02x, neither %02x nor %02x", path, (unsigned long long)at,
+                      region->bytes[i], one, two);
+                return;
+            }
+        }
     }
 }
 
@@ -887,6 +954,12 @@ static void read_whole(struct region *region, struct client *client, struct node
     int status = client_open(client, INODE_ROOT, path, O_RDONLY | O_NOFOLLOW, 0, &file);
     if (!same(region, status, 0, "open %s", path))
         return;
+    const struct node *other = mixed_node(region, path);
+    if (other != NULL) {
+        read_mixed(region, client, &file, node, other, path);
+        client_close(client, &file);
+        return;
+    }
     for (uint64_t offset = 0; offset <= node->size && !region->cluster->failed; offset += BYTES_MAX) {
         ssize_t wanted = (ssize_t)model_read(node, region->expected, BYTES_MAX, offset);
         ssize_t got = client_read(client, &file, region->bytes, BYTES_MAX, offset);
@@ -929,6 +1002,8 @@ static void verify_tree(struct region *region, struct client *client, struct nod
 void region_verify(struct region *region, struct client *client)
 {
     char path[PATH_LENGTH_MAX];
+    if (region->alone)
+        list_directory(region, client, region->model.root, INODE_ROOT, "/");
     list_for_each (link, &region->model.root->children) {
         struct node *node = container_of(link, struct node, link);
         snprintf(path, sizeof path, "/%s", node->name);

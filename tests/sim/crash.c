@@ -1,0 +1,256 @@
+/* The power fails: at one write point of a small workload after the other, all servers lose everything that
+ * was not synchronised, and torn sectors remain of what was under way. They start again from their devices.
+ *
+ * Under durability = write, what was acknowledged must be there: the namespace is exactly that after the last
+ * operation, or, as to the one that was cut off, as if it had happened; bytes and size of a file that was
+ * being written lie between the two. Then everything is removed, and the servers hold nothing: no crash leaks
+ * an inode, an entry or a chunk. A clean restart after that finds the same.
+ *
+ * The devices stop one by one: the victim's at the point, the others' when the client sees that an operation
+ * fails, as in a cluster whose hosts do not die in the same instant. Every second time it is not the power
+ * that fails but the processes that are killed: what they have written stays. */
+#include "region.h"
+#include "seeds.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+
+#define STEPS 40
+#define POINTS_MAX 40 /* of a case; a workload has some hundreds, which its seeds share */
+
+static struct {
+    struct disk_sim_device *devices[CLUSTER_SERVERS_MAX];
+    uint64_t points[CLUSTER_SERVERS_MAX]; /* that the workload has */
+    uint32_t servers;
+    const char *engine;
+    bool stopped;
+    struct region region;
+    struct model before; /* before the last operation */
+    bool has_before;
+    uint64_t now; /* virtual time at which the last life ended */
+} crash;
+
+/* ---- the workload ---- */
+
+static void remember(void)
+{
+    if (crash.has_before)
+        model_destroy(&crash.before);
+    model_copy(&crash.region.model, &crash.before, NULL, 0);
+    crash.has_before = true;
+}
+
+static void begin(struct worker *worker)
+{
+    struct region *region = &crash.region;
+    if (region_create(region, worker, 0) != 0) {
+        cluster_fail(worker->cluster, "no memory");
+        return;
+    }
+    region_begin(region);
+}
+
+static void work(struct worker *worker)
+{
+    struct region *region = &crash.region;
+    region->worker = worker;
+    region->random = &worker->random;
+    region->powerless = &crash.stopped;
+    for (uint32_t i = 0; i < STEPS && !crash.stopped && !worker->cluster->failed; i++) {
+        remember();
+        region_step(region);
+    }
+}
+
+/* ---- afterwards ---- */
+
+/* Whether the file system is like the model of that number: 0 without the last operation, 1 with it. */
+static bool is_like(struct worker *worker, unsigned number)
+{
+    struct cluster *cluster = worker->cluster;
+    struct region region;
+    if (region_create(&region, worker, 0) != 0) {
+        cluster_fail(cluster, "no memory");
+        return false;
+    }
+    model_destroy(&region.model);
+    model_copy(number == 0 ? &crash.before : &crash.region.model, &region.model, NULL, 0);
+    region.alone = true;
+    region.mixed = number == 0 ? &crash.region.model : &crash.before;
+    region_verify(&region, worker->client);
+    bool same = !cluster->failed;
+    if (same) {
+        region_remove(&region);
+        if (cluster->failed)
+            cluster_fail(cluster, "removing");
+    }
+    region_destroy(&region);
+    return same;
+}
+
+static void verify(struct worker *worker)
+{
+    struct cluster *cluster = worker->cluster;
+    char first[sizeof cluster->failure];
+    if (is_like(worker, 0))
+        return;
+    memcpy(first, cluster->failure, sizeof first);
+    cluster->failed = false;
+    if (is_like(worker, 1))
+        return;
+    char second[400];
+    snprintf(second, sizeof second, "%.399s", cluster->failure);
+    cluster->failed = false;
+    cluster_fail(cluster, "neither as before the last operation (%.400s) nor as after it (%s)", first,
+                 second);
+}
+
+/* ---- one crash ---- */
+
+static struct cluster_options options_of(uint64_t seed)
+{
+    return (struct cluster_options){
+        .seed = seed,
+        .servers = crash.servers,
+        .clients = 2,
+        .deadline_ns = SECOND,
+        .engine = crash.engine,
+        .devices = crash.devices,
+        .durability = DURABILITY_WRITE,
+        .start_ns = crash.now,
+    };
+}
+
+static void phase(struct cluster *cluster, void (*run)(struct worker *worker))
+{
+    cluster_worker(cluster, 0, run, NULL);
+    cluster_run(cluster, 3600 * SECOND);
+}
+
+static void first_life(struct cluster *cluster, uint64_t seed, uint32_t victim, uint64_t point)
+{
+    crash.now = 0;
+    crash.stopped = false;
+    struct cluster_options options = options_of(seed);
+    cluster_open(cluster, &options);
+    if (!cluster->failed)
+        phase(cluster, begin);
+    if (!cluster->failed && point != UINT64_MAX)
+        disk_sim_stop_at(crash.devices[victim], disk_sim_points(crash.devices[victim]) + point,
+                         &crash.stopped);
+    uint64_t before[CLUSTER_SERVERS_MAX];
+    for (uint32_t i = 0; i < crash.servers; i++)
+        before[i] = disk_sim_points(crash.devices[i]);
+    if (!cluster->failed)
+        phase(cluster, work);
+    for (uint32_t i = 0; i < crash.servers; i++)
+        crash.points[i] = disk_sim_points(crash.devices[i]) - before[i];
+    if (point != UINT64_MAX)
+        cluster_power_off(cluster);
+    crash.now = loop_now(cluster->loop);
+    cluster_close(cluster);
+}
+
+static void second_life(struct cluster *cluster, uint64_t seed)
+{
+    struct cluster_options options = options_of(seed);
+    cluster_open(cluster, &options);
+    if (!cluster->failed)
+        phase(cluster, verify);
+    if (!cluster->failed) {
+        cluster_rest(cluster, SECOND);
+        cluster_check_empty(cluster);
+    }
+    cluster_close(cluster);
+}
+
+static void third_life(struct cluster *cluster, uint64_t seed)
+{
+    struct cluster_options options = options_of(seed);
+    cluster_open(cluster, &options);
+    if (!cluster->failed)
+        cluster_check_empty(cluster);
+    cluster_close(cluster);
+}
+
+static bool good(const struct cluster *cluster, struct outcome *outcome, const char *when, uint32_t victim,
+                 uint64_t point)
+{
+    outcome->operations += cluster->operations;
+    if (cluster->failed && !outcome->failed) {
+        outcome->failed = true;
+        snprintf(outcome->failure, sizeof outcome->failure, "%s, %s, server %u stopped at point %lld: %.900s",
+                 crash.engine, when, victim, (long long)point, cluster->failure);
+    }
+    return !cluster->failed;
+}
+
+static void run_one(uint64_t seed, uint32_t victim, uint64_t point, struct outcome *outcome)
+{
+    static struct cluster cluster;
+    struct random random;
+    random_seed(&random, seed ^ (point * 31 + victim));
+    for (uint32_t i = 0; i < crash.servers; i++)
+        if (disk_sim_device_create(
+                &(struct disk_sim_options){.latency_ns = 200 * MICROSECOND, .direct = true},
+                &crash.devices[i]) != 0)
+            abort();
+    first_life(&cluster, seed, victim, point);
+    if (good(&cluster, outcome, "before the crash", victim, point)) {
+        bool power = random_below(&random, 2) == 0;
+        for (uint32_t i = 0; i < crash.servers && power; i++)
+            disk_sim_power_loss(crash.devices[i], &random);
+        second_life(&cluster, seed);
+        if (good(&cluster, outcome, power ? "after a power failure" : "after a kill", victim, point)) {
+            third_life(&cluster, seed);
+            good(&cluster, outcome, "after another restart", victim, point);
+        }
+    }
+    if (crash.has_before)
+        model_destroy(&crash.before);
+    crash.has_before = false;
+    for (uint32_t i = 0; i < crash.servers; i++)
+        disk_sim_device_destroy(crash.devices[i]);
+}
+
+static void run_engine(const char *engine, uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    crash.engine = engine;
+    crash.servers = servers;
+    run_one(seed, 0, UINT64_MAX, outcome); /* how many points there are; and without a crash all is well */
+    uint64_t points[CLUSTER_SERVERS_MAX], all = 0;
+    memcpy(points, crash.points, sizeof points);
+    for (uint32_t i = 0; i < servers; i++)
+        all += points[i];
+    uint64_t step = all / POINTS_MAX + 1;
+    for (uint64_t at = seed % step; at < all && !outcome->failed; at += step) {
+        uint32_t victim = 0;
+        uint64_t point = at;
+        while (point >= points[victim])
+            point -= points[victim++];
+        run_one(seed, victim, point, outcome);
+    }
+}
+
+static void run_file(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    run_engine("file", seed, servers, outcome);
+}
+
+static void run_uring(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    run_engine("uring", seed, servers, outcome);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct sim_case cases[] = {
+        {"power failures, engine file", run_file, {1, 3}},
+        {"power failures, engine uring", run_uring, {1, 3}},
+    };
+    static const uint64_t seeds[] = {1, 2, 3, 4, 5};
+    return SIM_MAIN(argc, argv, cases, seeds);
+}
