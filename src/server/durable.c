@@ -203,19 +203,12 @@ static int drop_leftover(struct server *server, uint64_t number, uint64_t deadli
     return chunks_truncate_here(server, number, attributes.size, attributes.layout.chunk_shift);
 }
 
-/* Before clients come, so nothing is under way. */
-int leftovers_drop(struct server *server)
+static int drop_leftovers(struct server *server)
 {
     size_t cursor = 0;
-    uint64_t number, patience = loop_now(server->loop) + 6 * server->options.rpc_deadline_ns;
+    uint64_t number;
     while (map_next(&server->leftovers, &cursor, &number) != NULL) {
         int status = drop_leftover(server, number, transaction_end(server));
-        while (status == -EIO && !server->stopping && loop_now(server->loop) < patience) {
-            /* Its server may not have the map yet. */
-            status = task_sleep(server->loop, 20 * NSEC_PER_MSEC);
-            if (status == 0)
-                status = drop_leftover(server, number, transaction_end(server));
-        }
         if (status != 0) {
             log_error("cannot see what belongs to inode %llx: %s", (unsigned long long)number,
                       status_text(status));
@@ -227,23 +220,19 @@ int leftovers_drop(struct server *server)
     return 0;
 }
 
-static void collect_nameless(void *owner)
+static void free_nameless(struct server *server)
 {
-    struct server *server = owner;
     uint64_t number = 0;
-    for (struct inode *inode; !server->stopping && (inode = meta_inode_next(server->meta, number)) != NULL;) {
+    for (struct inode *inode; (inode = meta_inode_next(server->meta, number)) != NULL;) {
         number = inode->number;
-        if (inode->links == 0 && inode->busy == NULL)
+        if (inode->links == 0)
             inode_free(server, inode, transaction_end(server));
     }
-    wait_group_done(server->loop, &server->background);
 }
 
-void durable_collect(struct server *server)
+int durable_clean(struct server *server)
 {
-    if (server->journal == NULL || !meta_has_nameless(server->meta))
-        return;
-    wait_group_add(&server->background, 1);
-    if (task_spawn_later(server->loop, collect_nameless, server, NULL) != 0)
-        wait_group_done(server->loop, &server->background);
+    if (meta_has_nameless(server->meta))
+        free_nameless(server);
+    return drop_leftovers(server);
 }

@@ -382,7 +382,8 @@ void inode_free(struct server *server, struct inode *inode, uint64_t deadline)
     uint64_t reach = (gone.chunked & INODE_BEYOND) != 0 ? UINT64_MAX : gone.size;
     if (status == 0)
         status = chunks_truncate_elsewhere(server, &gone, 0, reach, true, deadline);
-    intent_end(server, intent.transaction);
+    if (status == 0)
+        intent_end(server, intent.transaction); /* otherwise the next start tries again */
     if (status != 0)
         log_warning("chunks of removed file %llx may stay on other servers: %s",
                     (unsigned long long)gone.number, status_text(status));

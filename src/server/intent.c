@@ -43,7 +43,8 @@ struct live_intent {
 #define TRANSACTION_START_SHIFT 41
 #define TRANSACTION_SERVER_SHIFT 53
 #define START_MASK ((UINT64_C(1) << (TRANSACTION_SERVER_SHIFT - TRANSACTION_START_SHIFT)) - 1)
-#define START_KEY UINT64_C(0) /* of the INTENT record that counts the server's starts */
+#define OTHERS_PATIENCE_NS (600 * NSEC_PER_SEC) /* for other servers to recover */
+#define START_KEY UINT64_C(0)                   /* of the INTENT record that counts the server's starts */
 
 uint64_t server_transaction(struct server *server)
 {
@@ -324,34 +325,35 @@ void intents_clear(struct server *server)
 
 /* ---- doing it again ---- */
 
-/* Servers get the map one after another: one that has none yet, or has not connected, is asked again. */
 static int redo(struct server *server, const struct intent *intent)
 {
-    uint64_t patience = loop_now(server->loop) + 6 * server->options.rpc_deadline_ns;
+    switch (intent->kind) {
+    case INTENT_RENAME:
+        return rename_redo(server, intent);
+    case INTENT_UNLINK:
+        return unlink_redo(server, intent);
+    case INTENT_REMOVE_DIRECTORY:
+        return remove_directory_redo(server, intent);
+    case INTENT_LINK:
+        return link_redo(server, intent);
+    case INTENT_FREE:
+        return free_redo(server, intent);
+    case INTENT_TRUNCATE:
+        return truncate_redo(server, intent);
+    default:
+        return -EBADMSG;
+    }
+}
+
+/* Servers recover and get the map one after another: waits until all have it. */
+static int await_others(struct server *server)
+{
+    uint64_t patience = loop_now(server->loop) + OTHERS_PATIENCE_NS;
     for (;;) {
-        int status = -EIO;
-        switch (intent->kind) {
-        case INTENT_RENAME:
-            status = rename_redo(server, intent);
-            break;
-        case INTENT_UNLINK:
-            status = unlink_redo(server, intent);
-            break;
-        case INTENT_REMOVE_DIRECTORY:
-            status = remove_directory_redo(server, intent);
-            break;
-        case INTENT_LINK:
-            status = link_redo(server, intent);
-            break;
-        case INTENT_FREE:
-            status = free_redo(server, intent);
-            break;
-        case INTENT_TRUNCATE:
-            status = truncate_redo(server, intent);
-            break;
-        }
-        if ((status != -EAGAIN && status != -STATUS_BUSY_RETRY && status != -EIO && status != -ETIMEDOUT) ||
-            server->stopping || loop_now(server->loop) >= patience)
+        struct epoch_request body = {.epoch = server->namespace_epoch};
+        int status = server_call_many(server, NULL, RPC_NAMESPACE_BUMP, &body, sizeof(body), NULL, 0,
+                                      transaction_end(server));
+        if (status == 0 || server->stopping || loop_now(server->loop) >= patience)
             return status;
         status = task_sleep(server->loop, 20 * NSEC_PER_MSEC);
         if (status != 0)
@@ -363,6 +365,14 @@ static const char *const kind_names[] = {"rename", "unlink", "rmdir", "link", "r
 
 int server_resolve(struct server *server)
 {
+    if (server->journal == NULL ||
+        (server->intents.count == 0 && server->leftovers.count == 0 && !meta_has_nameless(server->meta)))
+        return 0;
+    int others = await_others(server);
+    if (others != 0) {
+        log_error("cannot reach the other servers: %s", status_text(others));
+        return others;
+    }
     while (server->intents.count > 0) {
         size_t cursor = 0;
         uint64_t transaction;
@@ -378,5 +388,5 @@ int server_resolve(struct server *server)
         }
         intent_end(server, transaction);
     }
-    return leftovers_drop(server);
+    return durable_clean(server);
 }

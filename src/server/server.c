@@ -308,7 +308,6 @@ int server_set_map(struct server *server, struct cluster_map *map)
     server->map = map;
     server->self = self;
     publish_epochs(server);
-    durable_collect(server);
     return 0;
 }
 

@@ -358,10 +358,9 @@ int durable_answer(struct server *server, const struct rpc_request *request, int
 int durable_commit(struct server *server);
 /* Ends the journal, after committing everything unless the server was abandoned. May suspend. */
 void durable_end(struct server *server);
-/* After recovery, when other servers can be reached: frees what had no name any more. */
-void durable_collect(struct server *server);
-/* Drops what writes that never finished have left beyond the ends of files. May suspend. */
-int leftovers_drop(struct server *server);
+/* After recovery, when the other servers can be reached: frees what had no name any more, and drops what writes
+ * that never finished have left beyond the ends of files. May suspend. */
+int durable_clean(struct server *server);
 
 /* ---- intent.c: transactions that survive ---- */
 

@@ -540,7 +540,7 @@ static void do_copy(struct region *region, struct open_file *from)
               "copy %llx at %llu to %llx at %llu, %llu", (unsigned long long)from->node->inode,
               (unsigned long long)source, (unsigned long long)to->node->inode, (unsigned long long)target,
               (unsigned long long)length) ||
-        wanted == 0)
+        wanted == 0 || meet)
         return;
     model_read(from->node, region->bytes, wanted, source);
     model_write(&region->model, to->node, region->bytes, wanted, target);
