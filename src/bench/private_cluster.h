@@ -13,9 +13,10 @@
 /* What each server keeps its data in. */
 struct private_store {
     const char *engine;
-    uint64_t capacity;     /* bytes */
-    const char *directory; /* persistent engines: where the servers' directories are made, and stay */
-    bool no_checksum;      /* this and the rest: persistent engines */
+    uint64_t capacity;                /* bytes */
+    char directory[PRIVATE_PATH_MAX]; /* persistent engines: where the servers' directories are made, and stay
+                                       */
+    bool no_checksum;                 /* this and the rest: persistent engines */
     enum durability durability;
     uint64_t interval_ns; /* 0: the default configuration's */
 };
@@ -38,7 +39,7 @@ struct private_cluster {
  * pre-faulted); server i is bound to processor pin[i] (-1: any). To be called before this process has used
  * UCX. Returns 0 when all serve, or -errno after one line on standard error. */
 int private_cluster_start(struct private_cluster *cluster, uint32_t count, const int *pin, uint64_t capacity);
-/* The same with another engine. The texts in store must live as long as the cluster. */
+/* The same with another engine. */
 int private_cluster_start_on(struct private_cluster *cluster, uint32_t count, const int *pin,
                              const struct private_store *store);
 /* kill -9 of every server. */

@@ -68,11 +68,13 @@ static uint64_t step_of(const struct subject *subject)
     return subject->plan->verify ? WORD : STAMP_STEP;
 }
 
-void subject_stamp(const struct subject *subject, uint64_t block, uint8_t generation, void *bytes)
+void subject_stamp(const struct subject *subject, uint64_t block, uint8_t generation, uint64_t at,
+                   void *bytes, uint64_t length)
 {
-    for (uint64_t at = 0; at < subject->plan->size; at += step_of(subject)) {
-        uint64_t word = word_at(subject, block, generation, at);
-        memcpy((char *)bytes + at, &word, WORD);
+    uint64_t step = step_of(subject), end = at + length;
+    for (uint64_t place = (at + step - 1) / step * step; place + WORD <= end; place += step) {
+        uint64_t word = word_at(subject, block, generation, place);
+        memcpy((char *)bytes + (place - at), &word, WORD);
     }
 }
 

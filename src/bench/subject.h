@@ -18,7 +18,7 @@ struct subject_plan {
     uint32_t chunk_size;   /* engines: at least size; what is left over at its end is not used */
     uint64_t capacity;     /* engines: bytes */
     bool checksum;         /* persistent engines */
-    bool sync;             /* a pass that writes ends when everything is durable */
+    bool sync;             /* a pass that writes ends by settling; else nothing becomes durable by itself */
     bool verify;           /* every byte that is read is compared, not 8 of each 4 KiB */
     const char *fast;      /* tiered: the engines over and under each other */
     const char *slow;
@@ -46,6 +46,8 @@ struct subject_operations {
     void (*close)(struct subject *subject);
     /* Transfers and counts them. 0, or -errno after one line. */
     int (*run)(struct subject *subject, struct subject_pass *pass, struct crew_part *part);
+    /* Waits until all that was written is durable. 0, or -errno after one line. */
+    int (*settle)(struct subject *subject);
 };
 
 extern const struct subject_operations subject_engine, subject_pwrite, subject_direct;
@@ -63,8 +65,10 @@ int subject_init(struct subject *subject, const struct subject_operations *opera
 void subject_end(struct subject *subject);
 /* The block of the next transfer; false: no more. */
 bool subject_next(const struct subject *subject, struct subject_pass *pass, uint64_t *block);
-/* Writes what tells this block and generation from others into the bytes of a transfer. */
-void subject_stamp(const struct subject *subject, uint64_t block, uint8_t generation, void *bytes);
+/* Writes what tells this block and generation from others into length bytes from offset `at` of the transfer
+ * on; parts begin and end at multiples of 8. */
+void subject_stamp(const struct subject *subject, uint64_t block, uint8_t generation, uint64_t at,
+                   void *bytes, uint64_t length);
 /* Whether length bytes from offset `at` of the transfer on are those of the block's latest generation. */
 bool subject_check(const struct subject *subject, uint64_t block, uint64_t at, const void *bytes,
                    uint64_t length);

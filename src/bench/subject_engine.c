@@ -1,6 +1,8 @@
 /* A storage engine alone in this process: loop, disk, engine and journal as a server puts them together, and
- * no network. `depth` tasks take turns: each copies a block into the memory that write_begin gives (as the
- * transport would) or looks at the memory that read_begin gives (from which the transport would send).
+ * no network. `depth` tasks take turns: each stamps the memory that write_begin gives (where the transport
+ * would land bytes) or looks at the memory that read_begin gives (from which the transport would send).
+ * Nothing is copied: what the engine does is measured, and all bytes but the stamps are those that were
+ * there.
  *
  * Blocks lie in chunks of one file, as many in each as fit. */
 #include <errno.h>
@@ -19,14 +21,6 @@
 #define INODE 2u
 #define JOURNAL_LIMIT (UINT64_C(256) << 20)
 
-struct engine;
-
-/* One of the transfers under way. */
-struct slot {
-    struct engine *engine;
-    char *bytes; /* written from here; none of it but the stamps changes */
-};
-
 struct engine {
     struct subject subject;
     struct loop *loop;
@@ -35,7 +29,6 @@ struct engine {
     struct store *store;
     uint64_t chunk_blocks; /* in a chunk */
     bool keeps;            /* what it was given: not the null engine */
-    struct slot slots[SUBJECT_DEPTH_MAX];
     struct subject_pass *pass;
     struct crew_part *part;
     struct wait_group running;
@@ -52,19 +45,18 @@ static struct store_io io_of(const struct engine *engine, uint64_t block)
                              .length = (uint32_t)size};
 }
 
-static int write_block(struct slot *slot, uint64_t block)
+static int write_block(struct engine *engine, uint64_t block)
 {
-    struct engine *engine = slot->engine;
     const struct store_operations *call = engine->store->operations;
     struct store_io io = io_of(engine, block);
     int status = call->write_begin(engine->store, &io, engine->subject.plan->chunk_size);
     if (status < 0)
         return status;
-    subject_stamp(&engine->subject, block, engine->pass->generation, slot->bytes);
-    const char *from = slot->bytes;
+    uint64_t at = 0;
     for (uint32_t i = 0; i < io.count; i++) {
-        memcpy(io.vector[i].iov_base, from, io.vector[i].iov_len);
-        from += io.vector[i].iov_len;
+        subject_stamp(&engine->subject, block, engine->pass->generation, at, io.vector[i].iov_base,
+                      io.vector[i].iov_len);
+        at += io.vector[i].iov_len;
     }
     status = call->write_commit(engine->store, &io);
     if (status == 0)
@@ -72,9 +64,8 @@ static int write_block(struct slot *slot, uint64_t block)
     return status == 0 && engine->journal != NULL ? journal_throttle(engine->journal) : status;
 }
 
-static int read_block(struct slot *slot, uint64_t block)
+static int read_block(struct engine *engine, uint64_t block)
 {
-    struct engine *engine = slot->engine;
     const struct store_operations *call = engine->store->operations;
     struct store_io io = io_of(engine, block);
     int status = call->read_begin(engine->store, &io);
@@ -97,12 +88,11 @@ static int read_block(struct slot *slot, uint64_t block)
 /* A task: transfers until the pass is over. */
 static void transfer(void *argument)
 {
-    struct slot *slot = argument;
-    struct engine *engine = slot->engine;
+    struct engine *engine = argument;
     struct subject_pass *pass = engine->pass;
     for (uint64_t block; subject_next(&engine->subject, pass, &block);) {
         uint64_t start = clock_now();
-        int status = pass->writing ? write_block(slot, block) : read_block(slot, block);
+        int status = pass->writing ? write_block(engine, block) : read_block(engine, block);
         histogram_record(&engine->part->latency, clock_now() - start);
         if (status < 0) {
             pass->failure =
@@ -115,6 +105,15 @@ static void transfer(void *argument)
     wait_group_done(engine->loop, &engine->running);
 }
 
+static int settle(struct subject *subject)
+{
+    struct engine *engine = (struct engine *)subject;
+    int status = engine->journal != NULL ? journal_commit(engine->journal) : 0;
+    if (status < 0)
+        bench_error("%s: commit: %s", subject->plan->name, status_text(status));
+    return status;
+}
+
 static int run(struct subject *subject, struct subject_pass *pass, struct crew_part *part)
 {
     struct engine *engine = (struct engine *)subject;
@@ -122,18 +121,15 @@ static int run(struct subject *subject, struct subject_pass *pass, struct crew_p
     engine->part = part;
     for (uint32_t i = 0; i < subject->plan->depth && pass->failure == 0; i++) {
         wait_group_add(&engine->running, 1);
-        int status = task_spawn_later(engine->loop, transfer, &engine->slots[i], NULL);
+        int status = task_spawn_later(engine->loop, transfer, engine, NULL);
         if (status < 0) {
             wait_group_done(engine->loop, &engine->running);
             pass->failure = subject_complain(subject, "start", i, status);
         }
     }
     wait_group_wait(engine->loop, &engine->running, 0);
-    if (pass->failure == 0 && pass->writing && subject->plan->sync && engine->journal != NULL) {
-        pass->failure = journal_commit(engine->journal);
-        if (pass->failure < 0)
-            bench_error("%s: commit: %s", subject->plan->name, status_text(pass->failure));
-    }
+    if (pass->failure == 0 && pass->writing && subject->plan->sync)
+        pass->failure = settle(subject);
     return pass->failure;
 }
 
@@ -179,7 +175,7 @@ static int open_journal(struct engine *engine)
         .disk = engine->disk,
         .backend = call->journal_backend != NULL ? call->journal_backend(engine->store) : NULL,
         .source = {engine, collect, flush, committed, snapshot, replay},
-        .interval_ns = NSEC_PER_SEC,
+        .interval_ns = engine->subject.plan->sync ? NSEC_PER_SEC : 0,
         .limit = JOURNAL_LIMIT,
         .synchronise = true,
     };
@@ -220,8 +216,6 @@ static void close_engine(struct subject *subject)
         disk_close(engine->disk);
     if (engine->loop != NULL)
         loop_destroy(engine->loop);
-    for (uint32_t i = 0; i < SUBJECT_DEPTH_MAX; i++)
-        free(engine->slots[i].bytes);
     subject_end(subject);
     free(engine);
 }
@@ -235,13 +229,6 @@ static int open_engine(const struct subject_plan *plan, struct subject **subject
     int status = subject_init(&engine->subject, &subject_engine, plan);
     engine->chunk_blocks = plan->chunk_size / plan->size;
     engine->keeps = strcmp(plan->name, "null") != 0;
-    for (uint32_t i = 0; i < plan->depth && status == 0; i++) {
-        engine->slots[i] = (struct slot){.engine = engine, .bytes = malloc(plan->size)};
-        if (engine->slots[i].bytes == NULL)
-            status = -ENOMEM;
-        else
-            memset(engine->slots[i].bytes, 'b', plan->size);
-    }
     if (status == 0)
         status = open_store(engine);
     if (status < 0) {
@@ -253,4 +240,5 @@ static int open_engine(const struct subject_plan *plan, struct subject **subject
     return 0;
 }
 
-const struct subject_operations subject_engine = {.open = open_engine, .close = close_engine, .run = run};
+const struct subject_operations subject_engine = {
+    .open = open_engine, .close = close_engine, .run = run, .settle = settle};

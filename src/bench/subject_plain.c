@@ -42,7 +42,7 @@ static void prepare(struct plain *plain, const struct subject_pass *pass, struct
     slot->block = block;
     slot->started = clock_now();
     if (pass->writing)
-        subject_stamp(&plain->subject, block, pass->generation, slot->bytes);
+        subject_stamp(&plain->subject, block, pass->generation, 0, slot->bytes, plain->subject.plan->size);
 }
 
 /* result: bytes or -errno. */
@@ -65,13 +65,21 @@ static void finish(struct plain *plain, struct subject_pass *pass, struct slot *
     part->bytes += size;
 }
 
-/* The end of a pass. */
-static int settle(struct plain *plain, struct subject_pass *pass)
+static int settle(struct subject *subject)
 {
-    if (pass->failure == 0 && pass->writing && plain->subject.plan->sync && fdatasync(plain->fd) != 0) {
-        pass->failure = -errno;
-        bench_error("%s: fdatasync: %s", plain->subject.plan->name, strerror(errno));
-    }
+    struct plain *plain = (struct plain *)subject;
+    if (fdatasync(plain->fd) == 0)
+        return 0;
+    int status = -errno;
+    bench_error("%s: fdatasync: %s", subject->plan->name, status_text(status));
+    return status;
+}
+
+/* The end of a pass. */
+static int conclude(struct plain *plain, struct subject_pass *pass)
+{
+    if (pass->failure == 0 && pass->writing && plain->subject.plan->sync)
+        pass->failure = settle(&plain->subject);
     return pass->failure;
 }
 
@@ -87,7 +95,7 @@ static int run_buffered(struct subject *subject, struct subject_pass *pass, stru
                                       : pread(plain->fd, slot->bytes, size, offset);
         finish(plain, pass, slot, count < 0 ? -errno : count, part);
     }
-    return settle(plain, pass);
+    return conclude(plain, pass);
 }
 
 /* Queues the next transfer in the slot; false: there is none. */
@@ -129,7 +137,7 @@ static int run_direct(struct subject *subject, struct subject_pass *pass, struct
                 under_way--;
         }
     }
-    return settle(plain, pass);
+    return conclude(plain, pass);
 }
 
 static void close_plain(struct subject *subject)
@@ -199,6 +207,6 @@ static int open_direct(const struct subject_plan *plan, struct subject **subject
 }
 
 const struct subject_operations subject_pwrite = {
-    .open = open_buffered, .close = close_plain, .run = run_buffered};
+    .open = open_buffered, .close = close_plain, .run = run_buffered, .settle = settle};
 const struct subject_operations subject_direct = {
-    .open = open_direct, .close = close_plain, .run = run_direct};
+    .open = open_direct, .close = close_plain, .run = run_direct, .settle = settle};

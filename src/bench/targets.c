@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "bench/crew.h"
 #include "bench/interrupt.h"
 #include "bench/report.h"
+#include "client/library.h"
 
 struct target_row {
     const char *name;
@@ -46,41 +48,67 @@ static const struct target_row table[TARGET_ROWS] = {
 static struct bench_list row_names;
 static uint64_t repeats = 11;
 static bool quick, list_only, json;
+static const char *directory;
 
 static const struct bench_option options[] = {
     {"row", BENCH_TEXTS, &row_names, 0, 0, "NAME", "only this row; may be repeated"},
     {"repeats", BENCH_NUMBER, &repeats, 1, SAMPLE_MAX, "N", "how often everything is measured"},
+    {"dir", BENCH_TEXT, &directory, 0, 0, "DIR", "where the rows of storage put their data [$TMPDIR]"},
     {"quick", BENCH_FLAG, &quick, 0, 0, NULL, "3 repeats, a tenth of the metadata: a first impression"},
     {"list", BENCH_FLAG, &list_only, 0, 0, NULL, "list the rows and what they demand"},
     {"json", BENCH_FLAG, &json, 0, 0, NULL, "JSON lines in place of a table"},
     {0},
 };
 
-void target_ratio(struct target_run *run, enum target_id row, double own, double reference,
-                  const char *detail)
+void target_judged(struct target_run *run, enum target_id row, double value, double own, double reference,
+                   const char *detail)
 {
     struct target_samples *samples = &run->rows[row];
-    if (reference <= 0.0)
-        return;
-    sample_add(&samples->measured, own / reference);
+    sample_add(&samples->measured, value);
     sample_add(&samples->own, own);
     sample_add(&samples->reference, reference);
     snprintf(samples->detail, sizeof(samples->detail), "%s", detail);
+}
+
+void target_ratio(struct target_run *run, enum target_id row, double own, double reference,
+                  const char *detail)
+{
+    if (reference > 0.0)
+        target_judged(run, row, own / reference, own, reference, detail);
 }
 
 void target_difference(struct target_run *run, enum target_id row, double own, double reference,
                        const char *detail)
 {
-    struct target_samples *samples = &run->rows[row];
-    sample_add(&samples->measured, own - reference);
-    sample_add(&samples->own, own);
-    sample_add(&samples->reference, reference);
-    snprintf(samples->detail, sizeof(samples->detail), "%s", detail);
+    target_judged(run, row, own - reference, own, reference, detail);
 }
 
 void target_value(struct target_run *run, enum target_id row, double value)
 {
     sample_add(&run->rows[row].measured, value);
+}
+
+void target_skip(struct target_run *run, enum target_id row, const char *why)
+{
+    snprintf(run->rows[row].skipped, sizeof(run->rows[row].skipped), "%s", why);
+}
+
+bool target_wanted(const struct target_run *run, enum target_id first, enum target_id last)
+{
+    for (unsigned row = first; row <= last; row++) {
+        if (run->wanted[row] && run->rows[row].skipped[0] == 0)
+            return true;
+    }
+    return false;
+}
+
+int target_server_status(benchfs *fs, struct server_status_reply *reply)
+{
+    struct client *client = client_get(fs);
+    if (client == NULL)
+        return -errno;
+    struct rpc_call call = {.operation = RPC_SERVER_STATUS, .reply = reply, .reply_size = sizeof(*reply)};
+    return rpc_call(client_peer(client, 0), &call);
 }
 
 int target_child(int processor, uint64_t patience, int (*work)(void *argument), void *argument)
@@ -145,17 +173,18 @@ static void print_row(const struct target_row *row, const struct target_samples 
     double measured = sample_median(&samples->measured);
     sample_interval(&samples->measured, &low, &high);
     if (json) {
-        json_t *object =
-            json_pack("{ss ss ss ss sf sf sf si ss sf sb ss so so so}", "type", "target", "row", row->name,
-                      "what", row->what, "unit", row->unit, "measured", measured, "low", low, "high", high,
-                      "repeats", (int)samples->measured.count, "bound",
-                      row->bound == AT_MOST ? "at most" : "at least", "required", row->required, "ok", ok,
-                      "detail_unit", samples->detail, "samples", sample_values(&samples->measured), "own",
-                      sample_values(&samples->own), "reference", sample_values(&samples->reference));
+        json_t *object = json_pack(
+            "{ss ss ss ss sf sf sf si ss sf sb ss ss so so so}", "type", "target", "row", row->name, "what",
+            row->what, "unit", row->unit, "measured", measured, "low", low, "high", high, "repeats",
+            (int)samples->measured.count, "bound", row->bound == AT_MOST ? "at most" : "at least", "required",
+            row->required, "ok", ok, "skipped", samples->skipped, "detail_unit", samples->detail, "samples",
+            sample_values(&samples->measured), "own", sample_values(&samples->own), "reference",
+            sample_values(&samples->reference));
         report_json(object);
         return;
     }
     int digits = strcmp(row->unit, "x") == 0 || strcmp(row->unit, "%") == 0 ? 2 : 0;
+    bool skipped = samples->skipped[0] != 0;
     char detail[64] = "";
     char interval[48];
     if (samples->own.count > 0)
@@ -164,7 +193,8 @@ static void print_row(const struct target_row *row, const struct target_samples 
     snprintf(interval, sizeof(interval), "%.*f..%.*f", digits, low, digits, high);
     if (samples->measured.count == 0)
         printf("%-19s %9s %-2s %14s  %s %7.*f  %-6s  %s\n", row->name, "-", row->unit, "",
-               row->bound == AT_MOST ? "<=" : ">=", digits, row->required, "MISSED", "not measured");
+               row->bound == AT_MOST ? "<=" : ">=", digits, row->required, skipped ? "SKIPPED" : "MISSED",
+               skipped ? samples->skipped : "not measured");
     else
         printf("%-19s %9.*f %-2s %14s  %s %7.*f  %-6s  %s%s%s\n", row->name, digits, measured, row->unit,
                interval, row->bound == AT_MOST ? "<=" : ">=", digits, row->required, ok ? "ok" : "MISSED",
@@ -208,11 +238,10 @@ static bool group_wanted(const struct target_run *target_run, enum target_group 
 
 static int measure_groups(struct target_run *target_run)
 {
-    static int (*const groups[])(struct target_run *) = {[GROUP_SINGLE] = targets_single,
-                                                         [GROUP_MANY] = targets_many,
-                                                         [GROUP_DOORS] = targets_doors,
-                                                         [GROUP_ALONE] = targets_alone};
-    unsigned missed = 0, judged = 0;
+    static int (*const groups[])(struct target_run *) = {
+        [GROUP_SINGLE] = targets_single, [GROUP_MANY] = targets_many,     [GROUP_DOORS] = targets_doors,
+        [GROUP_ALONE] = targets_alone,   [GROUP_DEVICE] = targets_device, [GROUP_DURABLE] = targets_durable};
+    unsigned missed = 0, judged = 0, skipped = 0;
     int failure = 0;
     for (unsigned group = 0; group < sizeof(groups) / sizeof(groups[0]); group++) {
         if (!group_wanted(target_run, group))
@@ -230,11 +259,13 @@ static int measure_groups(struct target_run *target_run)
             bool ok = judge(&table[i], &target_run->rows[i]);
             judged++;
             missed += !ok;
+            skipped += target_run->rows[i].skipped[0] != 0;
             print_row(&table[i], &target_run->rows[i], ok);
         }
     }
     if (!json)
-        printf("%u of %u targets reached\n", judged - missed, judged);
+        printf("%u of %u targets reached%s\n", judged - missed, judged,
+               skipped > 0 ? ", some could not be measured" : "");
     return missed > 0 || failure < 0 ? BENCH_FAILED : BENCH_OK;
 }
 
@@ -250,8 +281,12 @@ static int run(void)
         bench_error("out of memory");
         return BENCH_FAILED;
     }
+    static char place[PATH_MAX];
     int result = BENCH_USAGE;
-    if (choose_rows(target_run) == 0) {
+    if (directory != NULL && realpath(directory, place) == NULL) {
+        bench_error("option --dir: %s: %s", directory, strerror(errno));
+    } else if (choose_rows(target_run) == 0) {
+        target_run->directory = directory != NULL ? place : NULL;
         target_run->quick = quick;
         target_run->repeats = quick ? 3 : (uint32_t)repeats;
         if (json)

@@ -6,6 +6,7 @@
 
 #include "bench/options.h"
 #include "bench/sample.h"
+#include "benchfs.h"
 
 /* T(id, name, group, bound, required, unit, what). Groups are measured together: they share servers. Bound:
  * AT_MOST or AT_LEAST. unit "x": a ratio to raw UCX measured in the same repeat. Later issues add their rows
@@ -62,7 +63,36 @@
       "the same in 1,000 directories: create")                                                               \
     T(META_LOOKUP_DIRS, "meta-lookup-1000", ALONE, AT_MOST, 200.0, "ns",                                     \
       "the same in 1,000 directories: lookup")                                                               \
-    T(START, "start", ALONE, AT_MOST, 1000.0, "ms", "start of two servers until the first answered stat")
+    T(START, "start", ALONE, AT_MOST, 1000.0, "ms", "start of two servers until the first answered stat")    \
+    T(URING_WRITE_1M, "uring-write-1MiB", DEVICE, AT_LEAST, 0.9, "x", "uring: write 1 MiB, depth 8 / fio")   \
+    T(URING_READ_1M, "uring-read-1MiB", DEVICE, AT_LEAST, 0.9, "x", "uring: read 1 MiB, depth 8 / fio")      \
+    T(URING_WRITE_4M, "uring-write-4MiB", DEVICE, AT_LEAST, 0.9, "x", "uring: write 4 MiB, depth 8 / fio")   \
+    T(URING_READ_4M, "uring-read-4MiB", DEVICE, AT_LEAST, 0.9, "x", "uring: read 4 MiB, depth 8 / fio")      \
+    T(URING_RANDOM_WRITE, "uring-randwrite", DEVICE, AT_LEAST, 0.85, "x",                                    \
+      "uring: 4 KiB random write, 4 clients of depth 8 / fio, depth 32")                                     \
+    T(URING_RANDOM_READ, "uring-randread", DEVICE, AT_LEAST, 0.85, "x",                                      \
+      "uring: 4 KiB random read, 4 clients of depth 8 / fio, depth 32")                                      \
+    T(URING_LATENCY_WRITE, "uring-latency-write", DEVICE, AT_MOST, 1.5, "x",                                 \
+      "uring: (4 KiB random write - fio) / raw 4 KiB there, p50")                                            \
+    T(URING_LATENCY_READ, "uring-latency-read", DEVICE, AT_MOST, 1.5, "x",                                   \
+      "uring: (4 KiB random read - fio) / raw 4 KiB back, p50")                                              \
+    T(FILE_WRITE, "file-write-1MiB", DEVICE, AT_LEAST, 0.8, "x", "file, alone: write 1 MiB / pwrite")        \
+    T(FILE_READ, "file-read-1MiB", DEVICE, AT_LEAST, 0.8, "x", "file, alone: read 1 MiB / pread")            \
+    T(CHECKSUM_WRITE, "checksum-write", DEVICE, AT_MOST, 5.0, "%",                                           \
+      "uring: bandwidth lost by checksums, write 1 MiB, depth 8")                                            \
+    T(CHECKSUM_READ, "checksum-read", DEVICE, AT_MOST, 5.0, "%",                                             \
+      "uring: bandwidth lost by checksums, read 1 MiB, depth 8")                                             \
+    T(DURABLE_CREATE, "create-interval", DURABLE, AT_LEAST, 0.7, "x",                                        \
+      "uring, durability interval: create and close / in memory")                                            \
+    T(DURABLE_CLOSE, "close-durable", DURABLE, AT_LEAST, 0.7, "x",                                           \
+      "durability close, 4 clients: files / (fdatasync rate x files a group)")                               \
+    T(CLOSE_BATCH, "close-batch", DURABLE, AT_LEAST, 1.0, "x",                                               \
+      "durability close, 4 clients: files a group / clients")                                                \
+    T(RESTART, "restart", DURABLE, AT_MOST, 3000.0, "ms",                                                    \
+      "1 million files, kill -9: start until the first answered stat")                                       \
+    T(RECOVERY, "recovery", DURABLE, AT_LEAST, 1000000.0, "/s", "that start: records replayed a second")     \
+    T(SERVER_MEMORY, "server-memory", DURABLE, AT_MOST, 1.0, "x",                                            \
+      "uring, 1 million files and 1 GiB: resident / (buffers + 256 B a file + 64 MiB)")
 
 enum target_id {
 #define T(id, name, group, bound, required, unit, what) TARGET_##id,
@@ -71,7 +101,7 @@ enum target_id {
         TARGET_ROWS
 };
 
-enum target_group { GROUP_SINGLE, GROUP_MANY, GROUP_DOORS, GROUP_ALONE };
+enum target_group { GROUP_SINGLE, GROUP_MANY, GROUP_DOORS, GROUP_ALONE, GROUP_DEVICE, GROUP_DURABLE };
 enum target_bound { AT_MOST, AT_LEAST };
 
 /* What was measured for one row, one value a repeat. Lies in memory that all processes of the benchmark
@@ -81,12 +111,14 @@ struct target_samples {
     struct sample own;       /* ours, and */
     struct sample reference; /* what it is compared with, in `detail` units */
     char detail[8];          /* "us", "GB/s" or "" */
+    char skipped[48];        /* why nothing was measured, if there is a reason */
 };
 
 struct target_run {
     bool wanted[TARGET_ROWS];
     bool quick;
     uint32_t repeats;
+    const char *directory; /* what lies on a device lies in one of its own here; NULL: $TMPDIR */
     struct target_samples rows[TARGET_ROWS];
 };
 
@@ -95,6 +127,8 @@ int targets_single(struct target_run *run);
 int targets_many(struct target_run *run);
 int targets_doors(struct target_run *run);
 int targets_alone(struct target_run *run);
+int targets_device(struct target_run *run);
+int targets_durable(struct target_run *run);
 
 /* Adds ours / reference. */
 void target_ratio(struct target_run *run, enum target_id row, double own, double reference,
@@ -103,6 +137,17 @@ void target_ratio(struct target_run *run, enum target_id row, double own, double
 void target_difference(struct target_run *run, enum target_id row, double own, double reference,
                        const char *detail);
 void target_value(struct target_run *run, enum target_id row, double value);
+/* Adds a value that follows from ours and the reference in another way. */
+void target_judged(struct target_run *run, enum target_id row, double value, double own, double reference,
+                   const char *detail);
+/* The row cannot be measured here: it says so, and does not count as reached. */
+void target_skip(struct target_run *run, enum target_id row, const char *why);
+/* Whether any row from first to last is wanted and not skipped. */
+bool target_wanted(const struct target_run *run, enum target_id first, enum target_id last);
+
+/* Asks server 0 of the cluster. 0 or -errno. */
+struct server_status_reply;
+int target_server_status(benchfs *fs, struct server_status_reply *reply);
 
 /* Runs work in a child process bound to a processor (-1: any) and waits, at most patience ns (then it is
  * killed: -ETIMEDOUT). Returns what work returned (0 or -errno). */

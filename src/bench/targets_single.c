@@ -205,15 +205,6 @@ static void add_p99(struct single *single, enum target_id row)
                  (double)histogram_quantile(&single->histogram, 0.5) / 1e3, "us");
 }
 
-static bool wanted(const struct single *single, enum target_id first, enum target_id last)
-{
-    for (unsigned row = first; row <= last; row++) {
-        if (single->run->wanted[row])
-            return true;
-    }
-    return false;
-}
-
 static int lookups(struct single *single)
 {
     make_paths(single, 's');
@@ -308,7 +299,7 @@ static int transfers(struct single *single, enum target_id write_row, uint64_t s
                      uint64_t total)
 {
     enum target_id read_row = write_row + 1;
-    if (!wanted(single, write_row, read_row))
+    if (!target_wanted(single->run, write_row, read_row))
         return 0;
     char path[64];
     snprintf(path, sizeof(path), "/targets/big.%llu", (unsigned long long)footprint);
@@ -330,24 +321,15 @@ static int transfers(struct single *single, enum target_id write_row, uint64_t s
     return status;
 }
 
-static int server_counters(struct single *single, struct server_status_reply *reply)
-{
-    struct client *client = client_get(single->fs);
-    if (client == NULL)
-        return -errno;
-    struct rpc_call call = {.operation = RPC_SERVER_STATUS, .reply = reply, .reply_size = sizeof(*reply)};
-    return rpc_call(client_peer(client, 0), &call);
-}
-
 static int dispatch(struct single *single)
 {
     struct server_status_reply before, after;
     make_paths(single, 's');
-    int status = server_counters(single, &before);
+    int status = target_server_status(single->fs, &before);
     if (status == 0)
         status = run_calls(single, "stat", do_stat, 2 * single->calls);
     if (status == 0)
-        status = server_counters(single, &after);
+        status = target_server_status(single->fs, &after);
     if (status < 0)
         return complain("server status", status);
     uint64_t requests = after.dispatched - before.dispatched;
@@ -362,13 +344,13 @@ static int measure_all(struct single *single)
 {
     uint64_t hot = single->run->quick ? UINT64_C(128) << 20 : UINT64_C(512) << 20;
     int status = 0;
-    if (wanted(single, TARGET_STAT, TARGET_LOOKUP_P99))
+    if (target_wanted(single->run, TARGET_STAT, TARGET_LOOKUP_P99))
         status = lookups(single);
-    if (status == 0 && wanted(single, TARGET_CREATE, TARGET_UNLINK))
+    if (status == 0 && target_wanted(single->run, TARGET_CREATE, TARGET_UNLINK))
         status = empty_files(single);
-    if (status == 0 && wanted(single, TARGET_CREATE_WRITE, TARGET_OPEN_READ))
+    if (status == 0 && target_wanted(single->run, TARGET_CREATE_WRITE, TARGET_OPEN_READ))
         status = small_files(single);
-    if (status == 0 && wanted(single, TARGET_WRITE_4K, TARGET_READ_4K))
+    if (status == 0 && target_wanted(single->run, TARGET_WRITE_4K, TARGET_READ_4K))
         status = blocks(single);
     if (status == 0)
         status = transfers(single, TARGET_WRITE_1M_HOT, UINT64_C(1) << 20, UINT64_C(1) << 20, hot);

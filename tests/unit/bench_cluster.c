@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -89,8 +90,8 @@ static void killed_servers_are_started_again(void **state)
     char directory[128];
     const int pin[] = {-1, -1};
     assert_int_equal(private_directory_make(directory, sizeof(directory)), 0);
-    struct private_store store = {
-        .engine = "file", .capacity = CAPACITY, .directory = directory, .durability = DURABILITY_NONE};
+    struct private_store store = {.engine = "file", .capacity = CAPACITY, .durability = DURABILITY_NONE};
+    snprintf(store.directory, sizeof(store.directory), "%s", directory);
     assert_int_equal(private_cluster_start_on(&cluster, 2, pin, &store), 0);
     assert_int_equal(visit(cluster.file, true), 0);
     pid_t server = cluster.servers[0].pid;

@@ -276,6 +276,44 @@ static void targets_judge(void **state)
     json_decref(object);
 }
 
+/* Without fio its rows are skipped, which is not success. */
+static void rows_without_their_reference_are_skipped(void **state)
+{
+    (void)state;
+    char path[4096];
+    snprintf(path, sizeof(path), "%s", getenv("PATH"));
+    setenv("PATH", "/nonexistent", 1);
+    assert_int_equal(run("targets --quick --row uring-write-1MiB --row uring-latency-read --json"), 1);
+    json_t *object = json_loads(strchr(output, '\n') + 1, JSON_DISABLE_EOF_CHECK, NULL);
+    assert_non_null(object);
+    assert_string_equal(json_string_value(json_object_get(object, "row")), "uring-write-1MiB");
+    assert_string_equal(json_string_value(json_object_get(object, "skipped")), "fio is not installed");
+    assert_false(json_boolean_value(json_object_get(object, "ok")));
+    json_decref(object);
+    assert_int_equal(run("targets --quick --row uring-read-4MiB"), 1);
+    assert_non_null(strstr(output, "SKIPPED  fio is not installed"));
+    assert_non_null(strstr(output, "0 of 1 targets reached"));
+    setenv("PATH", path, 1);
+    assert_int_equal(run("targets --dir /nonexistent --row uring-read-4MiB"), 2);
+    assert_non_null(strstr(output, "option --dir: /nonexistent: No such file"));
+}
+
+/* A row of the engine alone beside pwrite: no server, and nothing is left. */
+static void storage_rows_lie_where_they_are_told(void **state)
+{
+    (void)state;
+    char arguments[256], place[160];
+    snprintf(place, sizeof(place), "%s/storage", directory);
+    assert_int_equal(mkdir(place, 0700), 0);
+    snprintf(arguments, sizeof(arguments), "targets --repeats 1 --row file-read-1MiB --json --dir %s", place);
+    int status = run(arguments);
+    assert_true(status == 0 || status == 1);
+    json_t *object = json_loads(strchr(output, '\n') + 1, 0, NULL);
+    assert_true(json_number_value(json_object_get(object, "measured")) > 0.0);
+    json_decref(object);
+    assert_int_equal(rmdir(place), 0);
+}
+
 static int make_directory(void **state)
 {
     (void)state;
@@ -292,10 +330,16 @@ static int remove_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_usage_is_one_line), cmocka_unit_test(help_lists_every_option),
-        cmocka_unit_test(missing_directory_fails), cmocka_unit_test(md_counts_what_it_did),
-        cmocka_unit_test(io_counts_what_it_did),   cmocka_unit_test(store_counts_what_it_did),
-        cmocka_unit_test(calls_are_timed),         cmocka_unit_test(targets_judge),
+        cmocka_unit_test(wrong_usage_is_one_line),
+        cmocka_unit_test(help_lists_every_option),
+        cmocka_unit_test(missing_directory_fails),
+        cmocka_unit_test(md_counts_what_it_did),
+        cmocka_unit_test(io_counts_what_it_did),
+        cmocka_unit_test(store_counts_what_it_did),
+        cmocka_unit_test(calls_are_timed),
+        cmocka_unit_test(targets_judge),
+        cmocka_unit_test(rows_without_their_reference_are_skipped),
+        cmocka_unit_test(storage_rows_lie_where_they_are_told),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -74,8 +74,9 @@ static void stamps_differ(void **state)
         own.verify = verify;
         assert_int_equal(subject_init(&subject, &subject_pwrite, &own), 0);
         memset(bytes, 'b', sizeof(bytes));
-        subject_stamp(&subject, 3, 2, bytes);
-        assert_false(subject_check(&subject, 3, 0, bytes, SIZE)); /* nothing was written yet */
+        subject_stamp(&subject, 3, 2, 0, bytes, 4096);
+        subject_stamp(&subject, 3, 2, 4096, bytes + 4096, SIZE - 4096); /* in parts, as vectors hold it */
+        assert_false(subject_check(&subject, 3, 0, bytes, SIZE));       /* nothing was written yet */
         subject.generations[3] = subject.generations[4] = 2;
         assert_true(subject_check(&subject, 3, 0, bytes, SIZE));
         assert_true(subject_check(&subject, 3, 4000, bytes + 4000, 5000)); /* a part, as a vector holds it */
