@@ -309,7 +309,7 @@ ssize_t benchfs_readlink(benchfs *fs, const char *path, char *buffer, size_t siz
     return benchfs_readlinkat(fs, AT_FDCWD, path, buffer, size);
 }
 
-int benchfs_truncate(benchfs *fs, const char *path, off_t length)
+int library_truncate(struct benchfs *fs, int dirfd, const char *path, off_t length)
 {
     struct client *client;
     uint64_t directory;
@@ -317,12 +317,17 @@ int benchfs_truncate(benchfs *fs, const char *path, off_t length)
         errno = EINVAL;
         return -1;
     }
-    if (!begin(fs, AT_FDCWD, path, &client, &directory))
+    if (!begin(fs, dirfd, path, &client, &directory))
         return -1;
     file_caches_publish(fs, client, 0);
     int status = client_truncate(client, directory, path, (uint64_t)length);
     file_caches_forget(fs);
     return finish(status);
+}
+
+int benchfs_truncate(benchfs *fs, const char *path, off_t length)
+{
+    return library_truncate(fs, AT_FDCWD, path, length);
 }
 
 /* ---- setting attributes ---- */

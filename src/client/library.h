@@ -368,6 +368,9 @@ static inline bool locks_held(struct benchfs *fs)
 int record_lock(struct benchfs *fs, struct worker *worker, struct open_file *file, int command,
                 struct flock *lock);
 
+/* benchfs_truncate from a directory: -1 with errno set. */
+int library_truncate(struct benchfs *fs, int dirfd, const char *path, off_t length);
+
 /* The directory that a *at call starts from. 0 or -1 with errno. */
 int start_directory(struct benchfs *fs, int dirfd, const char *path, uint64_t *inode);
 

@@ -202,15 +202,7 @@ static ssize_t remote_copy_file_range(int in_fd, off_t *in_offset, int out_fd, o
 
 static int remote_truncateat(int dirfd, const char *path, off_t length)
 {
-    struct client *client;
-    uint64_t directory;
-    if (length < 0) {
-        errno = EINVAL;
-        return -1;
-    }
-    if (!begin(dirfd, path, &client, &directory))
-        return -1;
-    return finish(client_truncate(client, directory, path, (uint64_t)length));
+    return library_truncate(fs, dirfd, path, length);
 }
 
 static off_t remote_seek(int fd, off_t offset, int whence)
