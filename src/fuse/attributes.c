@@ -86,6 +86,10 @@ static void set_attributes(fuse_req_t request, fuse_ino_t inode, struct stat *wa
         change_prepare(wanted, to_set, &change);
         change.inode = inode;
         status = client_change_inode(client, &change, &attributes);
+        /* Nothing set comes before a write through the page cache, too, from whoever writes: to take the
+         * set-user-id bits, which the write will do. */
+        if (status == -EPERM && to_set == 0 && request_filesystem(request)->consistency != CONSISTENCY_STRICT)
+            status = client_attributes(client, inode, &attributes);
     }
     if (status == 0 && S_ISDIR(attributes.mode) && request_filesystem(request)->lifetime > 0)
         status = client_attributes(client, inode, &attributes);
