@@ -2,7 +2,7 @@
 # Runs one program of the conformance suite through a mount or the preload library, on a cluster of its own.
 # Usage: door.sh fuse SERVERS PROGRAM-DIRECTORY:... PROGRAM [CASE]
 #        door.sh preload SERVERS PROGRAM-DIRECTORY:... PROGRAM [CASE]     with the library in $BENCHFS_PRELOAD
-# PROGRAM-DIRECTORY: where benchfs and benchfsd lie.
+# CONSISTENCY: the mode, if not strict. PROGRAM-DIRECTORY: where benchfs and benchfsd lie.
 door=$1 servers=$2 program=$(realpath "$4")
 here=$(dirname "$(realpath "$0")")
 shift 2
@@ -25,7 +25,7 @@ unmount() {
 }
 
 chmod 755 "$work" # others are to get to the mount
-benchfs start -n "$servers" >"$work/start.log" 2>&1 || {
+benchfs start -n "$servers" --set cluster.consistency="${CONSISTENCY:-strict}" >"$work/start.log" 2>&1 || {
     cat "$work/start.log" >&2
     exit 99
 }

@@ -8,7 +8,10 @@ static struct cluster cluster;
 
 int door_open(unsigned servers)
 {
-    if (servers == 0 || servers > CLUSTER_SERVERS_MAX || cluster_start(&cluster, servers, NULL) < 0)
+    char mode[64];
+    const char *settings[] = {mode, NULL}, *consistency = getenv("CONSISTENCY");
+    snprintf(mode, sizeof mode, "cluster.consistency=%s", consistency == NULL ? "strict" : consistency);
+    if (servers == 0 || servers > CLUSTER_SERVERS_MAX || cluster_start(&cluster, servers, settings) < 0)
         return -1;
     door = benchfs_connect(NULL);
     if (door != NULL)

@@ -470,6 +470,7 @@ static void write_then_read(void)
 }
 static void visible_at_once(void)
 {
+    NEED("atonce"); /* consistency strict */
     make_file("f", "");
     int fd = (int)OK(open("f", O_RDWR));
     OK(ftruncate(fd, 200000));
