@@ -196,6 +196,7 @@ static void uring_store_destroy(struct store *store)
         uring_segments_close(uring->segments);
     uring_buffers_free(&uring->reads);
     uring_buffers_free(&uring->writes);
+    uring_recent_free(&uring->recent);
     free(uring);
 }
 
@@ -249,8 +250,10 @@ static int uring_store_create(const struct store_options *options, struct store 
     uring->capacity = options->capacity >> PAGE_SHIFT;
     uring->checksum = options->checksum;
     list_init(&uring->spare);
+    uring_recent_init(&uring->recent);
     status = chunk_index_init(&uring->index);
     if (status != 0) {
+        uring_recent_free(&uring->recent);
         free(uring);
         return status;
     }

@@ -10,6 +10,7 @@
 #include "store/store.h"
 #include "store/uring_buffers.h"
 #include "store/uring_format.h"
+#include "store/uring_recent.h"
 #include "store/uring_segments.h"
 
 struct uring_store {
@@ -19,6 +20,7 @@ struct uring_store {
     struct uring_segments *segments; /* from start on */
     struct uring_buffers reads;
     struct uring_buffers writes;
+    struct uring_recent recent;
     struct chunk_index index;
     struct list spare;       /* uring_transfer.link */
     uint64_t capacity;       /* blocks */

@@ -10,8 +10,9 @@
  *
  * CHUNK, key struct uring_piece_key: a piece of a chunk, 32 blocks of it, as far as they are on the device or
  * reserved: struct uring_piece_record; its runs, each of which gives the next stored blocks their places, one
- * after another on the device; a checksum for each stored block; its zeros. So the record of a 4 KiB write has
- * 28 to some 400 bytes, however large the chunk, and those of a whole MiB a thousandth of what they describe. */
+ * after another on the device; a checksum for each stored block; its zeros. So the record of a 4 KiB write
+ * has 28 to some 400 bytes, however large the chunk, and those of a whole MiB a thousandth of what they
+ * describe. */
 #pragma once
 
 #include <assert.h>

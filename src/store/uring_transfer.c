@@ -292,7 +292,10 @@ static int edges_fill(struct uring_store *uring, struct uring_transfer *transfer
         char *old = transfer->memory + ((size_t)(transfer->count + i) << PAGE_SHIFT);
         struct edge *edge = &edges->edge[i];
         needed[i] = edge_look(chunk, edge);
-        if (needed[i])
+        const char *recent = needed[i] ? uring_recent_find(&uring->recent, edge->old.where) : NULL;
+        if (recent != NULL)
+            memcpy(old, recent, PAGE_BYTES);
+        else if (needed[i])
             uring_batch_add(&batch, DISK_READ, (struct uring_run){edge->old.where, 1}, old);
     }
     int status = uring_batch_end(&batch);
@@ -332,8 +335,10 @@ static int blocks_take(struct uring_store *uring, struct uring_transfer *transfe
             blocks_give(uring, transfer, at);
             return status;
         }
-        for (; run.count > 0; run.count--)
+        for (; run.count > 0; run.count--) {
+            uring_recent_drop(&uring->recent, run.first);
             transfer->blocks[at++].where = run.first++;
+        }
     }
     return 0;
 }
@@ -392,6 +397,9 @@ int uring_store_write_commit(struct store *store, struct store_io *io)
         status = write_out(uring, transfer, io, &edges);
         if (status == 0)
             status = uring_chunk_put(uring, transfer->chunk, transfer);
+        for (uint32_t i = 0; status == 0 && i < edges.count; i++)
+            uring_recent_put(&uring->recent, transfer->blocks[edges.edge[i].block - transfer->first].where,
+                             memory_of(transfer, edges.edge[i].block));
         if (edges.count > 0)
             uring_segments_read_end(uring->segments, &reading);
         if (status != 0)

@@ -246,7 +246,7 @@ static void power_fails_beside_commits(void **state)
         uint64_t point = seed;
         while (power_fails_at(point, seed, true))
             point += 5;
-        assert_true(point > 200);
+        assert_true(point > 100);
     }
 }
 

@@ -41,6 +41,7 @@ static void *failing_aligned_alloc(size_t alignment, size_t size)
 #include "store/uring.c"
 #include "store/uring_buffers.c"
 #include "store/uring_chunk.c"
+#include "store/uring_recent.c"
 #include "store/uring_recovery.c"
 #include "store/uring_segments.c"
 #include "store/uring_transfer.c"
