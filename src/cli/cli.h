@@ -10,7 +10,7 @@
 
 #include "client/client.h"
 
-/* Exit codes: all was done; something failed; the command line makes no sense. */
+/* Exit codes: all was done; something failed; the command line makes no sense. fsck has its own. */
 enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 struct verb {
@@ -25,6 +25,7 @@ extern const struct verb verb_start, verb_stop, verb_status;
 extern const struct verb verb_ls, verb_find, verb_stat, verb_cat;
 extern const struct verb verb_mkdir, verb_rmdir, verb_rm, verb_cp;
 extern const struct verb verb_mount, verb_run;
+extern const struct verb verb_fsck, verb_scrub;
 extern const struct verb verb_bench;
 
 /* ---- messages (message.c) ---- */

@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -50,9 +51,11 @@ static void log_path(const struct launch *launch, const struct launch_server *se
 /* ---- children ---- */
 
 /* In the child, between fork and exec: only async-signal-safe calls. */
-static void become(char *const argv[], int in, int out, int err)
+static void become(char *const argv[], int in, int out, int err, pid_t bound_to)
 {
     setsid();
+    if (bound_to != 0 && (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != bound_to))
+        _exit(126);
     if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0 ||
         chdir("/") != 0)
         _exit(126);
@@ -70,9 +73,10 @@ static int spawn(const struct launch *launch, struct launch_server *server, char
     log_path(launch, server, path);
     int log = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     int status = log < 0 || pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 ? -errno : 0;
+    pid_t self = getpid();
     pid_t pid = status == 0 ? fork() : -1;
     if (pid == 0)
-        become(argv, in[0], out[1], log);
+        become(argv, in[0], out[1], log, launch->bound ? self : 0);
     if (status == 0 && pid < 0)
         status = -errno;
     if (status == 0) {
@@ -410,7 +414,8 @@ int launch_all(struct launch *launch, uint64_t patience)
     if (status == 0)
         status = wait_for(launch, is_ready, deadline);
     if (status == 0) {
-        hold_signals();
+        if (!launch->bound)
+            hold_signals();
         status = tell_members(launch);
     }
     if (status == 0 || status == -EPIPE)
@@ -430,4 +435,53 @@ void launch_release(struct launch *launch)
             server->pid = 0;
         }
     }
+}
+
+/* ---- around it ---- */
+
+int launch_find_program(char *program, size_t size)
+{
+    static const char *const places[] = {"benchfsd", "../server/benchfsd"};
+    char self[PATH_MAX - 32];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    for (size_t i = 0; length > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
+        self[length] = '\0';
+        char *slash = strrchr(self, '/');
+        snprintf(program, size, "%.*s/%s", (int)(slash - self), self, places[i]);
+        if (access(program, X_OK) == 0)
+            return 0;
+    }
+    const char *at = getenv("PATH");
+    while (at != NULL && *at != '\0') {
+        size_t part = strcspn(at, ":");
+        snprintf(program, size, "%.*s/benchfsd", (int)part, at);
+        if (part > 0 && at[0] == '/' && access(program, X_OK) == 0)
+            return 0;
+        at += part + (at[part] == ':');
+    }
+    cli_error("cannot find benchfsd beside benchfs or in PATH: install it");
+    return -ENOENT;
+}
+
+int launch_write_file(const struct launch *launch, const char *engine)
+{
+    const struct cluster_paths *paths = launch->paths;
+    struct cluster_file file = {.server_count = launch->count};
+    random_secure(&file.cluster_id, sizeof(file.cluster_id));
+    file.servers = calloc(launch->count, sizeof(*file.servers));
+    if (file.servers == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < launch->count; i++) {
+        const struct launch_server *server = &launch->servers[i];
+        file.servers[i].id = server->id;
+        file.servers[i].pid = server->pid;
+        memcpy(file.servers[i].host, server->host, sizeof(server->host));
+        memcpy(file.servers[i].address, server->address, sizeof(server->address));
+    }
+    memcpy(file.config, paths->config, strlen(paths->config) + 1);
+    memcpy(file.directory, paths->directory, strlen(paths->directory) + 1);
+    snprintf(file.store, sizeof(file.store), "%.15s", engine);
+    int status = cluster_file_write(paths->file, &file);
+    free(file.servers);
+    return status;
 }

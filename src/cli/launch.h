@@ -26,7 +26,14 @@ struct launch {
     const char *listen;  /* address for local servers, host:port */
     struct launch_server *servers;
     uint32_t count;
+    bool bound; /* local servers end with this process, whatever ends it; signals are not held back */
 };
+
+/* Finds benchfsd: where this program lies, or, as long as neither is installed, in its own folder of the
+ * build; or in PATH. 0, or -ENOENT with the reason printed. */
+int launch_find_program(char *program, size_t size);
+/* Writes the cluster file of servers that were started. 0 or -errno. */
+int launch_write_file(const struct launch *launch, const char *engine);
 
 /* Starts all servers, waits until each has said where it listens, sends every one the whole list and waits
  * until all serve; servers with persistent stores for as long as they recover. 0, or -errno with the reason

@@ -1,6 +1,8 @@
 /* The benchfs command: finds the verb in one table and runs it. Each verb is a file of its own and parses its
  * own options; what they share is in cli.h. Exit codes are the same for all: 0 done, 1 something failed (and
- * was reported on standard error), 2 the command line makes no sense. */
+ * was reported on standard error), 2 the command line makes no sense; but for fsck, which has those of
+ * fsck(8).
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -8,8 +10,8 @@
 #include "cli/cli.h"
 
 static const struct verb *const verbs[] = {
-    &verb_start, &verb_stop,  &verb_status, &verb_ls, &verb_find,  &verb_stat, &verb_cat,
-    &verb_cp,    &verb_mkdir, &verb_rmdir,  &verb_rm, &verb_mount, &verb_run,  &verb_bench,
+    &verb_start, &verb_stop,  &verb_status, &verb_ls,    &verb_find, &verb_stat, &verb_cat,   &verb_cp,
+    &verb_mkdir, &verb_rmdir, &verb_rm,     &verb_mount, &verb_run,  &verb_fsck, &verb_scrub, &verb_bench,
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -26,7 +28,8 @@ static void print_overview(FILE *out)
         "possible too.\n"
         "BENCHFS_CLUSTER names the cluster file (default: in $XDG_RUNTIME_DIR/benchfs or /tmp/benchfs-UID);\n"
         "BENCHFS_SERVERS=HOST:PORT,... with BENCHFS_KEY=FILE finds a cluster without one.\n"
-        "\"benchfs VERB --help\" says more. Exit code: 0 done, 1 failed, 2 wrong usage.\n",
+        "\"benchfs VERB --help\" says more. Exit code: 0 done, 1 failed, 2 wrong usage (fsck has its\n"
+        "own).\n",
         out);
 }
 

@@ -2,6 +2,7 @@
 #include "cli/progress.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,6 +65,23 @@ void progress_add(uint64_t files, uint64_t bytes)
         return;
     progress.last = now;
     draw(now);
+}
+
+void progress_note(const char *format, ...)
+{
+    if (!progress.active)
+        return;
+    uint64_t now = clock_now();
+    if (now - progress.last < INTERVAL)
+        return;
+    progress.last = now;
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("\r\033[K", stderr);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fflush(stderr);
+    progress.drawn = true;
 }
 
 void progress_clear(void)

@@ -255,55 +255,7 @@ static int choose_servers(struct start *start)
                        start->count > 0 ? start->count : (uint32_t)start->config.cluster.server_count);
 }
 
-/* benchfsd lies where this program lies, or, as long as neither is installed, in its own folder of the build;
- * or in PATH. */
-static int find_program(struct start *start)
-{
-    static const char *const places[] = {"benchfsd", "../server/benchfsd"};
-    char self[PATH_MAX - 32];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    for (size_t i = 0; length > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
-        self[length] = '\0';
-        char *slash = strrchr(self, '/');
-        snprintf(start->program, sizeof(start->program), "%.*s/%s", (int)(slash - self), self, places[i]);
-        if (access(start->program, X_OK) == 0)
-            return 0;
-    }
-    const char *at = getenv("PATH");
-    while (at != NULL && *at != '\0') {
-        size_t part = strcspn(at, ":");
-        snprintf(start->program, sizeof(start->program), "%.*s/benchfsd", (int)part, at);
-        if (part > 0 && at[0] == '/' && access(start->program, X_OK) == 0)
-            return 0;
-        at += part + (at[part] == ':');
-    }
-    cli_error("cannot find benchfsd beside benchfs or in PATH: install it");
-    return -ENOENT;
-}
-
 /* ---- starting ---- */
-
-static int write_cluster_file(const struct start *start)
-{
-    struct cluster_file file = {.server_count = start->launch.count};
-    random_secure(&file.cluster_id, sizeof(file.cluster_id));
-    file.servers = calloc(start->launch.count, sizeof(*file.servers));
-    if (file.servers == NULL)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < start->launch.count; i++) {
-        const struct launch_server *server = &start->launch.servers[i];
-        file.servers[i].id = server->id;
-        file.servers[i].pid = server->pid;
-        memcpy(file.servers[i].host, server->host, sizeof(server->host));
-        memcpy(file.servers[i].address, server->address, sizeof(server->address));
-    }
-    memcpy(file.config, start->paths.config, strlen(start->paths.config) + 1);
-    memcpy(file.directory, start->paths.directory, strlen(start->paths.directory) + 1);
-    snprintf(file.store, sizeof(file.store), "%.15s", start->config.store.engine);
-    int status = cluster_file_write(start->paths.file, &file);
-    free(file.servers);
-    return status;
-}
 
 /* A cluster without its file cannot be found: it must not go on. */
 static void end_servers(const struct start *start)
@@ -338,7 +290,7 @@ static int start_servers(struct start *start)
     if (status != 0)
         return status;
     launch_release(&start->launch);
-    status = write_cluster_file(start);
+    status = launch_write_file(&start->launch, start->config.store.engine);
     if (status != 0) {
         cli_error("cannot write cluster file \"%s\": %s", start->paths.file, status_text(status));
         end_servers(start);
@@ -354,7 +306,7 @@ static int run_locked(struct start *start)
     int result = configure(start);
     if (result != CLI_OK)
         return result;
-    if (choose_servers(start) != 0 || find_program(start) != 0)
+    if (choose_servers(start) != 0 || launch_find_program(start->program, sizeof(start->program)) != 0)
         return CLI_FAILED;
     if (start_servers(start) != 0) {
         if (access(start->paths.file, F_OK) != 0) { /* a dead cluster's file still names its configuration */
