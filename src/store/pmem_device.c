@@ -68,6 +68,20 @@ int pmem_device_drain(struct pmem_device *device)
     return status;
 }
 
+/* Whether the file system has room for what the file has no blocks for yet: asked first, because a failed
+ * attempt may fill it. */
+static int room_check(const struct pmem_device *device, uint64_t bytes, const struct stat *stat)
+{
+    uint64_t available, total, there = (uint64_t)stat->st_blocks * 512;
+    int status = disk_space(device->disk, &available, &total);
+    if (status != 0 || bytes <= there || bytes - there <= available)
+        return status;
+    log_error("cannot allocate \"%s\": %s (needs %" PRIu64 " MiB more, %" PRIu64
+              " MiB free): set store.capacity lower or store.path to another directory",
+              device->path, strerror(ENOSPC), (bytes - there) >> 20, available >> 20);
+    return -ENOSPC;
+}
+
 /* Gives the file its size and blocks. A store to a page without a block would end the process when the file
  * system is full. */
 static int file_prepare(const struct pmem_device *device, int descriptor, uint64_t bytes)
@@ -77,20 +91,20 @@ static int file_prepare(const struct pmem_device *device, int descriptor, uint64
         return -errno;
     if ((uint64_t)stat.st_size > bytes)
         bytes = (uint64_t)stat.st_size & ~(uint64_t)(PAGE_BYTES - 1);
-    if (fallocate(descriptor, 0, 0, (off_t)bytes) != 0) {
-        int status = -errno;
-        if (status != -EOPNOTSUPP) {
-            log_error("cannot allocate %" PRIu64
-                      " bytes for \"%s\": %s: set store.capacity lower or store.path to another directory",
-                      bytes, device->path, strerror(-status));
-            return status;
-        }
+    int status = room_check(device, bytes, &stat);
+    if (status != 0 || fallocate(descriptor, 0, 0, (off_t)bytes) == 0)
+        return status;
+    status = -errno;
+    if (status == -EOPNOTSUPP) {
         log_warning("the file system of \"%s\" cannot reserve blocks: should it run full, the server ends",
                     device->path);
-        if (ftruncate(descriptor, (off_t)bytes) != 0)
-            return -errno;
+        status = ftruncate(descriptor, (off_t)bytes) == 0 ? 0 : -errno;
     }
-    return 0;
+    if (status != 0)
+        log_error("cannot allocate %" PRIu64
+                  " bytes for \"%s\": %s: set store.capacity lower or store.path to another directory",
+                  bytes, device->path, strerror(-status));
+    return status;
 }
 
 static int map_new(struct pmem_device *device, int descriptor)

@@ -205,6 +205,59 @@ static void page_with_two_owners(void **state)
     conformance_medium_end();
 }
 
+/* More than the file system has is refused at once, and nothing is allocated. */
+static void file_system_too_small(void **state)
+{
+    (void)state;
+    conformance.options = conformance_options;
+    conformance_medium_make();
+    conformance.options.capacity = UINT64_C(14) << 40;
+    conformance_disk_open();
+    uint64_t before, after, total;
+    assert_int_equal(disk_space(conformance.disk, &before, &total), 0);
+    if (total >= conformance.options.capacity)
+        skip();
+    disk_close(conformance.disk);
+    assert_int_equal(conformance_mount(), -ENOSPC);
+    conformance.options.capacity = CONFORMANCE_CAPACITY;
+    assert_int_equal(conformance_mount(), 0);
+    assert_int_equal(disk_space(conformance.disk, &after, &total), 0);
+    assert_true(after + (UINT64_C(10) << 30) > before); /* others use it, too */
+    conformance_unmount(false);
+    conformance_medium_end();
+}
+
+static int fail_synchronisation(void *owner, const char *what, const char *name, uint64_t offset,
+                                size_t *length)
+{
+    (void)offset;
+    (void)length;
+    uint32_t *failed = owner;
+    if (strcmp(what, "sync") != 0 || strcmp(name, "pmem") != 0)
+        return 0;
+    ++*failed;
+    return -EIO;
+}
+
+/* Then nothing is durable any more, and everybody is told; what was before is there. */
+static void synchronisation_fails(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    assert_int_equal(conformance_write(store, 1, 0, 0, 10000, 5), 0);
+    assert_int_equal(conformance_commit(), 0);
+    uint32_t failed = 0;
+    disk_set_fault(conformance.disk, fail_synchronisation, &failed);
+    assert_int_equal(conformance_write(store, 1, 0, 0, 10000, 6), 0);
+    assert_int_equal(conformance_commit(), -EIO);
+    assert_int_equal(failed, 1);
+    assert_int_equal(conformance_write(store, 1, 0, 0, 10000, 7), -EIO);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 10000, 6), 10000);
+    store = conformance_crash(NULL);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 10000, 5), 10000);
+    conformance_close(store);
+}
+
 static void simulated_loop_is_refused(void **state)
 {
     (void)state;
@@ -237,6 +290,8 @@ int main(void)
         cmocka_unit_test(checksums_may_be_switched),
         cmocka_unit_test(other_capacity),
         cmocka_unit_test(page_with_two_owners),
+        cmocka_unit_test(file_system_too_small),
+        cmocka_unit_test(synchronisation_fails),
         cmocka_unit_test(simulated_loop_is_refused),
         cmocka_unit_test(killed_in_the_middle),
     };
