@@ -7,6 +7,7 @@
 #include <fcntl.h>
 
 #include "store/block_map.h"
+#include "unit/store_capacity.h"
 #include "unit/store_killed.h"
 
 static const struct store_options conformance_options = {
@@ -128,6 +129,7 @@ static void damaged_block_is_never_read(void **state)
 
     /* A part cannot be replaced without the rest; the whole can. */
     assert_int_equal(conformance_write(store, 1, 3, 8200, 10, 9), -EIO);
+    assert_int_equal(conformance_write(store, 1, 3, 8000, 200, 9), -EIO);
     struct store_range range = {1, 3 * CONFORMANCE_CHUNK + 8200, 3 * CONFORMANCE_CHUNK + 8210, 16};
     assert_int_equal(store->operations->clear(store, &range, false), -EIO);
     assert_int_equal(conformance_write(store, 1, 3, 8192, 4096, 9), 0);
@@ -291,6 +293,7 @@ int main(void)
         cmocka_unit_test(other_capacity),
         cmocka_unit_test(page_with_two_owners),
         cmocka_unit_test(file_system_too_small),
+        cmocka_unit_test(room_of_a_write_that_was_cleared),
         cmocka_unit_test(synchronisation_fails),
         cmocka_unit_test(simulated_loop_is_refused),
         cmocka_unit_test(killed_in_the_middle),

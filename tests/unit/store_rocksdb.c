@@ -7,6 +7,7 @@
 #include <rocksdb/c.h>
 
 #include "store/rocksdb_format.h"
+#include "unit/store_capacity.h"
 #include "unit/store_killed.h"
 
 static const struct store_options conformance_options = {
@@ -399,6 +400,7 @@ int main(void)
         cmocka_unit_test(log_may_end_anywhere),
         cmocka_unit_test(writers_of_one_chunk),
         cmocka_unit_test(changes_under_a_commit),
+        cmocka_unit_test(room_of_a_write_that_was_cleared),
         cmocka_unit_test(simulated_loop_is_refused),
         cmocka_unit_test(killed_in_the_middle),
     };
