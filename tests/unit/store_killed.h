@@ -56,8 +56,8 @@ static void killed_apply(struct killed_bytes *model, uint64_t number)
     }
 }
 
-/* The child: never returns. */
-static void killed_child(uint64_t from, int pipe)
+/* The child. */
+static _Noreturn void killed_child(uint64_t from, int pipe)
 {
     struct loop_options options = {0};
     if (loop_create(&options, &conformance.loop) != 0 || conformance_mount() != 0)
@@ -73,6 +73,18 @@ static void killed_child(uint64_t from, int pipe)
     }
 }
 
+/* What the test program does when it is called with arguments: so the child has a process of its own, and no
+ * threads that a fork would have left behind. */
+static int killed_main(int count, char **arguments, const struct store_options *options)
+{
+    if (count != 4)
+        return 1;
+    conformance.real = true;
+    conformance.options = *options;
+    snprintf(conformance.directory, sizeof(conformance.directory), "%s", arguments[1]);
+    killed_child(strtoull(arguments[2], NULL, 10), (int)strtol(arguments[3], NULL, 10));
+}
+
 /* Lets a child go on after step `from` for so many steps, and kills it. Returns the last step it told of. */
 static uint64_t killed_run(uint64_t from, uint64_t steps)
 {
@@ -81,8 +93,12 @@ static uint64_t killed_run(uint64_t from, uint64_t steps)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
+        char number[24], end[12];
+        snprintf(number, sizeof(number), "%lu", (unsigned long)from + 1);
+        snprintf(end, sizeof(end), "%d", ends[1]);
         close(ends[0]);
-        killed_child(from + 1, ends[1]);
+        execl("/proc/self/exe", "killed", conformance.directory, number, end, NULL);
+        _exit(3);
     }
     close(ends[1]);
     uint64_t last = from;

@@ -386,8 +386,10 @@ static void killed_in_the_middle(void **state)
     killed_rounds(&conformance_options, 20);
 }
 
-int main(void)
+int main(int argument_count, char **arguments)
 {
+    if (argument_count > 1)
+        return killed_main(argument_count, arguments, &conformance_options);
     const struct CMUnitTest tests[] = {
         STORE_CONFORMANCE_CASES,
         STORE_CONFORMANCE_BYTES_CASES,
