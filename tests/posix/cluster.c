@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -90,18 +91,24 @@ static int read_line(int fd, char *line, size_t size)
 
 static int introduce(struct cluster *cluster)
 {
-    char line[256];
+    char line[256], store[64];
     size_t length = 0;
+    bool persistent = false;
     for (unsigned i = 0; i < cluster->count; i++) {
-        if (read_line(cluster->from[i], line, sizeof line) < 0 ||
-            sscanf(line, "ready %63s", cluster->addresses[i]) != 1)
+        int words = read_line(cluster->from[i], line, sizeof line) < 0
+                        ? 0
+                        : sscanf(line, "ready %63s %63s", cluster->addresses[i], store);
+        if (words < 1)
             return -1;
+        persistent = words == 2;
         length += (size_t)snprintf(cluster->servers + length, sizeof cluster->servers - length, "%s%s",
                                    i > 0 ? "," : "", cluster->addresses[i]);
     }
     for (unsigned i = 0; i < cluster->count; i++) {
         for (unsigned member = 0; member < cluster->count; member++)
             dprintf(cluster->to[i], "server %u %s\n", member, cluster->addresses[member]);
+        if (persistent)
+            dprintf(cluster->to[i], "cluster %s\n", cluster->identity);
         dprintf(cluster->to[i], "go\n");
     }
     for (unsigned i = 0; i < cluster->count; i++)
@@ -110,32 +117,50 @@ static int introduce(struct cluster *cluster)
     return 0;
 }
 
-int cluster_start(struct cluster *cluster, unsigned count, const char *const *settings)
+/* Of servers none of which runs. */
+static int start_all(struct cluster *cluster, const char *const *settings)
 {
-    memset(cluster, 0, sizeof *cluster);
-    signal(SIGPIPE, SIG_IGN);
-    strcpy(cluster->directory, "/tmp/benchfs-test-XXXXXX");
-    if (mkdtemp(cluster->directory) == NULL)
-        return -1;
-    snprintf(cluster->key, sizeof cluster->key, "%s/key", cluster->directory);
-    int status = make_key(cluster->key);
-    for (unsigned i = 0; i < count && status == 0; i++) {
-        status = spawn(cluster, i, settings);
-        cluster->count += status == 0;
-    }
+    unsigned started = 0;
+    int status = 0;
+    for (; started < cluster->count && status == 0; started += status == 0)
+        status = spawn(cluster, started, settings);
     if (status == 0)
         status = introduce(cluster);
     if (status < 0) {
         fprintf(stderr, "the servers did not start\n");
-        for (unsigned i = 0; i < cluster->count; i++)
+        for (unsigned i = 0; i < started; i++)
             cluster_kill(cluster, i);
-        cluster_stop(cluster);
         return -1;
     }
     setenv("BENCHFS_SERVERS", cluster->servers, 1);
     setenv("BENCHFS_KEY", cluster->key, 1);
     unsetenv("BENCHFS_CONFIG");
     return 0;
+}
+
+int cluster_start(struct cluster *cluster, unsigned count, const char *const *settings)
+{
+    unsigned char identity[16];
+    memset(cluster, 0, sizeof *cluster);
+    signal(SIGPIPE, SIG_IGN);
+    strcpy(cluster->directory, "/tmp/benchfs-test-XXXXXX");
+    if (mkdtemp(cluster->directory) == NULL)
+        return -1;
+    snprintf(cluster->key, sizeof cluster->key, "%s/key", cluster->directory);
+    int status = getrandom(identity, sizeof identity, 0) == sizeof identity ? make_key(cluster->key) : -1;
+    for (unsigned i = 0; i < sizeof identity; i++)
+        sprintf(cluster->identity + 2 * i, "%02x", identity[i]);
+    cluster->count = count;
+    if (status == 0)
+        status = start_all(cluster, settings);
+    if (status < 0)
+        cluster_stop(cluster);
+    return status;
+}
+
+int cluster_restart(struct cluster *cluster, const char *const *settings)
+{
+    return start_all(cluster, settings);
 }
 
 static void forget(struct cluster *cluster, unsigned server)
@@ -154,7 +179,7 @@ void cluster_kill(struct cluster *cluster, unsigned server)
     forget(cluster, server);
 }
 
-int cluster_stop(struct cluster *cluster)
+int cluster_end(struct cluster *cluster)
 {
     int result = 0;
     for (unsigned i = 0; i < cluster->count; i++)
@@ -171,6 +196,12 @@ int cluster_stop(struct cluster *cluster)
         }
         forget(cluster, i);
     }
+    return result;
+}
+
+int cluster_stop(struct cluster *cluster)
+{
+    int result = cluster_end(cluster);
     unlink(cluster->key);
     rmdir(cluster->directory);
     return result;

@@ -15,6 +15,7 @@ struct cluster {
     char addresses[CLUSTER_SERVERS_MAX][64];
     char directory[64]; /* temporary: holds the key */
     char key[96];
+    char identity[40];                      /* tells store directories of this cluster from another's */
     char servers[CLUSTER_SERVERS_MAX * 64]; /* as BENCHFS_SERVERS wants it */
 };
 
@@ -27,3 +28,8 @@ int cluster_start(struct cluster *cluster, unsigned count, const char *const *se
 int cluster_stop(struct cluster *cluster);
 /* kill -9 of one server. */
 void cluster_kill(struct cluster *cluster, unsigned server);
+/* Starts all servers again once none runs any more: with a persistent engine, on the same store directories.
+ * Results as those of cluster_start; after a failure the cluster is to be stopped. */
+int cluster_restart(struct cluster *cluster, const char *const *settings);
+/* SIGTERM to every server, waits, and keeps the directory for cluster_restart. As cluster_stop otherwise. */
+int cluster_end(struct cluster *cluster);
