@@ -41,6 +41,23 @@ static bool leaves_no_record(uint16_t operation)
     }
 }
 
+/* Whether all that this request changed must last before it is answered. Under "close" a new directory does:
+ * it has no close of its own, and the closed files in it can be reached through it alone. */
+static bool is_promised(const struct server *server, uint16_t operation, bool from_server)
+{
+    switch (server->options.durability) {
+    case DURABILITY_NONE:
+        return false;
+    case DURABILITY_INTERVAL:
+        return from_server;
+    case DURABILITY_CLOSE:
+        return from_server || operation == RPC_CREATE_DIRECTORY;
+    case DURABILITY_WRITE:
+        return true;
+    }
+    return true;
+}
+
 int durable_answer(struct server *server, const struct rpc_request *request, int status)
 {
     if ((request->flags & RPC_MUTATES) == 0)
@@ -50,9 +67,8 @@ int durable_answer(struct server *server, const struct rpc_request *request, int
     bool from_server = request->peer_is_server && request->session != NULL;
     if (status != 0 || (!from_server && leaves_no_record(request->header->operation)))
         return status;
-    enum durability level = server->options.durability;
-    bool promised = level == DURABILITY_WRITE || (from_server && level != DURABILITY_NONE);
-    return promised ? journal_commit(server->journal) : journal_throttle(server->journal);
+    return is_promised(server, request->header->operation, from_server) ? journal_commit(server->journal)
+                                                                        : journal_throttle(server->journal);
 }
 
 int durable_commit(struct server *server)
