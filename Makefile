@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 export PREFIX
 
-.PHONY: all demo check sim-test stress install clean
+.PHONY: all demo check sim-test crash-test stress install clean
 
 all:
 	@scripts/build.sh
@@ -17,6 +17,9 @@ check:
 sim-test:
 	@SEEDS='$(SEEDS)' FIRST='$(FIRST)' scripts/sim.sh
 
+crash-test:
+	@CRASHES='$(CRASHES)' CRASH_SEED='$(CRASH_SEED)' ENGINES='$(ENGINES)' scripts/crash.sh
+
 stress:
 	@SECONDS_EACH='$(SECONDS_EACH)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' scripts/stress.sh
 
@@ -24,4 +27,4 @@ install: all
 	@scripts/install.sh
 
 clean:
-	rm -rf build build-sim build-stress build-check-*
+	rm -rf build build-sim build-crash build-stress build-check-*

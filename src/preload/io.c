@@ -292,8 +292,7 @@ EXPORT int fdatasync(int fd)
 EXPORT int syncfs(int fd)
 {
     ROUTE_FD(number, fd, -1, real(syncfs)(fd));
-    (void)number;
-    return REMOTE(int, sync());
+    return REMOTE(int, fsync(opened[number].remote));
 }
 
 EXPORT int sync_file_range(int fd, off64_t offset, off64_t count, unsigned flags)

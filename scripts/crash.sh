@@ -1,0 +1,32 @@
+#!/bin/bash
+# The crash matrix (tests/crash) with as many crashes as are asked for, which is far more than "make check" has time for. Run it
+# by "make crash-test [CRASHES=n] [CRASH_SEED=n] [ENGINES='file uring']": CRASHES (4000) in all, the same number for each engine,
+# level of durability and number of servers. What fails prints its seed and keeps its directories.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+crashes=${CRASHES:-4000}
+read -ra engines <<<"${ENGINES:-file uring pmem rocksdb}"
+scripts/install-packages.sh check || exit 1
+if [ ! -f build-crash/build.ninja ]; then
+    meson setup build-crash >build-crash.log 2>&1 || {
+        cat build-crash.log
+        exit 1
+    }
+    rm -f build-crash.log
+fi
+ninja -C build-crash --quiet src/server/benchfsd tests/crash/crash_matrix || exit 1
+
+failed=0
+each=$((crashes / (8 * ${#engines[@]})))
+[ "$each" -gt 0 ] || each=1
+export BENCHFSD=build-crash/src/server/benchfsd
+for engine in "${engines[@]}"; do
+    for servers in 1 3; do
+        # On a device groups take their time, in memory they come close together.
+        export CRASH_DIRECTORY=/tmp
+        [ "$servers" -eq 1 ] || CRASH_DIRECTORY=/dev/shm
+        build-crash/tests/crash/crash_matrix "$engine" "$servers" "$each" || failed=1
+    done
+done
+exit "$failed"
