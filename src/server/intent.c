@@ -162,8 +162,10 @@ int intent_begin(struct server *server, const struct intent *intent, const char 
         return -ENOMEM;
     live->length = length;
     live->image = *intent;
-    memcpy(live->image.names, old_name, intent->old_length);
-    memcpy(live->image.names + intent->old_length, new_name, intent->new_length);
+    if (intent->old_length > 0)
+        memcpy(live->image.names, old_name, intent->old_length);
+    if (intent->new_length > 0)
+        memcpy(live->image.names + intent->old_length, new_name, intent->new_length);
     if (map_put(&server->intents, intent->transaction, live) != 0) {
         free(live);
         return -ENOMEM;
