@@ -121,7 +121,8 @@ static void find_position(struct scrub *scrub, struct damage *damage)
 {
     struct attributes attributes;
     damage->position = UINT64_MAX;
-    if (client_file_attributes(scrub->client, damage->found.inode, &attributes) == 0)
+    if (client_file_attributes(scrub->client, damage->found.inode, &attributes) == 0 &&
+        attributes.layout.chunk_shift <= CHUNK_SHIFT_MAX)
         damage->position = (damage->found.index << attributes.layout.chunk_shift) + damage->found.offset;
 }
 

@@ -256,7 +256,7 @@ static struct known *table_find(const struct check *check, uint64_t number)
 static int table_add(struct check *check, uint32_t server, const struct check_inode *inode)
 {
     struct table *table = &check->tables[server];
-    if (!inode_valid(inode->inode) || client_inode_server(check->client, inode->inode) != server ||
+    if (!check_inode_valid(inode) || client_inode_server(check->client, inode->inode) != server ||
         (table->count > 0 && table->known[table->count - 1].number >= inode->inode))
         return -EPROTO;
     if (table->count == table->room) {

@@ -52,6 +52,8 @@ static int repair_name(struct repair *repair, const struct name *name, uint8_t a
     uint8_t bytes[sizeof(struct repair_name_request) + NAME_LENGTH_MAX];
     struct repair_name_request *body = (void *)bytes;
     size_t length = strlen(name->name);
+    if (length == 0 || strchr(name->name, '/') != NULL)
+        return -EINVAL; /* not to be said to a server */
     *body = (struct repair_name_request){.directory = name->directory,
                                          .hash = name->hash,
                                          .inode = name->inode,

@@ -166,7 +166,9 @@ int check_ask_inode(struct client *client, uint64_t number, struct check_inode *
                      &reply, entry, sizeof(*entry), &received);
     if (status != 0)
         return status;
-    return received == sizeof(*entry) && entry->inode == number;
+    if (received != sizeof(*entry) || entry->inode != number)
+        return 0;
+    return check_inode_valid(entry) ? 1 : -EPROTO;
 }
 
 int check_ask_name(struct client *client, uint32_t server, uint64_t directory, uint64_t hash,

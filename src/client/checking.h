@@ -23,6 +23,12 @@ int check_walk_all(struct client *client, enum check_walk walk,
  * the length) a record that makes no sense. */
 const struct check_name *check_next_name(const struct check_page *page, size_t *offset);
 
+/* Whether what a server says of an inode can be calculated with. */
+static inline bool check_inode_valid(const struct check_inode *inode)
+{
+    return inode_valid(inode->inode) && inode->layout.chunk_shift <= CHUNK_SHIFT_MAX;
+}
+
 /* Single questions. 1: *entry is filled; 0: there is no such thing; or a status. */
 int check_ask_inode(struct client *client, uint64_t number, struct check_inode *entry);
 /* name_length 0: any name in the directory. */

@@ -114,6 +114,10 @@ static void handle(void *owner, struct rpc_request *request)
         require(request->body_length == sizeof(*body) + body->old_length + body->new_length);
         check_name(body->names, body->old_length);
         check_name(body->names + body->old_length, body->new_length);
+    } else if (request->header->operation == RPC_REPAIR_NAME) {
+        const struct repair_name_request *body = request->body;
+        require(request->body_length == sizeof(*body) + body->name_length);
+        check_name(body->name, body->name_length);
     }
     if (request->bulk_length > 0) {
         char landed[sizeof(bulk)];
