@@ -503,7 +503,7 @@ static int open_directory(struct daemon *daemon)
     const struct config *config = &daemon->config;
     const struct store_operations *engine = store_engine(config->store.engine);
     if (engine == NULL || !engine->persistent) {
-        if (config->store.path[0] != 0)
+        if (engine != NULL && config->store.path[0] != 0)
             log_warning("store.path is set, but the engine %s keeps nothing on disk", config->store.engine);
         return 0;
     }
