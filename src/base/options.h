@@ -55,10 +55,8 @@ TABLE_BEGIN(store, "Where a server keeps file contents.")
 OPTION(
     store, engine, CHOICE, "mem", "mem|null|file|uring|pmem|rocksdb", "",
     "Storage engine. mem: memory of the server. null: drops what is written and reads a pattern, to measure "
-    "everything but storage. file: a file for every chunk in store.path, through the page cache. uring: "
-    "large "
-    "files there, past the page cache, for NVMe devices; they grow with what is stored, to the capacity and "
-    "a "
+    "everything but storage. file: a file for every chunk in store.path, through the page cache. uring: large "
+    "files there, past the page cache, for NVMe devices; they grow with what is stored, to the capacity and a "
     "64th more, at least 32 MiB, for what is being replaced. pmem: one file "
     "on persistent memory (DAX), mapped, that takes the capacity and a "
     "sixteenth more, at most 1 GiB, for what is being replaced; works on any other file system, too, through "
@@ -71,9 +69,9 @@ OPTION(store, capacity, SIZE, "1GiB", "1MiB", "1PiB",
        "Bytes of file contents that one server accepts; a write beyond fails with ENOSPC.")
 OPTION(store, durability, CHOICE, "interval", "none|interval|close|write", "",
        "What is promised to outlive the servers, on a persistent engine. none: what fsync was called for. "
-       "interval: also what is older than store.interval. close: also what was written and closed, and "
-       "directories that were made. write: "
-       "everything that a call returned for. mem and null keep nothing, whatever this says.")
+       "interval: also what is older than store.interval. close: also what was written and closed, and new "
+       "directories. write: everything that a call returned for. mem and null keep nothing, whatever this "
+       "says.")
 OPTION(store, interval, DURATION, "1s", "1ms", "1h",
        "How long a change may wait until it outlives the servers, unless store.durability is none.")
 OPTION(store, journal_limit, SIZE, "256MiB", "1MiB", "1TiB",
@@ -81,14 +79,12 @@ OPTION(store, journal_limit, SIZE, "256MiB", "1MiB", "1TiB",
        "have to replay, at about 300 MiB a second.")
 OPTION(store, prefault, BOOLEAN, "false", "", "",
        "Touch all of the store's memory at start, so that no first write waits for the kernel to provide it.")
-OPTION(
-    store, checksum, BOOLEAN, "true", "", "",
-    "Keep a CRC32C of every 4 KiB on a persistent engine and compare it on every read: what the device has "
-    "changed reads as EIO, never as data.")
-OPTION(
-    store, buffer, SIZE, "128MiB", "4MiB", "1TiB",
-    "Memory of a persistent engine for transfers under way; with rocksdb a third of it, the rest is for its "
-    "caches. pmem needs none.")
+OPTION(store, checksum, BOOLEAN, "true", "", "",
+       "Keep a CRC32C of every 4 KiB on a persistent engine and compare it on every read: what the device has "
+       "changed reads as EIO, never as data.")
+OPTION(store, buffer, SIZE, "128MiB", "4MiB", "1TiB",
+       "Memory of a persistent engine for transfers under way; with rocksdb a third of it, the rest is for its "
+       "caches. pmem needs none.")
 OPTION(store, queue_depth, INTEGER, "128", "1", "4096",
        "How many transfers of a persistent engine the device has at a time; more wait in BenchFS.")
 TABLE_END(store)

@@ -151,7 +151,7 @@ static void publish_all(void)
         pthread_mutex_unlock(&library_mutex);
         if (fs != NULL) {
             after = fs->id;
-            benchfs_sync(fs);
+            library_publish(fs);
         }
     } while (fs != NULL);
 }
@@ -653,7 +653,7 @@ void benchfs_disconnect(benchfs *fs)
     for (int fd = FD_FIRST; fd < (int)FD_MAX && (locks_held(fs) || fs->durability == DURABILITY_CLOSE); fd++)
         if (descriptor_find(fs, fd) != NULL)
             benchfs_close(fs, fd); /* others may wait for its locks; or it is a close like any other */
-    benchfs_sync(fs);
+    library_publish(fs);
     pthread_mutex_lock(&library_mutex);
     list_remove(&fs->link);
     pthread_mutex_lock(&fs->mutex);
@@ -690,7 +690,7 @@ mode_t benchfs_umask(benchfs *fs, mode_t mask)
     return atomic_exchange(&fs->umask, mask & 0777);
 }
 
-int benchfs_sync(benchfs *fs)
+int library_publish(struct benchfs *fs)
 {
     int status;
     if (atomic_load(&fs->dirty_files) == 0)
@@ -700,6 +700,17 @@ int benchfs_sync(benchfs *fs)
         return -1;
     file_caches_publish_slow(fs, client, 0, &status);
     return finish(status);
+}
+
+int benchfs_sync(benchfs *fs)
+{
+    struct client *client = client_get(fs);
+    if (client == NULL)
+        return -1;
+    int published = library_publish(fs), error = errno;
+    int status = client_sync_all(client);
+    errno = error;
+    return published < 0 ? published : finish(status);
 }
 
 const char *benchfs_consistency(benchfs *fs)

@@ -324,6 +324,8 @@ static inline void file_caches_forget(struct benchfs *fs)
 }
 /* As file_cache_publish for the file of that inode, or (0) for all files that are dirty now. Returns of how
  * many there was something; *status: the first failure, which fsync or close of that file tells again. */
+/* Publishes what the process has written so far, of all files. 0, or -1 and errno: the first that failed. */
+int library_publish(struct benchfs *fs);
 unsigned file_caches_publish_slow(struct benchfs *fs, struct client *client, uint64_t inode, int *status);
 static inline unsigned file_caches_publish(struct benchfs *fs, struct client *client, uint64_t inode)
 {

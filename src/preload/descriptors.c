@@ -609,7 +609,7 @@ void descriptors_save(void)
     /* The memory in which small writes may still be is about to go. A failure would have been close's to
      * tell, which never comes. */
     if (remote != NULL)
-        REMOTE(int, sync());
+        REMOTE(int, publish());
     pthread_mutex_lock(&lock);
     drop_reserved();
     share_all();

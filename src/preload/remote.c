@@ -174,6 +174,11 @@ static int remote_fsync(int fd)
     return benchfs_fsync(fs, fd);
 }
 
+static int remote_publish(void)
+{
+    return library_publish(fs);
+}
+
 static int remote_sync(void)
 {
     return benchfs_sync(fs);

@@ -60,6 +60,7 @@ struct remote_file {
     X(ssize_t, append, (int fd, const void *buffer, size_t count, off_t *offset))                            \
     X(int, fsync, (int fd))                                                                                  \
     /* What is written is at the servers, of all files. */                                                   \
+    X(int, publish, (void))                                                                                  \
     X(int, sync, (void))                                                                                     \
     X(int, ftruncate, (int fd, off_t length))                                                                \
     X(int, fallocate, (int fd, int mode, off_t offset, off_t length))                                        \
