@@ -1,5 +1,6 @@
 #!/bin/bash
-# bench store: every engine that is built in is measured, and nothing is left behind, interrupted or not.
+# bench store, and the rows of bench targets that lie on a device: every engine that is built in is measured, and nothing is left
+# behind, interrupted or not.
 . "$(dirname "$0")/cluster.sh"
 
 same() { [ "$1" = "$2" ] || { echo "\"$1\" is not \"$2\""; return 1; }; }
@@ -18,6 +19,9 @@ mkdir "$TMPDIR"
 
 nothing_left() { [ -z "$(ls -A "$TMPDIR")" ]; }
 has_directory() { ! nothing_left; }
+measured() { tr -d " " <"$work/rows" | grep -F "\"row\":\"$1\"" | grep -qF '"repeats":3,'; }
+not() { ! "$@"; }
+is_server() { [ -e "$(echo "$work"/device/*/server/0/lock)" ]; }
 rows_of() { tr -d " " <"$work/rows" | grep -F "\"target\":\"$1\"" | grep -c '"ops_per_s":[0-9]*[1-9]'; }
 
 benchfs bench store --store nonsense 2>"$work/known"
@@ -42,4 +46,27 @@ wait $bench
 ok "an interrupt ends it" same $? 1
 ok "it says so" grep -q interrupted "$work/errors"
 ok "no file is left then either" nothing_left
+
+mkdir "$work/device"
+timeout 100 benchfs bench targets --quick --json --dir "$work/device" --row close-batch --row checksum-read \
+    >"$work/rows" 2>"$work/errors"
+ok "a verdict" [ $? -le 1 ]
+ok "nothing went wrong" same "$(cat "$work/errors")" ""
+ok "groups are counted" measured close-batch
+ok "checksums are compared" measured checksum-read
+ok "no file is left" nothing_left
+ok "nor there" same "$(ls -A "$work/device")" ""
+
+timeout -s INT 100 benchfs bench targets --dir "$work/device" --row restart >"$work/rows" 2>"$work/errors" &
+bench=$!
+ok "a server keeps its data there" until_true is_server
+main=$(pgrep -P $bench)
+servers=$(pgrep -P "$main")
+ok "it is a process" [ -n "$servers" ]
+kill -INT "$main"
+wait $bench
+ok "an interrupt ends that, too" same $? 1
+ok "the server is gone" until_true not kill -0 $servers
+ok "no file is left then" nothing_left
+ok "nor there" same "$(ls -A "$work/device")" ""
 finish
