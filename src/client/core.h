@@ -126,6 +126,7 @@ struct client {
     struct client_orphans own_orphans; /* if none were given */
     uint64_t release_due; /* loop_now ns at which notices of closed files are sent; UINT64_MAX: none wait */
     struct timer release_timer;
+    uint64_t storage_ns; /* how long transfers spent in the servers' storage lately: a moving average */
     bool releasing;     /* a task sends them; released fires when it is done */
     bool release_again; /* others were due meanwhile */
     struct completion released;
