@@ -43,8 +43,11 @@ enum {
     FILE_USES = 8, /* transfers after which a file is registered */
 };
 
-#define BUFFER_MAX (1ul << 30)        /* in one slot: the kernel's limit */
-#define AT_ONCE_MAX (4ull << 20)      /* see above */
+#define BUFFER_MAX (1ul << 30)   /* in one slot: the kernel's limit */
+#define AT_ONCE_MAX (4ull << 20) /* see above */
+/* A device answers up to so much, and a synchronisation, about so soon: worth polling for. */
+#define QUICK_BYTES (64u << 10)
+#define QUICK_NS UINT64_C(100000)
 #define PUNCH_AT_ONCE_MAX (4ul << 20) /* on tmpfs */
 
 /* Registered memory. A slot of length 0 is free. */
@@ -359,6 +362,8 @@ static void local_start(struct disk_io *io)
     }
     if (++file->uses == FILE_USES)
         file_register(disk, file);
+    if (io->call == DISK_SYNC || disk_transfer(io)->length <= QUICK_BYTES)
+        loop_expect(disk->disk.loop, QUICK_NS);
     transfer_queue(io);
 }
 
