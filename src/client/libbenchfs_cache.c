@@ -196,8 +196,8 @@ static void cache_release(struct benchfs *fs, struct file_cache *cache)
         struct client *client = client_get(fs);
         int status = client == NULL ? -errno : publish(fs, client, cache);
         if (status < 0 && status != -ESTALE)
-            log_warning("what was written to file %llx while it was closed is lost: %s",
-                        (unsigned long long)cache->inode, status_text(status));
+            log_error("what was written to file %llx while it was closed is lost: %s",
+                      (unsigned long long)cache->inode, status_text(status));
     }
     cache_free(cache);
 }
