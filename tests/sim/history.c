@@ -220,6 +220,12 @@ static uint32_t count_nodes(const struct node *node)
     return count;
 }
 
+/* Of files of the same size. */
+static bool same_bytes(const struct node *node, const struct found *found)
+{
+    return node->size == 0 || memcmp(found->bytes, node->bytes, node->size) == 0;
+}
+
 static bool matches(struct state *state, const struct snapshot *snapshot)
 {
     if (count_nodes(state->model.root) != snapshot->count + 1)
@@ -234,7 +240,14 @@ static bool matches(struct state *state, const struct snapshot *snapshot)
             return false;
         if (S_ISLNK(node->mode) && strcmp(found->target, node->target) != 0)
             return false;
-        if (S_ISREG(node->mode) && node->size > 0 && memcmp(found->bytes, node->bytes, node->size) != 0)
+        if (S_ISREG(node->mode) && !same_bytes(node, found))
+            return false;
+    }
+    for (uint32_t i = 0; i < HISTORY_WORKERS; i++) {
+        const struct found *found = &snapshot->open[i];
+        if (found->bytes != NULL &&
+            (state->held[i] == NULL || !same_attributes(&state->model, state->held[i], &found->attributes) ||
+             !same_bytes(state->held[i], found)))
             return false;
     }
     return true;
@@ -245,6 +258,10 @@ void snapshot_clear(struct snapshot *snapshot)
     for (uint32_t i = 0; i < snapshot->count; i++)
         free(snapshot->found[i].bytes);
     snapshot->count = 0;
+    for (uint32_t i = 0; i < HISTORY_WORKERS; i++) {
+        free(snapshot->open[i].bytes);
+        snapshot->open[i].bytes = NULL;
+    }
 }
 
 /* ---- the search ---- */

@@ -66,6 +66,8 @@ struct found {
 struct snapshot {
     uint32_t count;
     struct found found[SNAPSHOT_MAX];
+    struct found
+        open[HISTORY_WORKERS]; /* the workers' open files, which may have no name. bytes NULL: none */
 };
 
 /* The model, the workers' open files, and what the first half of a worker's event found. */

@@ -259,11 +259,29 @@ static void look_around(struct worker *worker, struct scene *scene, uint64_t dir
     }
 }
 
+/* What an order leaves in a file without a name is to be known too: the next round goes on from there. */
+static void look_at_open(struct worker *worker, struct scene *scene, uint32_t number)
+{
+    struct found *found = &scene->snapshot.open[number];
+    struct client_file *file = &scene->files[number];
+    ssize_t length = client_attributes(scene->clients[number], file->inode, &found->attributes);
+    size_t size = length == 0 ? (size_t)found->attributes.size : 0;
+    found->bytes = malloc(size + 1);
+    if (length == 0)
+        length = client_read(scene->clients[number], file, found->bytes, size + 1, 0);
+    if (length != (ssize_t)size)
+        cluster_fail(worker->cluster, "reading worker %u's open file at rest: %zd, expected %zu", number,
+                     length, size);
+}
+
 static void observe(struct worker *worker)
 {
     struct scene *scene = worker->context;
     snapshot_clear(&scene->snapshot);
     look_around(worker, scene, INODE_ROOT, "");
+    for (uint32_t i = 0; i < HISTORY_WORKERS; i++)
+        if (scene->open[i])
+            look_at_open(worker, scene, i);
 }
 
 /* Deepest first. */
