@@ -200,14 +200,15 @@ uint32_t walk_new_mode(const struct walk *walk, mode_t mode)
     return mode;
 }
 
-static int create_named(struct walk *walk, int flags, mode_t mode, struct attributes *attributes)
+/* *cut: whether O_TRUNC is done with. */
+static int create_named(struct walk *walk, int flags, mode_t mode, struct attributes *attributes, bool *cut)
 {
     struct client *client = walk->client;
     int status = walk_permits(walk, MAY_WRITE | MAY_SEARCH);
     if (status < 0)
         return status;
     uint32_t access = open_access(flags);
-    bool cut = (flags & O_TRUNC) && !(flags & O_NOATIME); /* O_NOATIME: not before the owner is known */
+    bool cuts = (flags & O_TRUNC) && !(flags & O_NOATIME); /* O_NOATIME: not before the owner is known */
     union {
         struct create_request request;
         uint8_t room[sizeof(struct create_request) + NAME_LENGTH_MAX];
@@ -221,7 +222,7 @@ static int create_named(struct walk *walk, int flags, mode_t mode, struct attrib
         .layout_base = client->layout_base,
         .placement = client->placement,
         .chunk_shift = client->chunk_shift,
-        .flags = (uint8_t)((flags & O_EXCL ? CREATE_EXCLUSIVE : 0) | (cut ? CREATE_TRUNCATE : 0) |
+        .flags = (uint8_t)((flags & O_EXCL ? CREATE_EXCLUSIVE : 0) | (cuts ? CREATE_TRUNCATE : 0) |
                            (access & MAY_READ ? CREATE_READ : 0) | (access & MAY_WRITE ? CREATE_WRITE : 0)),
         .name_length = (uint8_t)walk->name_length,
     };
@@ -233,19 +234,20 @@ static int create_named(struct walk *walk, int flags, mode_t mode, struct attrib
         return status;
     *attributes = reply.attributes;
     note_held(walk, attributes, false);
+    *cut = cuts && walk->operation->held != 0 && attributes->size == 0;
     if (flags & O_TRUNC)
         lease_revoke(&client->leases, attributes->inode);
     return 0;
 }
 
 /* O_CREAT on the last component. Returns as opened(). */
-static int open_or_create(struct walk *walk, int flags, mode_t mode, struct attributes *attributes)
+static int open_or_create(struct walk *walk, int flags, mode_t mode, struct attributes *attributes, bool *cut)
 {
     if (walk->last != WALK_NAME)
         return flags & O_EXCL ? -EEXIST : -EISDIR;
     if (walk->slash)
         return -EISDIR;
-    int status = create_named(walk, flags, mode, attributes);
+    int status = create_named(walk, flags, mode, attributes, cut);
     if (status == -EACCES && !(flags & O_EXCL)) {
         /* Nothing may be made in this directory, but what is there may be opened. */
         status = open_named(walk, flags, attributes);
@@ -257,12 +259,13 @@ static int open_or_create(struct walk *walk, int flags, mode_t mode, struct attr
     return status < 0 ? status : opened(walk, flags, attributes);
 }
 
-static int open_once(struct walk *walk, int flags, mode_t mode, struct attributes *attributes)
+static int open_once(struct walk *walk, int flags, mode_t mode, struct attributes *attributes, bool *cut)
 {
     int status;
     do {
+        *cut = false;
         if (flags & O_CREAT) {
-            status = open_or_create(walk, flags, mode, attributes);
+            status = open_or_create(walk, flags, mode, attributes, cut);
         } else if (walk->last == WALK_NAME) {
             status = open_named(walk, flags, attributes);
             if (status == 0)
@@ -283,9 +286,9 @@ static int open_once(struct walk *walk, int flags, mode_t mode, struct attribute
 }
 
 static int open_path(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
-                     struct attributes *attributes)
+                     struct attributes *attributes, bool *cut)
 {
-    return WALK_TO(client, directory, path, walk, open_once(&walk, flags, mode, attributes));
+    return WALK_TO(client, directory, path, walk, open_once(&walk, flags, mode, attributes, cut));
 }
 
 /* O_TMPFILE: path is that of the directory. */
@@ -349,11 +352,11 @@ int client_open_entry(struct client *client, uint64_t directory, const char *pat
     int status;
     unsigned attempts = 0;
     do {
-        status = open_path(client, directory, path, flags, mode, attributes);
+        bool cut = false;
+        status = open_path(client, directory, path, flags, mode, attributes, &cut);
         if (status < 0)
             return status;
-        bool cut_by_create = (flags & (O_CREAT | O_NOATIME)) == O_CREAT && attributes->size == 0;
-        if ((flags & O_TRUNC) && !cut_by_create && (attributes->mode & S_IFMT) == S_IFREG)
+        if ((flags & O_TRUNC) && !cut && (attributes->mode & S_IFMT) == S_IFREG)
             status = client_truncate_checked(client, attributes->inode, 0, true, UINT64_MAX, attributes);
         if (status == 0)
             status = client_file_set(file, attributes, flags);

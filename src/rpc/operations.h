@@ -187,7 +187,7 @@ static_assert(sizeof(struct name_request) == 18, "wire size");
 
 #define CREATE_EXCLUSIVE                                                                                     \
     1u /* an existing entry is -EEXIST; otherwise its attributes are returned (files only) */
-#define CREATE_TRUNCATE 2u /* an existing file is truncated to 0 */
+#define CREATE_TRUNCATE 2u /* an existing file whose inode is on the same server is truncated to 0 */
 #define CREATE_READ 4u     /* access wanted of an existing file, checked against its permissions */
 #define CREATE_WRITE 8u
 

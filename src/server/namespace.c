@@ -169,7 +169,8 @@ static int create_entry(struct server *server, const struct create_request *body
 }
 
 /* O_CREAT found an entry: the same checks as an open, and O_TRUNC. What is here is held, but for a symbolic
- * link, which the client follows. */
+ * link, which the client follows. What lives elsewhere the client holds and then cuts: cut before, a file
+ * that loses its name meanwhile would be emptied for others, and another one opened. */
 static int create_existing(struct server *server, const struct rpc_request *request,
                            const struct create_request *body, uint64_t hash, struct attributes *attributes)
 {
@@ -186,21 +187,10 @@ static int create_existing(struct server *server, const struct rpc_request *requ
         ((body->flags & CREATE_READ) != 0 ? 4u : 0) | ((body->flags & CREATE_WRITE) != 0 ? 2u : 0);
     bool truncate = (body->flags & CREATE_TRUNCATE) != 0 && S_ISREG(attributes->mode);
     status = check_open(request, attributes, body->uid, body->gid, truncate ? access | 2u : access);
-    if (status == 0 && !truncate && dentry.local != NULL && !S_ISLNK(attributes->mode))
-        status = inode_hold(server, dentry.local, rpc_request_serial(request));
-    if (status != 0 || !truncate)
+    if (status != 0 || dentry.local == NULL)
         return status;
-
-    if (dentry.local == NULL) {
-        struct truncate_request cut = {
-            .inode = dentry.inode, .size = 0, .uid = body->uid, .checked = 1, .expected = UINT64_MAX};
-        struct attributes_reply reply;
-        status = server_call(server, server_of_inode(server, dentry.inode), RPC_TRUNCATE, &cut, sizeof(cut),
-                             &reply, sizeof(reply), request->deadline);
-        if (status == 0)
-            *attributes = reply.attributes;
-        return status == -ESTALE ? LOOK_AGAIN : status;
-    }
+    if (!truncate)
+        return S_ISLNK(attributes->mode) ? 0 : inode_hold(server, dentry.local, rpc_request_serial(request));
     struct inode *inode;
     status = inode_prepare_change(server, request, dentry.inode, NULL, &inode);
     if (status == 0)
