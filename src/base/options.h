@@ -53,14 +53,15 @@ TABLE_END(server)
 
 TABLE_BEGIN(store, "Where a server keeps file contents.")
 OPTION(
-    store, engine, CHOICE, "mem", "mem|null|file|uring|pmem|rocksdb", "",
+    store, engine, CHOICE, "mem", "mem|null|file|uring|pmem|rocksdb|tiered", "",
     "Storage engine. mem: memory of the server. null: drops what is written and reads a pattern, to measure "
     "everything but storage. file: a file for every chunk in store.path, through the page cache. uring: large "
     "files there, past the page cache, for NVMe devices; they grow with what is stored, to the capacity and a "
     "64th more, at least 32 MiB, for what is being replaced. pmem: one file "
     "on persistent memory (DAX), mapped, that takes the capacity and a "
     "sixteenth more, at most 1 GiB, for what is being replaced; works on any other file system, too, through "
-    "the page cache. rocksdb: a RocksDB database, which holds the namespace as well.")
+    "the page cache. rocksdb: a RocksDB database, which holds the namespace as well. "
+    "tiered: store.fast over store.slow.")
 OPTION(
     store, path, STRING, "", "", "",
     "Directory of a persistent engine on every server's host; each server uses the directory of its number "
@@ -87,6 +88,14 @@ OPTION(store, buffer, SIZE, "128MiB", "4MiB", "1TiB",
        "caches. pmem needs none.")
 OPTION(store, queue_depth, INTEGER, "128", "1", "4096",
        "How many transfers of a persistent engine the device has at a time; more wait in BenchFS.")
+OPTION(store, fast, CHOICE, "mem", "mem", "",
+       "Of the engine tiered: the upper engine, which holds new chunks and those that are read often. What fsync "
+       "has answered for, and after half a second everything, is in the lower one, too.")
+OPTION(store, slow, CHOICE, "uring", "mem|file|uring|pmem|rocksdb", "",
+       "Of the engine tiered: the lower engine, which has room for everything.")
+OPTION(store, fast_capacity, SIZE, "256MiB", "1MiB", "1PiB",
+       "Of the engine tiered: how much the upper engine holds, of store.capacity in all; for a moment it may be a "
+       "quarter and 8 MiB more.")
 TABLE_END(store)
 
 TABLE_BEGIN(rpc, "Requests between servers, and between clients and servers.")

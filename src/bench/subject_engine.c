@@ -108,7 +108,10 @@ static void transfer(void *argument)
 static int settle(struct subject *subject)
 {
     struct engine *engine = (struct engine *)subject;
-    int status = engine->journal != NULL ? journal_commit(engine->journal) : 0;
+    const struct store_operations *call = engine->store->operations;
+    int status = call->prepare != NULL ? call->prepare(engine->store) : 0;
+    if (status == 0 && engine->journal != NULL)
+        status = journal_commit(engine->journal);
     if (status < 0)
         bench_error("%s: commit: %s", subject->plan->name, status_text(status));
     return status;

@@ -526,7 +526,9 @@ static int open_directory(struct daemon *daemon)
     if (daemon->directory_is_new)
         daemon->identity = (struct identity){.server = daemon->id};
     daemon->identity.server = daemon->id;
-    snprintf(daemon->identity.engine, sizeof(daemon->identity.engine), "%.31s", config->store.engine);
+    bool tiered = strcmp(config->store.engine, "tiered") == 0; /* whose lower engine is what lies there */
+    snprintf(daemon->identity.engine, sizeof(daemon->identity.engine), "%.15s%s%.15s", config->store.engine,
+             tiered ? "/" : "", tiered ? config->store.slow : "");
     return 0;
 }
 
@@ -553,6 +555,9 @@ static int create_server(struct daemon *daemon, const uint8_t *key)
                   .prefault = config->store.prefault,
                   .checksum = config->store.checksum,
                   .buffer = config->store.buffer,
+                  .fast = config->store.fast,
+                  .slow = config->store.slow,
+                  .fast_capacity = config->store.fast_capacity,
                   .disk = daemon->disk},
         .lease_ns = config->meta.open_lease,
         .rpc_deadline_ns = config->rpc.deadline,

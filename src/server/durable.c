@@ -67,13 +67,20 @@ int durable_answer(struct server *server, const struct rpc_request *request, int
     bool from_server = request->peer_is_server && request->session != NULL;
     if (status != 0 || (!from_server && leaves_no_record(request->header->operation)))
         return status;
-    return is_promised(server, request->header->operation, from_server) ? journal_commit(server->journal)
-                                                                        : journal_throttle(server->journal);
+    if (!is_promised(server, request->header->operation, from_server))
+        return journal_throttle(server->journal);
+    /* What the namespace alone changes needs no bytes. */
+    return server->options.durability == DURABILITY_WRITE ? durable_commit(server)
+                                                          : journal_commit(server->journal);
 }
 
 int durable_commit(struct server *server)
 {
-    return server->journal == NULL ? 0 : journal_commit(server->journal);
+    if (server->journal == NULL)
+        return 0;
+    const struct store_operations *store = server->store->operations;
+    int status = store->prepare == NULL ? 0 : store->prepare(server->store);
+    return status == 0 ? journal_commit(server->journal) : status;
 }
 
 int server_sync(struct server *server)

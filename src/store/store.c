@@ -12,6 +12,7 @@ static const struct store_operations *const engines[] = {
     &store_mem_operations,
     &store_null_operations,
     &store_file_operations,
+    &store_tiered_operations,
     &store_uring_operations,
 #ifdef STORE_ROCKSDB
     &store_rocksdb_operations,

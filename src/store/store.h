@@ -75,10 +75,22 @@ struct store_range {
     uint8_t chunk_shift;
 };
 
+/* What the engine tiered has done. */
+struct store_tiers {
+    uint64_t used;        /* bytes in the fast engine */
+    uint64_t hits;        /* reads that it served */
+    uint64_t misses;      /* reads that the slow one served */
+    uint64_t promotions;  /* chunks that were copied up */
+    uint64_t demotions;   /* chunks that were taken out of the fast engine */
+    uint64_t spills;      /* writes of new chunks that went to the slow one because the fast one was full */
+    uint64_t write_backs; /* chunks whose changes were copied down */
+};
+
 struct store_statistics {
     uint64_t used; /* bytes held, rounded as the engine allocates, less what it takes back on demand */
     uint64_t capacity;
     uint64_t chunks;
+    struct store_tiers tiers; /* the engine tiered's; the others leave it as it is */
 };
 
 struct store_operations {
@@ -129,6 +141,10 @@ struct store_operations {
      * found or not. false: there is none. */
     bool (*next)(struct store *store, struct store_cursor *cursor);
 
+    /* NULL, or (tiered): the inode's chunks are brought into the fast engine and stay there while it has
+     * room, or no longer. Forgotten when the server ends. 0 or -ENOMEM. */
+    int (*pin)(struct store *store, uint64_t inode, bool pin);
+
     /* ---- persistent engines only; the others have NULL ---- */
 
     /* Whether this engine's journal groups go to itself; NULL or the backend. */
@@ -142,6 +158,10 @@ struct store_operations {
     /* NULL, or ends what the engine does in the background: no task of it appends records any more, so that
      * the journal can be closed. Only flush, committed, snapshot and destroy follow. May suspend. */
     void (*stop)(struct store *store);
+    /* NULL, or brings down what is only in memory that does not last, so that its records are in the next
+     * group. To be called before journal_commit by whoever answers for these bytes; it may itself have the
+     * journal commit. May suspend. */
+    int (*prepare)(struct store *store);
     /* Brings every committed write to the device (its cache, too, if it has one that power loss empties): for
      * the journal, whose next group refers to them. May suspend. */
     int (*flush)(struct store *store);
@@ -174,6 +194,7 @@ const struct store_operations *store_engine_at(unsigned number);
 extern const struct store_operations store_mem_operations;
 extern const struct store_operations store_null_operations;
 extern const struct store_operations store_file_operations;
+extern const struct store_operations store_tiered_operations;
 extern const struct store_operations store_uring_operations;
 extern const struct store_operations store_pmem_operations;    /* with -Dpmem */
 extern const struct store_operations store_rocksdb_operations; /* with -Drocksdb */

@@ -202,7 +202,9 @@ static void conformance_close(struct store *store)
 /* Makes everything so far durable. */
 static inline int conformance_commit(void)
 {
-    return journal_commit(conformance.journal);
+    const struct store_operations *call = conformance.store->operations;
+    int status = call->prepare == NULL ? 0 : call->prepare(conformance.store);
+    return status == 0 ? journal_commit(conformance.journal) : status;
 }
 
 static inline struct store *conformance_reopen(void)

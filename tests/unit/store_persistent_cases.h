@@ -107,6 +107,8 @@ static inline void conformance_snapshot_taken(void **state)
     (void)state;
     struct store *store = conformance_open();
     conformance_fill(store);
+    if (store->operations->prepare != NULL)
+        assert_int_equal(store->operations->prepare(store), 0);
     assert_int_equal(journal_snapshot_take(conformance.journal), 0);
     conformance_verify(store);
     store = conformance_crash(NULL);

@@ -1,0 +1,108 @@
+/* The parts of the tiered engine, private to tiered*.c: tiered.c serves, tiered_move.c moves chunks between
+ * the two engines and decides which. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/map.h"
+#include "runtime/sync.h"
+#include "store/chunk_index.h"
+#include "store/store.h"
+
+/* Where the policy has a chunk: see tiered_move.c. */
+enum tier_queue { TIER_NONE, TIER_PROBATION, TIER_MAIN, TIER_GHOST, TIER_QUEUES };
+
+/* A chunk that is in the fast engine, or in use, or remembered. While it is resident the fast engine's bytes
+ * are the chunk's, and the slow one may have older ones. dirty_start < dirty_end: the slow one lacks
+ * something in between. All changes that take something away are made in both at once. */
+struct tier_chunk {
+    struct chunk_entry entry; /* holds what the slow engine will need for it, in pages */
+    struct list link;         /* in its queue, the next to go first */
+    struct list dirty;
+    struct list wanted; /* to be promoted */
+    struct wait_queue released;
+    enum tier_queue queue;
+    uint32_t users; /* transfers under way, and who waits to begin one */
+    uint32_t writers;
+    uint32_t chunk_size;
+    uint32_t dirty_start;
+    uint32_t dirty_end;
+    uint32_t copy_start; /* what is being written back */
+    uint32_t copy_end;
+    uint32_t generation; /* counts what takes something away */
+    uint64_t sequence;   /* of becoming dirty */
+    uint64_t promised;   /* bytes that the slow engine will need to take what is dirty */
+    bool resident;
+    bool moving;  /* being promoted or demoted */
+    bool copying; /* being written back */
+    bool alone;   /* the slow engine has none of it */
+};
+
+struct tiered {
+    struct store store;
+    struct store_operations operations; /* some are there only when the slow engine has them */
+    struct store *fast;
+    struct store *slow;
+    struct journal *journal;
+    uint64_t capacity;
+    uint64_t fast_capacity;
+    struct chunk_index index;
+    struct list queues[TIER_QUEUES];
+    uint64_t counts[TIER_QUEUES];
+    struct list dirty; /* oldest first */
+    struct list wanted;
+    uint32_t wanted_count;
+    uint64_t sequence;
+    uint64_t promised;
+    uint64_t claimed;  /* by writes under way */
+    uint64_t alone;    /* chunks */
+    struct map pinned; /* inodes */
+    struct store_tiers counters;
+    struct timer age;
+    bool aging;   /* the timer is set */
+    bool due;     /* what is dirty is to be written back */
+    bool working; /* the background task runs */
+    bool stopping;
+    struct completion *ended;
+};
+
+static inline struct tiered *tiered_of(struct store *store)
+{
+    return container_of(store, struct tiered, store);
+}
+
+/* ---- tiered.c ---- */
+
+struct tier_chunk *tier_find(struct tiered *tiered, uint64_t inode, uint64_t index);
+struct tier_chunk *tier_make(struct tiered *tiered, uint64_t inode, uint64_t index);
+/* Frees it if nothing keeps it. */
+void tier_settle(struct tiered *tiered, struct tier_chunk *chunk);
+/* Accounts anew for what the slow engine lacks. */
+void tier_account(struct tiered *tiered, struct tier_chunk *chunk);
+void tier_dirty(struct tiered *tiered, struct tier_chunk *chunk, uint32_t start, uint32_t end);
+void tier_clean(struct tiered *tiered, struct tier_chunk *chunk);
+
+/* ---- tiered_move.c ---- */
+
+void tier_queue_set(struct tiered *tiered, struct tier_chunk *chunk, enum tier_queue queue);
+/* It was used. */
+void tier_touch(struct tiered *tiered, struct tier_chunk *chunk);
+/* It was read from the slow engine: whether that is reason enough to promote it. */
+void tier_missed(struct tiered *tiered, struct tier_chunk *chunk);
+void tier_want(struct tiered *tiered, struct tier_chunk *chunk);
+/* Lets go of chunks that are clean and unused until so many bytes fit into the fast engine. Never suspends.
+ */
+bool tier_make_room(struct tiered *tiered, uint64_t bytes);
+bool tier_is_pinned(const struct tiered *tiered, const struct tier_chunk *chunk);
+/* Copies what is dirty down. 0, -EAGAIN (it was cut meanwhile) or -errno. May suspend. */
+int tier_write_back(struct tiered *tiered, struct tier_chunk *chunk);
+/* The same, and takes it out of the fast engine; -EBUSY: in use, by others than the caller, who is counted
+ * `own` times (0: the chunk may be freed). May suspend. */
+int tier_demote(struct tiered *tiered, struct tier_chunk *chunk, uint32_t own);
+/* Writes back what is dirty now. May suspend. */
+int tier_write_back_all(struct tiered *tiered);
+void tier_work(struct tiered *tiered);
+void tier_stop(struct tiered *tiered);
+/* Waits until it is not being moved. May suspend. */
+int tier_wait(struct tiered *tiered, struct tier_chunk *chunk);
