@@ -11,8 +11,9 @@
  * it looks no further. There is one way to write an identity, so the decoder reads the fields, writes them
  * again, and compares: that covers every byte, and the checksum (CRC32C of the lines above it).
  *
- * The file is written beside its name, synchronised and renamed. What a crash leaves of that, a file of zeros
- * or a part, is not the identity, and does not make the directory one that is in use. */
+ * The file is written beside its name, synchronised and renamed. The file beside is there from the moment at
+ * which an empty directory begins to be used, before the engine makes anything in it: so a first start that
+ * came to no end, with whatever it left, does not make the directory one that is in use. */
 #include "journal/identity.h"
 
 #include <errno.h>
@@ -87,26 +88,36 @@ int identity_decode(const char *bytes, size_t length, struct identity *identity)
 
 /* ---- reading ---- */
 
-/* What may be there without making the directory one that is in use. */
-static int visit_empty(void *owner, const char *name, bool is_directory)
+struct listing {
+    bool begun; /* a first start came to no end */
+    bool other;
+};
+
+static int visit(void *owner, const char *name, bool is_directory)
 {
-    (void)owner;
+    struct listing *listing = owner;
     (void)is_directory;
-    bool harmless = strcmp(name, "lock") == 0 || strcmp(name, IDENTITY_TEMPORARY) == 0;
-    return harmless ? 0 : -ENOTEMPTY;
+    if (strcmp(name, IDENTITY_TEMPORARY) == 0)
+        listing->begun = true;
+    else if (strcmp(name, "lock") != 0)
+        listing->other = true;
+    return 0;
 }
 
 static int identity_absent(struct disk *disk)
 {
-    int status = disk_list(disk, "", visit_empty, NULL);
-    if (status == -ENOTEMPTY)
-        log_error(
-            "store directory \"%s\" has no identity but is not empty: if nothing in it is needed, empty "
-            "it, or choose another store.path",
-            disk_path(disk));
-    else if (status != 0)
+    struct listing listing = {0};
+    int status = disk_list(disk, "", visit, &listing);
+    if (status != 0) {
         log_error("store directory \"%s\": cannot list: %s", disk_path(disk), status_text(status));
-    return status != 0 ? status : -ENOENT;
+        return status;
+    }
+    if (listing.begun || !listing.other)
+        return -ENOENT;
+    log_error("store directory \"%s\" has no identity but is not empty: if nothing in it is needed, empty "
+              "it, or choose another store.path",
+              disk_path(disk));
+    return -ENOTEMPTY;
 }
 
 static int identity_load(struct disk *disk, char *bytes, size_t *length)
@@ -146,6 +157,19 @@ int identity_read(struct disk *disk, struct identity *identity)
 }
 
 /* ---- writing ---- */
+
+int identity_begin(struct disk *disk)
+{
+    struct disk_file *file;
+    int status = disk_file_open(disk, IDENTITY_TEMPORARY, DISK_CREATE, &file);
+    if (status == 0) {
+        disk_file_close(file);
+        status = disk_sync_names(disk, "");
+    }
+    if (status != 0)
+        log_error("store directory \"%s\": cannot write to it: %s", disk_path(disk), status_text(status));
+    return status;
+}
 
 static int identity_store(struct disk *disk, const char *bytes, size_t length)
 {

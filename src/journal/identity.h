@@ -18,10 +18,13 @@ struct identity {
     int64_t created; /* ns since 1970; not compared */
 };
 
-/* The directory's identity. -ENOENT: it has none, and holds nothing else either, so it may get one. Logged
- * are: -ENOTEMPTY, it has none but is not empty; -EPROTONOSUPPORT, of another version; -EBADMSG, damaged;
- * others from the disk. May suspend. */
+/* The directory's identity. -ENOENT: it has none, and holds nothing else either, or what a first start left
+ * that came to no end, so it may get one. Logged are: -ENOTEMPTY, it has none but is not empty;
+ * -EPROTONOSUPPORT, of another version; -EBADMSG, damaged; others from the disk. May suspend. */
 int identity_read(struct disk *disk, struct identity *identity);
+/* Before anything is made in a directory without an identity: whatever is in it until it has one may be used
+ * or removed by the next start. Errors are logged. May suspend. */
+int identity_begin(struct disk *disk);
 /* Gives the directory an identity; after a crash it is there as a whole or not at all. Errors are logged. May
  * suspend. */
 int identity_write(struct disk *disk, const struct identity *identity);

@@ -485,15 +485,17 @@ static void open_log(const struct config *config)
 
 static int complain_of_directory(const char *path, int status)
 {
-    if (status == -EBUSY)
+    char holder[DISK_HOLDER_MAX];
+    if (status == -EBUSY) {
+        disk_lock_holder(path, holder);
         log_error(
-            "store directory \"%s\" is used by another server: stop that one, or set store.path to another "
-            "directory",
-            path);
-    else
+            "store directory \"%s\" is used by %s: stop that server, or set store.path to another directory",
+            path, holder);
+    } else {
         log_error(
             "cannot use store directory \"%s\": %s: set store.path to a directory that this user can write",
             path, status_text(status));
+    }
     return status;
 }
 
@@ -523,8 +525,12 @@ static int open_directory(struct daemon *daemon)
     daemon->directory_is_new = status == -ENOENT;
     if (status != 0 && status != -ENOENT)
         return status;
-    if (daemon->directory_is_new)
+    if (daemon->directory_is_new) {
         daemon->identity = (struct identity){.server = daemon->id};
+        status = identity_begin(daemon->disk);
+        if (status != 0)
+            return status;
+    }
     daemon->identity.server = daemon->id;
     bool tiered = strcmp(config->store.engine, "tiered") == 0; /* whose lower engine is what lies there */
     snprintf(daemon->identity.engine, sizeof(daemon->identity.engine), "%.15s%s%.15s", config->store.engine,

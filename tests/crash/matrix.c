@@ -171,7 +171,6 @@ static int run_verify(struct combination *combination, unsigned number)
 /* Nothing but the root is left. Chunks of removed files may be on their way for a moment. */
 static int run_empty(struct combination *combination, unsigned number)
 {
-    (void)combination;
     (void)number;
     struct statvfs status;
     benchfs *fs = benchfs_connect(NULL);
@@ -185,7 +184,8 @@ static int run_empty(struct combination *combination, unsigned number)
     }
     if (fs != NULL)
         benchfs_disconnect(fs);
-    if (used == 0 && inodes <= 1)
+    /* Without any promise a removal may be lost at one server only; fsck finds the chunks. */
+    if ((used == 0 || combination->history->within_servers) && inodes <= 1)
         return 0;
     fprintf(stderr, "# after everything was removed: %llu bytes and %llu inodes\n", (unsigned long long)used,
             (unsigned long long)inodes);

@@ -94,6 +94,22 @@ static void test_empty_directory_gets_one(void **state)
     fixture_destroy(&fixture);
 }
 
+/* What an engine made before a first start came to an end does not keep the next one away. */
+static void test_begun_directory_gets_one(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct identity found;
+    fixture_create(&fixture);
+    assert_int_equal(identity_begin(fixture.disk), 0);
+    put_file(fixture.disk, "segment", "bytes", 5);
+    assert_int_equal(identity_read(fixture.disk, &found), -ENOENT);
+    assert_int_equal(identity_write(fixture.disk, &ours), 0);
+    assert_int_equal(disk_unlink(fixture.disk, "identity"), 0);
+    assert_int_equal(identity_read(fixture.disk, &found), -ENOTEMPTY);
+    fixture_destroy(&fixture);
+}
+
 /* The other identity is refused, and the device has not been touched. */
 static void check_refused(struct fixture *fixture, const struct identity *other, int expected)
 {
@@ -247,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_empty_directory_gets_one),
+        cmocka_unit_test(test_begun_directory_gets_one),
         cmocka_unit_test(test_others_are_refused),
         cmocka_unit_test(test_files_without_identity_are_refused),
         cmocka_unit_test(test_every_call_fails_in_turn),
