@@ -656,6 +656,11 @@ void meta_directory_walk(struct meta *meta, uint64_t number, uint64_t cursor, me
     }
 }
 
+void meta_skip_numbers(struct meta *meta, uint32_t partition, uint64_t counter)
+{
+    table_raise(&meta->inodes, inode_make(partition, counter < COUNTER_MAX ? counter : COUNTER_MAX));
+}
+
 /* The mixed number, a bijection, is the order: that of the index. */
 uint64_t meta_directory_next(struct meta *meta, uint64_t number)
 {

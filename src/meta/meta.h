@@ -158,6 +158,8 @@ void meta_statistics(struct meta *meta, struct meta_statistics *statistics);
 void meta_journal_expect(struct meta *meta);
 /* Recovery: takes one record of this engine's kinds back. -EBADMSG: it makes no sense; -ENOMEM. */
 int meta_replay(struct meta *meta, const struct journal_record *record);
+/* New inodes of the partition get counters beyond this one. */
+void meta_skip_numbers(struct meta *meta, uint32_t partition, uint64_t counter);
 /* Recovery is over: from now on changes go there. */
 void meta_journal_begin(struct meta *meta, struct journal *journal);
 /* Records all that changed since the last time: 0.1 us an inode. Never suspends. */

@@ -283,6 +283,20 @@ static int make_root(struct server *server)
     return 0;
 }
 
+/* A crash may have taken inodes whose names or chunks other servers have recorded. So that their numbers are
+ * never made again, every start with a directory makes numbers of a range of its own: counters have 44 bits,
+ * enough for a million starts that make 16 million inodes in each partition. */
+#define START_NUMBERS_SHIFT 24
+
+static void skip_lost_numbers(struct server *server)
+{
+    if (server->journal == NULL || server->starts <= 1)
+        return;
+    for (uint32_t partition = 0; partition < PARTITION_COUNT; partition++)
+        if (server->map->owner[partition] == server->self)
+            meta_skip_numbers(server->meta, partition, server->starts << START_NUMBERS_SHIFT);
+}
+
 int server_set_map(struct server *server, struct cluster_map *map)
 {
     int status = -EINVAL;
@@ -307,6 +321,7 @@ int server_set_map(struct server *server, struct cluster_map *map)
     }
     server->map = map;
     server->self = self;
+    skip_lost_numbers(server);
     publish_epochs(server);
     return 0;
 }
