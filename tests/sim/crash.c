@@ -154,10 +154,17 @@ static void first_life(struct cluster *cluster, uint64_t seed, uint32_t victim, 
     cluster_close(cluster);
 }
 
+static void look(struct worker *worker)
+{
+    cluster_check_clean(worker->cluster, worker->client, true);
+}
+
 static void second_life(struct cluster *cluster, uint64_t seed)
 {
     struct cluster_options options = options_of(seed);
     cluster_open(cluster, &options);
+    if (!cluster->failed)
+        phase(cluster, look);
     if (!cluster->failed)
         phase(cluster, verify);
     if (!cluster->failed) {
