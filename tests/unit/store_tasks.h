@@ -164,8 +164,9 @@ static inline void stripes(uint64_t seed, bool cut)
     }
     if (cut)
         assert_int_equal(task_spawn_later(store->loop, cutting_run, &cutting, NULL), 0);
-    for (uint64_t turns = 0; running > 0; turns++) {
-        assert_true(turns < 100000000);
+    uint64_t turns = 0;
+    while (running > 0) {
+        assert_true(turns++ < 100000000);
         task_yield(store->loop);
     }
     uint64_t stale = 0;
