@@ -534,7 +534,7 @@ static int open_directory(struct daemon *daemon)
     daemon->identity.server = daemon->id;
     bool tiered = strcmp(config->store.engine, "tiered") == 0; /* whose lower engine is what lies there */
     snprintf(daemon->identity.engine, sizeof(daemon->identity.engine), "%.15s%s%.15s", config->store.engine,
-             tiered ? "/" : "", tiered ? config->store.slow : "");
+             tiered ? ":" : "", tiered ? config->store.slow : "");
     return 0;
 }
 
