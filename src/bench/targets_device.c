@@ -45,7 +45,7 @@ struct device {
     uint64_t duration;                 /* of what is measured by time */
     struct private_cluster sequential; /* all three: uring */
     struct private_cluster random;
-    struct private_cluster unchecked; /* without checksums */
+    struct private_cluster checksum; /* with and without */
     struct subject_plan file_plan;
     struct subject_plan plain_plan;
     struct subject *file;  /* the engine */
@@ -214,24 +214,49 @@ static int compare_buffered(struct device *device, enum target_id row, bool writ
     return 0;
 }
 
-/* In another order each time: whoever comes second finds the device busier or warmer. */
-static int compare_checksum(struct device *device, enum target_id row, bool writing, uint32_t repeat)
+/* The same server once more, with or without checksums, on the same directory: what else it is that makes one
+ * part of a device quicker than another is the same for both. Adds the seconds that a byte takes. */
+static int run_checksum(struct device *device, bool checksum, double *writing, double *reading)
 {
-    const struct private_cluster *clusters[] = {&device->unchecked, &device->sequential};
-    struct stream_result results[2];
-    for (uint32_t i = 0; i < 2; i++) {
-        uint32_t which = (i + repeat) % 2;
-        struct stream stream = stream_on(device, clusters[which], MIB, writing);
-        int status = stream_run(&stream, &results[which]);
+    struct stream_result result;
+    private_cluster_kill(&device->checksum);
+    device->checksum.store.no_checksum = !checksum;
+    int status = private_cluster_restart(&device->checksum);
+    struct stream stream = stream_on(device, &device->checksum, MIB, true);
+    if (status == 0)
+        status = stream_run(&stream, &result);
+    if (status < 0)
+        return status;
+    *writing += 1.0 / result.bytes_per_second;
+    stream.writing = false;
+    status = stream_run(&stream, &result);
+    if (status == 0)
+        *reading += 1.0 / result.bytes_per_second;
+    return status;
+}
+
+static void add_loss(struct device *device, enum target_id row, double without, double with)
+{
+    target_judged(device->run, row, 100.0 * (1.0 - without / with), 2.0 / with / 1e9, 2.0 / without / 1e9,
+                  "GB/s");
+}
+
+/* Without, with, with, without: whether the device becomes slower or faster meanwhile harms both alike. */
+static int compare_checksum(struct device *device)
+{
+    static const unsigned order[] = {0, 1, 1, 0};
+    double writing[2] = {0.0, 0.0}, reading[2] = {0.0, 0.0};
+    for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        int status = run_checksum(device, order[i] == 1, &writing[order[i]], &reading[order[i]]);
         if (status < 0)
             return status;
     }
-    target_judged(device->run, row, 100.0 * (1.0 - results[1].bytes_per_second / results[0].bytes_per_second),
-                  results[1].bytes_per_second / 1e9, results[0].bytes_per_second / 1e9, "GB/s");
+    add_loss(device, TARGET_CHECKSUM_WRITE, writing[0], writing[1]);
+    add_loss(device, TARGET_CHECKSUM_READ, reading[0], reading[1]);
     return 0;
 }
 
-static int measure_once(struct device *device, uint32_t repeat)
+static int measure_once(struct device *device)
 {
     const struct target_run *run = device->run;
     int status = compare_size(device, TARGET_URING_WRITE_1M, MIB);
@@ -250,11 +275,8 @@ static int measure_once(struct device *device, uint32_t repeat)
         if (status == 0)
             status = compare_buffered(device, TARGET_FILE_READ, false);
     }
-    if (status == 0 && target_wanted(run, TARGET_CHECKSUM_WRITE, TARGET_CHECKSUM_READ)) {
-        status = compare_checksum(device, TARGET_CHECKSUM_WRITE, true, repeat);
-        if (status == 0)
-            status = compare_checksum(device, TARGET_CHECKSUM_READ, false, repeat);
-    }
+    if (status == 0 && target_wanted(run, TARGET_CHECKSUM_WRITE, TARGET_CHECKSUM_READ))
+        status = compare_checksum(device);
     return status;
 }
 
@@ -262,13 +284,10 @@ static int measure_once(struct device *device, uint32_t repeat)
 
 /* A uring server with a file of the footprint, whose blocks have all been in use before: the first write to a
  * block costs the file system more than the next ones, on fio's side, too. */
-static int start(const struct device *device, struct private_cluster *cluster, const char *name,
-                 bool no_checksum)
+static int start(const struct device *device, struct private_cluster *cluster, const char *name)
 {
-    struct private_store store = {.engine = "uring",
-                                  .capacity = SPACE * device->footprint,
-                                  .no_checksum = no_checksum,
-                                  .durability = DURABILITY_INTERVAL};
+    struct private_store store = {
+        .engine = "uring", .capacity = SPACE * device->footprint, .durability = DURABILITY_INTERVAL};
     struct stream_result ignored;
     snprintf(store.directory, sizeof(store.directory), "%.400s/%s", device->directory, name);
     if (mkdir(store.directory, 0700) < 0) {
@@ -287,7 +306,7 @@ static int start(const struct device *device, struct private_cluster *cluster, c
 static int start_random(struct device *device)
 {
     struct stream_result ignored;
-    int status = start(device, &device->random, "random", false);
+    int status = start(device, &device->random, "random");
     return status == 0 ? run_random(device, true, &ignored) : status;
 }
 
@@ -295,14 +314,15 @@ static int prepare_uring(struct device *device)
 {
     const struct target_run *run = device->run;
     bool fio = target_wanted(run, TARGET_URING_WRITE_1M, TARGET_URING_LATENCY_READ);
-    bool checksum = target_wanted(run, TARGET_CHECKSUM_WRITE, TARGET_CHECKSUM_READ);
     struct fio_result ignored;
     int status = fio ? run_fio(device, MIB, DEPTH, true, false, &ignored) : 0;
-    if (status == 0 && (checksum || target_wanted(run, TARGET_URING_WRITE_1M, TARGET_URING_READ_4M)))
-        status = start(device, &device->sequential, "sequential", false);
+    if (status == 0 && target_wanted(run, TARGET_URING_WRITE_1M, TARGET_URING_READ_4M))
+        status = start(device, &device->sequential, "sequential");
     if (status == 0 && target_wanted(run, TARGET_URING_RANDOM_WRITE, TARGET_URING_LATENCY_READ))
         status = start_random(device);
-    return status == 0 && checksum ? start(device, &device->unchecked, "unchecked", true) : status;
+    if (status == 0 && target_wanted(run, TARGET_CHECKSUM_WRITE, TARGET_CHECKSUM_READ))
+        status = start(device, &device->checksum, "checksum");
+    return status;
 }
 
 /* With every block written once. */
@@ -366,12 +386,12 @@ int targets_device(struct target_run *run)
     if (status == 0)
         status = prepare_file(&device);
     for (uint32_t repeat = 0; repeat < repeats && status == 0; repeat++)
-        status = interrupted() ? -EINTR : measure_once(&device, repeat);
+        status = interrupted() ? -EINTR : measure_once(&device);
     close_subject(device.plain);
     close_subject(device.file);
     private_cluster_stop(&device.sequential);
     private_cluster_stop(&device.random);
-    private_cluster_stop(&device.unchecked);
+    private_cluster_stop(&device.checksum);
     private_directory_remove(device.directory);
     return status;
 }

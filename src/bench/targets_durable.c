@@ -215,8 +215,8 @@ static int write_block(struct disk_file *file, uint64_t number)
     return written < 0 ? (int)written : 0;
 }
 
-/* How often a second a block of a file that exists can be made durable, or -errno. Without sleeping in
- * between, as the server does: otherwise the processes beside it would be measured. */
+/* How often a second a block of a file that exists can be made durable, or -errno. By a loop that waits as
+ * the server's does: a process that sleeps for each block would measure its wake-ups, too. */
 static double synchronise(const struct durable *durable, struct loop *loop, struct disk *disk)
 {
     struct disk_file *file;
@@ -245,7 +245,7 @@ static double synchronisations(const struct durable *durable)
     struct loop *loop;
     struct disk *disk;
     snprintf(path, sizeof(path), "%.400s/synchronised", durable->directory);
-    int status = loop_create(&(struct loop_options){.spin_ns = 10 * NSEC_PER_MSEC}, &loop);
+    int status = loop_create(&(struct loop_options){0}, &loop);
     if (status < 0)
         return complain("cannot make a loop", status);
     status = disk_open(loop, path, &(struct disk_options){0}, &disk);
