@@ -106,6 +106,12 @@ static ssize_t read_call(benchfs *fs, int fd, const struct memory *memory, const
     return finish_size(got);
 }
 
+/* A write through this descriptor returns when what it wrote lasts. */
+static bool written_to_last(const struct open_file *slot)
+{
+    return (slot->file.flags & (O_SYNC | O_DSYNC)) != 0;
+}
+
 static ssize_t write_call(benchfs *fs, int fd, const struct memory *memory, const off_t *offset, int flags)
 {
     struct client *client = client_get(fs);
@@ -122,7 +128,7 @@ static ssize_t write_call(benchfs *fs, int fd, const struct memory *memory, cons
         uint64_t at = (uint64_t)*offset;
         written = write_behind_at(fs, client, slot, memory, append, &at);
     }
-    if (written > 0 && (flags & (RWF_SYNC | RWF_DSYNC)) != 0) {
+    if (written > 0 && (written_to_last(slot) || (flags & (RWF_SYNC | RWF_DSYNC)) != 0)) {
         int status = file_cache_publish(fs, client, slot, true);
         if (status == 0)
             status = client_sync(client, &slot->file);
@@ -439,10 +445,17 @@ static void transfer_run(void *argument)
     uint64_t offset = (uint64_t)io->offset;
     struct iovec vector = {io->buffer, io->count};
     struct memory memory = memory_one(&vector);
-    transfer_finish(io, io->kind == BENCHFS_IO_READ
-                            ? client_read_vector(client, &state->slot->file, memory.vector, memory.count,
-                                                 memory.length, offset)
-                            : write_at(client, state->slot, &memory, appends(state->slot), &offset));
+    ssize_t result;
+    if (io->kind == BENCHFS_IO_READ) {
+        result = client_read_vector(client, &state->slot->file, memory.vector, memory.count, memory.length,
+                                    offset);
+    } else {
+        result = write_at(client, state->slot, &memory, appends(state->slot), &offset);
+        int status = result > 0 && written_to_last(state->slot) ? client_sync(client, &state->slot->file) : 0;
+        if (status < 0)
+            result = status;
+    }
+    transfer_finish(io, result);
 }
 
 static int transfer_prepare(struct worker *worker, struct benchfs_io *io)

@@ -131,6 +131,10 @@ static void write_file(fuse_req_t request, fuse_ino_t inode, const char *bytes, 
     ssize_t written = (info->flags & O_APPEND) && !info->writepage
                           ? client_append(client, file_of(info), bytes, size, &at)
                           : client_write(client, file_of(info), bytes, size, at);
+    if (written > 0 && (info->flags & (O_SYNC | O_DSYNC)) && !info->writepage) {
+        int status = client_sync(client, file_of(info));
+        written = status < 0 ? status : written;
+    }
     if (written < 0)
         reply_status(request, (int)written);
     else

@@ -68,6 +68,7 @@ enum operation_state { OPERATION_FREE, OPERATION_STARTED, OPERATION_DONE, OPERAT
 struct operation {
     uint8_t kind;
     _Atomic uint8_t state;
+    bool synchronous; /* WRITE: through a descriptor with O_SYNC or O_DSYNC */
     uint16_t file;
     uint16_t name;
     uint16_t other;  /* LINK, RENAME: the new name */

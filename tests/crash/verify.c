@@ -173,6 +173,8 @@ static void work_out_promises(struct checker *checker)
         if (operation->kind == OPERATION_SYNC ||
             (operation->kind == OPERATION_CLOSE && rules->level == LEVEL_CLOSE))
             promise_file(checker, i, operation->file);
+        if (operation->synchronous)
+            promise_file(checker, i + 1, operation->file);
         if (operation->kind == OPERATION_SYNC_DIRECTORY)
             promise_directory(checker, i, operation->name);
     }

@@ -23,6 +23,7 @@ struct client {
     unsigned index;
     uint64_t random;
     uint64_t pause_ns;
+    bool synchronous;      /* the open file's writes are */
     unsigned char *buffer; /* FILE_MAX bytes */
     int status;            /* 0; 1: it is over; -1: something is wrong */
 };
@@ -115,6 +116,7 @@ static void write_some(struct client *client, int fd, unsigned index, bool appen
     struct operation *operation = begin(client, OPERATION_WRITE, index, NONE);
     if (operation == NULL)
         return;
+    operation->synchronous = client->synchronous;
     operation->version = ++file->versions;
     operation->offset = offset;
     operation->length = length;
@@ -206,7 +208,10 @@ static void write_to(struct client *client, unsigned name)
     if (client->status != 0)
         return;
     name_path(client->index, name, path);
-    int fd = benchfs_open(client->fs, path, O_RDWR | (append ? O_APPEND : 0));
+    client->synchronous = random_below(&client->random, 8) == 0;
+    int synchronous = random_below(&client->random, 2) == 0 ? O_SYNC : O_DSYNC;
+    int fd = benchfs_open(client->fs, path,
+                          O_RDWR | (append ? O_APPEND : 0) | (client->synchronous ? synchronous : 0));
     if (fd < 0) {
         client->status = atomic_load(&client->history->killing) ? 1 : -1;
         if (client->status < 0)
@@ -217,6 +222,7 @@ static void write_to(struct client *client, unsigned name)
         unlink_name(client, name);
     work_on(client, fd, index, append);
     close_file(client, fd, index);
+    client->synchronous = false;
 }
 
 static void create_file(struct client *client)
