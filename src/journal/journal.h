@@ -47,7 +47,7 @@ enum journal_kind {
 struct journal_record {
     uint8_t kind;
     bool removed;       /* the object is gone; there is no value */
-    bool logged;        /* in recovery: newer than the snapshot */
+    bool logged;        /* in recovery: newer than the snapshot; from a backend: of the last minutes */
     uint16_t partition; /* of the object: so that a partition can be extracted by its records */
     uint32_t key_length;
     uint32_t value_length;

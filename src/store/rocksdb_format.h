@@ -5,6 +5,7 @@
  *     'o' kind key                              an object of the journal: partition u16, then its value
  *     'p' inode chunk piece version             64 KiB of a chunk, cut behind the last block that holds data
  *     'i' inode chunk piece version             that piece is not yet named by a durable record; no value
+ *     'r'                                       a version, u32: pieces of the last minutes have later ones
  *
  * Objects of kind CHUNK are block_map.h's records, in which the page of a block is version * 16 plus its
  * place in the piece. Objects of kind STORE, with the same keys, are the ranges of a chunk that read as zeros
@@ -25,6 +26,7 @@
 #define ROCKS_KEY_OBJECT 'o'
 #define ROCKS_KEY_PIECE 'p'
 #define ROCKS_KEY_INTENT 'i'
+#define ROCKS_KEY_RECENT 'r'
 
 #define PIECE_SHIFT 4u /* blocks */
 #define PIECE_BLOCKS (1u << PIECE_SHIFT)

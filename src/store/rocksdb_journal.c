@@ -4,18 +4,24 @@
  * that these records make superfluous: pieces that were replaced, cut off or removed, and the marks of pieces
  * that are named now. So a piece is deleted together with the last record that names it, and the database
  * holds pieces that nobody names only for writes that no group had recorded when the server ended; these have
- * their marks, by which the start finds and deletes them. */
+ * their marks, by which the start finds and deletes them.
+ *
+ * A log tells which records are new, a database does not. But versions of pieces count up, so it is enough to
+ * note now and then which one was the last some minutes ago: chunks with later pieces were written since. */
 #include "store/rocksdb_state.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cluster/partition.h"
 
 #define SCAN_BYTES (UINT32_C(1) << 20)
+#define RECENT_NS (UINT64_C(60) * NSEC_PER_SEC) /* longer than any write takes to come to an end */
 
 /* ---- noted keys ---- */
 
@@ -93,6 +99,8 @@ struct group_call {
     size_t length;
     const struct list *noted;
     bool synchronise;
+    bool note_recent;
+    uint32_t recent;
 };
 
 static void batch_record(rocksdb_writebatch_t *batch, const struct journal_record *record)
@@ -118,6 +126,11 @@ static int group_work(struct database_call *call, rocksdb_t *rocksdb)
         batch_record(batch, &record);
     list_for_each (node, group->noted)
         delete_noted(batch, container_of(node, struct noted, link));
+    if (group->note_recent) {
+        const char key = ROCKS_KEY_RECENT;
+        const uint32_t recent = htole32(group->recent);
+        rocksdb_writebatch_put(batch, &key, 1, (const char *)&recent, sizeof(recent));
+    }
     int status = database_write(rocksdb, batch, group->synchronise);
     rocksdb_writebatch_destroy(batch);
     return status;
@@ -126,7 +139,18 @@ static int group_work(struct database_call *call, rocksdb_t *rocksdb)
 static int group_write(void *owner, const void *group, size_t length, bool synchronise)
 {
     struct rocks *rocks = owner;
-    struct group_call call = {{.work = group_work}, group, length, &rocks->sealed, synchronise};
+    struct group_call call = {.call = {.work = group_work},
+                              .group = group,
+                              .length = length,
+                              .noted = &rocks->sealed,
+                              .synchronise = synchronise};
+    uint64_t now = loop_now(rocks->store.loop);
+    if (now - rocks->next_since >= RECENT_NS) {
+        call.note_recent = true;
+        call.recent = rocks->next_recent;
+        rocks->next_recent = rocks->version;
+        rocks->next_since = now;
+    }
     int status = database_run(rocks->database, &call.call);
     if (status == 0)
         rocks_noted_free(&rocks->sealed);
@@ -259,9 +283,37 @@ static int scan(struct rocks *rocks, char kind,
 /* ---- recovery ---- */
 
 struct taking {
+    const struct rocks *rocks;
     int (*take)(void *taker, const struct journal_record *record);
     void *taker;
 };
+
+static int recent_take(void *owner, const uint8_t *key, size_t key_length, const uint8_t *value,
+                       size_t value_length)
+{
+    struct rocks *rocks = owner;
+    uint32_t recent;
+    (void)key;
+    if (key_length != 1 || value_length != sizeof(recent))
+        return -EBADMSG;
+    memcpy(&recent, value, sizeof(recent));
+    rocks->recent = le32toh(recent);
+    return 0;
+}
+
+/* Whether a piece of the chunk is. What makes no sense is found by who replays it. */
+static bool is_recent(const struct rocks *rocks, const struct journal_record *record)
+{
+    struct block_map map = {0};
+    uint32_t length, latest = VERSION_NONE;
+    if (record->kind != JOURNAL_CHUNK ||
+        block_record_decode(record->value, record->value_length, BLOCK_RESERVED, &map, &length) != 0)
+        return false;
+    for (uint32_t i = 0; i < pieces_of(map.count); i++)
+        latest = larger(latest, piece_version(&map, i));
+    block_map_free(&map);
+    return latest > rocks->recent;
+}
 
 static int object_take(void *owner, const uint8_t *key, size_t key_length, const uint8_t *value,
                        size_t value_length)
@@ -269,14 +321,18 @@ static int object_take(void *owner, const uint8_t *key, size_t key_length, const
     const struct taking *taking = owner;
     struct journal_record record;
     int status = object_decode(key, key_length, value, value_length, &record);
-    return status != 0 ? status : taking->take(taking->taker, &record);
+    if (status != 0)
+        return status;
+    record.logged = is_recent(taking->rocks, &record);
+    return taking->take(taking->taker, &record);
 }
 
 static int backend_replay(void *owner, int (*take)(void *taker, const struct journal_record *record),
                           void *taker)
 {
-    struct taking taking = {take, taker};
-    return scan(owner, ROCKS_KEY_OBJECT, object_take, &taking);
+    struct taking taking = {owner, take, taker};
+    int status = scan(owner, ROCKS_KEY_RECENT, recent_take, owner);
+    return status != 0 ? status : scan(owner, ROCKS_KEY_OBJECT, object_take, &taking);
 }
 
 const struct journal_backend *rocks_journal_backend(struct store *store)
@@ -397,6 +453,8 @@ int rocks_start(struct store *store, struct journal *journal)
         status = database_run(rocks->database, &orphans.call);
     rocksdb_writebatch_destroy(orphans.batch);
     rocks->journal = journal;
+    rocks->next_recent = rocks->version;
+    rocks->next_since = loop_now(store->loop);
     return status;
 }
 

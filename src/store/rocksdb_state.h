@@ -81,9 +81,12 @@ struct rocks {
     struct database *database;
     struct staging *staging;
     struct chunk_index index;
-    uint64_t capacity; /* blocks */
-    uint64_t charged;  /* blocks */
-    uint32_t version;  /* the last one given out */
+    uint64_t capacity;    /* blocks */
+    uint64_t charged;     /* blocks */
+    uint32_t version;     /* the last one given out */
+    uint32_t recent;      /* the database's 'r' */
+    uint32_t next_recent; /* what that becomes when next_since is long enough ago: version at that time */
+    uint64_t next_since;  /* loop_now ns */
     bool checksum;
     struct list open;   /* noted.link, of records that are not cut yet */
     struct list sealed; /* of the group that is being written */
