@@ -290,6 +290,8 @@ static int write_chunk(struct server *server, struct rpc_request *request,
     if (!here)
         rpc_storage_begin(request);
     server->next_bytes = io.length <= NEXT_BYTES ? end_of(&io) : NULL;
+    if (store->persistent)
+        durable_note_write(server, body->inode);
     status = store->write_commit(server->store, &io);
     if (status == 0 && store->persistent && *inode != NULL)
         status = gate_inode(server, body->inode, inode);

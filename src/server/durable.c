@@ -111,7 +111,9 @@ static void committed(void *owner, uint64_t position)
 static int snapshot(void *owner, struct journal_snapshot *into)
 {
     struct server *server = owner;
-    int status = intents_snapshot(server, into);
+    int status = durable_snapshot_recent(server, into);
+    if (status == 0)
+        status = intents_snapshot(server, into);
     if (status == 0)
         status = meta_snapshot(server->meta, server->loop, into);
     return status != 0 ? status : server->store->operations->snapshot(server->store, into);
@@ -126,6 +128,44 @@ static int note_leftover(struct server *server, const struct journal_record *rec
         return 0;
     memcpy(&inode, record->key, sizeof(inode));
     return map_put(&server->leftovers, inode, server);
+}
+
+/* A snapshot hides which of its chunks were written just before it, so it names their inodes. */
+void durable_note_write(struct server *server, uint64_t inode)
+{
+    if (server->recent[server->recent_next % RECENT_MAX] != inode)
+        server->recent[++server->recent_next % RECENT_MAX] = inode;
+}
+
+int durable_snapshot_recent(struct server *server, struct journal_snapshot *into)
+{
+    static const uint64_t key = INTENT_KEY_RECENT;
+    uint64_t *inodes = malloc(sizeof(server->recent));
+    if (inodes == NULL)
+        return -ENOMEM;
+    memcpy(inodes, server->recent, sizeof(server->recent));
+    struct journal_record record = {.kind = JOURNAL_INTENT,
+                                    .key = &key,
+                                    .key_length = sizeof(key),
+                                    .value = inodes,
+                                    .value_length = sizeof(server->recent)};
+    int status = journal_snapshot_add(into, &record);
+    free(inodes);
+    return status;
+}
+
+int durable_replay_recent(struct server *server, const struct journal_record *record)
+{
+    if (record->removed || record->value_length % sizeof(uint64_t) != 0)
+        return -EBADMSG;
+    int status = 0;
+    for (uint32_t at = 0; at < record->value_length && status == 0; at += (uint32_t)sizeof(uint64_t)) {
+        uint64_t inode;
+        memcpy(&inode, (const char *)record->value + at, sizeof(inode));
+        if (inode != 0)
+            status = map_put(&server->leftovers, inode, server);
+    }
+    return status;
 }
 
 static int replay(void *owner, const struct journal_record *record)

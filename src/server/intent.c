@@ -44,7 +44,7 @@ struct live_intent {
 #define TRANSACTION_SERVER_SHIFT 53
 #define START_MASK ((UINT64_C(1) << (TRANSACTION_SERVER_SHIFT - TRANSACTION_START_SHIFT)) - 1)
 #define OTHERS_PATIENCE_NS (600 * NSEC_PER_SEC) /* for other servers to recover */
-#define START_KEY UINT64_C(0)                   /* of the INTENT record that counts the server's starts */
+#define START_KEY INTENT_KEY_START              /* of the INTENT record that counts the server's starts */
 
 uint64_t server_transaction(struct server *server)
 {
@@ -254,6 +254,8 @@ int intents_replay(struct server *server, const struct journal_record *record)
     memcpy(&transaction, record->key, sizeof(transaction));
     if (record->kind == JOURNAL_APPLIED)
         return replay_applied(server, transaction, record);
+    if (transaction == INTENT_KEY_RECENT)
+        return durable_replay_recent(server, record);
     return transaction == START_KEY ? replay_start(server, record)
                                     : replay_intent(server, transaction, record);
 }

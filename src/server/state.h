@@ -82,6 +82,8 @@ static inline uint32_t lease_session_of(const struct rpc_request *request)
     return slot == UINT32_MAX ? LEASE_REFUSED - 1 : slot + 1;
 }
 
+#define RECENT_MAX 512u /* writes in flight, counted by inodes */
+
 struct server {
     struct net *net;
     struct loop *loop;
@@ -117,11 +119,13 @@ struct server {
     struct journal *journal;          /* NULL: nothing lasts */
     struct journal_recovery recovery; /* what the start had to replay */
     bool abandoned;
-    struct map intents;       /* by transaction: what this server coordinates */
-    struct map applied;       /* by transaction: what it has done on this server */
-    struct list applied_ages; /* the same, oldest first */
-    struct map leftovers;     /* while it starts: inodes whose chunks were written last */
-    uint64_t starts;          /* how often the server has been started with this directory */
+    struct map intents;          /* by transaction: what this server coordinates */
+    struct map applied;          /* by transaction: what it has done on this server */
+    struct list applied_ages;    /* the same, oldest first */
+    struct map leftovers;        /* while it starts: inodes whose chunks were written last */
+    uint64_t recent[RECENT_MAX]; /* inodes whose chunks were written last; 0: none */
+    uint32_t recent_next;        /* its place, counted around */
+    uint64_t starts;             /* how often the server has been started with this directory */
 
     const char *next_bytes; /* behind those of the latest small write to a chunk: a hint */
 
@@ -358,8 +362,13 @@ int durable_answer(struct server *server, const struct rpc_request *request, int
 int durable_commit(struct server *server);
 /* Ends the journal, after committing everything unless the server was abandoned. May suspend. */
 void durable_end(struct server *server);
-/* After recovery, when the other servers can be reached: frees what had no name any more, and drops what writes
- * that never finished have left beyond the ends of files. May suspend. */
+/* A chunk of the inode is about to be written. */
+void durable_note_write(struct server *server, uint64_t inode);
+/* The inodes noted last, in a snapshot's record, and back. 0, -EBADMSG or -ENOMEM. May suspend; never. */
+int durable_snapshot_recent(struct server *server, struct journal_snapshot *into);
+int durable_replay_recent(struct server *server, const struct journal_record *record);
+/* After recovery, when the other servers can be reached: frees what had no name any more, and drops what
+ * writes that never finished have left beyond the ends of files. May suspend. */
 int durable_clean(struct server *server);
 
 /* ---- intent.c: transactions that survive ---- */
@@ -372,6 +381,11 @@ enum intent_kind {
     INTENT_FREE = 4,             /* the inode is gone, its chunks elsewhere may not be */
     INTENT_TRUNCATE = 5,         /* to `size` */
 };
+
+/* Keys of INTENT records that are no transaction's: how often the server has started, a u64; inodes whose
+ * chunks were written before a snapshot, u64 each. */
+#define INTENT_KEY_START UINT64_C(0)
+#define INTENT_KEY_RECENT UINT64_C(1)
 
 /* What a transaction is about, as the journal has it: all that is needed to do it again. */
 struct WIRE intent {
