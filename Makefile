@@ -18,7 +18,7 @@ sim-test:
 	@SEEDS='$(SEEDS)' FIRST='$(FIRST)' scripts/sim.sh
 
 crash-test:
-	@CRASHES='$(CRASHES)' CRASH_SEED='$(CRASH_SEED)' ENGINES='$(ENGINES)' scripts/crash.sh
+	@CRASHES='$(CRASHES)' CRASH_SEED='$(CRASH_SEED)' FILES='$(FILES)' ENGINES='$(ENGINES)' scripts/crash.sh
 
 stress:
 	@SECONDS_EACH='$(SECONDS_EACH)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' scripts/stress.sh

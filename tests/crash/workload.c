@@ -128,6 +128,9 @@ static void write_some(struct client *client, int fd, unsigned index, bool appen
         /* A server went down between the pieces: what was written is as open as a failed write. */
         atomic_store(&operation->state, OPERATION_FAILED);
         client->status = atomic_load(&client->history->killing) ? 1 : -1;
+        if (client->status < 0)
+            fprintf(stderr, "# client %u: only %zd of %llu bytes at %llu were written\n", client->index,
+                    written, (unsigned long long)length, (unsigned long long)offset);
     }
     if (offset + length > file->size)
         file->size = offset + length;
