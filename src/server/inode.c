@@ -187,6 +187,9 @@ static int convert_to_chunk(struct server *server, struct inode *inode)
         }
         status = store->operations->write_commit(store, &io);
     }
+    /* What lasted in the inode must not be in memory alone when the record is written that it has left. */
+    if (status == 0 && store->operations->prepare != NULL)
+        status = store->operations->prepare(store);
     if (status == 0)
         meta_inline_set(server->meta, inode, NULL, 0);
     inode_busy_end(server, inode);
