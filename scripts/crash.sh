@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 crashes=${CRASHES:-4000}
-read -ra engines <<<"${ENGINES:-file uring pmem rocksdb}"
+read -ra engines <<<"${ENGINES:-file uring pmem rocksdb tiered:file tiered:uring}"
 scripts/install-packages.sh check || exit 1
 if [ ! -f build-crash/build.ninja ]; then
     meson setup build-crash >build-crash.log 2>&1 || {

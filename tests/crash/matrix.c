@@ -3,6 +3,8 @@
  *
  *     crash_matrix ENGINE SERVERS CRASHES [LEVEL]
  *
+ * "tiered:LOWER" is the engine tiered over that one.
+ *
  * A round: clients work; after a random while all servers are killed, in random order; they are started
  * again; what is there is compared with what was promised (verify.h). One round in eight ends the servers in
  * good order instead. At last all is removed, and the servers must hold nothing. One TAP test for each level.
@@ -32,7 +34,8 @@
 #define CHILD_SECONDS 120u /* after which a process of ours has hung */
 #define PROCESSES 2u
 #define CLEAN_EVERY 8u
-#define INTERVAL (20 * MILLISECOND) /* store.interval where age decides */
+#define TIERED_LATER (500 * MILLISECOND) /* the engine tiered has bytes in memory alone for so long */
+#define INTERVAL (20 * MILLISECOND)      /* store.interval where age decides */
 
 static const char *const level_names[] = {"none", "interval", "close", "write"};
 
@@ -42,18 +45,29 @@ struct combination {
     enum level level;
     uint64_t random;
     char directory[64];
-    char settings_text[10][160];
-    const char *settings[11];
+    char settings_text[12][160];
+    const char *settings[13];
     struct cluster cluster;
     struct history *history;
     uint64_t restart_ns; /* all restarts */
 };
 
+static bool is_tiered(const struct combination *combination)
+{
+    return strncmp(combination->engine, "tiered:", strlen("tiered:")) == 0;
+}
+
 static void configure(struct combination *combination)
 {
     unsigned count = 0;
     char(*text)[160] = combination->settings_text;
-    snprintf(text[count++], sizeof *text, "store.engine=%s", combination->engine);
+    if (is_tiered(combination)) {
+        snprintf(text[count++], sizeof *text, "store.engine=tiered");
+        snprintf(text[count++], sizeof *text, "store.slow=%s", combination->engine + strlen("tiered:"));
+        snprintf(text[count++], sizeof *text, "store.fast_capacity=2MiB"); /* much less than the files */
+    } else {
+        snprintf(text[count++], sizeof *text, "store.engine=%s", combination->engine);
+    }
     snprintf(text[count++], sizeof *text, "store.path=%s", combination->directory);
     snprintf(text[count++], sizeof *text, "store.durability=%s", level_names[combination->level]);
     snprintf(text[count++], sizeof *text, "store.interval=%s",
@@ -286,6 +300,8 @@ static int work_and_crash(struct combination *combination)
         weather_begin(&weather, combination);
         weather_watch(&weather, length);
         rules.age_ns = weather_age(&weather);
+        if (is_tiered(combination))
+            rules.age_ns += TIERED_LATER;
     } else {
         wait_ns(length);
     }
