@@ -124,7 +124,7 @@ static int remove_locked(struct server *server, const struct rpc_request *reques
     if (status == 0)
         status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
                                     loop_realtime(server->loop));
-    intent_end(server, transaction);
+    intent_end_with(server, transaction, status);
     return status;
 }
 

@@ -68,10 +68,13 @@ int durable_answer(struct server *server, const struct rpc_request *request, int
     if (status != 0 || (!from_server && leaves_no_record(request->header->operation)))
         return status;
     if (!is_promised(server, request->header->operation, from_server))
-        return journal_throttle(server->journal);
-    /* What the namespace alone changes needs no bytes. */
-    return server->options.durability == DURABILITY_WRITE ? durable_commit(server)
-                                                          : journal_commit(server->journal);
+        status = journal_throttle(server->journal);
+    else if (server->options.durability == DURABILITY_WRITE)
+        status = durable_commit(server);
+    else /* what the namespace alone changes needs no bytes */
+        status = journal_commit(server->journal);
+    /* Another server has to know that nobody knows. */
+    return from_server && status != 0 ? -EIO : status;
 }
 
 int durable_commit(struct server *server)
@@ -81,11 +84,6 @@ int durable_commit(struct server *server)
     const struct store_operations *store = server->store->operations;
     int status = store->prepare == NULL ? 0 : store->prepare(server->store);
     return status == 0 ? journal_commit(server->journal) : status;
-}
-
-int server_sync(struct server *server)
-{
-    return durable_commit(server);
 }
 
 /* ---- what the journal asks for ---- */

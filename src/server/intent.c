@@ -16,6 +16,10 @@
  * no longer come back with the step: its own go with the intent, others after a time that is longer than any
  * transaction takes and any journal waits.
  *
+ * If a server takes part and then does not say whether it did its step (its device failed, it went away), the
+ * call ends with EIO, and others may change what the transaction was about. Its intent stays, marked as
+ * uncertain; the next start completes it only if it finds it half done, and otherwise forgets it.
+ *
  * Steps that do no harm when repeated (setting a parent, removing chunks by inode number) need no note.
  * Without a journal all of this is nothing. With store.durability = none servers do not wait for each other's
  * journals, and after a crash benchfs-fsck(1) has to look. */
@@ -193,6 +197,19 @@ void intent_end(struct server *server, uint64_t transaction)
         applied_drop(server, applied);
     journal_append_removal(server->journal, JOURNAL_INTENT, partition_of(server), &transaction,
                            sizeof(transaction));
+}
+
+void intent_end_with(struct server *server, uint64_t transaction, int status)
+{
+    struct live_intent *live = server->journal == NULL ? NULL : map_get(&server->intents, transaction);
+    if (live == NULL || (status != -EIO && status != -ETIMEDOUT)) {
+        intent_end(server, transaction);
+        return;
+    }
+    live->image.uncertain = 1;
+    memcpy(journal_append(server->journal, JOURNAL_INTENT, partition_of(server), &transaction,
+                          sizeof(transaction), live->length),
+           &live->image, live->length);
 }
 
 /* ---- recovery ---- */

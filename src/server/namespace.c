@@ -396,7 +396,7 @@ static int unlink_elsewhere(struct server *server, struct rpc_request *request,
         if (status == 0)
             status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
                                         loop_realtime(server->loop));
-        intent_end(server, intent.transaction);
+        intent_end_with(server, intent.transaction, status);
     }
     key_unlock(server, intent.transaction, hash);
     return status;
@@ -410,11 +410,13 @@ int unlink_redo(struct server *server, const struct intent *intent)
     int status = key_lock(server, intent->transaction, intent->old_parent, hash, deadline);
     if (status != 0)
         return status;
-    status = inode_unlink_elsewhere(server, intent->transaction, intent->inode, deadline, NULL);
-    if (status == 0 &&
-        meta_dentry_find(server->meta, intent->old_parent, hash, intent->names, intent->old_length,
-                         &dentry) == 0 &&
-        dentry.inode == intent->inode)
+    /* The entry goes last, with the intent. */
+    bool there = meta_dentry_find(server->meta, intent->old_parent, hash, intent->names, intent->old_length,
+                                  &dentry) == 0 &&
+                 dentry.inode == intent->inode;
+    if (there)
+        status = inode_unlink_elsewhere(server, intent->transaction, intent->inode, deadline, NULL);
+    if (there && status == 0)
         status = meta_dentry_remove(server->meta, intent->old_parent, hash, intent->names, intent->old_length,
                                     loop_realtime(server->loop));
     key_unlock(server, intent->transaction, hash);

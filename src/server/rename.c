@@ -152,11 +152,13 @@ static int check_types(struct rename *rename)
     return S_ISDIR(new->type) && old->parent == new->inode ? -ENOTEMPTY : 0;
 }
 
-static void complain(const struct rename *rename, const char *what, int status)
+/* Returns whether there is reason to. */
+static bool complain(const struct rename *rename, const char *what, int status)
 {
     if (status != 0)
         log_error("rename of inode %llx is done, but %s: %s", (unsigned long long)rename->old.inode, what,
                   status_text(status));
+    return status != 0;
 }
 
 /* A directory that the rename puts under another one. */
@@ -227,27 +229,28 @@ static void touch(const struct rename *rename, uint64_t number)
     }
 }
 
-/* After the destination was set: the rest of the transaction. */
-static void go_forward(struct rename *rename, bool buries)
+/* After the destination was set: the rest of the transaction. Returns whether all of it was done. */
+static bool go_forward(struct rename *rename, bool buries)
 {
     struct server *server = rename->server;
     const struct name_key *old = &rename->old, *new = &rename->new;
     if (is_exchange(rename)) {
-        complain(rename, "its old name was not given to the other inode",
-                 finish_name(rename, old, KEY_SET, new));
+        bool left = complain(rename, "its old name was not given to the other inode",
+                             finish_name(rename, old, KEY_SET, new));
         touch(rename, old->inode);
         touch(rename, new->inode);
-        return;
+        return !left;
     }
-    complain(rename, "its old name stays", finish_name(rename, old, KEY_REMOVE, old));
+    bool left = complain(rename, "its old name stays", finish_name(rename, old, KEY_REMOVE, old));
     touch(rename, old->inode);
     if (buries)
-        complain(rename, "the replaced directory is not removed everywhere",
-                 directory_finish(server, new->inode, rename->transaction, DIRECTORY_REMOVE));
+        left |= complain(rename, "the replaced directory is not removed everywhere",
+                         directory_finish(server, new->inode, rename->transaction, DIRECTORY_REMOVE));
     if (new->inode != 0)
-        complain(rename, "the replaced inode keeps a link",
-                 inode_unlink_elsewhere(server, rename->transaction, new->inode, transaction_end(server),
-                                        &rename->orphan));
+        left |= complain(rename, "the replaced inode keeps a link",
+                         inode_unlink_elsewhere(server, rename->transaction, new->inode,
+                                                transaction_end(server), &rename->orphan));
+    return !left;
 }
 
 /* Neither directory may end up inside itself. */
@@ -311,8 +314,8 @@ static int rename_locked(struct rename *rename)
     if (status == 0)
         status = commit(rename);
     if (status == 0) {
-        go_forward(rename, buries);
-        intent_end(server, rename->transaction);
+        bool done = go_forward(rename, buries);
+        intent_end_with(server, rename->transaction, done ? 0 : -EIO);
         return 0;
     }
     if (rename->coordinated &&
@@ -320,7 +323,7 @@ static int rename_locked(struct rename *rename)
         restore_parents(rename);
     if (buries)
         directory_finish(server, new->inode, rename->transaction, DIRECTORY_THAW);
-    intent_end(server, rename->transaction);
+    intent_end_with(server, rename->transaction, status);
     return status;
 }
 
@@ -371,6 +374,12 @@ int rename_redo(struct server *server, const struct intent *intent)
     if (status != 0)
         return status;
     status = lock_name(&rename, second);
+    if (status == 0 && intent->uncertain != 0 &&
+        (rename.new.inode != intent->inode || rename.old.inode != intent->inode)) {
+        finish_name(&rename, second, KEY_UNLOCK, second);
+        finish_name(&rename, first, KEY_UNLOCK, first);
+        return 0;
+    }
     /* What they pointed to then. */
     rename.old.inode = intent->inode;
     rename.old.type = intent->type;

@@ -35,8 +35,6 @@ bool server_recovery(const struct server *server, struct journal_recovery *recov
 /* The membership (fixed at start for now): the server finds itself by id. The owner of partition 0 makes the
  * root. */
 int server_set_map(struct server *server, struct cluster_map *map); /* takes ownership of map */
-/* Waits until everything that was acknowledged lasts. May suspend. */
-int server_sync(struct server *server);
 /* From now on nothing is written any more, not even at the end; for tests that kill servers. */
 void server_abandon(struct server *server);
 /* Finishes: what was acknowledged lasts, if the engine is persistent. */

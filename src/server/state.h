@@ -400,7 +400,8 @@ struct WIRE intent {
     uint8_t kind;
     uint8_t flags;       /* RENAME_FLAG_* */
     uint8_t coordinated; /* rename: a directory takes part */
-    uint8_t reserved[3];
+    uint8_t uncertain;   /* a server did not say whether it did its step, and others have gone on since */
+    uint8_t reserved[2];
     uint8_t old_length;
     uint8_t new_length;
     char names[]; /* old, new */
@@ -416,6 +417,8 @@ int intent_begin(struct server *server, const struct intent *intent, const char 
                  const char *new_name, bool elsewhere);
 /* In the same step as the transaction's last change, or after everything was undone. */
 void intent_end(struct server *server, uint64_t transaction);
+/* Ends it unless status says that nobody knows whether a step was done: then the next start looks. */
+void intent_end_with(struct server *server, uint64_t transaction, int status);
 /* Whether that transaction's step was done here before, and that it was done now, in this step. object: any
  * number that tells its steps on one server apart. transaction 0: there is none. */
 bool is_applied(const struct server *server, uint64_t transaction, uint64_t object);

@@ -6,12 +6,17 @@
  * being written lie between the two. Then everything is removed, and the servers hold nothing: no crash leaks
  * an inode, an entry or a chunk. A clean restart after that finds the same.
  *
+ * Or one call on a device fails (a write perhaps after some of its bytes), one call after the other: the
+ * operation that meets it may fail, no earlier one is harmed, nothing waits for ever, and after a restart,
+ * for which the device is well again, the same must hold.
+ *
  * The devices stop one by one: the victim's at the point, the others' when the client sees that an operation
  * fails, as in a cluster whose hosts do not die in the same instant. Every second time it is not the power
  * that fails but the processes that are killed: what they have written stays. */
 #include "region.h"
 #include "seeds.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +32,8 @@ static struct {
     uint32_t servers;
     const char *engine;
     bool stopped;
+    bool faults;    /* calls fail, in place of the power */
+    uint64_t calls; /* to go until one fails */
     struct region region;
     struct model before; /* before the last operation */
     bool has_before;
@@ -130,6 +137,37 @@ static void phase(struct cluster *cluster, void (*run)(struct worker *worker))
     cluster_run(cluster, 3600 * SECOND);
 }
 
+/* The device fails once. */
+static int fault(void *owner, const char *what, const char *name, uint64_t offset, size_t *length)
+{
+    (void)name;
+    (void)offset;
+    uint32_t victim = *(const uint32_t *)owner;
+    crash.points[victim]++;
+    if (crash.calls == 0 || --crash.calls != 0)
+        return 0;
+    crash.stopped = true;
+    if (strcmp(what, "write") == 0 && crash.points[victim] % 2 == 0) {
+        *length /= 2;
+        return 0;
+    }
+    return crash.points[victim] % 3 == 0 ? -ENOSPC : -EIO;
+}
+
+static void arm(struct cluster *cluster, uint32_t victim, uint64_t point)
+{
+    static const uint32_t numbers[CLUSTER_SERVERS_MAX] = {0, 1, 2, 3, 4};
+    crash.calls = 0;
+    if (!crash.faults && point != UINT64_MAX)
+        disk_sim_stop_at(crash.devices[victim], disk_sim_points(crash.devices[victim]) + point,
+                         &crash.stopped);
+    for (uint32_t i = 0; i < crash.servers && crash.faults; i++)
+        disk_set_fault(cluster->disks[i], fault, (void *)(uintptr_t)&numbers[i]);
+    memset(crash.points, 0, sizeof crash.points);
+    if (crash.faults && point != UINT64_MAX)
+        crash.calls = point + 1; /* of all devices together */
+}
+
 static void first_life(struct cluster *cluster, uint64_t seed, uint32_t victim, uint64_t point)
 {
     crash.now = 0;
@@ -138,18 +176,19 @@ static void first_life(struct cluster *cluster, uint64_t seed, uint32_t victim, 
     cluster_open(cluster, &options);
     if (!cluster->failed)
         phase(cluster, begin);
-    if (!cluster->failed && point != UINT64_MAX)
-        disk_sim_stop_at(crash.devices[victim], disk_sim_points(crash.devices[victim]) + point,
-                         &crash.stopped);
+    if (!cluster->failed)
+        arm(cluster, victim, point);
     uint64_t before[CLUSTER_SERVERS_MAX];
     for (uint32_t i = 0; i < crash.servers; i++)
         before[i] = disk_sim_points(crash.devices[i]);
     if (!cluster->failed)
         phase(cluster, work);
-    for (uint32_t i = 0; i < crash.servers; i++)
+    for (uint32_t i = 0; i < crash.servers && !crash.faults; i++)
         crash.points[i] = disk_sim_points(crash.devices[i]) - before[i];
-    if (point != UINT64_MAX)
+    if (point != UINT64_MAX && !crash.faults)
         cluster_power_off(cluster);
+    for (uint32_t i = 0; i < crash.servers && crash.faults && cluster->disks[i] != NULL; i++)
+        disk_set_fault(cluster->disks[i], NULL, NULL);
     crash.now = loop_now(cluster->loop);
     cluster_close(cluster);
 }
@@ -169,7 +208,9 @@ static void second_life(struct cluster *cluster, uint64_t seed)
         phase(cluster, verify);
     if (!cluster->failed) {
         cluster_rest(cluster, SECOND);
-        cluster_check_empty(cluster);
+        /* What a failed write has left on other servers, which went on, is for fsck to find. */
+        if (!crash.faults || crash.servers == 1)
+            cluster_check_empty(cluster);
     }
     cluster_close(cluster);
 }
@@ -178,7 +219,7 @@ static void third_life(struct cluster *cluster, uint64_t seed)
 {
     struct cluster_options options = options_of(seed);
     cluster_open(cluster, &options);
-    if (!cluster->failed)
+    if (!cluster->failed && (!crash.faults || crash.servers == 1))
         cluster_check_empty(cluster);
     cluster_close(cluster);
 }
@@ -207,11 +248,15 @@ static void run_one(uint64_t seed, uint32_t victim, uint64_t point, struct outco
             abort();
     first_life(&cluster, seed, victim, point);
     if (good(&cluster, outcome, "before the crash", victim, point)) {
-        bool power = random_below(&random, 2) == 0;
+        bool power = !crash.faults && random_below(&random, 2) == 0;
         for (uint32_t i = 0; i < crash.servers && power; i++)
             disk_sim_power_loss(crash.devices[i], &random);
         second_life(&cluster, seed);
-        if (good(&cluster, outcome, power ? "after a power failure" : "after a kill", victim, point)) {
+        if (good(&cluster, outcome,
+                 crash.faults ? "after a fault"
+                 : power      ? "after a power failure"
+                              : "after a kill",
+                 victim, point)) {
             third_life(&cluster, seed);
             good(&cluster, outcome, "after another restart", victim, point);
         }
@@ -236,10 +281,18 @@ static void run_engine(const char *engine, uint64_t seed, uint32_t servers, stru
     for (uint64_t at = seed % step; at < all && !outcome->failed; at += step) {
         uint32_t victim = 0;
         uint64_t point = at;
-        while (point >= points[victim])
+        while (!crash.faults && point >= points[victim])
             point -= points[victim++];
         run_one(seed, victim, point, outcome);
     }
+}
+
+static void run_faults(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    static const char *const engines[] = {"file", "uring"};
+    crash.faults = true;
+    run_engine(engines[seed % 2], seed, servers, outcome);
+    crash.faults = false;
 }
 
 static void run_file(uint64_t seed, uint32_t servers, struct outcome *outcome)
@@ -257,6 +310,7 @@ int main(int argc, char **argv)
     static const struct sim_case cases[] = {
         {"power failures, engine file", run_file, {1, 3}},
         {"power failures, engine uring", run_uring, {1, 3}},
+        {"faults", run_faults, {1, 3}},
     };
     static const uint64_t seeds[] = {1, 2, 3, 4, 5};
     return SIM_MAIN(argc, argv, cases, seeds);
