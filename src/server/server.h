@@ -37,10 +37,10 @@ bool server_recovery(const struct server *server, struct journal_recovery *recov
 int server_set_map(struct server *server, struct cluster_map *map); /* takes ownership of map */
 /* From now on nothing is written any more, not even at the end; for tests that kill servers. */
 void server_abandon(struct server *server);
-/* Finishes: what was acknowledged lasts, if the engine is persistent. */
 /* With the map set and before clients come: finishes what was under way between servers when they went down.
  * May suspend. */
 int server_resolve(struct server *server);
+/* Finishes: what was acknowledged lasts, if the engine is persistent. */
 void server_destroy(struct server *server);
 /* What `benchfs status` shows, counted since the start. */
 void server_status(struct server *server, struct server_status_reply *status);

@@ -201,15 +201,16 @@ static void look(struct worker *worker)
 static void second_life(struct cluster *cluster, uint64_t seed)
 {
     struct cluster_options options = options_of(seed);
+    /* What a failed step has left on other servers, which went on, is for fsck to find and mend. */
+    bool whole = !crash.faults || crash.servers == 1;
     cluster_open(cluster, &options);
-    if (!cluster->failed)
+    if (!cluster->failed && whole)
         phase(cluster, look);
     if (!cluster->failed)
         phase(cluster, verify);
     if (!cluster->failed) {
         cluster_rest(cluster, SECOND);
-        /* What a failed write has left on other servers, which went on, is for fsck to find. */
-        if (!crash.faults || crash.servers == 1)
+        if (whole)
             cluster_check_empty(cluster);
     }
     cluster_close(cluster);
