@@ -4,7 +4,7 @@
 #     gcc, warnings are errors      tests
 #     clang, warnings are errors    build only
 #     gcc, ASan and UBSan           tests
-#     gcc, TSan                     tests, but for the simulator
+#     gcc, TSan                     tests, but for the simulator and what storage does within one thread
 #
 # The last line is "N passed, N failed, N skipped", counted over all runs in single test cases; a build that fails is
 # one failure. Exits with 1 if anything failed. Build directories are build-check-NAME.
@@ -15,6 +15,7 @@ scripts/install-packages.sh check || exit 1
 
 logs=()
 failed_builds=()
+processes=$((2 * $(nproc))) # many tests wait for devices or for time to pass
 
 # setup NAME MESON-ARGUMENTS...: configures and builds.
 setup() {
@@ -43,7 +44,7 @@ run() {
     shift
     echo "== $name: tests"
     rm -f "$directory/meson-logs/testlog.json"
-    meson test -C "$directory" --no-rebuild --print-errorlogs "$@"
+    meson test -C "$directory" --no-rebuild --print-errorlogs --num-processes "$processes" "$@"
     logs+=("$directory/meson-logs/testlog.json")
 }
 
@@ -56,8 +57,9 @@ export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 CC=gcc CXX=g++ setup gcc -Dwerror=true && run gcc -t 2
 CC=clang CXX=clang++ setup clang -Dwerror=true
 CC=gcc CXX=g++ setup asan "${sanitizer_arguments[@]}" -Db_sanitize=address,undefined && run asan -t 4
-# The simulator has one thread, so there is nothing in it for TSan to find.
-CC=gcc CXX=g++ setup tsan "${sanitizer_arguments[@]}" -Db_sanitize=thread && run tsan -t 4 --no-suite benchfs:sim
+# With one thread there is nothing for TSan to find.
+CC=gcc CXX=g++ setup tsan "${sanitizer_arguments[@]}" -Db_sanitize=thread && run tsan -t 4 --no-suite benchfs:sim \
+    --no-suite benchfs:storage
 
 for name in ${failed_builds[@]+"${failed_builds[@]}"}; do
     echo "== $name: build FAILED"
