@@ -24,7 +24,7 @@
 #include "base/status.h"
 
 #define STEPS 40
-#define POINTS_MAX 40 /* of a case; a workload has some hundreds, which its seeds share */
+#define POINTS_MAX 25 /* of a case; a workload has some hundreds, which its seeds share */
 
 static struct {
     struct disk_sim_device *devices[CLUSTER_SERVERS_MAX];
@@ -265,6 +265,9 @@ static void run_one(uint64_t seed, uint32_t victim, uint64_t point, struct outco
     if (crash.has_before)
         model_destroy(&crash.before);
     crash.has_before = false;
+    if (crash.region.cluster != NULL)
+        region_discard(&crash.region);
+    crash.region = (struct region){0};
     for (uint32_t i = 0; i < crash.servers; i++)
         disk_sim_device_destroy(crash.devices[i]);
 }

@@ -886,6 +886,14 @@ void region_destroy(struct region *region)
     for (uint32_t i = 0; i < REGION_FILES; i++)
         if (region->files[i].node != NULL)
             do_close(region, &region->files[i]);
+    region_discard(region);
+}
+
+void region_discard(struct region *region)
+{
+    for (uint32_t i = 0; i < REGION_FILES; i++)
+        if (region->files[i].node != NULL)
+            node_release(region->files[i].node);
     model_destroy(&region->model);
     free(region->bytes);
     free(region->expected);

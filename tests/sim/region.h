@@ -36,6 +36,8 @@ struct region {
 
 int region_create(struct region *region, struct worker *worker, uint32_t number);
 void region_destroy(struct region *region);
+/* The same when the client is gone already: closes nothing. */
+void region_discard(struct region *region);
 
 /* Makes the region's directory; then one random operation at a time. */
 void region_begin(struct region *region);
