@@ -4,7 +4,7 @@
 #     gcc, warnings are errors      tests
 #     clang, warnings are errors    build only
 #     gcc, ASan and UBSan           tests, but for the crash matrix: the simulator has the same inside
-#     gcc, TSan                     tests, but for the simulator and what storage does within one thread
+#     gcc, TSan                     the tests in which threads meet: library, mount, transports
 #
 # The last line is "N passed, N failed, N skipped", counted over all runs in single test cases; a build that fails is
 # one failure. Exits with 1 if anything failed. Build directories are build-check-NAME.
@@ -59,7 +59,7 @@ CC=clang CXX=clang++ setup clang -Dwerror=true
 CC=gcc CXX=g++ setup asan "${sanitizer_arguments[@]}" -Db_sanitize=address,undefined && run asan -t 4 --no-suite benchfs:crash
 # With one thread there is nothing for TSan to find.
 CC=gcc CXX=g++ setup tsan "${sanitizer_arguments[@]}" -Db_sanitize=thread && run tsan -t 4 --no-suite benchfs:sim \
-    --no-suite benchfs:storage --no-suite benchfs:crash
+    --no-suite benchfs:storage --no-suite benchfs:crash --no-suite benchfs:cluster --no-suite benchfs:conformance
 
 for name in ${failed_builds[@]+"${failed_builds[@]}"}; do
     echo "== $name: build FAILED"
