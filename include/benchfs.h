@@ -46,10 +46,10 @@ BENCHFS_API int benchfs_set_credentials(benchfs *fs, uid_t uid, gid_t gid, int n
 
 /* What this process's calls promise to others' (cluster.consistency): "strict", "close" or "relaxed". */
 BENCHFS_API const char *benchfs_consistency(benchfs *fs);
-/* As sync(2): brings to the servers what this process has written and not published yet, as close and fsync do
- * for one file, and waits until everything that the servers have outlives them, if their store is persistent.
- * Fails as the first write that does; those of the file tell it once more. Under "close" and "relaxed" to be
- * called before execve. */
+/* As sync(2): brings to the servers what this process has written and not published yet, as close and fsync
+ * do for one file, and waits until everything that the servers have outlives them, if their store is
+ * persistent. Fails as the first write that does; those of the file tell it once more. Under "close" and
+ * "relaxed" to be called before execve. */
 BENCHFS_API int benchfs_sync(benchfs *fs);
 /* What has been done without, or ahead of, requests since benchfs_connect; all 0 under "strict". */
 struct benchfs_counters {

@@ -19,13 +19,12 @@ TABLE_BEGIN(cluster, "The cluster as a whole; fixed when it is started.")
 OPTION(cluster, server_count, INTEGER, "1", "1", "1024",
        "Number of servers that \"benchfs start\" starts when neither -n nor --hosts is given.")
 OPTION(cluster, placement, CHOICE, "hash", "hash|round_robin|local", "",
-       "Where the chunks of a new file go: hashed over all servers, to all servers in turn, or to the "
-       "server nearest to the process that creates the file. The first chunk always lives with the inode.")
-OPTION(
-    cluster, consistency, CHOICE, "strict", "strict|close|relaxed", "",
-    "What the calls of one process promise to others. strict: what a call returned, every later call "
-    "anywhere sees. close: writes and sizes become visible at close and fsync; reads may come from what was "
-    "read ahead since open. relaxed: also attributes may be as old as client.attribute_lifetime.")
+       "Where the chunks of a new file go: hashed over all servers, to all servers in turn, or to the server "
+       "nearest to the process that creates the file. The first chunk always lives with the inode.")
+OPTION(cluster, consistency, CHOICE, "strict", "strict|close|relaxed", "",
+       "What the calls of one process promise to others. strict: what a call returned, every later call "
+       "anywhere sees. close: writes and sizes become visible at close and fsync; reads may come from what "
+       "was read ahead since open. relaxed: also attributes may be as old as client.attribute_lifetime.")
 OPTION(cluster, chunk_size, POWER, "1MiB", "64KiB", "64MiB", "Chunk size of new files, a power of two.")
 TABLE_END(cluster)
 
@@ -40,10 +39,8 @@ OPTION(server, spin, DURATION, "50us", "0", "1s",
        "more of the processor to others.")
 OPTION(server, transports, STRING, "", "", "",
        "UCX transports of servers and clients, as in UCX_TLS, for everything, also within a host. Empty: "
-       "BenchFS's own "
-       "shared memory within a host, and between hosts UCX's choice; unless UCX_TLS is set in the "
-       "environment, which "
-       "then counts as if it stood here.")
+       "BenchFS's own shared memory within a host, and between hosts UCX's choice; unless UCX_TLS is set in "
+       "the environment, which then counts as if it stood here.")
 OPTION(server, devices, STRING, "", "", "",
        "Network devices of servers and clients, as in UCX_NET_DEVICES; empty: the environment's or UCX's "
        "choice.")
@@ -52,27 +49,24 @@ OPTION(server, pin, BOOLEAN, "false", "", "",
 TABLE_END(server)
 
 TABLE_BEGIN(store, "Where a server keeps file contents.")
-OPTION(
-    store, engine, CHOICE, "mem", "mem|null|file|uring|pmem|rocksdb|tiered", "",
-    "Storage engine. mem: memory of the server. null: drops what is written and reads a pattern, to measure "
-    "everything but storage. file: a file for every chunk in store.path, through the page cache. uring: large "
-    "files there, past the page cache, for NVMe devices; they grow with what is stored, to the capacity and a "
-    "64th more, at least 32 MiB, for what is being replaced. pmem: one file "
-    "on persistent memory (DAX), mapped, that takes the capacity and a "
-    "sixteenth more, at most 1 GiB, for what is being replaced; works on any other file system, too, through "
-    "the page cache. rocksdb: a RocksDB database, which holds the namespace as well. "
-    "tiered: store.fast over store.slow.")
-OPTION(
-    store, path, STRING, "", "", "",
-    "Directory of a persistent engine on every server's host; each server uses the directory of its number "
-    "in it. mem and null keep nothing and need none.")
+OPTION(store, engine, CHOICE, "mem", "mem|null|file|uring|pmem|rocksdb|tiered", "",
+       "Storage engine. mem: memory of the server. null: drops what is written and reads a pattern, to "
+       "measure everything but storage. file: a file for every chunk in store.path, through the page cache. "
+       "uring: large files there, past the page cache, for NVMe devices; they grow with what is stored, to "
+       "the capacity and a 64th more, at least 32 MiB, for what is being replaced. pmem: one file on "
+       "persistent memory (DAX), mapped, that takes the capacity and a sixteenth more, at most 1 GiB, for "
+       "what is being replaced; works on any other file system, too, through the page cache. rocksdb: a "
+       "RocksDB database, which holds the namespace as well. tiered: store.fast over store.slow.")
+OPTION(store, path, STRING, "", "", "",
+       "Directory of a persistent engine on every server's host; each server uses the directory of its "
+       "number in it. mem and null keep nothing and need none.")
 OPTION(store, capacity, SIZE, "1GiB", "1MiB", "1PiB",
        "Bytes of file contents that one server accepts; a write beyond fails with ENOSPC.")
-OPTION(store, durability, CHOICE, "interval", "none|interval|close|write", "",
-       "What is promised to outlive the servers, on a persistent engine. none: what fsync was called for. "
-       "interval: also what is older than store.interval. close: also what was written and closed, and new "
-       "directories. write: everything that a call returned for. mem and null keep nothing, whatever this "
-       "says.")
+OPTION(
+    store, durability, CHOICE, "interval", "none|interval|close|write", "",
+    "What is promised to outlive the servers, on a persistent engine. none: what fsync was called for. "
+    "interval: also what is older than store.interval. close: also what was written and closed, and new "
+    "directories. write: everything that a call returned for. mem and null keep nothing, whatever this says.")
 OPTION(store, interval, DURATION, "1s", "1ms", "1h",
        "How long a change may wait until it outlives the servers, unless store.durability is none.")
 OPTION(store, journal_limit, SIZE, "256MiB", "1MiB", "1TiB",
@@ -81,21 +75,21 @@ OPTION(store, journal_limit, SIZE, "256MiB", "1MiB", "1TiB",
 OPTION(store, prefault, BOOLEAN, "false", "", "",
        "Touch all of the store's memory at start, so that no first write waits for the kernel to provide it.")
 OPTION(store, checksum, BOOLEAN, "true", "", "",
-       "Keep a CRC32C of every 4 KiB on a persistent engine and compare it on every read: what the device has "
-       "changed reads as EIO, never as data.")
+       "Keep a CRC32C of every 4 KiB on a persistent engine and compare it on every read: what the device "
+       "has changed reads as EIO, never as data.")
 OPTION(store, buffer, SIZE, "128MiB", "4MiB", "1TiB",
-       "Memory of a persistent engine for transfers under way; with rocksdb a third of it, the rest is for its "
-       "caches. pmem needs none.")
+       "Memory of a persistent engine for transfers under way; with rocksdb a third of it, the rest is for "
+       "its caches. pmem needs none.")
 OPTION(store, queue_depth, INTEGER, "128", "1", "4096",
        "How many transfers of a persistent engine the device has at a time; more wait in BenchFS.")
 OPTION(store, fast, CHOICE, "mem", "mem", "",
-       "Of the engine tiered: the upper engine, which holds new chunks and those that are read often. What fsync "
-       "has answered for, and after half a second everything, is in the lower one, too.")
+       "Of the engine tiered: the upper engine, which holds new chunks and those that are read often. What "
+       "fsync has answered for, and after half a second everything, is in the lower one, too.")
 OPTION(store, slow, CHOICE, "uring", "mem|file|uring|pmem|rocksdb", "",
        "Of the engine tiered: the lower engine, which has room for everything.")
 OPTION(store, fast_capacity, SIZE, "256MiB", "1MiB", "1PiB",
-       "Of the engine tiered: how much the upper engine holds, of store.capacity in all; for a moment it may be a "
-       "quarter and 8 MiB more.")
+       "Of the engine tiered: how much the upper engine holds, of store.capacity in all; for a moment it may "
+       "be a quarter and 8 MiB more.")
 TABLE_END(store)
 
 TABLE_BEGIN(rpc, "Requests between servers, and between clients and servers.")

@@ -127,8 +127,8 @@ struct client {
     uint64_t release_due; /* loop_now ns at which notices of closed files are sent; UINT64_MAX: none wait */
     struct timer release_timer;
     uint64_t storage_ns; /* how long transfers spent in the servers' storage lately: a moving average */
-    bool releasing;     /* a task sends them; released fires when it is done */
-    bool release_again; /* others were due meanwhile */
+    bool releasing;      /* a task sends them; released fires when it is done */
+    bool release_again;  /* others were due meanwhile */
     struct completion released;
     _Atomic uint64_t *changes; /* NULL: nobody counts */
     bool refreshing;           /* a task fetches the map */

@@ -304,7 +304,7 @@ static uint64_t order_above(const struct chunk_index *index, uint64_t inode)
     return low;
 }
 
-struct chunk_entry *chunk_index_after(struct chunk_index *index, uint64_t inode, uint64_t chunk)
+static struct chunk_entry *chunk_after(struct chunk_index *index, uint64_t inode, uint64_t chunk)
 {
     struct chunk_entry *next = NULL;
     if (inode == 0 && chunk == 0)
@@ -322,6 +322,14 @@ struct chunk_entry *chunk_index_after(struct chunk_index *index, uint64_t inode,
     if (next == NULL)
         order_drop(index);
     return next;
+}
+
+struct chunk_entry *chunk_index_advance(struct chunk_index *index, struct store_cursor *cursor)
+{
+    struct chunk_entry *entry = chunk_after(index, cursor->inode, cursor->index);
+    if (entry != NULL)
+        *cursor = (struct store_cursor){entry->node.inode, entry->node.index};
+    return entry;
 }
 
 /* Calls visit for every node; visit may free it. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "store/store.h"
 
 #define CHUNK_INDEX_SEGMENTS 32
 
@@ -75,10 +76,11 @@ void chunk_index_visit(const struct chunk_index *index, uint64_t inode, uint64_t
 /* The chunk of the inode with the smallest index >= first, or NULL. */
 struct chunk_entry *chunk_index_next(const struct chunk_index *index, uint64_t inode, uint64_t first);
 
-/* The chunk that comes next after (inode, chunk) in the order of both, or NULL: there is none. (0, 0): the
- * first. Chunks that come or go during a walk are found or not. Costs a sort of all inodes when a walk
- * begins; without memory for it, a search through them at each file's end. */
-struct chunk_entry *chunk_index_after(struct chunk_index *index, uint64_t inode, uint64_t chunk);
+/* Moves the cursor to the chunk that comes next in the order of (inode, index) and returns it, or NULL: there
+ * is none, and the cursor stays. Zeros: before the first. Chunks that come or go during a walk are found or
+ * not. Costs a sort of all inodes when a walk begins; without memory for it, a search through them at each
+ * file's end. */
+struct chunk_entry *chunk_index_advance(struct chunk_index *index, struct store_cursor *cursor);
 /* A walk in no order that costs nothing beforehand: every chunk lies in one of so many buckets, and moves, if
  * at all, to a bucket that was not there yet. So who visits bucket after bucket, asking for their number anew
  * each time, misses none that was there all the while. */

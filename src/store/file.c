@@ -1006,16 +1006,14 @@ static uint64_t file_next_chunk(struct store *base, uint64_t inode, uint64_t fir
 static bool file_next(struct store *base, struct store_cursor *cursor)
 {
     struct store_cursor at = *cursor;
-    for (;;) {
-        const struct chunk_entry *entry = chunk_index_after(&file_of(base)->index, at.inode, at.index);
+    const struct chunk_entry *entry;
+    do {
+        entry = chunk_index_advance(&file_of(base)->index, &at);
         if (entry == NULL)
             return false;
-        at = (struct store_cursor){entry->node.inode, entry->node.index};
-        if (!chunk_exists(container_of(entry, const struct file_chunk, entry)))
-            continue;
-        *cursor = at;
-        return true;
-    }
+    } while (!chunk_exists(container_of(entry, const struct file_chunk, entry)));
+    *cursor = at;
+    return true;
 }
 
 static uint32_t file_seek(struct store *base, uint64_t inode, uint64_t index, uint32_t offset, bool hole)

@@ -11,6 +11,7 @@
 #include "runtime/sync.h"
 #include "store/blocks.h"
 #include "store/chunk_index.h"
+#include "store/pages.h"
 #include "store/ranges.h"
 #include "store/staging.h"
 #include "store/store.h"
@@ -136,16 +137,6 @@ static inline uint32_t block_down(uint32_t bytes)
 static inline uint32_t block_up(uint32_t bytes)
 {
     return (bytes + BLOCK_BYTES - 1) & ~(BLOCK_BYTES - 1);
-}
-
-static inline uint32_t smaller(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline uint32_t larger(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
 }
 
 static inline bool chunk_exists(const struct file_chunk *chunk)

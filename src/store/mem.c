@@ -42,6 +42,7 @@
 #include "store/extents.h"
 #include "store/pages.h"
 #include "store/ranges.h"
+#include "store/region.h"
 
 #define CHUNK_BYTES_MAX (PAGES_RUN_MAX << PAGE_SHIFT)
 
@@ -69,10 +70,7 @@ struct chunk {
 
 struct mem {
     struct store store;
-    struct net *net;
-    void *region_handle; /* the transport's; with net */
-    char *region;
-    size_t region_length;
+    struct region region;
     struct pages *pages;
     struct chunk_index index;
     struct list slack_chunks; /* chunk.slack_link, oldest first */
@@ -87,16 +85,6 @@ enum { IO_STALE, IO_BOUNCE };
 static struct mem *mem_of(struct store *store)
 {
     return container_of(store, struct mem, store);
-}
-
-static uint32_t pages_of(uint32_t bytes)
-{
-    return (bytes + PAGE_BYTES - 1) >> PAGE_SHIFT;
-}
-
-static uint32_t larger(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
 }
 
 static void *bounce_of(const struct store_io *io)
@@ -174,7 +162,7 @@ static int fill_holes(struct mem *mem, struct chunk *chunk, uint32_t start, uint
     } else if (!pages_to_be_had(mem, extents_holes(&chunk->extents, first, last))) {
         return -ENOSPC;
     }
-    return extents_fill(&chunk->extents, mem->pages, mem->region, first, last);
+    return extents_fill(&chunk->extents, mem->pages, mem->region.bytes, first, last);
 }
 
 /* Gives the chunk memory up to byte `end`. When there is not enough, what lies before `start` and beyond its
@@ -266,7 +254,7 @@ static void flight_end(struct mem *mem, struct chunk *chunk)
     struct flight *flight = chunk->flight;
     struct range part;
     for (uint32_t at = 0; ranges_first(&flight->undefined, at, chunk->length, &part); at = part.end)
-        extents_zero(&chunk->extents, mem->region, part.start, part.end);
+        extents_zero(&chunk->extents, mem->region.bytes, part.start, part.end);
     flight->undefined.count = 0;
     chunk->defined = chunk->length;
     chunk->flight = NULL;
@@ -300,8 +288,8 @@ static int io_map(struct mem *mem, struct chunk *chunk, struct store_io *io, boo
     io->private[IO_STALE] = 0;
     io->private[IO_BOUNCE] = 0;
     if (!bounce)
-        io->count =
-            extents_map(&chunk->extents, mem->region, io->offset, io->length, io->vector, STORE_VECTOR_MAX);
+        io->count = extents_map(&chunk->extents, mem->region.bytes, io->offset, io->length, io->vector,
+                                STORE_VECTOR_MAX);
     if (bounce || io->count == 0) {
         void *buffer = malloc(io->length);
         if (buffer == NULL)
@@ -368,7 +356,7 @@ static int mem_write_begin(struct store *store, struct store_io *io, uint32_t ch
     }
     if (io->offset > chunk->defined) {
         leave_gap(mem, chunk, io->offset);
-        extents_zero(&chunk->extents, mem->region, chunk->defined, io->offset);
+        extents_zero(&chunk->extents, mem->region.bytes, chunk->defined, io->offset);
     }
     ranges_add(&chunk->flight->undefined, larger(io->offset, chunk->defined), end);
     chunk->defined = larger(chunk->defined, end);
@@ -395,7 +383,7 @@ static int mem_write_commit(struct store *store, struct store_io *io)
     if (!stale) {
         uint32_t end = io->offset + io->length;
         if (bounce_of(io) != NULL)
-            extents_write(&chunk->extents, mem->region, io->offset, io->length, bounce_of(io));
+            extents_write(&chunk->extents, mem->region.bytes, io->offset, io->length, bounce_of(io));
         ranges_subtract(&chunk->flight->undefined, io->offset, end);
         chunk->length = larger(chunk->length, end);
     }
@@ -434,7 +422,7 @@ static int mem_read_begin(struct store *store, struct store_io *io)
         return status;
     char *bounce = bounce_of(io);
     if (bounce != NULL)
-        extents_read(&chunk->extents, mem->region, io->offset, io->length, bounce);
+        extents_read(&chunk->extents, mem->region.bytes, io->offset, io->length, bounce);
     for (uint32_t at = io->offset; veiled && ranges_first(undefined, at, end, &part); at = part.end)
         memset(bounce + (part.start - io->offset), 0, part.end - part.start);
     io_begin(chunk, io);
@@ -563,7 +551,7 @@ static void clear_chunk(void *owner, struct chunk_entry *entry)
         }
     }
     if (start < chunk->length)
-        extents_zero(&chunk->extents, mem->region, start, end < chunk->length ? end : chunk->length);
+        extents_zero(&chunk->extents, mem->region.bytes, start, end < chunk->length ? end : chunk->length);
     chunk_settle(mem, chunk);
 }
 
@@ -584,11 +572,7 @@ static uint64_t mem_next_chunk(struct store *store, uint64_t inode, uint64_t fir
 
 static bool mem_next(struct store *store, struct store_cursor *cursor)
 {
-    const struct chunk_entry *entry = chunk_index_after(&mem_of(store)->index, cursor->inode, cursor->index);
-    if (entry == NULL)
-        return false;
-    *cursor = (struct store_cursor){entry->node.inode, entry->node.index};
-    return true;
+    return chunk_index_advance(&mem_of(store)->index, cursor) != NULL;
 }
 
 static uint32_t mem_seek(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, bool hole)
@@ -626,42 +610,13 @@ static uint32_t mem_chunk_length(struct store *store, uint64_t inode, uint64_t i
 
 /* ---- life ---- */
 
-static int region_reserve(struct mem *mem)
-{
-    if (mem->net != NULL) {
-        void *memory = NULL;
-        int status = net_memory_allocate(mem->net, mem->region_length, &memory, &mem->region_handle);
-        if (status == 0)
-            mem->region = memory;
-        return status;
-    }
-    void *memory = mmap(NULL, mem->region_length, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        return -ENOMEM;
-    /* Only advice: without huge pages everything works, slower. */
-    madvise(memory, mem->region_length, MADV_HUGEPAGE);
-    mem->region = memory;
-    return 0;
-}
-
-static void region_release(struct mem *mem)
-{
-    if (mem->region == NULL)
-        return;
-    if (mem->net != NULL)
-        net_memory_free(mem->net, mem->region_handle);
-    else
-        munmap(mem->region, mem->region_length);
-}
-
 /* Kernels before 5.14 do not populate on request; there every page is touched by hand. */
 static void region_prefault(struct mem *mem)
 {
-    if (madvise(mem->region, mem->region_length, MADV_POPULATE_WRITE) == 0)
+    if (madvise(mem->region.bytes, mem->region.length, MADV_POPULATE_WRITE) == 0)
         return;
-    for (size_t at = 0; at < mem->region_length; at += PAGE_BYTES)
-        *(volatile char *)(mem->region + at) = 0;
+    for (size_t at = 0; at < mem->region.length; at += PAGE_BYTES)
+        *(volatile char *)(mem->region.bytes + at) = 0;
 }
 
 static void chunk_forget(void *owner, struct chunk_entry *entry)
@@ -681,7 +636,7 @@ static void mem_destroy(struct store *store)
     }
     if (mem->pages != NULL)
         pages_destroy(mem->pages);
-    region_release(mem);
+    region_free(&mem->region);
     free(mem);
 }
 
@@ -698,9 +653,7 @@ static int mem_create(const struct store_options *options, struct store **store)
     if (mem == NULL)
         return -ENOMEM;
     mem->store = (struct store){&store_mem_operations, options->loop};
-    mem->net = options->net;
     mem->page_count = page_count;
-    mem->region_length = page_count << PAGE_SHIFT;
     list_init(&mem->slack_chunks);
     int status = chunk_index_init(&mem->index);
     if (status != 0) {
@@ -709,10 +662,10 @@ static int mem_create(const struct store_options *options, struct store **store)
     }
     status = pages_create((uint32_t)page_count, &mem->pages);
     if (status == 0)
-        status = region_reserve(mem);
+        status = region_make(&mem->region, options->net, (size_t)page_count << PAGE_SHIFT);
     if (status != 0) {
         log_error("cannot reserve %" PRIu64 " bytes of memory for the store: set store.capacity lower",
-                  (uint64_t)mem->region_length);
+                  page_count << PAGE_SHIFT);
         mem_destroy(&mem->store);
         return status;
     }

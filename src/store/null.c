@@ -193,11 +193,7 @@ static uint64_t null_next_chunk(struct store *store, uint64_t inode, uint64_t fi
 
 static bool null_next(struct store *store, struct store_cursor *cursor)
 {
-    const struct chunk_entry *entry = chunk_index_after(&null_of(store)->index, cursor->inode, cursor->index);
-    if (entry == NULL)
-        return false;
-    *cursor = (struct store_cursor){entry->node.inode, entry->node.index};
-    return true;
+    return chunk_index_advance(&null_of(store)->index, cursor) != NULL;
 }
 
 static uint32_t null_seek(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, bool hole)

@@ -1,4 +1,4 @@
-/* Page allocator of the in-memory engine: runs of 4 KiB pages out of one region, handed out by page number.
+/* Pages, and their allocator: runs of 4 KiB pages out of one region, handed out by page number.
  *
  * The region itself is never touched: bookkeeping lies in arrays of its own (9 bytes a page), so that a free
  * page needs no physical memory. Nothing here suspends. */
@@ -10,6 +10,21 @@
 #define PAGE_BYTES (1u << PAGE_SHIFT)
 #define PAGES_RUN_MAX (1u << 14) /* 64 MiB: the largest chunk */
 #define PAGES_NONE UINT32_MAX
+
+static inline uint32_t pages_of(uint32_t bytes)
+{
+    return (bytes >> PAGE_SHIFT) + ((bytes & (PAGE_BYTES - 1)) != 0);
+}
+
+static inline uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
 
 struct pages;
 

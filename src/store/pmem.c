@@ -64,8 +64,8 @@ static int pmem_truncate(struct store *store, uint64_t inode, uint64_t index, ui
         struct flight *flight = io->engine;
         flight->stale |= io->offset + io->length > length;
     }
-    bool changed = chunk->length > length || chunk->map.count > blocks_of(length);
-    for (uint32_t at = chunk->map.count; at > blocks_of(length); at--)
+    bool changed = chunk->length > length || chunk->map.count > pages_of(length);
+    for (uint32_t at = chunk->map.count; at > pages_of(length); at--)
         pmem_block_empty(pmem, chunk, at - 1, false);
     if (chunk->length > length) {
         chunk->length = length;
@@ -81,7 +81,7 @@ static uint64_t pmem_missing(struct store *store, uint64_t inode, uint64_t index
                              uint32_t length)
 {
     const struct chunk *chunk = pmem_chunk_find(pmem_of(store), inode, index);
-    uint32_t first = offset >> PAGE_SHIFT, end = blocks_of(offset + length);
+    uint32_t first = offset >> PAGE_SHIFT, end = pages_of(offset + length);
     uint32_t missing = chunk == NULL ? end - first : block_map_holes(&chunk->map, first, end);
     return (uint64_t)missing << PAGE_SHIFT;
 }
@@ -92,7 +92,7 @@ static int pmem_reserve(struct store *store, uint64_t inode, uint64_t index, uin
     struct chunk *chunk = pmem_chunk_find(pmem, inode, index);
     if (chunk == NULL && (chunk = pmem_chunk_create(pmem, inode, index)) == NULL)
         return -ENOMEM;
-    uint32_t first = offset >> PAGE_SHIFT, end = blocks_of(offset + length);
+    uint32_t first = offset >> PAGE_SHIFT, end = pages_of(offset + length);
     uint32_t holes = block_map_holes(&chunk->map, first, end);
     bool room = holes == 0 || pmem->charged + holes <= pmem->capacity;
     int status = room ? block_map_reserve(&chunk->map, end) : -ENOSPC;
@@ -145,7 +145,7 @@ static void writers_charge(struct pmem *pmem, struct chunk *chunk, uint32_t at)
 /* Clears bytes [start, end) of the chunk. */
 static int chunk_clear(struct pmem *pmem, struct chunk *chunk, uint32_t start, uint32_t end, bool keep)
 {
-    uint32_t first = blocks_of(start), last = end >> PAGE_SHIFT; /* whole blocks */
+    uint32_t first = pages_of(start), last = end >> PAGE_SHIFT; /* whole blocks */
     uint32_t head = start & (PAGE_BYTES - 1), rest = end & (PAGE_BYTES - 1);
     int status = 0;
     if (first > last) {
@@ -175,10 +175,10 @@ static void clear_entry(void *owner, struct chunk_entry *entry)
     uint32_t end = (uint32_t)(clearing->range->end - at < size ? clearing->range->end - at : size);
     if (!clearing->keep && list_empty(&chunk->writers) && end >= chunk->length && start < chunk->length) {
         /* A tail is cut off instead, but what is held beyond the range stays promised up to there. */
-        bool promised = chunk->map.count > blocks_of(end);
+        bool promised = chunk->map.count > pages_of(end);
         chunk->length = start;
         chunk->unclean = (start & (PAGE_BYTES - 1)) != 0;
-        start = blocks_of(start) << PAGE_SHIFT;
+        start = pages_of(start) << PAGE_SHIFT;
         if (start < end && (end & (PAGE_BYTES - 1)) != 0)
             pmem_block_empty(pmem, chunk, end >> PAGE_SHIFT, promised);
     }
@@ -240,11 +240,7 @@ static uint32_t pmem_chunk_length(struct store *store, uint64_t inode, uint64_t 
 
 static bool pmem_next(struct store *store, struct store_cursor *cursor)
 {
-    const struct chunk_entry *entry = chunk_index_after(&pmem_of(store)->index, cursor->inode, cursor->index);
-    if (entry == NULL)
-        return false;
-    *cursor = (struct store_cursor){entry->node.inode, entry->node.index};
-    return true;
+    return chunk_index_advance(&pmem_of(store)->index, cursor) != NULL;
 }
 
 /* ---- durability ---- */

@@ -52,16 +52,6 @@ static inline struct pmem *pmem_of(struct store *store)
     return container_of(store, struct pmem, store);
 }
 
-static inline uint32_t blocks_of(uint32_t bytes)
-{
-    return (bytes >> PAGE_SHIFT) + ((bytes & (PAGE_BYTES - 1)) != 0);
-}
-
-static inline uint32_t smaller(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 static inline char *page_at(const struct pmem *pmem, uint32_t page)
 {
     return pmem->memory + ((size_t)page << PAGE_SHIFT);

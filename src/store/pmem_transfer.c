@@ -84,7 +84,7 @@ static bool leaves_unclean(const struct chunk *chunk, uint32_t offset)
 
 static int flight_begin(struct pmem *pmem, struct chunk *chunk, struct store_io *io)
 {
-    uint32_t first = io->offset >> PAGE_SHIFT, end = blocks_of(io->offset + io->length);
+    uint32_t first = io->offset >> PAGE_SHIFT, end = pages_of(io->offset + io->length);
     uint32_t holes = block_map_holes(&chunk->map, first, end);
     if (holes > 0 && pmem->charged + holes > pmem->capacity)
         return -ENOSPC;
@@ -123,7 +123,7 @@ int pmem_write_begin(struct store *store, struct store_io *io, uint32_t chunk_si
         return 0;
     int status = pmem->journal == NULL ? 0 : journal_throttle(pmem->journal);
     if (status == 0)
-        status = room_wait(pmem, blocks_of(io->offset + io->length) - (io->offset >> PAGE_SHIFT) + 1);
+        status = room_wait(pmem, pages_of(io->offset + io->length) - (io->offset >> PAGE_SHIFT) + 1);
     if (status != 0)
         return status;
     struct chunk *chunk = pmem_chunk_find(pmem, io->inode, io->index);
@@ -292,7 +292,7 @@ int pmem_read_begin(struct store *store, struct store_io *io)
         io->length = smaller(io->length, chunk->length - io->offset);
     if (io->length == 0)
         return 0;
-    for (uint32_t at = io->offset >> PAGE_SHIFT; at < blocks_of(io->offset + io->length); at++) {
+    for (uint32_t at = io->offset >> PAGE_SHIFT; at < pages_of(io->offset + io->length); at++) {
         int status = pmem_block_verify(pmem, chunk, at);
         if (status != 0)
             return status;

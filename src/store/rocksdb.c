@@ -57,7 +57,7 @@ static int rocks_truncate(struct store *store, uint64_t inode, uint64_t index, u
         rocks_chunk_dispose(rocks, &chunk->entry);
         return 0;
     }
-    bool changed = chunk->length > length || chunk->map.count > blocks_of(length);
+    bool changed = chunk->length > length || chunk->map.count > pages_of(length);
     int status = rocks_zeros_reserve(chunk, 4);
     if (status != 0)
         return status;
@@ -66,12 +66,12 @@ static int rocks_truncate(struct store *store, uint64_t inode, uint64_t index, u
         struct rocks_write *write = io->engine;
         write->stale |= io->offset + io->length > length;
     }
-    status = rocks_chunk_empty(rocks, chunk, blocks_of(length), chunk->map.count, false);
+    status = rocks_chunk_empty(rocks, chunk, pages_of(length), chunk->map.count, false);
     if (status != 0)
         return status;
     if (chunk->length > length) {
         chunk->length = length;
-        rocks_zeros_add(chunk, length, blocks_of(length) << PAGE_SHIFT);
+        rocks_zeros_add(chunk, length, pages_of(length) << PAGE_SHIFT);
     }
     rocks_chunk_settle(rocks, chunk, changed);
     return 0;
@@ -83,7 +83,7 @@ static uint64_t rocks_missing(struct store *store, uint64_t inode, uint64_t inde
                               uint32_t length)
 {
     const struct rocks_chunk *chunk = rocks_chunk_find(rocks_of(store), inode, index);
-    uint32_t first = offset >> PAGE_SHIFT, end = blocks_of(offset + length);
+    uint32_t first = offset >> PAGE_SHIFT, end = pages_of(offset + length);
     uint32_t missing = chunk == NULL ? end - first : block_map_holes(&chunk->map, first, end);
     return (uint64_t)missing << PAGE_SHIFT;
 }
@@ -95,7 +95,7 @@ static int rocks_reserve(struct store *store, uint64_t inode, uint64_t index, ui
     struct rocks_chunk *chunk = rocks_chunk_find(rocks, inode, index);
     if (chunk == NULL && (chunk = rocks_chunk_create(rocks, inode, index)) == NULL)
         return -ENOMEM;
-    uint32_t first = offset >> PAGE_SHIFT, end = blocks_of(offset + length);
+    uint32_t first = offset >> PAGE_SHIFT, end = pages_of(offset + length);
     uint32_t holes = block_map_holes(&chunk->map, first, end);
     bool room = holes == 0 || rocks->charged + holes <= rocks->capacity;
     int status = room ? block_map_reserve(&chunk->map, end) : -ENOSPC;
@@ -112,7 +112,7 @@ static int rocks_reserve(struct store *store, uint64_t inode, uint64_t index, ui
 static int chunk_clear(struct rocks *rocks, struct rocks_chunk *chunk, uint32_t start, uint32_t end,
                        bool keep)
 {
-    uint32_t first = blocks_of(start), last = end >> PAGE_SHIFT; /* whole blocks */
+    uint32_t first = pages_of(start), last = end >> PAGE_SHIFT; /* whole blocks */
     int status = rocks_zeros_reserve(chunk, 8);
     if (status == 0 && first < last)
         status = rocks_chunk_empty(rocks, chunk, first, last, keep);
@@ -131,17 +131,17 @@ static int chunk_clear(struct rocks *rocks, struct rocks_chunk *chunk, uint32_t 
  * promised up to there. */
 static int chunk_clear_tail(struct rocks *rocks, struct rocks_chunk *chunk, uint32_t start, uint32_t end)
 {
-    uint32_t rest = blocks_of(end);
+    uint32_t rest = pages_of(end);
     bool promised = chunk->map.count > rest && (end & (PAGE_BYTES - 1)) != 0;
     int status = rocks_zeros_reserve(chunk, 8);
     if (status == 0)
-        status = rocks_chunk_empty(rocks, chunk, blocks_of(start), promised ? rest - 1 : rest, false);
-    if (status == 0 && promised && rest - 1 >= blocks_of(start))
+        status = rocks_chunk_empty(rocks, chunk, pages_of(start), promised ? rest - 1 : rest, false);
+    if (status == 0 && promised && rest - 1 >= pages_of(start))
         status = rocks_chunk_empty(rocks, chunk, rest - 1, rest, true);
     if (status != 0)
         return status;
     chunk->length = start;
-    rocks_zeros_add(chunk, start, blocks_of(start) << PAGE_SHIFT);
+    rocks_zeros_add(chunk, start, pages_of(start) << PAGE_SHIFT);
     return 0;
 }
 
@@ -222,12 +222,7 @@ static uint32_t rocks_chunk_length(struct store *store, uint64_t inode, uint64_t
 
 static bool rocks_next(struct store *store, struct store_cursor *cursor)
 {
-    const struct chunk_entry *entry =
-        chunk_index_after(&rocks_of(store)->index, cursor->inode, cursor->index);
-    if (entry == NULL)
-        return false;
-    *cursor = (struct store_cursor){entry->node.inode, entry->node.index};
-    return true;
+    return chunk_index_advance(&rocks_of(store)->index, cursor) != NULL;
 }
 
 /* What a group's records made superfluous went with the group. */

@@ -490,10 +490,9 @@ int rocks_snapshot(struct store *store, struct journal_snapshot *snapshot)
     struct store_cursor cursor = {0};
     int status = 0;
     while (status == 0) {
-        struct chunk_entry *entry = chunk_index_after(&rocks->index, cursor.inode, cursor.index);
+        struct chunk_entry *entry = chunk_index_advance(&rocks->index, &cursor);
         if (entry == NULL)
             break;
-        cursor = (struct store_cursor){entry->node.inode, entry->node.index};
         struct rocks_chunk *chunk = container_of(entry, struct rocks_chunk, entry);
         if (!chunk->recorded)
             continue;

@@ -97,24 +97,9 @@ static inline struct rocks *rocks_of(struct store *store)
     return container_of(store, struct rocks, store);
 }
 
-static inline uint32_t blocks_of(uint32_t bytes)
-{
-    return (bytes >> PAGE_SHIFT) + ((bytes & (PAGE_BYTES - 1)) != 0);
-}
-
 static inline uint32_t pieces_of(uint32_t blocks)
 {
     return (blocks + PIECE_BLOCKS - 1) >> PIECE_SHIFT;
-}
-
-static inline uint32_t smaller(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline uint32_t larger(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
 }
 
 /* ---- rocksdb_chunk.c; nothing here suspends ---- */

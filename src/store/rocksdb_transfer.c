@@ -303,7 +303,7 @@ void rocks_write_abort(struct store *store, struct store_io *io)
 static int write_join(struct rocks *rocks, struct rocks_chunk *chunk, struct store_io *io,
                       const struct staging_memory *memory)
 {
-    uint32_t first = io->offset >> PAGE_SHIFT, end = blocks_of(io->offset + io->length);
+    uint32_t first = io->offset >> PAGE_SHIFT, end = pages_of(io->offset + io->length);
     uint32_t holes = block_map_holes(&chunk->map, first, end);
     if (holes > 0 && rocks->charged + holes > rocks->capacity)
         return -ENOSPC;
@@ -344,7 +344,7 @@ int rocks_write_begin(struct store *store, struct store_io *io, uint32_t chunk_s
     int status = journal_throttle(rocks->journal);
     if (status != 0)
         return status;
-    uint32_t blocks = blocks_of(io->offset + io->length) - (io->offset >> PAGE_SHIFT);
+    uint32_t blocks = pages_of(io->offset + io->length) - (io->offset >> PAGE_SHIFT);
     struct staging_memory memory;
     status = staging_take(rocks->staging, (uint64_t)blocks << PAGE_SHIFT, true, &memory);
     if (status != 0)
@@ -511,7 +511,7 @@ int rocks_read_begin(struct store *store, struct store_io *io)
     if (memory == NULL)
         return -ENOMEM;
     uint32_t first = io->offset >> PAGE_SHIFT;
-    uint64_t most = (uint64_t)(blocks_of(io->offset + io->length) - first) << PAGE_SHIFT;
+    uint64_t most = (uint64_t)(pages_of(io->offset + io->length) - first) << PAGE_SHIFT;
     int status = staging_take(rocks->staging, most, false, memory);
     if (status != 0) {
         free(memory);
@@ -519,7 +519,7 @@ int rocks_read_begin(struct store *store, struct store_io *io)
     }
     io->length = length_there(rocks, io, &chunk); /* as it is now */
     if (io->length > 0)
-        status = read_fill(rocks, chunk, first, blocks_of(io->offset + io->length), memory->bytes);
+        status = read_fill(rocks, chunk, first, pages_of(io->offset + io->length), memory->bytes);
     if (status != 0 || io->length == 0) {
         staging_give(rocks->staging, memory, false);
         free(memory);

@@ -6,41 +6,20 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "runtime/sync.h"
 #include "store/pages.h"
+#include "store/region.h"
 
 struct staging {
     struct loop *loop;
-    struct net *net;
-    char *region;
-    void *handle; /* the transport's; with net */
-    size_t length;
+    struct region region;
     struct pages *pages;
     uint32_t page_count;
     uint32_t writing;      /* pages taken for writes */
     struct mutex lines[2]; /* [for_write]: who holds it is next */
     struct wait_queue given;
 };
-
-static int region_make(struct staging *staging)
-{
-    void *memory = NULL;
-    if (staging->net != NULL) {
-        int status = net_memory_allocate(staging->net, staging->length, &memory, &staging->handle);
-        if (status != 0)
-            return status;
-    } else {
-        memory = mmap(NULL, staging->length, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (memory == MAP_FAILED)
-            return -ENOMEM;
-        madvise(memory, staging->length, MADV_HUGEPAGE); /* advice: without, it works, slower */
-    }
-    staging->region = memory;
-    return 0;
-}
 
 int staging_create(struct loop *loop, struct net *net, uint64_t length, struct staging **staging)
 {
@@ -51,15 +30,13 @@ int staging_create(struct loop *loop, struct net *net, uint64_t length, struct s
     if (made == NULL)
         return -ENOMEM;
     made->loop = loop;
-    made->net = net;
     made->page_count = (uint32_t)pages;
-    made->length = (size_t)pages << PAGE_SHIFT;
     mutex_init(&made->lines[0]);
     mutex_init(&made->lines[1]);
     wait_queue_init(&made->given);
     int status = pages_create(made->page_count, &made->pages);
     if (status == 0)
-        status = region_make(made);
+        status = region_make(&made->region, net, (size_t)pages << PAGE_SHIFT);
     if (status != 0) {
         staging_destroy(made);
         return status;
@@ -70,10 +47,7 @@ int staging_create(struct loop *loop, struct net *net, uint64_t length, struct s
 
 void staging_destroy(struct staging *staging)
 {
-    if (staging->region != NULL && staging->net != NULL)
-        net_memory_free(staging->net, staging->handle);
-    else if (staging->region != NULL)
-        munmap(staging->region, staging->length);
+    region_free(&staging->region);
     if (staging->pages != NULL)
         pages_destroy(staging->pages);
     free(staging);
@@ -88,7 +62,7 @@ static bool take(struct staging *staging, bool for_write, struct staging_memory 
         return false;
     if (for_write)
         staging->writing += memory->pages;
-    memory->bytes = staging->region + ((size_t)memory->first << PAGE_SHIFT);
+    memory->bytes = staging->region.bytes + ((size_t)memory->first << PAGE_SHIFT);
     return true;
 }
 

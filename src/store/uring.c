@@ -68,7 +68,7 @@ static uint64_t uring_store_missing(struct store *store, uint64_t inode, uint64_
                                     uint32_t length)
 {
     const struct uring_chunk *chunk = uring_chunk_find(uring_of(store), inode, index);
-    uint32_t first = offset >> PAGE_SHIFT, last = uring_blocks_of(offset + length);
+    uint32_t first = offset >> PAGE_SHIFT, last = pages_of(offset + length);
     return (uint64_t)(chunk == NULL ? last - first : uring_chunk_holes(chunk, first, last)) << PAGE_SHIFT;
 }
 
@@ -79,7 +79,7 @@ static int uring_store_reserve(struct store *store, uint64_t inode, uint64_t ind
     struct uring_chunk *chunk = uring_chunk_find(uring, inode, index);
     if (chunk == NULL && (chunk = uring_chunk_create(uring, inode, index)) == NULL)
         return -ENOMEM;
-    int status = uring_chunk_reserve(uring, chunk, offset >> PAGE_SHIFT, uring_blocks_of(offset + length));
+    int status = uring_chunk_reserve(uring, chunk, offset >> PAGE_SHIFT, pages_of(offset + length));
     uring_chunk_settle(uring, chunk);
     return status;
 }
@@ -157,12 +157,7 @@ static uint64_t uring_store_held(struct store *store, uint64_t inode)
 
 static bool uring_store_next(struct store *store, struct store_cursor *cursor)
 {
-    const struct chunk_entry *entry =
-        chunk_index_after(&uring_of(store)->index, cursor->inode, cursor->index);
-    if (entry == NULL)
-        return false;
-    *cursor = (struct store_cursor){entry->node.inode, entry->node.index};
-    return true;
+    return chunk_index_advance(&uring_of(store)->index, cursor) != NULL;
 }
 
 /* ---- the journal ---- */
@@ -231,8 +226,8 @@ static int buffers_make(struct uring_store *uring, const struct store_options *o
         return status;
     }
     if (options->prefault) {
-        memset(uring->writes.memory, 0, (size_t)pages << PAGE_SHIFT);
-        memset(uring->reads.memory, 0, (size_t)pages << PAGE_SHIFT);
+        memset(uring->writes.region.bytes, 0, (size_t)pages << PAGE_SHIFT);
+        memset(uring->reads.region.bytes, 0, (size_t)pages << PAGE_SHIFT);
     }
     return 0;
 }

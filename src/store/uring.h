@@ -65,11 +65,6 @@ static inline struct uring_store *uring_of(struct store *store)
     return container_of(store, struct uring_store, store);
 }
 
-static inline uint32_t uring_blocks_of(uint32_t bytes)
-{
-    return (bytes + PAGE_BYTES - 1) >> PAGE_SHIFT;
-}
-
 /* ---- uring_chunk.c: maps of chunks. Nothing here suspends. ---- */
 
 struct uring_chunk *uring_chunk_find(const struct uring_store *uring, uint64_t inode, uint64_t index);

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "runtime/task.h"
 
@@ -19,52 +18,30 @@ struct waiter {
     struct completion granted;
 };
 
-static int memory_take(struct uring_buffers *buffers)
-{
-    size_t length = (size_t)buffers->count << PAGE_SHIFT;
-    void *memory = NULL;
-    if (buffers->net != NULL) {
-        int status = net_memory_allocate(buffers->net, length, &memory, &buffers->handle);
-        if (status != 0)
-            return status;
-    } else {
-        memory =
-            mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (memory == MAP_FAILED)
-            return -ENOMEM;
-        /* Only advice: without huge pages everything works, slower. */
-        madvise(memory, length, MADV_HUGEPAGE);
-    }
-    buffers->memory = memory;
-    /* Without this, too. */
-    disk_remember(buffers->disk, memory, length);
-    return 0;
-}
-
 int uring_buffers_init(struct uring_buffers *buffers, struct loop *loop, struct disk *disk, struct net *net,
                        uint32_t pages)
 {
-    *buffers = (struct uring_buffers){.loop = loop, .disk = disk, .net = net, .count = pages};
+    *buffers = (struct uring_buffers){.loop = loop, .disk = disk, .count = pages};
     /* The longest run that is sure to come free. */
     buffers->largest = 1u << (31 - __builtin_clz(pages));
     if (buffers->largest > PAGES_RUN_MAX)
         buffers->largest = PAGES_RUN_MAX;
     list_init(&buffers->waiters);
     int status = pages_create(pages, &buffers->pages);
-    return status == 0 ? memory_take(buffers) : status;
+    if (status == 0)
+        status = region_make(&buffers->region, net, (size_t)pages << PAGE_SHIFT);
+    if (status == 0) /* only advice, too */
+        disk_remember(disk, buffers->region.bytes, buffers->region.length);
+    return status;
 }
 
 void uring_buffers_free(struct uring_buffers *buffers)
 {
     if (buffers->pages != NULL)
         pages_destroy(buffers->pages);
-    if (buffers->memory == NULL)
-        return;
-    disk_forget(buffers->disk, buffers->memory);
-    if (buffers->net != NULL)
-        net_memory_free(buffers->net, buffers->handle);
-    else
-        munmap(buffers->memory, (size_t)buffers->count << PAGE_SHIFT);
+    if (buffers->region.bytes != NULL)
+        disk_forget(buffers->disk, buffers->region.bytes);
+    region_free(&buffers->region);
 }
 
 /* Serves waiters as far as there is memory. */
@@ -98,7 +75,7 @@ int uring_buffers_take(struct uring_buffers *buffers, uint32_t pages, char **mem
         }
         first = waiter.first;
     }
-    *memory = buffers->memory + ((size_t)first << PAGE_SHIFT);
+    *memory = buffers->region.bytes + ((size_t)first << PAGE_SHIFT);
     return 0;
 }
 
@@ -108,6 +85,6 @@ void uring_buffers_give(struct uring_buffers *buffers, char *memory, uint32_t pa
         free(memory);
         return;
     }
-    pages_give(buffers->pages, (uint32_t)((size_t)(memory - buffers->memory) >> PAGE_SHIFT), pages);
+    pages_give(buffers->pages, (uint32_t)((size_t)(memory - buffers->region.bytes) >> PAGE_SHIFT), pages);
     serve(buffers);
 }

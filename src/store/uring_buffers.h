@@ -5,16 +5,14 @@
 #include <stdint.h>
 
 #include "base/list.h"
-#include "net/net.h"
 #include "runtime/disk.h"
 #include "store/pages.h"
+#include "store/region.h"
 
 struct uring_buffers {
     struct loop *loop;
     struct disk *disk;
-    struct net *net; /* NULL: plain memory */
-    void *handle;    /* the transport's */
-    char *memory;
+    struct region region;
     uint32_t count;   /* pages */
     uint32_t largest; /* of a run */
     struct pages *pages;

@@ -254,7 +254,7 @@ int uring_chunk_put(struct uring_store *uring, struct uring_chunk *chunk,
 
 int uring_chunk_cut(struct uring_store *uring, struct uring_chunk *chunk, uint32_t length)
 {
-    uint32_t keep = uring_blocks_of(length), all = chunk->table == NULL ? 0 : chunk->table->count;
+    uint32_t keep = pages_of(length), all = chunk->table == NULL ? 0 : chunk->table->count;
     int status = prepare(uring, chunk, stored_in(chunk, keep, all), length % PAGE_BYTES != 0);
     if (status != 0)
         return status;
@@ -310,9 +310,9 @@ int uring_chunk_clear(struct uring_store *uring, struct uring_chunk *chunk, uint
                       bool keep)
 {
     uint32_t before = chunk->length, instead = keep ? URING_RESERVED : URING_HOLE;
-    uint32_t first = uring_blocks_of(start), last = end >> PAGE_SHIFT;
-    if (end >= before && last < uring_blocks_of(before))
-        last = uring_blocks_of(before); /* nothing follows in its last block */
+    uint32_t first = pages_of(start), last = end >> PAGE_SHIFT;
+    if (end >= before && last < pages_of(before))
+        last = pages_of(before); /* nothing follows in its last block */
     int status = prepare(uring, chunk, 2 + stored_in(chunk, first, last), (start | end) % PAGE_BYTES != 0);
     if (status != 0)
         return status;

@@ -55,7 +55,7 @@ static int transfer_begin(struct uring_store *uring, struct uring_buffers *buffe
         return -ENOMEM;
     transfer->first = start >> PAGE_SHIFT;
     transfer->end = end;
-    transfer->count = uring_blocks_of(end) - transfer->first;
+    transfer->count = pages_of(end) - transfer->first;
     transfer->pages = transfer->count + more;
     transfer->chunk = NULL;
     transfer->stale = false;
@@ -558,7 +558,7 @@ int uring_store_scrub(struct store *store, uint64_t inode, uint64_t index, struc
     uint32_t most = transfer->count;
     const struct uring_chunk *chunk;
     for (uint32_t at = 0; (chunk = uring_chunk_find(uring, inode, index)) != NULL; at += most) {
-        uint32_t blocks = uring_blocks_of(chunk->length);
+        uint32_t blocks = pages_of(chunk->length);
         if (at >= blocks)
             break;
         transfer->first = at;

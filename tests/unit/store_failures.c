@@ -32,6 +32,7 @@ static void *failing_realloc(void *old, size_t size)
 #include "store/mem.c"
 #include "store/pages.c"
 #include "store/ranges.c"
+#include "store/region.c"
 #undef malloc
 #undef calloc
 #undef realloc

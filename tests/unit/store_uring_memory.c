@@ -38,6 +38,7 @@ static void *failing_aligned_alloc(size_t alignment, size_t size)
 #define aligned_alloc failing_aligned_alloc
 #include "store/chunk_index.c"
 #include "store/ranges.c"
+#include "store/region.c"
 #include "store/uring.c"
 #include "store/uring_buffers.c"
 #include "store/uring_chunk.c"
