@@ -121,14 +121,16 @@ struct chunk_entry *chunk_index_find(const struct chunk_index *index, uint64_t i
     return node == NULL ? NULL : container_of(node, struct chunk_entry, node);
 }
 
-int chunk_index_insert(struct chunk_index *index, struct chunk_entry *entry)
+int chunk_index_insert(struct chunk_index *index, struct chunk_entry *entry, uint64_t inode, uint64_t chunk)
 {
-    struct chunk_file *file = find_file(index, entry->node.inode);
+    struct chunk_file *file = find_file(index, inode);
+    entry->node = (struct index_node){.inode = inode, .index = chunk};
+    list_init(&entry->siblings);
     if (file == NULL) {
         file = malloc(sizeof(*file));
         if (file == NULL)
             return -ENOMEM;
-        *file = (struct chunk_file){.node = {.inode = entry->node.inode}};
+        *file = (struct chunk_file){.node = {.inode = inode}};
         list_init(&file->chunks);
         table_insert(&index->files, &file->node);
     }

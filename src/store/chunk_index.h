@@ -34,7 +34,7 @@ struct chunk_file {
 };
 
 struct chunk_entry {
-    struct index_node node; /* inode and index, set before chunk_index_insert */
+    struct index_node node; /* inode and index */
     struct list siblings;   /* in the list of the inode's chunks */
     struct chunk_file *file;
     uint32_t held; /* what the chunk takes, in the engine's unit: chunk_entry_hold */
@@ -55,8 +55,8 @@ void chunk_index_free(struct chunk_index *index, void (*dispose)(void *owner, st
 
 /* Returns the entry or NULL. */
 struct chunk_entry *chunk_index_find(const struct chunk_index *index, uint64_t inode, uint64_t chunk);
-/* The entry must not be there yet. Returns 0 or -ENOMEM. */
-int chunk_index_insert(struct chunk_index *index, struct chunk_entry *entry);
+/* Enters chunk number `chunk` of the inode, which must not be there yet. Returns 0 or -ENOMEM. */
+int chunk_index_insert(struct chunk_index *index, struct chunk_entry *entry, uint64_t inode, uint64_t chunk);
 void chunk_index_remove(struct chunk_index *index, struct chunk_entry *entry);
 
 static inline void chunk_entry_hold(struct chunk_entry *entry, uint32_t held)

@@ -144,15 +144,19 @@ static inline bool chunk_exists(const struct file_chunk *chunk)
     return chunk->length > 0 || (chunk->peculiar != NULL && chunk->peculiar->reserved.count > 0);
 }
 
-/* ---- file.c ---- */
+/* ---- file_chunk.c ---- */
 
 struct file_chunk *file_chunk_find(struct file_store *store, uint64_t inode, uint64_t index);
 struct file_chunk *file_chunk_make(struct file_store *store, uint64_t inode, uint64_t index);
+/* It is out of the index already. */
+void file_chunk_free(struct file_store *store, struct file_chunk *chunk);
 /* Frees the chunk if nothing keeps it. */
 void file_chunk_settle(struct file_store *store, struct file_chunk *chunk);
 /* While it is pinned it is not freed. 0 or -ENOMEM. */
 int file_chunk_pin(struct file_chunk *chunk);
 void file_chunk_unpin(struct file_store *store, struct file_chunk *chunk);
+/* Blocks [first, last) that the chunk holds, for bytes or by reservation. */
+uint32_t file_held_in(const struct file_chunk *chunk, uint32_t first, uint32_t last);
 /* Accounts for what the chunk holds now. */
 void file_chunk_measure(struct file_store *store, struct file_chunk *chunk);
 /* NULL: no memory. */

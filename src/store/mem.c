@@ -201,10 +201,8 @@ static struct chunk *chunk_create(struct mem *mem, uint64_t inode, uint64_t inde
     struct chunk *chunk = calloc(1, sizeof(*chunk));
     if (chunk == NULL)
         return NULL;
-    chunk->entry.node = (struct index_node){.inode = inode, .index = index};
-    list_init(&chunk->entry.siblings);
     list_init(&chunk->slack_link);
-    if (chunk_index_insert(&mem->index, &chunk->entry) != 0) {
+    if (chunk_index_insert(&mem->index, &chunk->entry, inode, index) != 0) {
         free(chunk);
         return NULL;
     }

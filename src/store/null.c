@@ -94,8 +94,7 @@ static int null_write_commit(struct store *store, struct store_io *io)
         chunk = calloc(1, sizeof(*chunk));
         if (chunk == NULL)
             return -ENOMEM;
-        chunk->entry.node = (struct index_node){.inode = io->inode, .index = io->index};
-        if (chunk_index_insert(&null->index, &chunk->entry) != 0) {
+        if (chunk_index_insert(&null->index, &chunk->entry, io->inode, io->index) != 0) {
             free(chunk);
             return -ENOMEM;
         }

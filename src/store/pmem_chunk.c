@@ -21,10 +21,8 @@ struct chunk *pmem_chunk_create(struct pmem *pmem, uint64_t inode, uint64_t inde
     struct chunk *chunk = calloc(1, sizeof(*chunk));
     if (chunk == NULL)
         return NULL;
-    chunk->entry.node = (struct index_node){.inode = inode, .index = index};
-    list_init(&chunk->entry.siblings);
     list_init(&chunk->writers);
-    if (chunk_index_insert(&pmem->index, &chunk->entry) != 0) {
+    if (chunk_index_insert(&pmem->index, &chunk->entry, inode, index) != 0) {
         free(chunk);
         return NULL;
     }

@@ -17,12 +17,10 @@ struct rocks_chunk *rocks_chunk_create(struct rocks *rocks, uint64_t inode, uint
     struct rocks_chunk *chunk = calloc(1, sizeof(*chunk));
     if (chunk == NULL)
         return NULL;
-    chunk->entry.node = (struct index_node){.inode = inode, .index = index};
     list_init(&chunk->noted.link);
-    list_init(&chunk->entry.siblings);
     list_init(&chunk->writers);
     wait_queue_init(&chunk->released);
-    if (chunk_index_insert(&rocks->index, &chunk->entry) != 0) {
+    if (chunk_index_insert(&rocks->index, &chunk->entry, inode, index) != 0) {
         free(chunk);
         return NULL;
     }

@@ -51,13 +51,11 @@ struct tier_chunk *tier_make(struct tiered *tiered, uint64_t inode, uint64_t ind
     chunk = calloc(1, sizeof(*chunk));
     if (chunk == NULL)
         return NULL;
-    chunk->entry.node = (struct index_node){.inode = inode, .index = index};
-    list_init(&chunk->entry.siblings);
     list_init(&chunk->link);
     list_init(&chunk->dirty);
     list_init(&chunk->wanted);
     wait_queue_init(&chunk->released);
-    if (chunk_index_insert(&tiered->index, &chunk->entry) != 0) {
+    if (chunk_index_insert(&tiered->index, &chunk->entry, inode, index) != 0) {
         free(chunk);
         return NULL;
     }

@@ -101,10 +101,8 @@ struct uring_chunk *uring_chunk_create(struct uring_store *uring, uint64_t inode
     struct uring_chunk *chunk = calloc(1, sizeof(*chunk));
     if (chunk == NULL)
         return NULL;
-    chunk->entry.node = (struct index_node){.inode = inode, .index = index};
-    list_init(&chunk->entry.siblings);
     list_init(&chunk->writers);
-    if (chunk_index_insert(&uring->index, &chunk->entry) != 0) {
+    if (chunk_index_insert(&uring->index, &chunk->entry, inode, index) != 0) {
         free(chunk);
         return NULL;
     }
