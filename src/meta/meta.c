@@ -415,6 +415,43 @@ int meta_dentry_remove(struct meta *meta, uint64_t parent, uint64_t hash, const 
     return 0;
 }
 
+/* Makes an inode and its dentry in one block. path: of index_descend for hash. 0, -EEXIST (the name) or
+ * -ENOMEM, then nothing changed. */
+static inline int block_enter(struct meta *meta, struct directory *directory, struct index_path *path,
+                              uint64_t hash, const char *name, size_t length, uint64_t number, uint32_t mode,
+                              int64_t now, struct inode **inode)
+{
+    /* The block is made before it is known that it is needed: meanwhile the index comes into the cache. */
+    size_t size = sizeof(struct inode) + DENTRY_FIXED + length;
+    struct inode *made = memory_allocate(&meta->memory, size);
+    if (made == NULL)
+        return entry_search(path, hash, name, length) != NULL ? -EEXIST : -ENOMEM;
+    inode_fill(meta, made, number, mode, now, INODE_WITH_DENTRY);
+    if (S_ISDIR(mode))
+        made->parent = directory->number;
+    struct dentry_record *record = (struct dentry_record *)(made + 1);
+    record_fill(record, number, mode, DENTRY_WITH_INODE, name, length);
+    int status = -EEXIST;
+    if (entry_search(path, hash, name, length) != NULL)
+        goto no_inode;
+    status = table_insert(&meta->inodes, number, made);
+    if (status < 0)
+        goto no_inode;
+    status = index_insert(&directory->entries, path, hash, record);
+    if (status < 0)
+        goto no_entry;
+    meta->inode_count++;
+    directory_changed(meta, directory, 1, mode, now);
+    *inode = made;
+    return 0;
+
+no_entry:
+    table_remove(&meta->inodes, number);
+no_inode:
+    memory_release(&meta->memory, made, size);
+    return status;
+}
+
 int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                       uint32_t mode, int64_t now, struct inode **inode)
 {
@@ -424,51 +461,22 @@ int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const c
     struct directory *directory = directory_make(meta, parent);
     if (directory == NULL)
         return -ENOMEM;
-    struct index_path entry_path;
-    index_descend(&directory->entries, hash, &entry_path);
+    struct index_path path;
+    index_descend(&directory->entries, hash, &path);
     uint64_t counter = table_counter(&meta->inodes, partition) + 1;
     int status = -ENOSPC;
-    if (counter > COUNTER_MAX)
-        goto no_block;
-    uint64_t number = inode_make(partition, counter);
-
-    /* The block is made before it is known that it is needed: meanwhile the index comes into the cache. */
-    size_t size = sizeof(struct inode) + DENTRY_FIXED + length;
-    struct inode *made = memory_allocate(&meta->memory, size);
-    if (made == NULL) {
-        status = entry_search(&entry_path, hash, name, length) != NULL ? -EEXIST : -ENOMEM;
-        goto no_block;
+    if (counter <= COUNTER_MAX)
+        status = block_enter(meta, directory, &path, hash, name, length, inode_make(partition, counter), mode,
+                             now, inode);
+    if (status < 0) {
+        directory_drop_unused(meta, directory);
+        return status;
     }
-    inode_fill(meta, made, number, mode, now, INODE_WITH_DENTRY);
-    if (S_ISDIR(mode))
-        made->parent = parent;
-    struct dentry_record *record = (struct dentry_record *)(made + 1);
-    record_fill(record, number, mode, DENTRY_WITH_INODE, name, length);
-    status = -EEXIST;
-    if (entry_search(&entry_path, hash, name, length) != NULL)
-        goto no_inode;
-    status = table_insert(&meta->inodes, number, made);
-    if (status < 0)
-        goto no_inode;
-    status = index_insert(&directory->entries, &entry_path, hash, record);
-    if (status < 0)
-        goto no_entry;
-    meta->inode_count++;
-    directory_changed(meta, directory, 1, mode, now);
     if (meta->journal != NULL) {
-        record_dentry(meta, parent, hash, name, length, number, mode);
-        meta_inode_changed(meta, made);
+        record_dentry(meta, parent, hash, name, length, (*inode)->number, mode);
+        meta_inode_changed(meta, *inode);
     }
-    *inode = made;
     return 0;
-
-no_entry:
-    table_remove(&meta->inodes, number);
-no_inode:
-    memory_release(&meta->memory, made, size);
-no_block:
-    directory_drop_unused(meta, directory);
-    return status;
 }
 
 int meta_restore_entry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
@@ -478,34 +486,13 @@ int meta_restore_entry(struct meta *meta, uint64_t parent, uint64_t hash, const 
     if (directory == NULL)
         return -ENOMEM;
     struct index_path path;
-    size_t size = sizeof(struct inode) + DENTRY_FIXED + length;
-    struct inode *made = memory_allocate(&meta->memory, size);
-    int status = -ENOMEM;
-    if (made == NULL)
-        goto no_block;
-    inode_fill(meta, made, number, mode, 0, INODE_WITH_DENTRY);
-    struct dentry_record *record = (struct dentry_record *)(made + 1);
-    record_fill(record, number, mode, DENTRY_WITH_INODE, name, length);
-    status = -EEXIST;
-    if (table_find(&meta->inodes, number) != NULL ||
-        entry_find(&directory->entries, hash, name, length, &path) != NULL)
-        goto no_inode;
-    status = table_insert(&meta->inodes, number, made);
+    struct inode *inode;
+    index_descend(&directory->entries, hash, &path);
+    int status = table_find(&meta->inodes, number) != NULL
+                     ? -EEXIST
+                     : block_enter(meta, directory, &path, hash, name, length, number, mode, 0, &inode);
     if (status < 0)
-        goto no_inode;
-    status = index_insert(&directory->entries, &path, hash, record);
-    if (status < 0)
-        goto no_entry;
-    meta->inode_count++;
-    directory_changed(meta, directory, 1, mode, 0);
-    return 0;
-
-no_entry:
-    table_remove(&meta->inodes, number);
-no_inode:
-    memory_release(&meta->memory, made, size);
-no_block:
-    directory_drop_unused(meta, directory);
+        directory_drop_unused(meta, directory);
     return status;
 }
 
