@@ -145,8 +145,9 @@ static void write_file(fuse_req_t request, fuse_ino_t inode, const char *bytes, 
  */
 static void flush_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
 {
+    (void)inode;
     opened(request, handle_of(info));
-    int status = mount_locks_flush(request, inode, info->lock_owner);
+    int status = mount_locks_flush(request, handle_of(info), info->lock_owner);
     struct client_file *file = file_of(info);
     if (status == 0 && (file->flags & O_ACCMODE) != O_RDONLY) {
         struct client *client = request_client(request);
@@ -163,9 +164,9 @@ static void release_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_
 {
     (void)inode;
     struct handle *handle = handle_of(info);
+    mount_locks_release(request, handle);
     struct client *client = request_client(request);
     if (client != NULL) {
-        mount_locks_release(request, handle);
         client_close(client, &handle->file);
         reply_status(request, 0);
     }

@@ -8,6 +8,7 @@
 #include <fuse_lowlevel.h>
 #include <pthread.h>
 
+#include "base/list.h"
 #include "client/client.h"
 #include "client/library.h"
 #include "fuse/mount.h"
@@ -35,6 +36,10 @@ struct handle {
     struct client_file file;
     _Atomic uint64_t flock_owner; /* as whom it locks with flock; 0: not chosen yet */
     _Atomic uint64_t noted;       /* for versions_dropped; 0: nothing to tell */
+
+    /* For locks.c: it holds locks, and this may be its last close; RELEASE is on its way then. */
+    struct list closing;    /* of mount_locks */
+    uint64_t closing_until; /* clock_now() at which it is no longer expected; 0: not in the list */
 };
 
 static inline struct handle *handle_of(const struct fuse_file_info *info)
@@ -82,8 +87,8 @@ void versions_dropped(struct version_table *versions, uint64_t inode, uint64_t n
 int mount_locks_create(struct benchfs *fs, struct mount_locks **locks); /* 0 or -errno */
 /* Calls that wait for a lock are answered with EINTR. */
 void mount_locks_destroy(struct mount_locks *locks);
-/* An owner closes a descriptor of the inode: its record locks on it end. 0 or a status. */
-int mount_locks_flush(fuse_req_t request, uint64_t inode, uint64_t owner);
+/* An owner closes a descriptor of the open file: its record locks on the inode end. 0 or a status. */
+int mount_locks_flush(fuse_req_t request, struct handle *handle, uint64_t owner);
 /* Nobody has the file open any more. */
 void mount_locks_release(fuse_req_t request, struct handle *handle);
 

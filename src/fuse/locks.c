@@ -6,6 +6,13 @@
  * RELEASE. What may have to be given back then is noted in `owners`, by inode; as long as nobody has locked
  * anything a close looks at one number.
  *
+ * The kernel does not wait for RELEASE: close returns after FLUSH, and who asks for the lock next may be
+ * heard by another thread before the one that still gives it back. The next open file may even get the same
+ * number. So a FLUSH through an open file that holds locks says that its RELEASE may follow, and a call that
+ * finds the lock taken, or its number in use by another open file, waits for that one before it believes it:
+ * CLOSING_MAX for RELEASE to come at all (the file may be open elsewhere still), and as long as it takes once
+ * it is here.
+ *
  * Whoever has to wait for a lock must not keep a serving thread, or the one who would unlock is never heard.
  * So waiting is a task on the loop of one thread for all, which is started when it is needed first; it asks
  * the server in short turns, and looks in between whether the call was interrupted. */
@@ -16,8 +23,10 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "fuse/filesystem.h"
 #include "rpc/operations.h"
@@ -31,14 +40,19 @@ struct owner {
     const struct handle *file;
 };
 
+#define CLOSING_MAX (100 * NSEC_PER_MSEC) /* from FLUSH to RELEASE */
+#define CLOSING_NOW UINT64_MAX            /* RELEASE is here */
+
 struct mount_locks {
     struct benchfs *fs;
-    pthread_mutex_t mutex; /* of owners, queue and started */
+    pthread_mutex_t mutex; /* of owners, closing, queue and started */
     struct list owners;
     _Atomic uint32_t count; /* of owners */
-    struct list queue;      /* of struct waiting, for the waiting thread */
-    bool started;           /* the waiting thread takes from the queue */
-    bool thread_made;       /* thread is to be joined */
+    struct list closing;    /* of struct handle: their RELEASE may be on its way */
+    pthread_cond_t released;
+    struct list queue; /* of struct waiting, for the waiting thread */
+    bool started;      /* the waiting thread takes from the queue */
+    bool thread_made;  /* thread is to be joined */
     _Atomic bool ending;
     pthread_t thread;
     int submitted; /* eventfd: something is in the queue, or the thread is to end */
@@ -69,8 +83,14 @@ int mount_locks_create(struct benchfs *fs, struct mount_locks **result)
         free(locks);
         return status;
     }
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&locks->released, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&locks->mutex, NULL);
     list_init(&locks->owners);
+    list_init(&locks->closing);
     list_init(&locks->queue);
     *result = locks;
     return 0;
@@ -88,11 +108,124 @@ static struct owner *owner_find(struct mount_locks *locks, uint64_t inode, uint6
     return NULL;
 }
 
+/* Forgets an owner. Returns whether it was noted. */
+static bool owner_drop(struct mount_locks *locks, uint64_t inode, uint64_t number)
+{
+    pthread_mutex_lock(&locks->mutex);
+    struct owner *owner = owner_find(locks, inode, number);
+    if (owner != NULL) {
+        list_remove(&owner->link);
+        free(owner);
+        atomic_fetch_sub(&locks->count, 1);
+    }
+    pthread_mutex_unlock(&locks->mutex);
+    return owner != NULL;
+}
+
+/* Some owner that has locked through the open file. The mutex is held. */
+static struct owner *owner_through(const struct mount_locks *locks, const struct handle *file)
+{
+    list_for_each (node, &locks->owners) {
+        struct owner *owner = container_of(node, struct owner, link);
+        if (owner->file == file)
+            return owner;
+    }
+    return NULL;
+}
+
+/* Its number; it stays noted. */
+static bool owner_number(struct mount_locks *locks, const struct handle *file, uint64_t *number)
+{
+    pthread_mutex_lock(&locks->mutex);
+    const struct owner *owner = owner_through(locks, file);
+    if (owner != NULL)
+        *number = owner->number;
+    pthread_mutex_unlock(&locks->mutex);
+    return owner != NULL;
+}
+
+/* ---- what is being closed ---- */
+
+static void closing_forget(struct handle *file)
+{
+    if (file->closing_until != 0)
+        list_remove(&file->closing);
+    file->closing_until = 0;
+}
+
+/* RELEASE is to be awaited, until then, if there is anything to give back. */
+static void release_expect(struct mount_locks *locks, struct handle *file, uint64_t until)
+{
+    if (atomic_load(&locks->count) == 0 && atomic_load(&file->flock_owner) == 0)
+        return;
+    pthread_mutex_lock(&locks->mutex);
+    closing_forget(file);
+    if (atomic_load(&file->flock_owner) != 0 || owner_through(locks, file) != NULL) {
+        file->closing_until = until;
+        list_push_back(&locks->closing, &file->closing);
+    }
+    pthread_mutex_unlock(&locks->mutex);
+}
+
+/* What the open file locked has been given back. */
+static void release_done(struct mount_locks *locks, struct handle *file)
+{
+    pthread_mutex_lock(&locks->mutex);
+    closing_forget(file);
+    pthread_cond_broadcast(&locks->released);
+    pthread_mutex_unlock(&locks->mutex);
+}
+
+static struct handle *closing_find(struct mount_locks *locks, uint64_t inode)
+{
+    list_for_each (node, &locks->closing) {
+        struct handle *file = container_of(node, struct handle, closing);
+        if (file->file.inode == inode)
+            return file;
+    }
+    return NULL;
+}
+
+/* Waits until no RELEASE of the inode is expected any more. Returns whether there was one. The mutex is held,
+ * and given up meanwhile. */
+static bool await_release_locked(struct mount_locks *locks, uint64_t inode)
+{
+    bool waited = false;
+    for (struct handle *file; (file = closing_find(locks, inode)) != NULL; waited = true) {
+        uint64_t now = clock_now();
+        if (file->closing_until <= now) {
+            closing_forget(file);
+            continue;
+        }
+        uint64_t left = file->closing_until == CLOSING_NOW ? NSEC_PER_SEC : file->closing_until - now;
+        struct timespec end;
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        uint64_t nanoseconds = (uint64_t)end.tv_nsec + left;
+        end.tv_sec += (time_t)(nanoseconds / NSEC_PER_SEC);
+        end.tv_nsec = (long)(nanoseconds % NSEC_PER_SEC);
+        pthread_cond_timedwait(&locks->released, &locks->mutex, &end);
+    }
+    return waited;
+}
+
+static bool await_release(struct mount_locks *locks, uint64_t inode)
+{
+    pthread_mutex_lock(&locks->mutex);
+    bool waited = await_release_locked(locks, inode);
+    pthread_mutex_unlock(&locks->mutex);
+    return waited;
+}
+
+/* Notes an owner that may get a lock through the open file. 0 or -ENOMEM. */
 static int owner_note(struct mount_locks *locks, uint64_t inode, uint64_t number, const struct handle *file)
 {
     int status = 0;
     pthread_mutex_lock(&locks->mutex);
     struct owner *owner = owner_find(locks, inode, number);
+    if (owner != NULL && owner->file != file && owner->file->closing_until != 0) {
+        await_release_locked(locks, inode);
+        owner = owner_find(locks, inode, number);
+    }
     if (owner == NULL) {
         owner = malloc(sizeof *owner);
         if (owner != NULL) {
@@ -107,47 +240,33 @@ static int owner_note(struct mount_locks *locks, uint64_t inode, uint64_t number
     return status;
 }
 
-/* Takes out an owner of an inode: the one with that number, or, with file, any that locked through it. */
-static bool owner_take(struct mount_locks *locks, uint64_t inode, const uint64_t *number,
-                       const struct handle *file, uint64_t *taken)
-{
-    bool found = false;
-    pthread_mutex_lock(&locks->mutex);
-    list_for_each_safe (node, &locks->owners) {
-        struct owner *owner = container_of(node, struct owner, link);
-        if (owner->inode != inode || (number != NULL ? owner->number != *number : owner->file != file))
-            continue;
-        *taken = owner->number;
-        list_remove(&owner->link);
-        free(owner);
-        atomic_fetch_sub(&locks->count, 1);
-        found = true;
-        break;
-    }
-    pthread_mutex_unlock(&locks->mutex);
-    return found;
-}
-
-int mount_locks_flush(fuse_req_t request, uint64_t inode, uint64_t number)
+int mount_locks_flush(fuse_req_t request, struct handle *file, uint64_t number)
 {
     struct mount_locks *locks = request_filesystem(request)->locks;
-    uint64_t taken;
-    if (atomic_load(&locks->count) == 0 || !owner_take(locks, inode, &number, NULL, &taken))
-        return 0;
-    struct client *client = client_get(locks->fs);
-    return client == NULL ? -EIO : client_lock_release(client, inode, LOCK_PROCESS, taken);
+    uint64_t inode = file->file.inode;
+    int status = 0;
+    if (atomic_load(&locks->count) > 0 && owner_drop(locks, inode, number)) {
+        struct client *client = client_get(locks->fs);
+        status = client == NULL ? -EIO : client_lock_release(client, inode, LOCK_PROCESS, number);
+    }
+    release_expect(locks, file, clock_now() + CLOSING_MAX);
+    return status;
 }
 
 void mount_locks_release(fuse_req_t request, struct handle *file)
 {
     struct mount_locks *locks = request_filesystem(request)->locks;
-    uint64_t inode = file->file.inode, taken;
+    uint64_t inode = file->file.inode, number;
     struct client *client;
-    while (atomic_load(&locks->count) > 0 && owner_take(locks, inode, NULL, file, &taken))
+    release_expect(locks, file, CLOSING_NOW);
+    while (atomic_load(&locks->count) > 0 && owner_number(locks, file, &number)) {
         if ((client = client_get(locks->fs)) != NULL)
-            client_lock_release(client, inode, LOCK_PROCESS, taken);
+            client_lock_release(client, inode, LOCK_PROCESS, number);
+        owner_drop(locks, inode, number);
+    }
     if (atomic_load(&file->flock_owner) != 0 && (client = client_get(locks->fs)) != NULL)
         client_lock_release(client, inode, LOCK_FLOCK, file->flock_owner);
+    release_done(locks, file);
 }
 
 /* ---- waiting ---- */
@@ -264,6 +383,7 @@ void mount_locks_destroy(struct mount_locks *locks)
     while (!list_empty(&locks->owners))
         free(container_of(list_pop_front(&locks->owners), struct owner, link));
     close(locks->submitted);
+    pthread_cond_destroy(&locks->released);
     pthread_mutex_destroy(&locks->mutex);
     free(locks);
 }
@@ -291,9 +411,12 @@ static struct client_lock record_lock_of(fuse_ino_t inode, const struct fuse_fil
 
 static void lock_or_wait(fuse_req_t request, struct client *client, const struct client_lock *lock, bool wait)
 {
+    struct mount_locks *locks = request_filesystem(request)->locks;
     int status = client_lock(client, lock, false, NULL, NULL);
+    if (status == -EAGAIN && !wait && await_release(locks, lock->inode))
+        status = client_lock(client, lock, false, NULL, NULL);
     if (status == -EAGAIN && wait) {
-        status = submit(request_filesystem(request)->locks, request, lock);
+        status = submit(locks, request, lock);
         if (status == 0)
             return; /* the waiting thread answers */
     }
@@ -324,6 +447,8 @@ static void get_lock(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info
     struct client_lock wanted = record_lock_of(inode, info, lock);
     struct lock_reply found;
     int status = client_lock_test(client, &wanted, &found);
+    if (status == 0 && found.type != LOCK_NONE && await_release(request_filesystem(request)->locks, inode))
+        status = client_lock_test(client, &wanted, &found);
     if (status < 0) {
         reply_status(request, status);
         return;
