@@ -22,17 +22,7 @@ setup() {
     local name=$1 directory=build-check-$1
     shift
     echo "== $name: build"
-    if [ ! -f "$directory/build.ninja" ]; then
-        rm -rf "$directory"
-        meson setup "$directory" "$@" >"$directory.log" 2>&1 || {
-            cat "$directory.log"
-            rm -f "$directory.log"
-            failed_builds+=("$name")
-            return 1
-        }
-        rm -f "$directory.log"
-    fi
-    if ! ninja -C "$directory" --quiet; then
+    if ! scripts/configure.sh "$directory" "$@" || ! ninja -C "$directory" --quiet; then
         failed_builds+=("$name")
         return 1
     fi

@@ -8,13 +8,7 @@ cd "$(dirname "$0")/.."
 crashes=${CRASHES:-4000}
 read -ra engines <<<"${ENGINES:-file uring pmem rocksdb tiered:file tiered:uring}"
 scripts/install-packages.sh check || exit 1
-if [ ! -f build-crash/build.ninja ]; then
-    meson setup build-crash >build-crash.log 2>&1 || {
-        cat build-crash.log
-        exit 1
-    }
-    rm -f build-crash.log
-fi
+scripts/configure.sh build-crash || exit 1
 ninja -C build-crash --quiet src/server/benchfsd tests/crash/crash_{matrix,plain} || exit 1
 
 failed=0

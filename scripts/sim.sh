@@ -8,13 +8,7 @@ cd "$(dirname "$0")/.."
 seeds=${SEEDS:-100}
 first=${FIRST:-$(date +%s)}
 scripts/install-packages.sh check || exit 1
-if [ ! -f build-sim/build.ninja ]; then
-    meson setup build-sim >build-sim.log 2>&1 || {
-        cat build-sim.log
-        exit 1
-    }
-    rm -f build-sim.log
-fi
+scripts/configure.sh build-sim || exit 1
 programs=(chaos replay shared survive trees)
 ninja -C build-sim --quiet "${programs[@]/#/tests/sim/sim_}" || exit 1
 

@@ -8,13 +8,7 @@ cd "$(dirname "$0")/.."
 seeds=${SEEDS:-10}
 first=${FIRST:-$(date +%s)}
 scripts/install-packages.sh check || exit 1
-if [ ! -f build-stress/build.ninja ]; then
-    meson setup build-stress >build-stress.log 2>&1 || {
-        cat build-stress.log
-        exit 1
-    }
-    rm -f build-stress.log
-fi
+scripts/configure.sh build-stress || exit 1
 ninja -C build-stress --quiet || exit 1
 
 failed=0

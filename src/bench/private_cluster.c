@@ -252,11 +252,29 @@ static void key_path(const struct private_cluster *cluster, char *path, size_t s
     snprintf(path, size, "%s.key", cluster->file);
 }
 
-int private_cluster_start_on(struct private_cluster *cluster, uint32_t count, const int *pin,
-                             const struct private_store *store)
+/* Starts all servers with the key that `provide` makes or reads; what it does, for messages. */
+static int start_with_key(struct private_cluster *cluster, int (*provide)(const char *path, uint8_t *key),
+                          const char *what)
 {
     uint8_t key[CLUSTER_KEY_BYTES];
     char path[sizeof(cluster->file) + 8];
+    key_path(cluster, path, sizeof(path));
+    int status = provide(path, key);
+    if (status < 0) {
+        bench_error("cannot %s: %s", what, status_text(status));
+        cluster->count = 0;
+    } else {
+        status = start_all(cluster, key);
+    }
+    explicit_bzero(key, sizeof(key));
+    if (status < 0)
+        private_cluster_stop(cluster);
+    return status;
+}
+
+int private_cluster_start_on(struct private_cluster *cluster, uint32_t count, const int *pin,
+                             const struct private_store *store)
+{
     *cluster = (struct private_cluster){.store = *store, .count = count};
     memcpy(cluster->pin, pin, count * sizeof(pin[0]));
     int status = private_directory_make(cluster->directory, sizeof(cluster->directory));
@@ -266,18 +284,7 @@ int private_cluster_start_on(struct private_cluster *cluster, uint32_t count, co
         return status;
     }
     snprintf(cluster->file, sizeof(cluster->file), "%s/cluster.json", cluster->directory);
-    key_path(cluster, path, sizeof(path));
-    status = cluster_key_make(path, key);
-    if (status < 0) {
-        bench_error("cannot make a cluster key: %s", status_text(status));
-        cluster->count = 0;
-    } else {
-        status = start_all(cluster, key);
-    }
-    explicit_bzero(key, sizeof(key));
-    if (status < 0)
-        private_cluster_stop(cluster);
-    return status;
+    return start_with_key(cluster, cluster_key_make, "make a cluster key");
 }
 
 int private_cluster_start(struct private_cluster *cluster, uint32_t count, const int *pin, uint64_t capacity)
@@ -315,20 +322,7 @@ void private_cluster_kill(struct private_cluster *cluster)
 
 int private_cluster_restart(struct private_cluster *cluster)
 {
-    uint8_t key[CLUSTER_KEY_BYTES];
-    char path[sizeof(cluster->file) + 8];
-    key_path(cluster, path, sizeof(path));
-    int status = cluster_key_read(path, key);
-    if (status < 0) {
-        bench_error("cannot read the cluster key: %s", status_text(status));
-        cluster->count = 0;
-    } else {
-        status = start_all(cluster, key);
-    }
-    explicit_bzero(key, sizeof(key));
-    if (status < 0)
-        private_cluster_stop(cluster);
-    return status;
+    return start_with_key(cluster, cluster_key_read, "read the cluster key");
 }
 
 void private_cluster_stop(struct private_cluster *cluster)

@@ -54,27 +54,28 @@ static void draw(uint64_t now)
     progress.drawn = true;
 }
 
+/* Whether it is time to write something again. */
+static bool is_due(void)
+{
+    uint64_t now = progress.active ? clock_now() : 0;
+    if (!progress.active || now - progress.last < INTERVAL)
+        return false;
+    progress.last = now;
+    return true;
+}
+
 void progress_add(uint64_t files, uint64_t bytes)
 {
     progress.files += files;
     progress.bytes += bytes;
-    if (!progress.active)
-        return;
-    uint64_t now = clock_now();
-    if (now - progress.last < INTERVAL)
-        return;
-    progress.last = now;
-    draw(now);
+    if (is_due())
+        draw(progress.last);
 }
 
 void progress_note(const char *format, ...)
 {
-    if (!progress.active)
+    if (!is_due())
         return;
-    uint64_t now = clock_now();
-    if (now - progress.last < INTERVAL)
-        return;
-    progress.last = now;
     va_list arguments;
     va_start(arguments, format);
     fputs("\r\033[K", stderr);

@@ -29,8 +29,7 @@ enum durability {
     DURABILITY_CLOSE = 2,    /* and what was closed */
     DURABILITY_WRITE = 3,    /* everything */
 };
-/* "none", "interval", "close", "write". */
-const char *durability_name(enum durability durability);
+/* "none", "interval", "close", "write"; -EINVAL for others. */
 int durability_from_name(const char *name);
 
 struct cluster_map {
