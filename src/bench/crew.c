@@ -34,6 +34,8 @@ struct crew {
     crew_run run;
     _Atomic uint32_t failed;
     _Atomic uint64_t arrived; /* at barriers, all in all */
+    /* Of crew_maximum, used in turn: one is read, one filled, and the next emptied. */
+    _Atomic uint64_t maxima[3];
     struct crew_part parts[]; /* [worker][phase] */
 };
 
@@ -41,6 +43,7 @@ struct thread {
     pthread_t thread;
     struct crew_member worker;
     uint64_t barriers; /* passed */
+    uint64_t maxima;   /* found */
     int status;
 };
 
@@ -80,6 +83,20 @@ int crew_wait(struct crew_member *worker)
         nanosleep(&(struct timespec){.tv_nsec = BARRIER_STEP_NS}, NULL);
     }
     return atomic_load(&crew->failed) ? -ECANCELED : 0;
+}
+
+int crew_maximum(struct crew_member *worker, uint64_t value, uint64_t *maximum)
+{
+    struct crew *crew = worker->crew;
+    _Atomic uint64_t *greatest = &crew->maxima[current->maxima % 3];
+    atomic_store(&crew->maxima[++current->maxima % 3], 0);
+    uint64_t seen = atomic_load(greatest);
+    while (seen < value && !atomic_compare_exchange_weak(greatest, &seen, value))
+        ;
+    int status = crew_wait(worker);
+    if (status == 0)
+        *maximum = atomic_load(greatest);
+    return status;
 }
 
 static struct crew_part *part_of(struct crew *crew, uint32_t worker, uint32_t phase)

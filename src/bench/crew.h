@@ -6,7 +6,7 @@
 #include "metrics/histogram.h"
 
 #define CREW_MAX 64u
-#define CREW_PHASES_MAX 10u
+#define CREW_PHASES_MAX 16u
 
 /* What one worker did in one phase. */
 struct crew_part {
@@ -44,6 +44,8 @@ struct crew_part *crew_phase(struct crew_member *worker, uint32_t phase);
 void crew_phase_end(struct crew_member *worker, uint32_t phase);
 /* Waits for all, without a phase. 0 or -ECANCELED. */
 int crew_wait(struct crew_member *worker);
+/* Waits for all and tells each the greatest of the values that they brought. 0 or -ECANCELED. */
+int crew_maximum(struct crew_member *worker, uint64_t value, uint64_t *maximum);
 
 /* Runs `processes` processes of `threads` threads each. pin[i], if pin is not NULL, is the processor of
  * process i (-1: any). totals: `phases` of them. Returns 0, or -errno when a worker failed; -EINTR, the

@@ -40,6 +40,25 @@ static void parts_add_up(void **state)
     }
 }
 
+/* Each round another worker has the greatest value, and a smaller one than the round before. */
+static int compare_values(struct crew_member *member)
+{
+    for (uint64_t round = 0; round < 100; round++) {
+        uint64_t value = (200 - round) * 10 + (member->number + round) % member->count, maximum;
+        if (crew_maximum(member, value, &maximum) < 0)
+            return -ECANCELED;
+        if (maximum != (200 - round) * 10 + member->count - 1)
+            return -EBADMSG;
+    }
+    return 0;
+}
+
+static void everybody_is_told_the_greatest_value(void **state)
+{
+    (void)state;
+    assert_int_equal(crew_execute(2, 2, NULL, 0, compare_values, NULL, totals), 0);
+}
+
 static int fail_in_second(struct crew_member *member)
 {
     if (crew_phase(member, 0) == NULL)
@@ -78,6 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_add_up),
+        cmocka_unit_test(everybody_is_told_the_greatest_value),
         cmocka_unit_test(failure_ends_all),
         cmocka_unit_test(sizes_are_checked),
     };
