@@ -10,6 +10,9 @@
 
 struct target;
 
+/* One entry of a directory: type is S_IFREG, S_IFDIR, ... or 0, not known. Returns 0 to go on. */
+typedef int (*target_entry)(void *argument, const char *name, mode_t type);
+
 /* Calls return 0 or more, or a negative errno value. */
 struct target_operations {
     const char *scheme; /* "posix:", before the place in --target */
@@ -26,6 +29,12 @@ struct target_operations {
     int (*unlink)(struct target *target, const char *path);
     int (*mkdir)(struct target *target, const char *path, mode_t mode);
     int (*rmdir)(struct target *target, const char *path);
+    /* Calls `each` for the entries other than "." and ".."; what it returns other than 0 ends it and is
+     * returned. */
+    int (*list)(struct target *target, const char *path, target_entry each, void *argument);
+    /* These two may be NULL: a file system without such a call. */
+    int (*rename)(struct target *target, const char *path, const char *new_path);
+    int (*truncate)(struct target *target, const char *path, off_t length);
     /* As benchfs_submit and benchfs_wait. */
     int (*submit)(struct target *target, struct benchfs_io *const *ios, unsigned count);
     int (*wait)(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum);

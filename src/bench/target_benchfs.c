@@ -93,6 +93,36 @@ static int path_rmdir(struct target *target, const char *path)
     return result(benchfs_rmdir(fs_of(target), path));
 }
 
+static int path_list(struct target *target, const char *path, target_entry each, void *argument)
+{
+    int status = 0;
+    benchfs_dir *directory = benchfs_opendir(fs_of(target), path);
+    if (directory == NULL)
+        return -errno;
+    while (status == 0) {
+        errno = 0;
+        const struct dirent *entry = benchfs_readdir(directory);
+        if (entry == NULL) {
+            status = -errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            status = each(argument, entry->d_name, DTTOIF(entry->d_type));
+    }
+    benchfs_closedir(directory);
+    return status;
+}
+
+static int path_rename(struct target *target, const char *path, const char *new_path)
+{
+    return result(benchfs_rename(fs_of(target), path, new_path));
+}
+
+static int path_truncate(struct target *target, const char *path, off_t length)
+{
+    return result(benchfs_truncate(fs_of(target), path, length));
+}
+
 static int submit(struct target *target, struct benchfs_io *const *ios, unsigned count)
 {
     return result(benchfs_submit(fs_of(target), ios, count));
@@ -117,6 +147,9 @@ const struct target_operations target_benchfs = {
     .unlink = path_unlink,
     .mkdir = path_mkdir,
     .rmdir = path_rmdir,
+    .list = path_list,
+    .rename = path_rename,
+    .truncate = path_truncate,
     .submit = submit,
     .wait = wait_for,
 };

@@ -1,4 +1,5 @@
 /* Any mounted directory, by system calls; transfers beyond depth 1 by io_uring. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
@@ -103,6 +104,39 @@ static int path_rmdir(struct target *target, const char *path)
     return result(rmdir(path));
 }
 
+static int path_list(struct target *target, const char *path, target_entry each, void *argument)
+{
+    (void)target;
+    int status = 0;
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return -errno;
+    while (status == 0) {
+        errno = 0;
+        const struct dirent *entry = readdir(directory);
+        if (entry == NULL) {
+            status = -errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            status = each(argument, entry->d_name, DTTOIF(entry->d_type));
+    }
+    closedir(directory);
+    return status;
+}
+
+static int path_rename(struct target *target, const char *path, const char *new_path)
+{
+    (void)target;
+    return result(rename(path, new_path));
+}
+
+static int path_truncate(struct target *target, const char *path, off_t length)
+{
+    (void)target;
+    return result(truncate(path, length));
+}
+
 static int submit(struct target *target, struct benchfs_io *const *ios, unsigned count)
 {
     struct posix_target *posix = (struct posix_target *)target;
@@ -163,6 +197,9 @@ const struct target_operations target_posix = {
     .unlink = path_unlink,
     .mkdir = path_mkdir,
     .rmdir = path_rmdir,
+    .list = path_list,
+    .rename = path_rename,
+    .truncate = path_truncate,
     .submit = submit,
     .wait = wait_for,
 };
