@@ -1,5 +1,5 @@
-/* Results for people (a table) and for programs (JSON lines, the first of which says where the others come
- * from). */
+/* Results for people (a table) and for programs (JSON lines: bench/result.h), of the benchmarks that run a
+ * loop of their own. */
 #pragma once
 
 #include <stdbool.h>

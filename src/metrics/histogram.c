@@ -23,11 +23,18 @@ void histogram_merge(struct histogram *histogram, const struct histogram *other)
         histogram->buckets[i] += other->buckets[i];
 }
 
-static uint64_t bucket_middle(uint32_t bucket)
+void histogram_bounds(uint32_t bucket, uint64_t *low, uint64_t *high)
 {
     uint32_t shift = bucket < (2u << HISTOGRAM_BITS) ? 0 : (bucket >> HISTOGRAM_BITS) - 1;
-    uint64_t low = (uint64_t)(bucket - (shift << HISTOGRAM_BITS)) << shift;
-    return low + ((UINT64_C(1) << shift) - 1) / 2;
+    *low = (uint64_t)(bucket - (shift << HISTOGRAM_BITS)) << shift;
+    *high = *low + ((UINT64_C(1) << shift) - 1);
+}
+
+static uint64_t bucket_middle(uint32_t bucket)
+{
+    uint64_t low, high;
+    histogram_bounds(bucket, &low, &high);
+    return low + (high - low) / 2;
 }
 
 uint64_t histogram_quantile(const struct histogram *histogram, double quantile)

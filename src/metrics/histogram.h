@@ -41,6 +41,9 @@ static inline void histogram_record(struct histogram *histogram, uint64_t value)
     histogram->buckets[histogram_bucket(value)]++;
 }
 
+/* The least and the greatest value that a bucket holds. */
+void histogram_bounds(uint32_t bucket, uint64_t *low, uint64_t *high);
+
 /* Adds what `other` recorded. */
 void histogram_merge(struct histogram *histogram, const struct histogram *other);
 

@@ -76,11 +76,26 @@ static void quantiles_agree_with_a_sorted_array(void **state)
     }
 }
 
+static void bounds_are_of_what_is_recorded_there(void **state)
+{
+    (void)state;
+    uint64_t low, high, next = 0;
+    for (uint32_t bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) {
+        histogram_bounds(bucket, &low, &high);
+        assert_int_equal(low, next);
+        assert_int_equal(histogram_bucket(low), bucket);
+        assert_int_equal(histogram_bucket(high), bucket);
+        next = high + 1;
+    }
+    assert_int_equal(high, HISTOGRAM_VALUE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty_histogram_tells_zero),
         cmocka_unit_test(buckets_are_narrow_and_ascending),
+        cmocka_unit_test(bounds_are_of_what_is_recorded_there),
         cmocka_unit_test(quantiles_agree_with_a_sorted_array),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

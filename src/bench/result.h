@@ -1,0 +1,152 @@
+/* Results of measurements as JSON lines, written and read: docs/results.md describes the format.
+ *
+ * A benchmark makes a `struct result` for each target x parameters x phase, fills in samples and latency,
+ * calls result_settle and writes it. Whoever reads results gets the same struct back, checked. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "bench/options.h"
+#include "bench/sample.h"
+#include "metrics/histogram.h"
+
+struct json_t;
+
+#define RESULT_FORMAT 1
+#define RESULT_ID_SIZE 17u /* 16 hex digits and the end */
+#define RESULT_PARAMETERS_MAX 32u
+#define RESULT_WARNINGS_MAX 16u
+#define RESULT_WARNING_SIZE 256u
+
+enum result_kind { RESULT_NUMBER, RESULT_REAL, RESULT_TEXT, RESULT_FLAG };
+
+/* What was varied or may be: the axes of plots. Sizes in bytes, durations in ns. */
+struct result_parameter {
+    const char *name;
+    enum result_kind kind;
+    union {
+        uint64_t number;
+        double real;
+        const char *text;
+        bool flag;
+    };
+};
+
+/* Median over the repeats, and its 95 % interval. */
+struct result_interval {
+    double median, low, high;
+};
+
+/* What went on in a short while before time t of a phase. */
+struct result_moment {
+    double t; /* seconds since the phase began */
+    double ops_per_s, bytes_per_s;
+};
+
+/* Names and texts are borrowed: of a result that was read they belong to its file. */
+struct result {
+    const char *run; /* id */
+    const char *benchmark, *target, *phase;
+    uint32_t parameter_count;
+    struct result_parameter parameters[RESULT_PARAMETERS_MAX];
+    uint64_t operations, bytes, errors; /* of all repeats together */
+    uint32_t repeats;
+    struct sample seconds, ops_per_s, bytes_per_s; /* a value a repeat; empty: only the summary is known */
+    struct result_interval operation_rate, byte_rate;
+    uint64_t p50, p99, p999, maximum; /* ns of an operation; 0: unknown */
+    struct histogram *latency;        /* ns; owned; NULL: unknown */
+    /* As they are in the file; NULL: none. Owned references. */
+    struct json_t *stages, *operations_by_rpc, *servers;
+    uint32_t moment_count;
+    struct result_moment *series; /* owned; of the last repeat */
+    uint32_t warning_count;
+    char warnings[RESULT_WARNINGS_MAX][RESULT_WARNING_SIZE];
+};
+
+void result_init(struct result *result);
+void result_free(struct result *result);
+
+/* Each adds a parameter, or replaces it. Without effect beyond RESULT_PARAMETERS_MAX. */
+void result_number(struct result *result, const char *name, uint64_t value);
+void result_real(struct result *result, const char *name, double value);
+void result_text(struct result *result, const char *name, const char *value);
+void result_flag(struct result *result, const char *name, bool value);
+/* NULL: there is none of the name. */
+const struct result_parameter *result_parameter(const struct result *result, const char *name);
+/* The value as text, for tables and messages: sizes as plain numbers. */
+void result_parameter_format(const struct result_parameter *parameter, char *text, size_t size);
+/* Whether both have the same parameters with the same values, in any order. */
+bool result_same_parameters(const struct result *one, const struct result *other);
+
+/* Adds a warning unless it is there already; cut at RESULT_WARNING_SIZE. */
+void result_warn(struct result *result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Adds a repeat: its duration and what was done in it. A repeat of 0 seconds has the rate 0. */
+void result_add_repeat(struct result *result, double seconds, uint64_t operations, uint64_t bytes,
+                       uint64_t errors);
+/* Computes medians, intervals and quantiles from the samples and the latency, as far as there are any. */
+void result_settle(struct result *result);
+
+/* A random id for a run. */
+void result_make_id(char id[RESULT_ID_SIZE]);
+/* The first line: benchmark, options, version and machine. A new object, to which more may be added. */
+struct json_t *result_run_line(const char *benchmark, const char *id, struct json_t *options);
+/* The options of a verb by name with their values. A new object. */
+struct json_t *result_options(const struct bench_verb *verb);
+
+/* A line of its own, handed over to the system before it returns. Takes the object over. Returns 0 or
+ * -errno. */
+int result_write_line(FILE *out, struct json_t *object);
+/* The result as such a line. */
+int result_write(FILE *out, const struct result *result);
+
+/* {"count","sum","min","max","buckets":[[low,high,count],...]}: nonempty buckets, ascending; a bucket holds
+ * the values from low to high, both included. */
+struct json_t *result_latency_json(const struct histogram *histogram);
+/* The way back. 0, or -EINVAL: it is none, or its numbers do not agree with each other. Buckets as narrow as
+ * ours come back as they were; of wider ones all values count as their middle. */
+int result_latency_parse(const struct json_t *json, struct histogram *histogram);
+
+/* ---- reading ---- */
+
+/* Texts are "" and numbers 0 when the file does not tell. */
+struct result_run {
+    const char *id, *benchmark, *version, *commit, *time, *host, *kernel, *processor;
+    uint64_t processors, memory;
+    const struct json_t *json; /* the whole line */
+};
+
+/* The most that a resource was measured to give. */
+struct result_limit {
+    const char *run, *name, *unit;
+    uint64_t size, depth;
+    double value, low, high;
+};
+
+struct result_score {
+    const char *run, *benchmark, *target, *note;
+    double bandwidth_gib_s, metadata_kiops, score;
+};
+
+struct result_file {
+    uint32_t run_count, result_count, limit_count, score_count;
+    struct result_run *runs;
+    struct result *results;
+    struct result_limit *limits;
+    struct result_score *scores;
+    struct json_t *lines; /* array of all of them, those of other types as well */
+};
+
+/* Reads and checks a file of results: every line is an object, the first is a run's, every other line names
+ * a run before it, and what is known of its type has the form that docs/results.md gives it. Lines and
+ * members of other names are ignored. Several files may have been put together into one. 0, or -EINVAL or
+ * another -errno after one line on standard error that names file and line. */
+int result_file_read(const char *path, struct result_file *file);
+/* The same of bytes; the reason ("line 3: ...") in error. */
+int result_file_parse(const char *bytes, size_t length, struct result_file *file, char *error, size_t size);
+void result_file_free(struct result_file *file);
+/* The run of the id; NULL: none. */
+const struct result_run *result_file_run(const struct result_file *file, const char *id);
