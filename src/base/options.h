@@ -60,6 +60,10 @@ OPTION(store, engine, CHOICE, "mem", "mem|null|file|uring|pmem|rocksdb|tiered", 
 OPTION(store, path, STRING, "", "", "",
        "Directory of a persistent engine on every server's host; each server uses the directory of its "
        "number in it. mem and null keep nothing and need none.")
+OPTION(
+    store, discard, BOOLEAN, "false", "", "",
+    "Leave a persistent engine's directory as it is: what changes is kept in memory and forgotten when the "
+    "server ends. For looking at directories that are not to be touched.")
 OPTION(store, capacity, SIZE, "1GiB", "1MiB", "1PiB",
        "Bytes of file contents that one server accepts; a write beyond fails with ENOSPC.")
 OPTION(

@@ -170,7 +170,7 @@ static int check(struct fsck *fsck)
 
 static int check_store(struct fsck *fsck)
 {
-    if (offline_start(&fsck->offline, fsck->store) != 0)
+    if (offline_start(&fsck->offline, fsck->store, fsck->repair) != 0)
         return FSCK_ERROR;
     int result = check(fsck);
     if (offline_stop(&fsck->offline) != 0)
@@ -255,6 +255,7 @@ const struct verb verb_fsck = {
     .help = "Check that names, inodes and data of all servers belong together",
     .text = "      --repair     mend what is wrong; without it nothing is changed\n"
             "      --store DIR  of servers that do not run: their directories DIR/0, DIR/1, ...\n"
+            "                   Without --repair not a byte of them is changed\n"
             "  -c, --config FILE  for --store: the cluster's configuration, if it was not the default\n"
             "      --set TABLE.KEY=VALUE  the same, one option\n"
             "The cluster may be in use. Exit code: 0 clean, 1 repaired, 4 something wrong is left,\n"

@@ -43,7 +43,7 @@ static int read_identity(const char *store, uint32_t server, struct identity *id
 }
 
 /* What the directories say; the servers themselves check more. */
-static int find_servers(struct offline *offline, const char *store)
+static int find_servers(struct offline *offline, const char *store, bool change)
 {
     struct identity first, other;
     char error[512], path[PATH_MAX];
@@ -68,7 +68,14 @@ static int find_servers(struct offline *offline, const char *store)
     if (realpath(store, path) == NULL)
         return -errno;
     struct config *config = &offline->config;
+    char *lower = strchr(first.engine, ':'); /* of the engine tiered */
+    if (lower != NULL)
+        *lower++ = '\0';
     status = config_set(config, "store", "engine", first.engine, error, sizeof(error));
+    if (status == 0 && lower != NULL)
+        status = config_set(config, "store", "slow", lower, error, sizeof(error));
+    if (status == 0)
+        status = config_set(config, "store", "discard", change ? "false" : "true", error, sizeof(error));
     if (status == 0)
         status = config_set(config, "store", "path", path, error, sizeof(error));
     if (status == 0)
@@ -127,9 +134,9 @@ static void remove_files(struct offline *offline)
 
 /* ---- life ---- */
 
-int offline_start(struct offline *offline, const char *store)
+int offline_start(struct offline *offline, const char *store, bool change)
 {
-    int status = find_servers(offline, store);
+    int status = find_servers(offline, store, change);
     if (status == 0)
         status = launch_find_program(offline->program, sizeof(offline->program));
     if (status == 0)

@@ -110,6 +110,11 @@ int disk_remember(struct disk *disk, void *memory, size_t length)
     return disk->operations->remember(disk, memory, length);
 }
 
+bool disk_discards(const struct disk *disk)
+{
+    return disk->discards;
+}
+
 void disk_forget(struct disk *disk, void *memory)
 {
     disk->operations->forget(disk, memory);

@@ -3,7 +3,8 @@
  *
  * disk_open (disk_local.c) is the real one: io_uring for transfers and synchronisation, plain system calls
  * for names. disk_sim_open (disk_sim.c) keeps files in memory under a simulated clock, knows which writes
- * were synchronised, and loses or tears the others when the power fails.
+ * were synchronised, and loses or tears the others when the power fails. disk_overlay_open (disk_overlay.c)
+ * lies over another disk, which it leaves as it is.
  *
  * Names are paths below the directory ("journal-3", "7f/1a/0"), of at most DISK_NAME_MAX bytes, without empty
  * components, "." and "..". "lock" is the disk's own: it cannot be opened and is not listed.
@@ -29,7 +30,7 @@ struct disk_file;
 
 struct disk_options {
     uint32_t depth; /* transfers in the kernel at a time; more wait in order of arrival. 0: 128 */
-    bool read_only; /* nothing is created or changed; no lock is taken */
+    bool read_only; /* nothing is created or changed; shares the directory with others that only read */
 };
 
 /* Opens the directory, made if it is missing (its parent must exist), and locks it against other servers.
@@ -42,6 +43,12 @@ int disk_open(struct loop *loop, const char *path, const struct disk_options *op
 void disk_lock_holder(const char *path, char holder[DISK_HOLDER_MAX]);
 /* No transfer is under way and every file is closed. */
 void disk_close(struct disk *disk);
+/* A disk that shows what `below` has, which is only read; what is changed is kept in memory and forgotten
+ * with disk_close, which closes below, too. Nothing is direct, and directories cannot be renamed. 0 or
+ * -ENOMEM: below is still the caller's. */
+int disk_overlay_open(struct disk *below, struct disk **disk);
+/* Whether changes are forgotten: for those who reach files in other ways than through the disk. */
+bool disk_discards(const struct disk *disk);
 /* For messages: the directory as it was named. */
 const char *disk_path(const struct disk *disk);
 

@@ -614,6 +614,21 @@ static int directory_make(const char *path)
     return status;
 }
 
+/* Shares the lock with others that only read. A directory without one is nobody's. */
+static int directory_lock_shared(struct local_disk *disk)
+{
+    int fd = openat(disk->directory, "lock", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0) {
+        int status = errno == EWOULDBLOCK ? -EBUSY : -errno;
+        close(fd);
+        return status;
+    }
+    disk->lock = fd;
+    return 0;
+}
+
 /* Takes the lock, which ends with the process. */
 static int directory_lock(struct local_disk *disk)
 {
@@ -701,7 +716,7 @@ static int directory_open(struct local_disk *disk, const char *path, bool read_o
     disk->memory =
         fstatfs(disk->directory, &stat) == 0 && (stat.f_type == TMPFS_MAGIC || stat.f_type == RAMFS_MAGIC);
     disk->lock = -1;
-    status = read_only ? 0 : directory_lock(disk);
+    status = read_only ? directory_lock_shared(disk) : directory_lock(disk);
     if (status != 0)
         close(disk->directory);
     return status;

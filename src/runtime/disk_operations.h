@@ -38,6 +38,7 @@ struct disk {
     struct loop *loop;
     char *path;
     bool read_only;
+    bool discards;  /* see disk_overlay_open */
     uint32_t files; /* open */
     disk_fault fault;
     void *fault_owner;

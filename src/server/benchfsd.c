@@ -499,6 +499,28 @@ static int complain_of_directory(const char *path, int status)
     return status;
 }
 
+/* Opens and locks it; makes it unless nothing is to be changed. */
+static int open_disk(struct daemon *daemon, const char *path)
+{
+    const struct config *config = &daemon->config;
+    const struct disk_options options = {.depth = (uint32_t)config->store.queue_depth,
+                                         .read_only = config->store.discard};
+    if (!config->store.discard && mkdir(config->store.path, 0700) != 0 && errno != EEXIST)
+        return complain_of_directory(config->store.path, -errno);
+    int status = disk_open(daemon->loop, path, &options, &daemon->disk);
+    if (status != 0)
+        return complain_of_directory(path, status);
+    if (!config->store.discard)
+        return 0;
+    struct disk *below = daemon->disk;
+    status = disk_overlay_open(below, &daemon->disk);
+    if (status == 0)
+        log_info("\"%s\" is left as it is (store.discard)", path);
+    else
+        daemon->disk = below;
+    return status;
+}
+
 /* A persistent engine's directory: opened, locked, and its identity read. */
 static int open_directory(struct daemon *daemon)
 {
@@ -515,12 +537,9 @@ static int open_directory(struct daemon *daemon)
     }
     char path[CONFIG_STRING_SIZE + 16];
     snprintf(path, sizeof(path), "%s/%" PRIu32, config->store.path, daemon->id);
-    if (mkdir(config->store.path, 0700) != 0 && errno != EEXIST)
-        return complain_of_directory(config->store.path, -errno);
-    const struct disk_options disk = {.depth = (uint32_t)config->store.queue_depth};
-    int status = disk_open(daemon->loop, path, &disk, &daemon->disk);
+    int status = open_disk(daemon, path);
     if (status != 0)
-        return complain_of_directory(path, status);
+        return status;
     status = identity_read(daemon->disk, &daemon->identity);
     daemon->directory_is_new = status == -ENOENT;
     if (status != 0 && status != -ENOENT)
@@ -635,6 +654,8 @@ static void end(struct daemon *daemon)
         loop_poll(daemon->loop);
     if (daemon->server != NULL) {
         timer_clear(daemon->loop, &daemon->log_timer);
+        if (daemon->disk != NULL && disk_discards(daemon->disk))
+            server_abandon(daemon->server);
         server_destroy(daemon->server);
     }
     if (daemon->disk != NULL)

@@ -202,7 +202,8 @@ int server_recover(struct server *server)
                    .snapshot = snapshot,
                    .replay = replay},
         .interval_ns = server->options.durability == DURABILITY_NONE ? 0 : server->options.interval_ns,
-        .limit = server->options.journal_limit,
+        /* A snapshot would only take memory. */
+        .limit = disk_discards(server->options.store.disk) ? INT64_MAX : server->options.journal_limit,
         .synchronise = true,
     };
     struct journal *journal;

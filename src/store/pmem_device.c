@@ -107,7 +107,7 @@ static int file_prepare(const struct pmem_device *device, int descriptor, uint64
     return status;
 }
 
-static int map_new(struct pmem_device *device, int descriptor)
+static int map_new(struct pmem_device *device, int descriptor, bool discard)
 {
     struct pmem2_config *config = NULL;
     struct pmem2_source *source = NULL;
@@ -116,6 +116,8 @@ static int map_new(struct pmem_device *device, int descriptor)
         status = pmem2_source_from_fd(&source, descriptor);
     if (status == 0)
         status = pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE);
+    if (status == 0 && discard)
+        status = pmem2_config_set_sharing(config, PMEM2_PRIVATE);
     if (status == 0)
         status = pmem2_map_new(&device->map, config, source);
     if (status != 0)
@@ -142,21 +144,22 @@ static void prefault_all(struct pmem_device *device)
 
 static int device_map(struct pmem_device *device, const char *name, uint64_t bytes)
 {
-    int descriptor = open(device->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    bool discard = disk_discards(device->disk);
+    int descriptor = open(device->path, O_CLOEXEC | (discard ? O_RDONLY : O_RDWR | O_CREAT), 0600);
     if (descriptor < 0) {
         int status = -errno;
         log_error("cannot open \"%s\": %s", device->path, strerror(-status));
         return status;
     }
-    int status = file_prepare(device, descriptor, bytes);
+    int status = discard ? 0 : file_prepare(device, descriptor, bytes);
     if (status == 0)
-        status = map_new(device, descriptor);
+        status = map_new(device, descriptor, discard);
     close(descriptor);
     if (status != 0)
         return status;
     device->flush = pmem2_get_flush_fn(device->map);
     device->drain = pmem2_get_drain_fn(device->map);
-    if (pmem2_map_get_store_granularity(device->map) != PMEM2_GRANULARITY_PAGE)
+    if (discard || pmem2_map_get_store_granularity(device->map) != PMEM2_GRANULARITY_PAGE)
         return 0;
     log_info("\"%s\" is not on persistent memory (no DAX): it is synchronised through the page cache",
              device->path);
@@ -180,7 +183,7 @@ int pmem_device_open(struct disk *disk, const char *name, uint64_t bytes, bool p
         pmem_device_close(device);
         return status;
     }
-    if (prefault)
+    if (prefault && !disk_discards(disk))
         prefault_all(device);
     *result = device;
     return 0;

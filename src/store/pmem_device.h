@@ -9,7 +9,8 @@ struct disk;
 struct pmem_device;
 
 /* Opens or makes the file `name` in the disk's directory, with at least `bytes` bytes that have their blocks,
- * and maps all of it. An existing file never shrinks. Errors are logged. prefault: touches all pages. */
+ * and maps all of it. An existing file never shrinks. Errors are logged. prefault: touches all pages. On a
+ * disk that discards changes the file is mapped as it is, and what is stored stays in memory. */
 int pmem_device_open(struct disk *disk, const char *name, uint64_t bytes, bool prefault,
                      struct pmem_device **device);
 void pmem_device_close(struct pmem_device *device);

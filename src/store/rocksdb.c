@@ -284,7 +284,8 @@ static int parts_create(struct rocks *rocks, const struct store_options *options
         log_error("cannot reserve %" PRIu64 " bytes of memory for transfers", staging);
         return status;
     }
-    return database_open(options->loop, path, buffer - buffer / 3, &rocks->database);
+    return database_open(options->loop, path, buffer - buffer / 3, disk_discards(options->disk),
+                         &rocks->database);
 }
 
 static int rocks_create(const struct store_options *options, struct store **store)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/rocksdb_copy.h"
 #include "store/rocksdb_format.h"
 
 #define WRITE_BUFFERS 4u /* of which three may wait to be written out */
@@ -27,6 +28,7 @@
 struct database {
     struct loop *loop;
     rocksdb_t *rocksdb;
+    char *copy; /* what is written is forgotten: the directory that is written to; else NULL */
     rocksdb_cache_t *cache;
     rocksdb_block_based_table_options_t *table;
     rocksdb_options_t *options;
@@ -212,7 +214,19 @@ static int threads_start(struct database *database, const char *path)
     return status;
 }
 
-int database_open(struct loop *loop, const char *path, uint64_t buffer, struct database **result)
+/* A database that is forgotten lies in a directory of its own. */
+static int database_place(struct database *database, const char **path)
+{
+    int status = rocksdb_copy_make(*path, &database->copy);
+    if (status == 0) {
+        *path = database->copy;
+        rocksdb_options_set_disable_auto_compactions(database->options, 1);
+    }
+    return status;
+}
+
+int database_open(struct loop *loop, const char *path, uint64_t buffer, bool discard,
+                  struct database **result)
 {
     struct database *database = calloc(1, sizeof(*database));
     if (database == NULL)
@@ -229,6 +243,8 @@ int database_open(struct loop *loop, const char *path, uint64_t buffer, struct d
                                          .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     int status = database->reactor.fd < 0 ? -errno : loop_reactor_add(loop, &database->reactor);
     database->reacting = status == 0;
+    if (status == 0 && discard)
+        status = database_place(database, &path);
     if (status == 0)
         status = threads_start(database, path);
     if (status != 0) {
@@ -254,6 +270,8 @@ void database_close(struct database *database)
         close(database->reactor.fd);
     if (database->rocksdb != NULL)
         rocksdb_close(database->rocksdb);
+    if (database->copy != NULL)
+        rocksdb_copy_remove(database->copy);
     rocksdb_options_destroy(database->options);
     rocksdb_block_based_options_destroy(database->table);
     rocksdb_cache_destroy(database->cache);

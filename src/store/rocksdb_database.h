@@ -20,8 +20,10 @@ struct database_call {
 };
 
 /* Opens or makes the database in a directory of that path. buffer: bytes for block cache and write buffers.
- * Errors are logged. */
-int database_open(struct loop *loop, const char *path, uint64_t buffer, struct database **database);
+ * discard: what is written is forgotten with database_close, and no file of the directory changes. Errors are
+ * logged. */
+int database_open(struct loop *loop, const char *path, uint64_t buffer, bool discard,
+                  struct database **database);
 /* No call is under way. */
 void database_close(struct database *database);
 

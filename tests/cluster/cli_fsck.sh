@@ -108,6 +108,31 @@ ok "all of it can be listed" everything_reads
 ok "it is clean while it runs" exits 0 ': clean$' benchfs fsck
 benchfs stop >/dev/null
 
+# ---- without --repair not a byte changes ----
+
+# Everything that can be seen of the directories: names, kinds, times, bytes.
+fingerprint() { (cd "$work/left" && find . -printf '%P %y %s %m %T@ %C@\n' | sort && find . -type f -print0 | sort -z | xargs -0 sha256sum); }
+unchanged() {
+    fingerprint >"$work/before"
+    timeout 60 benchfs fsck --store "$work/left" "$@" >"$work/found" 2>&1 || { cat "$work/found"; return 1; }
+    fingerprint >"$work/after"
+    cmp "$work/before" "$work/after"
+    cat "$work/found"
+    grep -q '^43 inodes, 42 names, .*: clean$' "$work/found"
+}
+for engine in file uring pmem rocksdb tiered; do
+    rm -rf "$work/left"
+    options=(--set store.capacity=64MiB --set store.fast_capacity=8MiB)
+    benchfs start -n 2 --store "$engine" --set "store.path=$work/left" --set store.durability=write "${options[@]}" >/dev/null || exit 1
+    benchfs cp -r "$work/tree" benchfs:/a
+    benchfs cp -r "$work/tree" benchfs:/b
+    end_servers
+    benchfs stop >/dev/null 2>&1
+    ok "$engine: looked at, and left as it was" unchanged "${options[@]}"
+    ok "$engine: clean with --repair" exits 0 ': clean$' benchfs fsck --store "$work/left" --repair "${options[@]}"
+done
+ok "nothing is left of that" nothing_left
+
 # ---- what does not belong together ----
 
 mkdir "$work/part"

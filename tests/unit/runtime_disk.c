@@ -166,9 +166,10 @@ static void read_only(void **state)
     assert_int_equal(disk_read(file, bytes, 5, 0), 5);
     assert_memory_equal(bytes, "bytes", 5);
     disk_file_close(file);
-    /* No lock was taken. */
+    /* The lock is shared with readers. */
     struct disk *writer;
-    assert_int_equal(disk_open(loop, path, &defaults, &writer), 0);
+    assert_int_equal(disk_open(loop, path, &defaults, &writer), -EBUSY);
+    assert_int_equal(disk_open(loop, path, &options, &writer), 0);
     disk_close(writer);
     char none[96];
     snprintf(none, sizeof(none), "%s/none", path);
