@@ -23,6 +23,7 @@
 #include "bench/crew.h"
 #include "bench/options.h"
 #include "cluster/file.h"
+#include "server/configure.h"
 #include "server/server.h"
 
 #define START_PATIENCE_MS 30000
@@ -44,13 +45,14 @@ static void control_ended(struct watch *watch, uint32_t events)
         loop_stop(container_of(watch, struct control, watch)->loop);
 }
 
-static int receive_members(int control, struct cluster_map **map)
+static int receive_map(int control, const struct config *config, bool persistent, struct cluster_map **map)
 {
     struct cluster_server members[PRIVATE_SERVERS_MAX];
     ssize_t length = recv(control, members, sizeof(members), 0);
     if (length <= 0 || (size_t)length % sizeof(members[0]) != 0)
         return -ECONNRESET;
-    return cluster_map_create(1, members, (uint32_t)((size_t)length / sizeof(members[0])), map);
+    return server_configure_map(config, persistent, members, (uint32_t)((size_t)length / sizeof(members[0])),
+                                map);
 }
 
 /* A server and what it stands on. */
@@ -61,50 +63,38 @@ struct host {
     struct server *server;
 };
 
-static int open_disk(struct host *host, uint32_t id, const struct private_store *store)
+static int open_disk(struct host *host, uint32_t id, const struct private_cluster *cluster)
 {
     char path[PRIVATE_PATH_MAX + 16];
-    const struct store_operations *engine = store_engine(store->engine);
+    const struct store_operations *engine = store_engine(cluster->config.store.engine);
     if (engine == NULL)
         return -EINVAL;
     if (!engine->persistent)
         return 0;
-    snprintf(path, sizeof(path), "%s/%u", store->directory, id);
-    return disk_open(host->control.loop, path, &(struct disk_options){0}, &host->disk);
+    snprintf(path, sizeof(path), "%s/%u", cluster->store, id);
+    const struct disk_options options = {.depth = (uint32_t)cluster->config.store.queue_depth};
+    return disk_open(host->control.loop, path, &options, &host->disk);
 }
 
 static int create_server(struct host *host, uint32_t id, const uint8_t *key,
-                         const struct private_store *store, char *address)
+                         const struct private_cluster *cluster, char *address)
 {
-    static struct config config;
-    config_defaults(&config);
-    struct loop_options loop_options = {.spin_ns = config.server.spin};
-    struct net_ucx_options ucx = {.one_host = true};
+    const struct config *config = &cluster->config;
+    struct loop_options loop_options = {.spin_ns = config->server.spin};
+    struct net_ucx_options ucx = {.transports =
+                                      config->server.transports[0] != 0 ? config->server.transports : NULL,
+                                  .devices = config->server.devices[0] != 0 ? config->server.devices : NULL,
+                                  .one_host = true};
     int status = loop_create(&loop_options, &host->control.loop);
     if (status == 0)
         status = net_create(host->control.loop, &ucx, &host->net);
     if (status == 0)
-        status = open_disk(host, id, store);
+        status = open_disk(host, id, cluster);
     if (status < 0)
         return status;
-    struct server_options options = {
-        .id = id,
-        .cluster_key = key,
-        .listen = "127.0.0.1:0",
-        .store = {.engine = store->engine,
-                  .capacity = store->capacity,
-                  .prefault = host->disk == NULL,
-                  .checksum = !store->no_checksum,
-                  .disk = host->disk},
-        .lease_ns = config.meta.open_lease,
-        .rpc_deadline_ns = config.rpc.deadline,
-        .rendezvous_threshold = (uint32_t)config.rpc.rendezvous_threshold,
-        .metadata_capacity = config.meta.capacity,
-        .metadata_reserve = config.meta.reserve,
-        .durability = store->durability,
-        .interval_ns = store->interval_ns > 0 ? store->interval_ns : config.store.interval,
-        .journal_limit = config.store.journal_limit,
-    };
+    struct server_options options = {.id = id, .cluster_key = key, .store = {.disk = host->disk}};
+    server_configure(config, &options);
+    options.listen = "127.0.0.1:0";
     return server_create(host->net, &options, &host->server, address);
 }
 
@@ -121,13 +111,13 @@ static void destroy_host(struct host *host)
 }
 
 /* Says where the server listens, and becomes a member. */
-static int join(struct host *host, const struct private_store *store, const char address[64])
+static int join(struct host *host, const struct config *config, const char address[64])
 {
     struct cluster_map *map;
     int control = host->control.watch.fd;
-    if (send(control, address, 64, MSG_NOSIGNAL) != 64 || receive_members(control, &map) < 0)
+    if (send(control, address, 64, MSG_NOSIGNAL) != 64 ||
+        receive_map(control, config, host->disk != NULL, &map) < 0)
         return -ECONNRESET;
-    map->durability = host->disk != NULL ? store->durability : DURABILITY_NONE;
     int status = server_recover(host->server);
     if (status == 0)
         status = server_set_map(host->server, map);
@@ -136,14 +126,14 @@ static int join(struct host *host, const struct private_store *store, const char
     return status == 0 ? server_resolve(host->server) : status;
 }
 
-static int serve(uint32_t id, int control, const uint8_t *key, const struct private_store *store)
+static int serve(uint32_t id, int control, const uint8_t *key, const struct private_cluster *cluster)
 {
     struct host host = {.control.watch = {.fd = control, .ready = control_ended}};
     char address[64] = "";
     log_threshold = LOG_WARNING;
-    int status = create_server(&host, id, key, store, address);
+    int status = create_server(&host, id, key, cluster, address);
     if (status == 0)
-        status = join(&host, store, address);
+        status = join(&host, &cluster->config, address);
     if (status == 0)
         status = loop_watch_add(host.control.loop, &host.control.watch, EPOLLIN | EPOLLRDHUP);
     if (status == 0) {
@@ -178,7 +168,7 @@ static int start_server(struct private_cluster *cluster, uint32_t id, const uint
             close(cluster->servers[i].control);
         if (cluster->pin[id] >= 0)
             crew_pin((unsigned)cluster->pin[id]);
-        int status = serve(id, sockets[1], key, &cluster->store);
+        int status = serve(id, sockets[1], key, cluster);
         if (status < 0)
             bench_error("server %u: %s", id, status_text(status));
         _exit(status == 0 ? 0 : 1);
@@ -198,6 +188,11 @@ static int hear(const struct private_server *server, void *bytes, size_t length)
     if (count == 0)
         return -ETIMEDOUT;
     return recv(server->control, bytes, length, 0) == (ssize_t)length ? 0 : -ECONNRESET;
+}
+
+static void config_path(const struct private_cluster *cluster, char *path, size_t size)
+{
+    snprintf(path, size, "%s.toml", cluster->file);
 }
 
 static int introduce(struct private_cluster *cluster)
@@ -227,7 +222,9 @@ static int introduce(struct private_cluster *cluster)
     }
     file = (struct cluster_file){
         .cluster_id = (uint64_t)getpid(), .server_count = cluster->count, .servers = listed};
-    snprintf(file.store, sizeof(file.store), "%s", cluster->store.engine);
+    snprintf(file.store, sizeof(file.store), "%.15s", cluster->config.store.engine);
+    if (cluster->config_is_told)
+        config_path(cluster, file.config, sizeof(file.config));
     return cluster_file_write(cluster->file, &file);
 }
 
@@ -272,25 +269,90 @@ static int start_with_key(struct private_cluster *cluster, int (*provide)(const 
     return status;
 }
 
-int private_cluster_start_on(struct private_cluster *cluster, uint32_t count, const int *pin,
-                             const struct private_store *store)
+static int make_directories(struct private_cluster *cluster)
 {
-    *cluster = (struct private_cluster){.store = *store, .count = count};
-    memcpy(cluster->pin, pin, count * sizeof(pin[0]));
+    const struct store_operations *engine = store_engine(cluster->config.store.engine);
     int status = private_directory_make(cluster->directory, sizeof(cluster->directory));
     if (status < 0) {
         bench_error("cannot make a temporary directory: %s", status_text(status));
-        cluster->count = 0;
         return status;
     }
     snprintf(cluster->file, sizeof(cluster->file), "%s/cluster.json", cluster->directory);
-    return start_with_key(cluster, cluster_key_make, "make a cluster key");
+    if (!cluster->store_is_own || engine == NULL || !engine->persistent)
+        return 0;
+    const char *top = cluster->config.store.path[0] != 0 ? cluster->config.store.path : NULL;
+    status = private_directory_make_in(top, cluster->store, sizeof(cluster->store));
+    if (status < 0)
+        bench_error("cannot make a directory for the servers' data in \"%s\": %s",
+                    top != NULL ? top : "$TMPDIR", status_text(status));
+    return status;
+}
+
+static int tell_config(const struct private_cluster *cluster)
+{
+    char path[sizeof(cluster->file) + 8];
+    config_path(cluster, path, sizeof(path));
+    FILE *out = fopen(path, "wxe");
+    if (out != NULL)
+        config_print(&cluster->config, out);
+    if (out == NULL || fclose(out) != 0) {
+        int status = -errno;
+        bench_error("cannot write \"%s\": %s", path, status_text(status));
+        return status;
+    }
+    return 0;
+}
+
+/* With configuration, pins and what is to be told filled in. */
+static int start(struct private_cluster *cluster)
+{
+    int status = make_directories(cluster);
+    if (status == 0 && cluster->config_is_told)
+        status = tell_config(cluster);
+    if (status == 0)
+        return start_with_key(cluster, cluster_key_make, "make a cluster key");
+    cluster->count = 0;
+    private_cluster_stop(cluster);
+    return status;
+}
+
+int private_cluster_start_on(struct private_cluster *cluster, uint32_t count, const int *pin,
+                             const struct private_store *store)
+{
+    const struct store_operations *engine = store_engine(store->engine);
+    *cluster = (struct private_cluster){.count = count};
+    memcpy(cluster->pin, pin, count * sizeof(pin[0]));
+    memcpy(cluster->store, store->directory, sizeof(cluster->store));
+    struct config *config = &cluster->config;
+    config_defaults(config);
+    snprintf(config->store.engine, sizeof(config->store.engine), "%s", store->engine);
+    snprintf(config->store.durability, sizeof(config->store.durability), "%s",
+             durability_name(store->durability));
+    config->store.capacity = store->capacity;
+    config->store.prefault = engine != NULL && !engine->persistent;
+    config->store.checksum = !store->no_checksum;
+    if (store->interval_ns > 0)
+        config->store.interval = store->interval_ns;
+    return start(cluster);
 }
 
 int private_cluster_start(struct private_cluster *cluster, uint32_t count, const int *pin, uint64_t capacity)
 {
     struct private_store store = {.engine = "mem", .capacity = capacity};
     return private_cluster_start_on(cluster, count, pin, &store);
+}
+
+int private_cluster_start_configured(struct private_cluster *cluster, const struct config *config)
+{
+    if (config->cluster.server_count > PRIVATE_SERVERS_MAX)
+        return -EINVAL;
+    *cluster = (struct private_cluster){.config = *config,
+                                        .count = (uint32_t)config->cluster.server_count,
+                                        .store_is_own = true,
+                                        .config_is_told = true};
+    for (uint32_t i = 0; i < cluster->count; i++)
+        cluster->pin[i] = config->server.pin ? (int)i : -1;
+    return start(cluster);
 }
 
 /* Harmless when it was ended before. */
@@ -334,6 +396,8 @@ void private_cluster_stop(struct private_cluster *cluster)
     }
     for (uint32_t i = 0; i < cluster->count; i++)
         end_server(&cluster->servers[i], deadline);
+    if (cluster->store_is_own && cluster->store[0] != 0)
+        private_directory_remove(cluster->store);
     if (cluster->directory[0] != 0)
         private_directory_remove(cluster->directory);
     *cluster = (struct private_cluster){0};

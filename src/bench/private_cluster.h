@@ -5,9 +5,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/config.h"
 #include "cluster/map.h"
 
-#define PRIVATE_SERVERS_MAX 8u
+#define PRIVATE_SERVERS_MAX 64u
 #define PRIVATE_PATH_MAX 512
 
 /* What each server keeps its data in. */
@@ -29,7 +30,10 @@ struct private_server {
 struct private_cluster {
     char directory[PRIVATE_PATH_MAX];
     char file[PRIVATE_PATH_MAX + 32]; /* for benchfs_connect */
-    struct private_store store;
+    struct config config;
+    char store[PRIVATE_PATH_MAX]; /* persistent engines: where the servers' directories are */
+    bool store_is_own;            /* and to be removed */
+    bool config_is_told;          /* clients read it from a file */
     uint32_t count;
     int pin[PRIVATE_SERVERS_MAX];
     struct private_server servers[PRIVATE_SERVERS_MAX];
@@ -42,12 +46,17 @@ int private_cluster_start(struct private_cluster *cluster, uint32_t count, const
 /* The same with another engine. */
 int private_cluster_start_on(struct private_cluster *cluster, uint32_t count, const int *pin,
                              const struct private_store *store);
+/* config.cluster.server_count servers (at most PRIVATE_SERVERS_MAX) with this configuration, which clients of
+ * the cluster file get, too. They listen on loopback, whatever server.listen says, and log warnings to
+ * standard error. A persistent engine keeps its data in a fresh directory in store.path, or, if that is
+ * empty, in $TMPDIR, which private_cluster_stop removes. Results as those of private_cluster_start. */
+int private_cluster_start_configured(struct private_cluster *cluster, const struct config *config);
 /* kill -9 of every server. */
 void private_cluster_kill(struct private_cluster *cluster);
 /* Starts them again on the same directories, with other addresses in the cluster file. Results as those of
  * private_cluster_start. */
 int private_cluster_restart(struct private_cluster *cluster);
-/* Ends the servers and removes the directory. Harmless when it was not started. */
+/* Ends the servers and removes the directories. Harmless when it was not started. */
 void private_cluster_stop(struct private_cluster *cluster);
 
 /* A fresh directory in $TMPDIR, mode 0700. 0 or -errno. */

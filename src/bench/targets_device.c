@@ -220,7 +220,7 @@ static int run_checksum(struct device *device, bool checksum, double *writing, d
 {
     struct stream_result result;
     private_cluster_kill(&device->checksum);
-    device->checksum.store.no_checksum = !checksum;
+    device->checksum.config.store.checksum = checksum;
     int status = private_cluster_restart(&device->checksum);
     struct stream stream = stream_on(device, &device->checksum, MIB, true);
     if (status == 0)

@@ -243,6 +243,11 @@ int consistency_from_name(const char *name)
     return name_find(consistency_names, CONSISTENCY_RELAXED + 1, name);
 }
 
+const char *durability_name(enum durability durability)
+{
+    return durability_names[durability];
+}
+
 int durability_from_name(const char *name)
 {
     return name_find(durability_names, DURABILITY_WRITE + 1, name);

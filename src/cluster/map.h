@@ -29,7 +29,8 @@ enum durability {
     DURABILITY_CLOSE = 2,    /* and what was closed */
     DURABILITY_WRITE = 3,    /* everything */
 };
-/* "none", "interval", "close", "write"; -EINVAL for others. */
+/* "none", "interval", "close", "write"; from_name returns -EINVAL for others. */
+const char *durability_name(enum durability durability);
 int durability_from_name(const char *name);
 
 struct cluster_map {

@@ -34,6 +34,7 @@
 #include "base/status.h"
 #include "cluster/file.h"
 #include "journal/identity.h"
+#include "server/configure.h"
 #include "server/server.h"
 
 enum { EXIT_USAGE = 2 };
@@ -287,15 +288,10 @@ static int settle_identity(struct daemon *daemon)
 static int set_map(struct daemon *daemon)
 {
     struct cluster_map *map;
-    int status = -EINVAL;
-    if (daemon->member_count > 0)
-        status = cluster_map_create(1, daemon->members, daemon->member_count, &map);
-    if (status == 0) {
-        map->consistency = (enum consistency)consistency_from_name(daemon->config.cluster.consistency);
-        if (daemon->disk != NULL)
-            map->durability = (enum durability)durability_from_name(daemon->config.store.durability);
+    int status = server_configure_map(&daemon->config, daemon->disk != NULL, daemon->members,
+                                      daemon->member_count, &map);
+    if (status == 0)
         status = server_set_map(daemon->server, map);
-    }
     if (status == -EINVAL)
         log_error("standard input: this server's id is not among the members");
     else if (status != 0)
@@ -571,29 +567,8 @@ static void say_ready(struct daemon *daemon)
 static int create_server(struct daemon *daemon, const uint8_t *key)
 {
     const struct config *config = &daemon->config;
-    struct server_options options = {
-        .id = daemon->id,
-        .cluster_key = key,
-        .listen = config->server.listen,
-        .store = {.engine = config->store.engine,
-                  .capacity = config->store.capacity,
-                  .prefault = config->store.prefault,
-                  .checksum = config->store.checksum,
-                  .buffer = config->store.buffer,
-                  .fast = config->store.fast,
-                  .slow = config->store.slow,
-                  .fast_capacity = config->store.fast_capacity,
-                  .disk = daemon->disk},
-        .lease_ns = config->meta.open_lease,
-        .rpc_deadline_ns = config->rpc.deadline,
-        .rendezvous_threshold = (uint32_t)config->rpc.rendezvous_threshold,
-        .metadata_capacity = config->meta.capacity,
-        .metadata_reserve =
-            config->meta.reserve < config->meta.capacity ? config->meta.reserve : config->meta.capacity,
-        .durability = (enum durability)durability_from_name(config->store.durability),
-        .interval_ns = config->store.interval,
-        .journal_limit = config->store.journal_limit,
-    };
+    struct server_options options = {.id = daemon->id, .cluster_key = key, .store = {.disk = daemon->disk}};
+    server_configure(config, &options);
     int status = server_create(daemon->net, &options, &daemon->server, daemon->address);
     if (status != 0)
         log_error("cannot serve at %s: %s", config->server.listen, status_text(status));

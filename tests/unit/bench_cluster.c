@@ -106,6 +106,43 @@ static void killed_servers_are_started_again(void **state)
     assert_int_equal(access(directory, F_OK), -1);
 }
 
+/* Servers and clients get the whole configuration, and the data's directory goes, too. */
+static void a_configuration_is_followed(void **state)
+{
+    (void)state;
+    struct private_cluster cluster;
+    struct config config;
+    struct stat found;
+    char directory[128], file[sizeof(cluster.file)];
+    assert_int_equal(private_directory_make(directory, sizeof(directory)), 0);
+    config_defaults(&config);
+    config.cluster.server_count = 2;
+    config.cluster.chunk_size = 64 << 10;
+    strcpy(config.cluster.consistency, "close");
+    strcpy(config.store.engine, "file");
+    strcpy(config.store.path, directory);
+    config.store.capacity = CAPACITY;
+    assert_int_equal(private_cluster_start_configured(&cluster, &config), 0);
+    assert_int_equal(cluster.count, 2);
+    strcpy(file, cluster.file);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        benchfs *fs = benchfs_connect(file);
+        int fd = fs == NULL ? -1 : benchfs_open(fs, "/file", O_CREAT | O_RDWR, 0600);
+        if (fd < 0 || benchfs_fstat(fs, fd, &found) != 0)
+            _exit(1);
+        _exit(found.st_blksize == 64 << 10 && strcmp(benchfs_consistency(fs), "close") == 0 ? 0 : 2);
+    }
+    int ended;
+    assert_int_equal(waitpid(pid, &ended, 0), pid);
+    assert_int_equal(ended, 0);
+    assert_int_equal(rmdir(directory), -1); /* the data lies there */
+    private_cluster_stop(&cluster);
+    assert_int_equal(rmdir(directory), 0);
+    assert_int_equal(access(file, F_OK), -1);
+}
+
 /* The servers see the end of their sockets when the process that started them is killed. */
 static void servers_end_with_their_starter(void **state)
 {
@@ -140,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(benchmarks_run_on_it),
         cmocka_unit_test(killed_servers_are_started_again),
+        cmocka_unit_test(a_configuration_is_followed),
         cmocka_unit_test(servers_end_with_their_starter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
