@@ -21,6 +21,15 @@ OPTION(cluster, server_count, INTEGER, "1", "1", "1024",
 OPTION(cluster, placement, CHOICE, "hash", "hash|round_robin|local", "",
        "Where the chunks of a new file go: hashed over all servers, to all servers in turn, or to the server "
        "nearest to the process that creates the file. The first chunk always lives with the inode.")
+OPTION(
+    cluster, ring, CHOICE, "consistent", "consistent|bounded|rendezvous|modulo|round_robin", "",
+    "How the 16384 parts of the namespace, and with them the chunks, are given to the servers. consistent: "
+    "consistent hashing with 150 points a server. bounded: the same, but no server gets more than 5/4 of "
+    "the mean. rendezvous: to the server with the highest weight. modulo: hash modulo the number of "
+    "servers. round_robin: in turn. A persistent store stays with the one it was made with.")
+OPTION(cluster, hash, CHOICE, "xxhash64", "xxhash64|murmur3|md5|koyama", "",
+       "Hash function that cluster.ring uses. koyama, as in CHFS, sums the numbers in a name: it does not "
+       "spread, so consistent and bounded do not take it.")
 OPTION(cluster, consistency, CHOICE, "strict", "strict|close|relaxed", "",
        "What the calls of one process promise to others. strict: what a call returned, every later call "
        "anywhere sees. close: writes and sizes become visible at close and fsync; reads may come from what "

@@ -223,6 +223,8 @@ static int introduce(struct private_cluster *cluster)
     file = (struct cluster_file){
         .cluster_id = (uint64_t)getpid(), .server_count = cluster->count, .servers = listed};
     snprintf(file.store, sizeof(file.store), "%.15s", cluster->config.store.engine);
+    snprintf(file.ring, sizeof(file.ring), "%.15s", cluster->config.cluster.ring);
+    snprintf(file.hash, sizeof(file.hash), "%.15s", cluster->config.cluster.hash);
     if (cluster->config_is_told)
         config_path(cluster, file.config, sizeof(file.config));
     return cluster_file_write(cluster->file, &file);

@@ -463,7 +463,7 @@ int launch_find_program(char *program, size_t size)
     return -ENOENT;
 }
 
-int launch_write_file(const struct launch *launch, const char *engine)
+int launch_write_file(const struct launch *launch, const struct config *config)
 {
     const struct cluster_paths *paths = launch->paths;
     struct cluster_file file = {.server_count = launch->count};
@@ -480,7 +480,9 @@ int launch_write_file(const struct launch *launch, const char *engine)
     }
     memcpy(file.config, paths->config, strlen(paths->config) + 1);
     memcpy(file.directory, paths->directory, strlen(paths->directory) + 1);
-    snprintf(file.store, sizeof(file.store), "%.15s", engine);
+    snprintf(file.store, sizeof(file.store), "%.15s", config->store.engine);
+    snprintf(file.ring, sizeof(file.ring), "%.15s", config->cluster.ring);
+    snprintf(file.hash, sizeof(file.hash), "%.15s", config->cluster.hash);
     int status = cluster_file_write(paths->file, &file);
     free(file.servers);
     return status;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/config.h"
 #include "cli/cluster.h"
 
 struct launch_server {
@@ -32,8 +33,8 @@ struct launch {
 /* Finds benchfsd: where this program lies, or, as long as neither is installed, in its own folder of the
  * build; or in PATH. 0, or -ENOENT with the reason printed. */
 int launch_find_program(char *program, size_t size);
-/* Writes the cluster file of servers that were started. 0 or -errno. */
-int launch_write_file(const struct launch *launch, const char *engine);
+/* Writes the cluster file of servers that were started with this configuration. 0 or -errno. */
+int launch_write_file(const struct launch *launch, const struct config *config);
 
 /* Starts all servers, waits until each has said where it listens, sends every one the whole list and waits
  * until all serve; servers with persistent stores for as long as they recover. 0, or -errno with the reason

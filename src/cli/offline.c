@@ -42,11 +42,40 @@ static int read_identity(const char *store, uint32_t server, struct identity *id
     return status;
 }
 
+/* What the directories say, as configuration. */
+static int configure(struct config *config, struct identity *identity, const char *path, bool change)
+{
+    char *lower = strchr(identity->engine, ':'); /* of the engine tiered */
+    if (lower != NULL)
+        *lower++ = '\0';
+    const struct {
+        const char *table, *key, *value; /* NULL: as it is */
+    } options[] = {
+        {"store", "engine", identity->engine},
+        {"store", "slow", lower},
+        {"store", "discard", change ? "false" : "true"},
+        {"store", "path", path},
+        {"cluster", "ring", identity->ring},
+        {"cluster", "hash", identity->hash},
+        {"server", "listen", "127.0.0.1:0"},
+    };
+    char error[512];
+    int status = 0;
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]) && status == 0; i++) {
+        if (options[i].value != NULL)
+            status =
+                config_set(config, options[i].table, options[i].key, options[i].value, error, sizeof(error));
+    }
+    if (status != 0)
+        cli_error("%s", error);
+    return status;
+}
+
 /* What the directories say; the servers themselves check more. */
 static int find_servers(struct offline *offline, const char *store, bool change)
 {
     struct identity first, other;
-    char error[512], path[PATH_MAX];
+    char path[PATH_MAX];
     int status = read_identity(store, 0, &first);
     if (status != 0)
         return status;
@@ -67,22 +96,7 @@ static int find_servers(struct offline *offline, const char *store, bool change)
     }
     if (realpath(store, path) == NULL)
         return -errno;
-    struct config *config = &offline->config;
-    char *lower = strchr(first.engine, ':'); /* of the engine tiered */
-    if (lower != NULL)
-        *lower++ = '\0';
-    status = config_set(config, "store", "engine", first.engine, error, sizeof(error));
-    if (status == 0 && lower != NULL)
-        status = config_set(config, "store", "slow", lower, error, sizeof(error));
-    if (status == 0)
-        status = config_set(config, "store", "discard", change ? "false" : "true", error, sizeof(error));
-    if (status == 0)
-        status = config_set(config, "store", "path", path, error, sizeof(error));
-    if (status == 0)
-        status = config_set(config, "server", "listen", "127.0.0.1:0", error, sizeof(error));
-    if (status != 0)
-        cli_error("%s", error);
-    return status;
+    return configure(&offline->config, &first, path, change);
 }
 
 /* ---- files ---- */
@@ -149,7 +163,7 @@ int offline_start(struct offline *offline, const char *store, bool change)
         status = launch_all(&offline->launch, START_PATIENCE);
         if (status == 0) {
             launch_release(&offline->launch);
-            status = launch_write_file(&offline->launch, offline->config.store.engine);
+            status = launch_write_file(&offline->launch, &offline->config);
             if (status != 0)
                 offline_stop(offline);
         }

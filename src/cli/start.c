@@ -151,6 +151,17 @@ static int apply_set(struct start *start, const char *text)
     return cli_usage("%s", error);
 }
 
+static int check_ring(const struct config *config)
+{
+    const char *ring = config->cluster.ring, *hash = config->cluster.hash;
+    if (strategy_check((enum ring_strategy)strategy_from_name(ring),
+                       (enum hash_function)hash_function_from_name(hash)) == 0)
+        return CLI_OK;
+    return cli_usage("cluster.ring = %s does not work with cluster.hash = %s, by which one server would own "
+                     "nearly everything: choose another hash, or the ring modulo",
+                     ring, hash);
+}
+
 /* Defaults, dead cluster (if any), file, command line: each over the one before. */
 static int configure(struct start *start)
 {
@@ -168,7 +179,7 @@ static int configure(struct start *start)
         if (result != CLI_OK)
             return result;
     }
-    return CLI_OK;
+    return check_ring(&start->config);
 }
 
 static int write_config(const struct start *start)
@@ -290,7 +301,7 @@ static int start_servers(struct start *start)
     if (status != 0)
         return status;
     launch_release(&start->launch);
-    status = launch_write_file(&start->launch, start->config.store.engine);
+    status = launch_write_file(&start->launch, &start->config);
     if (status != 0) {
         cli_error("cannot write cluster file \"%s\": %s", start->paths.file, status_text(status));
         end_servers(start);

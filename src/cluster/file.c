@@ -6,8 +6,11 @@
  * can steer us with it: it is made with mode 0600 in a directory of mode 0700, and a file that others may
  * write is refused, because `stop` signals the process ids that it names.
  *
- *   {"version": 1, "cluster_id": "9f86d081884c7d65", "servers": [{"id": 0, "pid": 4711, "host": "localhost",
- *    "address": "127.0.0.1:40112"}], "config": "", "store": "mem", "directory": "/run/user/1000/benchfs"}
+ *   {"version": 2, "cluster_id": "9f86d081884c7d65", "servers": [{"id": 0, "pid": 4711, "host": "localhost",
+ *    "address": "127.0.0.1:40112"}], "config": "", "store": "mem", "directory": "/run/user/1000/benchfs",
+ *    "ring": "consistent", "hash": "xxhash64"}
+ *
+ * Version 1 had no ring and no hash: they were those of the example.
  *
  * The cluster's key is not in it but in cluster/key.c's file next to it. */
 #include "cluster/file.h"
@@ -24,7 +27,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_VERSION 1
+#define FILE_VERSION 2
+#define FILE_VERSION_WITHOUT_RING 1
 #define FILE_SIZE_MAX (16u << 20)
 #define SERVERS_MAX 16384u
 
@@ -83,8 +87,9 @@ static json_t *encode(const struct cluster_file *file)
                                                  server->address));
     }
     /* json_pack steals servers, also when it fails. */
-    return json_pack("{s:i, s:s, s:o, s:s, s:s, s:s}", "version", FILE_VERSION, "cluster_id", id, "servers",
-                     servers, "config", file->config, "store", file->store, "directory", file->directory);
+    return json_pack("{s:i, s:s, s:o, s:s, s:s, s:s, s:s, s:s}", "version", FILE_VERSION, "cluster_id", id,
+                     "servers", servers, "config", file->config, "store", file->store, "directory",
+                     file->directory, "ring", file->ring, "hash", file->hash);
 }
 
 static int write_all(int fd, const char *bytes, size_t length)
@@ -298,13 +303,32 @@ static int decode_servers(const struct decoder *decoder, const json_t *root, str
     return 0;
 }
 
+/* How the map was made, in the words of the options. */
+static int decode_ring(const struct decoder *decoder, const json_t *root, json_int_t version,
+                       struct cluster_file *file)
+{
+    if (version == FILE_VERSION_WITHOUT_RING) {
+        snprintf(file->ring, sizeof(file->ring), "%s", strategy_name(RING_CONSISTENT));
+        snprintf(file->hash, sizeof(file->hash), "%s", hash_function_name(HASH_XXHASH64));
+        return 0;
+    }
+    int status = decode_string(decoder, root, "ring", file->ring, sizeof(file->ring));
+    if (status == 0)
+        status = decode_string(decoder, root, "hash", file->hash, sizeof(file->hash));
+    if (status == 0 && strategy_from_name(file->ring) < 0)
+        status = invalid(decoder, "\"ring\" is \"%s\", which this program does not know", file->ring);
+    if (status == 0 && hash_function_from_name(file->hash) < 0)
+        status = invalid(decoder, "\"hash\" is \"%s\", which this program does not know", file->hash);
+    return status;
+}
+
 static int decode(const struct decoder *decoder, const json_t *root, struct cluster_file *file)
 {
     json_int_t version = 0;
     int status = decode_integer(decoder, root, "version", INT32_MAX, &version);
-    if (status == 0 && version != FILE_VERSION)
-        status = invalid(decoder, "version %" JSON_INTEGER_FORMAT ", this program reads version %d", version,
-                         FILE_VERSION);
+    if (status == 0 && version != FILE_VERSION && version != FILE_VERSION_WITHOUT_RING)
+        status = invalid(decoder, "version %" JSON_INTEGER_FORMAT ", this program reads versions %d and %d",
+                         version, FILE_VERSION_WITHOUT_RING, FILE_VERSION);
     if (status == 0)
         status = decode_cluster_id(decoder, root, &file->cluster_id);
     if (status == 0)
@@ -313,6 +337,8 @@ static int decode(const struct decoder *decoder, const json_t *root, struct clus
         status = decode_string(decoder, root, "store", file->store, sizeof(file->store));
     if (status == 0)
         status = decode_string(decoder, root, "directory", file->directory, sizeof(file->directory));
+    if (status == 0)
+        status = decode_ring(decoder, root, version, file);
     if (status == 0)
         status = decode_servers(decoder, root, file);
     return status;

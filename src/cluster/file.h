@@ -19,8 +19,10 @@ struct cluster_file {
     uint64_t cluster_id;
     uint32_t server_count;
     struct cluster_file_server *servers;
-    char config[4096];    /* path of the configuration file used, or "" */
-    char store[16];       /* engine given on the command line, or "" */
+    char config[4096]; /* path of the configuration file used, or "" */
+    char store[16];    /* engine given on the command line, or "" */
+    char ring[16];     /* cluster.ring and cluster.hash, by which the servers have made their map */
+    char hash[16];
     char directory[4096]; /* logs of the servers */
 };
 

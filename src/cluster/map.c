@@ -1,16 +1,17 @@
 /* The cluster map: computing, encoding and decoding it.
  *
- * A partition belongs to the owner of its first hash on the ring, so a server's partitions come in runs, one
- * per arc. The encoded form uses that: after the servers it holds (length, owner) runs that cover all
- * partitions. Two servers take about 1.5 KiB, so a client fetches the map in one eager message. The runs say
- * who owns what explicitly: a receiver never recomputes the ring, and a later strategy needs no new format.
+ * A partition belongs to one server. On the ring a server's partitions come in runs, one per arc, and the
+ * encoded form uses that: after the servers it holds (length, owner) runs that cover all partitions. Two
+ * servers take about 1.5 KiB, so a client fetches the map in one eager message; a strategy that leaves no
+ * runs makes it up to 64 KiB long. The runs say who owns what explicitly: a receiver never computes a
+ * strategy, it only reads which one it was.
  *
- *   u8 format | u32 epoch | u16 servers | servers * { u32 id | string address } | u16 runs | runs * { u16
- * length - 1 | u16 owner }
+ *   u8 format | u32 epoch | u8 consistency | u8 durability | u8 ring | u8 hash | u16 servers |
+ *   servers * { u32 id | string address } | u16 runs | runs * { u16 length - 1 | u16 owner }
  *
  * The decoder accepts only what the encoder can produce from a valid map: at least one server, distinct ids,
- * addresses that fit and are not empty, runs that cover the partitions exactly and name servers that exist.
- */
+ * addresses that fit and are not empty, a strategy with a hash function that it works with, runs that cover
+ * the partitions exactly and name servers that exist. */
 #include "cluster/map.h"
 
 #include <errno.h>
@@ -18,9 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cluster/ring.h"
-
-#define MAP_FORMAT 2
+#define MAP_FORMAT 3
 #define MAP_SERVERS_MAX 65535u
 
 static int id_compare(const void *left, const void *right)
@@ -74,20 +73,29 @@ static uint32_t *map_ids(const struct cluster_map *map)
     return ids;
 }
 
-static int map_assign(struct cluster_map *map)
+int cluster_map_assign(struct cluster_map *map, enum ring_strategy ring, enum hash_function hash)
+{
+    if (strategy_check(ring, hash) != 0)
+        return -EINVAL;
+    uint32_t *ids = map_ids(map);
+    if (ids == NULL)
+        return -ENOMEM;
+    int status = strategy_assign(ring, hash, ids, map->server_count, map->owner);
+    free(ids);
+    if (status == 0) {
+        map->ring = ring;
+        map->hash = hash;
+    }
+    return status;
+}
+
+/* Whether all ids differ: 0, or -EINVAL, -ENOMEM. */
+static int check_ids(const struct cluster_map *map)
 {
     uint32_t *ids = map_ids(map);
     if (ids == NULL)
         return -ENOMEM;
-    struct ring *ring;
-    int status = ring_create(ids, map->server_count, &ring);
-    if (status == 0) {
-        for (uint32_t partition = 0; partition < PARTITION_COUNT; partition++)
-            map->owner[partition] = (uint16_t)ring_owner(ring, (uint64_t)partition << (64 - PARTITION_BITS));
-        ring_destroy(ring);
-        if (!ids_distinct(ids, map->server_count))
-            status = -EINVAL;
-    }
+    int status = ids_distinct(ids, map->server_count) ? 0 : -EINVAL;
     free(ids);
     return status;
 }
@@ -102,7 +110,9 @@ int cluster_map_create(uint32_t epoch, const struct cluster_server *servers, uin
     if (status != 0)
         return status;
     memcpy(made->servers, servers, count * sizeof(servers[0]));
-    status = map_assign(made);
+    status = check_ids(made);
+    if (status == 0)
+        status = cluster_map_assign(made, RING_CONSISTENT, HASH_XXHASH64);
     if (status != 0) {
         cluster_map_destroy(made);
         return status;
@@ -126,6 +136,8 @@ void cluster_map_encode(const struct cluster_map *map, struct buffer *out)
     buffer_put_u32(out, map->epoch);
     buffer_put_u8(out, (uint8_t)map->consistency);
     buffer_put_u8(out, (uint8_t)map->durability);
+    buffer_put_u8(out, (uint8_t)map->ring);
+    buffer_put_u8(out, (uint8_t)map->hash);
     buffer_put_u16(out, (uint16_t)map->server_count);
     for (uint32_t i = 0; i < map->server_count; i++) {
         buffer_put_u32(out, map->servers[i].id);
@@ -180,11 +192,14 @@ int cluster_map_decode(const void *bytes, size_t length, struct cluster_map **ma
     uint32_t epoch = reader_u32(&reader);
     uint8_t consistency = reader_u8(&reader);
     uint8_t durability = reader_u8(&reader);
+    uint8_t ring = reader_u8(&reader);
+    uint8_t hash = reader_u8(&reader);
     uint32_t count = reader_u16(&reader);
     /* A server takes at least seven bytes: the count cannot make us allocate more than what was sent
      * justifies. */
     if (reader.failed || format != MAP_FORMAT || count == 0 || count > length / 7 ||
-        consistency > CONSISTENCY_RELAXED || durability > DURABILITY_WRITE)
+        consistency > CONSISTENCY_RELAXED || durability > DURABILITY_WRITE || ring >= RING_STRATEGIES ||
+        hash >= HASH_FUNCTIONS || strategy_check(ring, hash) != 0)
         return -EPROTO;
     struct cluster_map *made;
     int status = map_allocate(epoch, count, &made);
@@ -192,19 +207,17 @@ int cluster_map_decode(const void *bytes, size_t length, struct cluster_map **ma
         return status;
     made->consistency = (enum consistency)consistency;
     made->durability = (enum durability)durability;
+    made->ring = (enum ring_strategy)ring;
+    made->hash = (enum hash_function)hash;
     decode_servers(&reader, made);
     if (!reader.failed)
         decode_owners(&reader, made);
     if (reader.failed || reader.offset != length)
         status = -EPROTO;
-    if (status == 0) {
-        uint32_t *ids = map_ids(made);
-        if (ids == NULL)
-            status = -ENOMEM;
-        else if (!ids_distinct(ids, count))
-            status = -EPROTO;
-        free(ids);
-    }
+    if (status == 0)
+        status = check_ids(made);
+    if (status == -EINVAL)
+        status = -EPROTO;
     if (status != 0) {
         cluster_map_destroy(made);
         return status;

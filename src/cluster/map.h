@@ -1,11 +1,12 @@
-/* The cluster map: who owns which partition. Versioned by epoch; computed from the ring; cached by everyone.
- */
+/* The cluster map: who owns which partition. Versioned by epoch; computed by a strategy (cluster/strategy.h)
+ * where it is made; cached by everyone. */
 #pragma once
 
 #include <stdint.h>
 
 #include "base/buffer.h"
 #include "cluster/partition.h"
+#include "cluster/strategy.h"
 
 struct cluster_server {
     uint32_t id;
@@ -37,14 +38,19 @@ struct cluster_map {
     uint32_t epoch;
     enum consistency consistency; /* cluster_map_create: strict */
     enum durability durability;   /* cluster_map_create: none */
+    enum ring_strategy ring;      /* how the owners were found: for those who want to know */
+    enum hash_function hash;
     uint32_t server_count;
     struct cluster_server *servers;
     uint16_t owner[PARTITION_COUNT]; /* index into servers */
 };
 
-/* Computes the map of these servers (copied). Returns 0 or -errno. */
+/* Computes the map of these servers (copied) by consistent hashing with xxHash64. Returns 0 or -errno. */
 int cluster_map_create(uint32_t epoch, const struct cluster_server *servers, uint32_t count,
                        struct cluster_map **map);
+/* Gives the partitions to the servers by another strategy: before anybody has seen the map. 0; -EINVAL
+ * (strategy_check), -ENOMEM: the map is as it was. */
+int cluster_map_assign(struct cluster_map *map, enum ring_strategy ring, enum hash_function hash);
 void cluster_map_destroy(struct cluster_map *map);
 
 void cluster_map_encode(const struct cluster_map *map, struct buffer *out);

@@ -14,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/hash.h"
-
 struct point {
     uint64_t hash;
     uint32_t id;
@@ -35,7 +33,7 @@ static int point_compare(const void *left, const void *right)
     return a->id < b->id ? -1 : a->id > b->id;
 }
 
-int ring_create(const uint32_t *ids, uint32_t count, struct ring **ring)
+int ring_create(const uint32_t *ids, uint32_t count, enum hash_function function, struct ring **ring)
 {
     size_t points = (size_t)count * RING_VIRTUAL_NODES;
     struct ring *made = malloc(sizeof(*made) + points * sizeof(made->points[0]));
@@ -48,7 +46,7 @@ int ring_create(const uint32_t *ids, uint32_t count, struct ring **ring)
             char text[32];
             int length = snprintf(text, sizeof(text), "%u:%u", ids[server], replica);
             *next++ = (struct point){
-                .hash = hash64(text, (size_t)length, 0),
+                .hash = hash_apply(function, text, (size_t)length),
                 .id = ids[server],
                 .server = server,
             };
@@ -64,7 +62,8 @@ void ring_destroy(struct ring *ring)
     free(ring);
 }
 
-uint32_t ring_owner(const struct ring *ring, uint64_t hash)
+/* The first point at or after the hash. */
+static uint32_t find(const struct ring *ring, uint64_t hash)
 {
     uint32_t low = 0, high = ring->count;
     while (low < high) {
@@ -74,5 +73,18 @@ uint32_t ring_owner(const struct ring *ring, uint64_t hash)
         else
             high = middle;
     }
-    return ring->points[low == ring->count ? 0 : low].server;
+    return low == ring->count ? 0 : low;
+}
+
+uint32_t ring_owner(const struct ring *ring, uint64_t hash)
+{
+    return ring->points[find(ring, hash)].server;
+}
+
+uint32_t ring_owner_below(const struct ring *ring, uint64_t hash, const uint32_t *loads, uint32_t limit)
+{
+    uint32_t at = find(ring, hash);
+    while (loads[ring->points[at].server] >= limit)
+        at = at + 1 == ring->count ? 0 : at + 1;
+    return ring->points[at].server;
 }

@@ -7,6 +7,13 @@
  *   created 1764111057000000000
  *   checksum 5d1f0c2e
  *
+ * A cluster whose partitions are not given to its servers by consistent hashing with xxHash64 has a line
+ * more, after that of the engine, and another version:
+ *
+ *   benchfs store 2
+ *   ...
+ *   ring rendezvous murmur3
+ *
  * The number in the first line is the version of the directory's whole format; a program that does not know
  * it looks no further. There is one way to write an identity, so the decoder reads the fields, writes them
  * again, and compares: that covers every byte, and the checksum (CRC32C of the lines above it).
@@ -26,6 +33,9 @@
 #include "base/status.h"
 
 #define IDENTITY_VERSION 1
+#define IDENTITY_VERSION_RING 2
+#define DEFAULT_RING "consistent"
+#define DEFAULT_HASH "xxhash64"
 #define IDENTITY_NAME "identity"
 #define IDENTITY_TEMPORARY "identity.tmp"
 
@@ -46,17 +56,44 @@ static void uuid_read(const char text[UUID_DIGITS + 1], uint8_t uuid[16])
     }
 }
 
+static bool has_default_ring(const struct identity *identity)
+{
+    return strcmp(identity->ring, DEFAULT_RING) == 0 && strcmp(identity->hash, DEFAULT_HASH) == 0;
+}
+
 size_t identity_encode(const struct identity *identity, char *bytes)
 {
-    char cluster[UUID_DIGITS + 1];
+    char cluster[UUID_DIGITS + 1], ring[2 * IDENTITY_RING_MAX + 8] = "";
+    bool usual = has_default_ring(identity);
     uuid_text(identity->cluster, cluster);
-    int length = snprintf(
-        bytes, IDENTITY_BYTES_MAX,
-        "benchfs store %d\ncluster %s\nserver %" PRIu32 " of %" PRIu32 "\nengine %s\ncreated %" PRId64 "\n",
-        IDENTITY_VERSION, cluster, identity->server, identity->servers, identity->engine, identity->created);
+    if (!usual)
+        snprintf(ring, sizeof(ring), "ring %s %s\n", identity->ring, identity->hash);
+    int length = snprintf(bytes, IDENTITY_BYTES_MAX,
+                          "benchfs store %d\ncluster %s\nserver %" PRIu32 " of %" PRIu32
+                          "\nengine %s\n%screated %" PRId64 "\n",
+                          usual ? IDENTITY_VERSION : IDENTITY_VERSION_RING, cluster, identity->server,
+                          identity->servers, identity->engine, ring, identity->created);
     length += snprintf(bytes + length, IDENTITY_BYTES_MAX - (size_t)length, "checksum %08" PRIx32 "\n",
                        crc32c(0, bytes, (size_t)length));
     return (size_t)length;
+}
+
+/* Reads the fields after the version; the number of them that are there. */
+static int read_fields(const char *text, int version, char *cluster, struct identity *read)
+{
+    if (version == IDENTITY_VERSION_RING)
+        return sscanf(text,
+                      " cluster %32[0-9a-f] server %10" SCNu32 " of %10" SCNu32
+                      " engine %31[a-z0-9+:-] ring %15[a-z0-9_] %15[a-z0-9_] created %20" SCNd64,
+                      cluster, &read->server, &read->servers, read->engine, read->ring, read->hash,
+                      &read->created) -
+               2;
+    strcpy(read->ring, DEFAULT_RING);
+    strcpy(read->hash, DEFAULT_HASH);
+    return sscanf(text,
+                  " cluster %32[0-9a-f] server %10" SCNu32 " of %10" SCNu32
+                  " engine %31[a-z0-9+:-] created %20" SCNd64,
+                  cluster, &read->server, &read->servers, read->engine, &read->created);
 }
 
 int identity_decode(const char *bytes, size_t length, struct identity *identity)
@@ -70,14 +107,10 @@ int identity_decode(const char *bytes, size_t length, struct identity *identity)
     int version = 0, end = 0;
     if (sscanf(text, "benchfs store %9d%n", &version, &end) != 1 || text[end] != '\n')
         return -EBADMSG;
-    if (version != IDENTITY_VERSION)
+    if (version != IDENTITY_VERSION && version != IDENTITY_VERSION_RING)
         return -EPROTONOSUPPORT;
     struct identity read = {0};
-    if (sscanf(text + end,
-               " cluster %32[0-9a-f] server %10" SCNu32 " of %10" SCNu32
-               " engine %31[a-z0-9+:-] created %20" SCNd64,
-               cluster, &read.server, &read.servers, read.engine, &read.created) != 5 ||
-        strlen(cluster) != UUID_DIGITS)
+    if (read_fields(text + end, version, cluster, &read) != 5 || strlen(cluster) != UUID_DIGITS)
         return -EBADMSG;
     uuid_read(cluster, read.cluster);
     if (identity_encode(&read, again) != length || memcmp(bytes, again, length) != 0)
@@ -148,9 +181,10 @@ int identity_read(struct disk *disk, struct identity *identity)
     }
     status = identity_decode(bytes, length, identity);
     if (status == -EPROTONOSUPPORT)
-        log_error("store directory \"%s\" has a format of another version than this program's, %d: use the "
-                  "program that made it, or choose another store.path",
-                  disk_path(disk), IDENTITY_VERSION);
+        log_error(
+            "store directory \"%s\" has a format of another version than this program's, %d and %d: use "
+            "the program that made it, or choose another store.path",
+            disk_path(disk), IDENTITY_VERSION, IDENTITY_VERSION_RING);
     else if (status != 0)
         log_error("store directory \"%s\": the file \"" IDENTITY_NAME "\" is damaged", disk_path(disk));
     return status;
@@ -227,6 +261,11 @@ int identity_check(struct disk *disk, const struct identity *expected, struct id
         log_error("store directory \"%s\" belongs to a cluster of %" PRIu32 " servers, not %" PRIu32
                   ": start as many as it was made with",
                   path, read.servers, expected->servers);
+    } else if (strcmp(read.ring, expected->ring) != 0 || strcmp(read.hash, expected->hash) != 0) {
+        log_error("store directory \"%s\" was made with cluster.ring %s and cluster.hash %s, not with %s and "
+                  "%s: by these its server does not own what is in it: set cluster.ring to %s and "
+                  "cluster.hash to %s, or choose another store.path",
+                  path, read.ring, read.hash, expected->ring, expected->hash, read.ring, read.hash);
     } else if (strncmp(read.engine, expected->engine, sizeof(read.engine)) != 0) {
         log_error("store directory \"%s\" was written by the engine %s, not %s: set store.engine to %s, or "
                   "choose another store.path",

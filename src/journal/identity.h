@@ -8,6 +8,7 @@
 #include "runtime/disk.h"
 
 #define IDENTITY_ENGINE_MAX 32
+#define IDENTITY_RING_MAX 16
 #define IDENTITY_BYTES_MAX 512
 
 struct identity {
@@ -15,6 +16,8 @@ struct identity {
     uint32_t server;     /* id */
     uint32_t servers;    /* in the cluster */
     char engine[IDENTITY_ENGINE_MAX];
+    char ring[IDENTITY_RING_MAX]; /* cluster.ring and cluster.hash: whose partitions are on which server */
+    char hash[IDENTITY_RING_MAX];
     int64_t created; /* ns since 1970; not compared */
 };
 
@@ -29,7 +32,7 @@ int identity_begin(struct disk *disk);
  * suspend. */
 int identity_write(struct disk *disk, const struct identity *identity);
 /* As identity_read, and compares: -EEXIST, logged: the directory belongs to another cluster, another server
- * of it, a cluster of another size, or another engine. found may be NULL. May suspend. */
+ * of it, a cluster of another size or ring, or another engine. found may be NULL. May suspend. */
 int identity_check(struct disk *disk, const struct identity *expected, struct identity *found);
 
 /* The file's text; bytes holds IDENTITY_BYTES_MAX. Returns its length. */

@@ -279,6 +279,8 @@ static int settle_identity(struct daemon *daemon)
         return -EINVAL;
     }
     daemon->identity.servers = daemon->member_count;
+    snprintf(daemon->identity.ring, sizeof(daemon->identity.ring), "%.15s", daemon->config.cluster.ring);
+    snprintf(daemon->identity.hash, sizeof(daemon->identity.hash), "%.15s", daemon->config.cluster.hash);
     if (!daemon->directory_is_new)
         return identity_check(daemon->disk, &daemon->identity, NULL);
     daemon->identity.created = loop_realtime(daemon->loop);
@@ -294,6 +296,9 @@ static int set_map(struct daemon *daemon)
         status = server_set_map(daemon->server, map);
     if (status == -EINVAL)
         log_error("standard input: this server's id is not among the members");
+    else if (status == -ENOTSUP)
+        log_error("cluster.ring = %s does not work with cluster.hash = %s: choose another hash",
+                  daemon->config.cluster.ring, daemon->config.cluster.hash);
     else if (status != 0)
         log_error("cannot take the cluster map: %s", status_text(status));
     return status;

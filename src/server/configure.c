@@ -2,6 +2,8 @@
  * that `benchfs start` would have started. */
 #include "server/configure.h"
 
+#include <errno.h>
+
 void server_configure(const struct config *config, struct server_options *options)
 {
     struct store_options *store = &options->store;
@@ -31,6 +33,12 @@ int server_configure_map(const struct config *config, bool persistent, const str
     int status = cluster_map_create(1, members, count, map);
     if (status != 0)
         return status;
+    status = cluster_map_assign(*map, (enum ring_strategy)strategy_from_name(config->cluster.ring),
+                                (enum hash_function)hash_function_from_name(config->cluster.hash));
+    if (status != 0) {
+        cluster_map_destroy(*map);
+        return status == -EINVAL ? -ENOTSUP : status;
+    }
     (*map)->consistency = (enum consistency)consistency_from_name(config->cluster.consistency);
     if (persistent)
         (*map)->durability = (enum durability)durability_from_name(config->store.durability);

@@ -48,6 +48,28 @@ ok "stop" benchfs stop
 ok "its processes have ended" gone "$pids"
 ok "nothing is left" nothing_left ""
 
+# ---- rings ----
+
+ok "a hash that cannot be on a ring is refused" fails 2 'choose another hash' benchfs start --set cluster.hash=koyama
+ok "so is a ring that nobody knows" fails 2 'consistent|bounded|rendezvous' benchfs start --set cluster.ring=star
+mkdir "$work/store"
+ok "start with another ring" benchfs start -n 3 --store file --set store.path="$work/store" --set cluster.ring=modulo \
+    --set cluster.hash=koyama
+ok "the cluster file names it" grep -q '"ring": "modulo"' "$BENCHFS_CLUSTER"
+for i in 1 2 3 4 5 6 7 8; do
+    echo "$i" >"$work/file"
+    benchfs cp "$work/file" "benchfs:/file.$i"
+done
+contents() { for i in 1 2 3 4 5 6 7 8; do [ "$(benchfs cat "/file.$i")" = "$i" ] || return 1; done; }
+ok "its files can be read" contents
+benchfs stop >/dev/null
+ok "a check starts its servers with that ring" benchfs fsck --store "$work/store"
+ok "start again with that ring" benchfs start -n 3 --store file --set store.path="$work/store" --set cluster.ring=modulo \
+    --set cluster.hash=koyama
+ok "its files are still there" contents
+benchfs stop >/dev/null
+rm -rf "$work/store" "$work/file"
+
 # ---- a dead cluster ----
 
 benchfs start -n 2 --set store.capacity=3MiB --set cluster.chunk_size=128KiB >/dev/null

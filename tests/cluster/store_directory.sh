@@ -65,6 +65,16 @@ one_server() {
 ok "fewer servers than it was made with" one_server
 ok "nothing has changed" unchanged
 
+another_ring() {
+    ! launch -n 2 --set cluster.ring=modulo 2>"$work/.stderr" || return 1
+    cat "$work/.stderr"
+    grep -qE "store directory \"$store/[01]\" was made with cluster.ring consistent and cluster.hash xxhash64, not with modulo and \
+xxhash64: by these its server does not own what is in it: set cluster.ring to consistent and cluster.hash to xxhash64, or choose \
+another store.path\$" "$work/.stderr"
+}
+ok "another ring than it was made with" another_ring
+ok "nothing has changed" unchanged
+
 mv "$store/1" "$work/part"
 ok "one server's directory is missing" refused "the store directories do not belong together: that of server 0 on localhost is of \
 cluster $cluster, that of server 1 on localhost new: set store.path to the directories of one cluster, or to new ones" launch -n 2
@@ -102,9 +112,9 @@ mv "$store/1" "$store/0"
 mv "$work/zero" "$store/1"
 
 cp "$store/0/identity" "$work/identity"
-sed -i '1s/.*/benchfs store 2/' "$store/0/identity"
-ok "a format of another version" refused "store directory \"$store/0\" has a format of another version than this program's, 1: \
-use the program that made it, or choose another store.path" launch -n 2
+sed -i '1s/.*/benchfs store 3/' "$store/0/identity"
+ok "a format of another version" refused "store directory \"$store/0\" has a format of another version than this program's, 1 \
+and 2: use the program that made it, or choose another store.path" launch -n 2
 rm "$store/0/identity"
 ok "somebody's files and no identity" refused "store directory \"$store/0\" has no identity but is not empty: if nothing in it is \
 needed, empty it, or choose another store.path" launch -n 2

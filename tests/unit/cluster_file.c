@@ -75,6 +75,8 @@ static struct cluster_file *example(void)
         (struct cluster_file_server){.id = 1, .pid = 0, .host = "node2", .address = "node2:40000"};
     strcpy(file->config, "/etc/\"benchfs\".toml");
     strcpy(file->store, "mem");
+    strcpy(file->ring, "bounded");
+    strcpy(file->hash, "md5");
     strcpy(file->directory, "/tmp/logs");
     return file;
 }
@@ -105,6 +107,8 @@ static void what_was_written_is_read(void **state)
     }
     assert_string_equal(back->config, file->config);
     assert_string_equal(back->store, file->store);
+    assert_string_equal(back->ring, file->ring);
+    assert_string_equal(back->hash, file->hash);
     assert_string_equal(back->directory, file->directory);
     drop(file);
     drop(back);
@@ -164,7 +168,14 @@ static void malformed_files_are_explained(void **state)
         {"", "line"},
         {"{", "line 1"},
         {"[]", "version"},
-        {"{\"version\":2}", "version 2"},
+        {"{\"version\":3}", "version 3"},
+        {"{\"version\":2,\"cluster_id\":\"0000000000000001\"," REST ",\"servers\":[" SERVER "]}", "ring"},
+        {"{\"version\":2,\"cluster_id\":\"0000000000000001\"," REST
+         ",\"ring\":\"bounded\",\"hash\":\"sum\",\"servers\":[" SERVER "]}",
+         "\"sum\""},
+        {"{\"version\":2,\"cluster_id\":\"0000000000000001\"," REST
+         ",\"ring\":\"star\",\"hash\":\"md5\",\"servers\":[" SERVER "]}",
+         "\"star\""},
         {"{\"version\":1,\"cluster_id\":7}", "cluster_id"},
         {"{\"version\":1,\"cluster_id\":\"00000000000000zz\"," REST ",\"servers\":[" SERVER "]}",
          "hexadecimal"},
@@ -193,7 +204,9 @@ static void malformed_files_are_explained(void **state)
     put("{\"version\":1,\"cluster_id\":\"0000000000000001\"," REST ",\"servers\":[" SERVER "]}");
     char error[256];
     assert_int_equal(cluster_file_read(path, back, error, sizeof(error)),
-                     0); /* the cases differ from a good file */
+                     0);                           /* the cases differ from a good file */
+    assert_string_equal(back->ring, "consistent"); /* the only one that version 1 knew */
+    assert_string_equal(back->hash, "xxhash64");
     drop(back);
 }
 

@@ -90,6 +90,53 @@ static void encoding_round_trips(void **state)
     }
 }
 
+static void the_strategy_is_told(void **state)
+{
+    (void)state;
+    struct cluster_map *map = map_of(5), *copy;
+    struct buffer out;
+    assert_int_equal(map->ring, RING_CONSISTENT);
+    assert_int_equal(map->hash, HASH_XXHASH64);
+    assert_int_equal(cluster_map_assign(map, RING_BOUNDED, HASH_KOYAMA), -EINVAL);
+    assert_int_equal(map->ring, RING_CONSISTENT);
+    for (int ring = 0; ring < RING_STRATEGIES; ring++) {
+        for (int hash = 0; hash < HASH_FUNCTIONS; hash++) {
+            if (strategy_check(ring, hash) != 0)
+                continue;
+            assert_int_equal(cluster_map_assign(map, ring, hash), 0);
+            buffer_init(&out);
+            cluster_map_encode(map, &out);
+            assert_int_equal(cluster_map_decode(out.bytes, out.length, &copy), 0);
+            assert_int_equal(copy->ring, ring);
+            assert_int_equal(copy->hash, hash);
+            assert_memory_equal(copy->owner, map->owner, sizeof(map->owner));
+            assert_true(out.length < 80 * 1024);
+            buffer_free(&out);
+            cluster_map_destroy(copy);
+        }
+    }
+    cluster_map_destroy(map);
+}
+
+/* Bytes 7 and 8 of the encoded map are strategy and hash function. */
+static void unknown_strategies_are_refused(void **state)
+{
+    (void)state;
+    static const uint8_t bad[][2] = {
+        {RING_STRATEGIES, 0}, {0, HASH_FUNCTIONS}, {RING_CONSISTENT, HASH_KOYAMA}};
+    struct cluster_map *map = map_of(2), *copy = NULL;
+    struct buffer out;
+    buffer_init(&out);
+    cluster_map_encode(map, &out);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        memcpy((uint8_t *)out.bytes + 7, bad[i], 2);
+        assert_int_equal(cluster_map_decode(out.bytes, out.length, &copy), -EPROTO);
+    }
+    assert_null(copy);
+    buffer_free(&out);
+    cluster_map_destroy(map);
+}
+
 static void every_truncation_is_refused(void **state)
 {
     (void)state;
@@ -164,6 +211,8 @@ int main(void)
         cmocka_unit_test(first_partition_is_the_smallest),
         cmocka_unit_test(bad_membership_is_refused),
         cmocka_unit_test(encoding_round_trips),
+        cmocka_unit_test(the_strategy_is_told),
+        cmocka_unit_test(unknown_strategies_are_refused),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(damaged_bytes_are_refused_or_consistent),
         cmocka_unit_test(duplicate_ids_are_refused),

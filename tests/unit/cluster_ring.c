@@ -19,7 +19,7 @@ static struct ring *ring_of(uint32_t first, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         ids[i] = first + i;
     struct ring *ring;
-    assert_int_equal(ring_create(ids, count, &ring), 0);
+    assert_int_equal(ring_create(ids, count, HASH_XXHASH64, &ring), 0);
     return ring;
 }
 
@@ -47,8 +47,8 @@ static void order_of_ids_does_not_matter(void **state)
     (void)state;
     const uint32_t forward[] = {3, 8, 1}, backward[] = {1, 8, 3};
     struct ring *a, *b;
-    assert_int_equal(ring_create(forward, 3, &a), 0);
-    assert_int_equal(ring_create(backward, 3, &b), 0);
+    assert_int_equal(ring_create(forward, 3, HASH_XXHASH64, &a), 0);
+    assert_int_equal(ring_create(backward, 3, HASH_XXHASH64, &b), 0);
     for (uint32_t i = 0; i < PROBES; i++)
         assert_int_equal(forward[ring_owner(a, probe(i))], backward[ring_owner(b, probe(i))]);
     ring_destroy(a);

@@ -15,6 +15,8 @@ static const struct identity ours = {
     .server = 3,
     .servers = 4,
     .engine = "tiered:uring+file",
+    .ring = "consistent",
+    .hash = "xxhash64",
     .created = 1764111057000000000,
 };
 
@@ -73,8 +75,33 @@ static void test_text(void **state)
         assert_true(status == -EBADMSG || status == -EPROTONOSUPPORT);
         bytes[bit / 8] ^= (char)(1u << bit % 8);
     }
-    bytes[14] = '2';
+    bytes[14] = '3';
     assert_int_equal(identity_decode(bytes, length, &read), -EPROTONOSUPPORT);
+}
+
+/* How partitions are given to servers is told where it is not the usual way, and by another version. */
+static void test_ring(void **state)
+{
+    (void)state;
+    char bytes[IDENTITY_BYTES_MAX];
+    struct identity other = ours, read;
+    strcpy(other.ring, "rendezvous");
+    strcpy(other.hash, "murmur3");
+    size_t length = identity_encode(&other, bytes);
+    static const char expected[] = "benchfs store 2\n"
+                                   "cluster 9f86d081884c7d659a2feaa0c55ad015\n"
+                                   "server 3 of 4\n"
+                                   "engine tiered:uring+file\n"
+                                   "ring rendezvous murmur3\n"
+                                   "created 1764111057000000000\n"
+                                   "checksum ";
+    assert_memory_equal(bytes, expected, sizeof(expected) - 1);
+    assert_int_equal(identity_decode(bytes, length, &read), 0);
+    assert_memory_equal(&read, &other, sizeof(other));
+    for (size_t cut = 0; cut < length; cut++)
+        assert_int_equal(identity_decode(bytes, cut, &read), -EBADMSG);
+    bytes[14] = '1';
+    assert_int_equal(identity_decode(bytes, length, &read), -EBADMSG);
 }
 
 static void test_empty_directory_gets_one(void **state)
@@ -139,8 +166,14 @@ static void test_others_are_refused(void **state)
     other = ours;
     strcpy(other.engine, "uring");
     check_refused(&fixture, &other, -EEXIST);
+    other = ours;
+    strcpy(other.ring, "rendezvous");
+    check_refused(&fixture, &other, -EEXIST);
+    other = ours;
+    strcpy(other.hash, "md5");
+    check_refused(&fixture, &other, -EEXIST);
     check_refused(&fixture, &ours, 0);
-    put_file(fixture.disk, "identity", "benchfs store 2\nand more\n", 25);
+    put_file(fixture.disk, "identity", "benchfs store 3\nand more\n", 25);
     check_refused(&fixture, &ours, -EPROTONOSUPPORT);
     put_file(fixture.disk, "identity", "", 0);
     check_refused(&fixture, &ours, -EBADMSG);
@@ -262,6 +295,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_ring),
         cmocka_unit_test(test_empty_directory_gets_one),
         cmocka_unit_test(test_begun_directory_gets_one),
         cmocka_unit_test(test_others_are_refused),
