@@ -4,7 +4,10 @@
  * barrier and a part per worker and phase, so nothing is sent and a worker that dies takes nothing along: its
  * parent sees its exit status, raises `failed`, and whoever waits at the barrier gives up. The barrier sleeps
  * in short steps rather than spin: there may be more workers than processors. A phase lasts from the first
- * worker's start to the last one's end. */
+ * worker's start to the last one's end.
+ *
+ * Who looks on reads the workers' own counters, which nobody adds up for him and nobody locks: a look costs a
+ * worker a cache line that it has to fetch again. */
 #include "bench/crew.h"
 
 #include <errno.h>
@@ -99,6 +102,11 @@ int crew_maximum(struct crew_member *worker, uint64_t value, uint64_t *maximum)
     return status;
 }
 
+bool crew_stopping(const struct crew_member *worker)
+{
+    return atomic_load_explicit(&worker->crew->failed, memory_order_relaxed) != 0;
+}
+
 static struct crew_part *part_of(struct crew *crew, uint32_t worker, uint32_t phase)
 {
     return &crew->parts[worker * crew->phases + phase];
@@ -170,6 +178,7 @@ static void add_up(struct crew *crew, struct crew_total *totals)
                 continue;
             total->operations += part->operations;
             total->bytes += part->bytes;
+            total->errors += part->errors;
             if (part->started < started)
                 started = part->started;
             if (part->ended > ended)
@@ -183,8 +192,123 @@ static void add_up(struct crew *crew, struct crew_total *totals)
     }
 }
 
-int crew_execute(uint32_t processes, uint32_t threads, const int *pin, uint32_t phases, crew_run run,
-                 void *argument, struct crew_total *totals)
+/* The phase that has begun and not ended, if there is one. */
+static void look_on(struct crew *crew, const struct crew_watch *watch)
+{
+    for (uint32_t phase = 0; phase < crew->phases; phase++) {
+        uint64_t started = UINT64_MAX, operations = 0, bytes = 0;
+        bool ended = true;
+        for (uint32_t i = 0; i < crew->workers; i++) {
+            const struct crew_part *part = part_of(crew, i, phase);
+            uint64_t began = __atomic_load_n(&part->started, __ATOMIC_RELAXED);
+            started = began > 0 && began < started ? began : started;
+            ended = ended && __atomic_load_n(&part->ended, __ATOMIC_RELAXED) > 0;
+            operations += __atomic_load_n(&part->operations, __ATOMIC_RELAXED);
+            bytes += __atomic_load_n(&part->bytes, __ATOMIC_RELAXED);
+        }
+        if (started < UINT64_MAX && !ended) {
+            watch->look(watch->argument, phase, (double)(crew_now() - started) / 1e9, operations, bytes);
+            return;
+        }
+    }
+}
+
+/* ---- the parent ---- */
+
+/* In a new process. */
+static _Noreturn void be_worker(struct crew *crew, uint32_t number, uint32_t threads, int pin, bool graceful)
+{
+    if (graceful)
+        interrupt_ignore(); /* the parent says when */
+    else
+        interrupt_default();
+    if (pin >= 0)
+        crew_pin((unsigned)pin);
+    int result = run_process(crew, number * threads, threads);
+    fflush(NULL);
+    _exit(result == 0 ? 0 : 1);
+}
+
+/* Returns how many were started. */
+static uint32_t start_processes(struct crew *crew, uint32_t processes, uint32_t threads, const int *pin,
+                                bool graceful, pid_t *pids)
+{
+    pid_t parent = getpid();
+    fflush(NULL);
+    for (uint32_t started = 0; started < processes; started++) {
+        pids[started] = fork();
+        if (pids[started] < 0) {
+            bench_error("cannot start a process: %s", strerror(errno));
+            atomic_store(&crew->failed, 1);
+            return started;
+        }
+        if (pids[started] == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (getppid() != parent)
+                _exit(1);
+            be_worker(crew, started, threads, pin != NULL ? pin[started] : -1, graceful);
+        }
+    }
+    return processes;
+}
+
+/* Only own children: other processes of this one may be servers. -1: none has ended. */
+static pid_t one_that_ended(pid_t *pids, uint32_t count, int *state)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        pid_t pid = pids[i];
+        if (pid > 0 && waitpid(pid, state, WNOHANG) == pid) {
+            pids[i] = 0;
+            return pid;
+        }
+    }
+    return -1;
+}
+
+static void kill_all(const pid_t *pids, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (pids[i] > 0)
+            kill(pids[i], SIGKILL);
+    }
+}
+
+/* Until all have ended. 0, or what went wrong. */
+static int attend(struct crew *crew, pid_t *pids, uint32_t started, const struct crew_watch *watch)
+{
+    int status = 0;
+    uint64_t next_look = crew_now() + (watch != NULL ? watch->interval : 0);
+    uint64_t give_up = 0;
+    for (uint32_t left = started; left > 0;) {
+        int state = 0;
+        if (one_that_ended(pids, started, &state) >= 0) {
+            left--;
+            if (WIFEXITED(state) && WEXITSTATUS(state) == 0)
+                continue;
+            if (WIFSIGNALED(state) && !interrupted())
+                bench_error("a worker was ended by signal %d", WTERMSIG(state));
+            atomic_store(&crew->failed, 1);
+            status = status < 0 ? status : interrupted() ? -EINTR : -EIO;
+            continue;
+        }
+        uint64_t now = crew_now();
+        if (interrupted() && give_up == 0) {
+            atomic_store(&crew->failed, 1);
+            give_up = now + (watch != NULL ? watch->grace : 0);
+        }
+        if (give_up > 0 && now >= give_up)
+            kill_all(pids, started);
+        if (watch != NULL && now >= next_look) {
+            look_on(crew, watch);
+            next_look += watch->interval;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return status;
+}
+
+int crew_execute_watched(uint32_t processes, uint32_t threads, const int *pin, uint32_t phases, crew_run run,
+                         void *argument, const struct crew_watch *watch, struct crew_total *totals)
 {
     if (processes == 0 || threads == 0 || processes * threads > CREW_MAX || phases > CREW_PHASES_MAX)
         return -EINVAL;
@@ -197,59 +321,19 @@ int crew_execute(uint32_t processes, uint32_t threads, const int *pin, uint32_t 
     crew->phases = phases;
     crew->run = run;
     crew->argument = argument;
-    fflush(NULL);
-    pid_t parent = getpid();
     pid_t pids[CREW_MAX];
-    uint32_t started = 0;
-    int status = 0;
-    for (; started < processes; started++) {
-        pids[started] = fork();
-        if (pids[started] < 0) {
-            status = -errno;
-            bench_error("cannot start a process: %s", strerror(errno));
-            atomic_store(&crew->failed, 1);
-            break;
-        }
-        if (pids[started] == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            if (getppid() != parent)
-                _exit(1);
-            interrupt_default();
-            if (pin != NULL && pin[started] >= 0)
-                crew_pin((unsigned)pin[started]);
-            int result = run_process(crew, started * threads, threads);
-            fflush(NULL);
-            _exit(result == 0 ? 0 : 1);
-        }
-    }
-    for (uint32_t left = started; left > 0; left--) {
-        int state = 0;
-        pid_t pid = -1;
-        /* Only own children: other processes of this one may be servers. */
-        while (pid < 0) {
-            for (uint32_t i = 0; i < started && pid < 0; i++) {
-                if (pids[i] > 0 && waitpid(pids[i], &state, WNOHANG) == pids[i]) {
-                    pid = pids[i];
-                    pids[i] = 0;
-                }
-            }
-            if (pid >= 0)
-                continue;
-            for (uint32_t i = 0; i < started && interrupted(); i++) {
-                if (pids[i] > 0)
-                    kill(pids[i], SIGKILL);
-            }
-            nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-        }
-        if (!WIFEXITED(state) || WEXITSTATUS(state) != 0) {
-            if (WIFSIGNALED(state) && !interrupted())
-                bench_error("a worker was ended by signal %d", WTERMSIG(state));
-            atomic_store(&crew->failed, 1);
-            status = status < 0 ? status : interrupted() ? -EINTR : -EIO;
-        }
-    }
+    uint32_t started = start_processes(crew, processes, threads, pin, watch != NULL, pids);
+    int status = attend(crew, pids, started, watch);
+    if (status == 0 && started < processes)
+        status = -EAGAIN;
     if (status == 0)
         add_up(crew, totals);
     munmap(crew, length);
     return status;
+}
+
+int crew_execute(uint32_t processes, uint32_t threads, const int *pin, uint32_t phases, crew_run run,
+                 void *argument, struct crew_total *totals)
+{
+    return crew_execute_watched(processes, threads, pin, phases, run, argument, NULL, totals);
 }

@@ -1,6 +1,7 @@
 /* Workers: processes and threads that run the same phases at the same time and report what they measured. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "metrics/histogram.h"
@@ -8,10 +9,12 @@
 #define CREW_MAX 64u
 #define CREW_PHASES_MAX 16u
 
-/* What one worker did in one phase. */
+/* What one worker did in one phase. A worker adds operations and bytes as they are done, because somebody may
+ * look on. */
 struct crew_part {
     uint64_t operations;
     uint64_t bytes;
+    uint64_t errors;  /* operations that failed and were gone on after; not among `operations` */
     uint64_t started; /* monotonic ns */
     uint64_t ended;
     struct histogram latency; /* ns of single operations */
@@ -33,6 +36,7 @@ typedef int (*crew_run)(struct crew_member *worker);
 struct crew_total {
     uint64_t operations;
     uint64_t bytes;
+    uint64_t errors;
     double seconds;     /* first start to last end */
     uint64_t worst_p99; /* of the workers, ns */
     struct histogram latency;
@@ -44,6 +48,18 @@ struct crew_part *crew_phase(struct crew_member *worker, uint32_t phase);
 void crew_phase_end(struct crew_member *worker, uint32_t phase);
 /* Waits for all, without a phase. 0 or -ECANCELED. */
 int crew_wait(struct crew_member *worker);
+/* Whether another worker failed or the user wants it to end: between operations of a long phase, a worker
+ * that has something to clean up asks this, and gives up with -ECANCELED. */
+bool crew_stopping(const struct crew_member *worker);
+
+/* Looks on while the workers work. */
+struct crew_watch {
+    uint64_t interval; /* ns between looks */
+    /* Of the phase under way: seconds since it began, and what is done of it. */
+    void (*look)(void *argument, uint32_t phase, double seconds, uint64_t operations, uint64_t bytes);
+    void *argument;
+    uint64_t grace; /* ns that workers have to clean up after an interrupt before they are killed */
+};
 /* Waits for all and tells each the greatest of the values that they brought. 0 or -ECANCELED. */
 int crew_maximum(struct crew_member *worker, uint64_t value, uint64_t *maximum);
 
@@ -52,6 +68,10 @@ int crew_maximum(struct crew_member *worker, uint64_t value, uint64_t *maximum);
  * workers are killed, when interrupt_catch was called and the user wants it to end. */
 int crew_execute(uint32_t processes, uint32_t threads, const int *pin, uint32_t phases, crew_run run,
                  void *argument, struct crew_total *totals);
+
+/* The same with somebody who looks on, in the calling process. */
+int crew_execute_watched(uint32_t processes, uint32_t threads, const int *pin, uint32_t phases, crew_run run,
+                         void *argument, const struct crew_watch *watch, struct crew_total *totals);
 
 /* Monotonic ns. */
 uint64_t crew_now(void);

@@ -30,6 +30,11 @@ void interrupt_default(void)
     handle(SIG_DFL);
 }
 
+void interrupt_ignore(void)
+{
+    handle(SIG_IGN);
+}
+
 bool interrupted(void)
 {
     return noted != 0;

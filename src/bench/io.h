@@ -1,6 +1,6 @@
 /* `bench io`: reading and writing. */
 #pragma once
 
-#include "bench/options.h"
+#include "bench/suite.h"
 
-extern const struct bench_verb bench_io;
+extern const struct suite_workload bench_io;

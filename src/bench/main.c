@@ -11,13 +11,17 @@
 #include "bench/store.h"
 #include "bench/targets.h"
 
-static const struct bench_verb *const verbs[] = {&bench_rpc, &bench_io, &bench_md, &bench_store,
-                                                 &bench_targets};
+/* Benchmarks of the suite (bench/suite.h), and those that run a loop of their own. */
+static const struct suite_workload *const workloads[] = {&bench_io, &bench_md};
+static const struct bench_verb *const verbs[] = {&bench_rpc, &bench_store, &bench_targets};
+#define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 static void print_overview(FILE *out)
 {
     fputs("Usage: benchfs bench BENCHMARK [OPTION...]\n\n", out);
+    for (size_t i = 0; i < WORKLOADS; i++)
+        fprintf(out, "  %-10s %s\n", workloads[i]->name, workloads[i]->help);
     for (size_t i = 0; i < VERBS; i++)
         fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->help);
     fputs("\n\"benchfs bench BENCHMARK --help\" lists the options.\n", out);
@@ -27,7 +31,7 @@ int bench_main(int argc, char **argv)
 {
     bench_error_name("");
     if (argc < 2) {
-        bench_error("which benchmark? rpc, io, md, store or targets: try \"benchfs bench --help\"");
+        bench_error("which benchmark? try \"benchfs bench --help\"");
         return BENCH_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
@@ -36,12 +40,16 @@ int bench_main(int argc, char **argv)
     }
     if (strcmp(argv[1], CALLER_VERB) == 0) /* for `targets` alone */
         return caller_main(argc - 1, argv + 1);
+    for (size_t i = 0; i < WORKLOADS; i++) {
+        if (strcmp(argv[1], workloads[i]->name) == 0)
+            return suite_main(workloads[i], argc - 1, argv + 1);
+    }
     for (size_t i = 0; i < VERBS; i++) {
         if (strcmp(argv[1], verbs[i]->name) != 0)
             continue;
         int status = bench_options_parse(verbs[i], argc - 1, argv + 1);
         return status >= 0 ? status : verbs[i]->run();
     }
-    bench_error("unknown benchmark \"%s\": rpc, io, md, store or targets", argv[1]);
+    bench_error("unknown benchmark \"%s\": try \"benchfs bench --help\"", argv[1]);
     return BENCH_USAGE;
 }

@@ -1,6 +1,6 @@
 /* `bench md`: metadata operations, as mdtest does them. */
 #pragma once
 
-#include "bench/options.h"
+#include "bench/suite.h"
 
-extern const struct bench_verb bench_md;
+extern const struct suite_workload bench_md;

@@ -2,6 +2,7 @@
  * that names the option, what it got and what it takes. */
 #include "bench/options.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "base/quantity.h"
+#include "bench/sweep.h"
 
 static const char *error_name = "";
 
@@ -28,15 +30,17 @@ void bench_error(const char *format, ...)
     fprintf(stderr, "benchfs bench%s%s: %s\n", error_name[0] != 0 ? " " : "", error_name, text);
 }
 
-static void describe_range(const struct bench_option *option, char *text, size_t size)
+static void describe_range(const struct bench_option *option, bool list, char *text, size_t size)
 {
     char low[32], high[32];
     switch (option->kind) {
     case BENCH_NUMBER:
     case BENCH_NUMBERS:
-        snprintf(text, size, "%s from %llu to %llu",
-                 option->kind == BENCH_NUMBERS ? "numbers, separated by commas," : "a number",
+        snprintf(text, size, "%s from %llu to %llu", list ? "numbers, separated by commas," : "a number",
                  (unsigned long long)option->minimum, (unsigned long long)option->maximum);
+        break;
+    case BENCH_TEXT:
+        snprintf(text, size, "at most %u words, separated by commas", SWEEP_VALUES_MAX);
         break;
     case BENCH_TEXTS:
         snprintf(text, size, "at most %d values", BENCH_LIST_MAX);
@@ -44,13 +48,14 @@ static void describe_range(const struct bench_option *option, char *text, size_t
     case BENCH_DURATION:
         quantity_format_duration(option->minimum, low, sizeof(low));
         quantity_format_duration(option->maximum, high, sizeof(high));
-        snprintf(text, size, "a duration from %s to %s, such as 500ms", low, high);
+        snprintf(text, size, "%s from %s to %s, such as 500ms",
+                 list ? "durations, separated by commas," : "a duration", low, high);
         break;
     default:
         quantity_format_size(option->minimum, low, sizeof(low));
         quantity_format_size(option->maximum, high, sizeof(high));
         snprintf(text, size, "%s from %s to %s, such as 4KiB",
-                 option->kind == BENCH_SIZES ? "sizes, separated by commas," : "a size", low, high);
+                 list ? "sizes, separated by commas," : "a size", low, high);
         break;
     }
 }
@@ -88,6 +93,27 @@ static bool parse_list(const struct bench_option *option, const char *text, stru
     return true;
 }
 
+/* The values of an option that may be a list. */
+static bool parse_axis(struct sweep_axis *axis, const char *text)
+{
+    struct sweep_axis parsed = {.option = axis->option};
+    char *copy = strdup(text);
+    bool texts = axis->option->kind == BENCH_TEXT, right = copy != NULL;
+    char *rest = copy;
+    for (char *item; right && (item = strsep(&rest, ",")) != NULL;) {
+        right = item[0] != 0 && parsed.count < SWEEP_VALUES_MAX;
+        if (right && texts)
+            parsed.texts[parsed.count++] = item;
+        else if (right)
+            right = parse_quantity(axis->option, item, &parsed.numbers[parsed.count++]);
+    }
+    if (!right || !texts)
+        free(copy);
+    if (right)
+        *axis = parsed;
+    return right;
+}
+
 static bool parse_value(const struct bench_option *option, const char *text)
 {
     uint64_t value;
@@ -97,6 +123,7 @@ static bool parse_value(const struct bench_option *option, const char *text)
         *(bool *)option->value = true;
         return true;
     case BENCH_TEXT:
+    case BENCH_PATH:
         *(const char **)option->value = text;
         return true;
     case BENCH_TEXTS:
@@ -122,6 +149,15 @@ static const struct bench_option *find_option(const struct bench_verb *verb, con
             return option;
     }
     return NULL;
+}
+
+void bench_options_default(const struct bench_verb *verb, const char *name, const char *list)
+{
+    const struct bench_option *option = find_option(verb, name, strlen(name));
+    assert(option != NULL && sweep_find(verb->sweep, option) != NULL);
+    bool right = parse_axis(sweep_find(verb->sweep, option), list);
+    assert(right);
+    (void)right;
 }
 
 int bench_options_parse(const struct bench_verb *verb, int argc, char **argv)
@@ -154,48 +190,51 @@ int bench_options_parse(const struct bench_verb *verb, int argc, char **argv)
             bench_error("option --%s needs a value (%s)", option->name, option->argument);
             return BENCH_USAGE;
         }
-        if (!parse_value(option, text)) {
+        struct sweep_axis *axis = sweep_find(verb->sweep, option);
+        if (axis != NULL ? !parse_axis(axis, text) : !parse_value(option, text)) {
             char range[128];
-            describe_range(option, range, sizeof(range));
+            bool list = axis != NULL || option->kind == BENCH_SIZES || option->kind == BENCH_NUMBERS;
+            describe_range(option, list, range, sizeof(range));
             bench_error("option --%s takes %s, not \"%s\"", option->name, range, text);
+            return BENCH_USAGE;
+        }
+        char twice[64];
+        if (axis != NULL && sweep_repeated(axis, twice, sizeof(twice))) {
+            bench_error("option --%s has %s twice: give each value once", option->name, twice);
             return BENCH_USAGE;
         }
     }
     return -1;
 }
 
-static void print_default(const struct bench_option *option)
+static void print_values(const struct bench_option *option, uint32_t count, const uint64_t *numbers)
 {
-    char text[32];
+    for (uint32_t i = 0; i < count; i++) {
+        char text[64];
+        sweep_format(option, numbers[i], NULL, text, sizeof(text));
+        printf("%s%s", i == 0 ? " [" : ",", text);
+    }
+    printf(count > 0 ? "]\n" : "\n");
+}
+
+static void print_default(const struct bench_verb *verb, const struct bench_option *option)
+{
     const struct bench_list *list = option->value;
+    const struct sweep_axis *axis = sweep_find(verb->sweep, option);
     switch (option->kind) {
     case BENCH_NUMBER:
-        printf(" [%llu]", (unsigned long long)*(const uint64_t *)option->value);
-        break;
     case BENCH_SIZE:
-        quantity_format_size(*(const uint64_t *)option->value, text, sizeof(text));
-        printf(" [%s]", text);
-        break;
     case BENCH_DURATION:
-        quantity_format_duration(*(const uint64_t *)option->value, text, sizeof(text));
-        printf(" [%s]", text);
+        print_values(option, axis != NULL ? axis->count : 1, axis != NULL ? axis->numbers : option->value);
         break;
     case BENCH_SIZES:
-        for (uint32_t i = 0; i < list->count; i++) {
-            quantity_format_size(list->sizes[i], text, sizeof(text));
-            printf("%s%s", i == 0 ? " [" : ",", text);
-        }
-        printf("]");
-        break;
     case BENCH_NUMBERS:
-        for (uint32_t i = 0; i < list->count; i++)
-            printf("%s%llu", i == 0 ? " [" : ",", (unsigned long long)list->sizes[i]);
-        printf("]");
+        print_values(option, list->count, list->sizes);
         break;
     default:
+        printf("\n");
         break;
     }
-    printf("\n");
 }
 
 void bench_options_help(const struct bench_verb *verb)
@@ -206,7 +245,7 @@ void bench_options_help(const struct bench_verb *verb)
         snprintf(left, sizeof(left), "--%s%s%s", option->name, option->argument != NULL ? " " : "",
                  option->argument != NULL ? option->argument : "");
         printf("  %-24s %s", left, option->help);
-        print_default(option);
+        print_default(verb, option);
     }
     printf("  %-24s %s\n", "--help", "print this text");
 }

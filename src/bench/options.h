@@ -12,6 +12,7 @@ enum bench_option_kind {
     BENCH_SIZE,     /* uint64_t, "4KiB" */
     BENCH_DURATION, /* uint64_t ns, "2s" */
     BENCH_TEXT,     /* const char * */
+    BENCH_PATH,     /* const char *; never taken apart at commas */
     BENCH_SIZES,    /* struct bench_list of sizes, "0,4KiB,1MiB" */
     BENCH_NUMBERS,  /* struct bench_list of numbers, "1,8" */
     BENCH_TEXTS,    /* struct bench_list of texts; the option may be repeated */
@@ -37,16 +38,21 @@ struct bench_option {
     const char *help;
 };
 
+struct sweep;
+
 struct bench_verb {
     const char *name;
     const char *help;                   /* one line */
     const struct bench_option *options; /* ends with name NULL */
+    struct sweep *sweep;                /* which of them may be lists, and are then; NULL: none */
     int (*run)(void);                   /* with the options parsed; returns a bench_exit */
 };
 
 /* Parses argv[1..]. Returns -1: go on; otherwise the exit status (0 after --help, BENCH_USAGE after one line
  * on standard error). */
 int bench_options_parse(const struct bench_verb *verb, int argc, char **argv);
+/* Gives an option that may be a list another default, which must be right. */
+void bench_options_default(const struct bench_verb *verb, const char *name, const char *list);
 void bench_options_help(const struct bench_verb *verb);
 
 /* "benchfs bench VERB: text" on standard error. */

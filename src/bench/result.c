@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/sweep.h"
+
 void result_init(struct result *result)
 {
     memset(result, 0, sizeof(*result));
@@ -66,6 +68,18 @@ void result_text(struct result *result, const char *name, const char *value)
 void result_flag(struct result *result, const char *name, bool value)
 {
     set_parameter(result, (struct result_parameter){.name = name, .kind = RESULT_FLAG, .flag = value});
+}
+
+void result_measure(struct result *result, const char *name, double value)
+{
+    uint32_t i = 0;
+    while (i < result->measure_count && strcmp(result->measures[i].name, name) != 0)
+        i++;
+    if (i == RESULT_MEASURES_MAX)
+        return;
+    result->measures[i] = (struct result_measure){.name = name, .value = value};
+    if (i == result->measure_count)
+        result->measure_count++;
 }
 
 const struct result_parameter *result_parameter(const struct result *result, const char *name)
@@ -231,29 +245,32 @@ json_t *result_run_line(const char *benchmark, const char *id, json_t *options)
                      (json_int_t)memory.totalram * memory.mem_unit, "governor", governor, "options", options);
 }
 
-static json_t *list_value(const struct bench_option *option)
+static json_t *text_value(const char *text)
 {
-    const struct bench_list *list = option->value;
+    return text == NULL ? json_null() : json_string(text);
+}
+
+static json_t *list_value(bool texts, uint32_t count, const uint64_t *numbers, const char *const *words)
+{
     json_t *array = json_array();
-    for (uint32_t i = 0; i < list->count; i++)
-        json_array_append_new(array, option->kind == BENCH_TEXTS ? json_string(list->texts[i])
-                                                                 : json_integer((json_int_t)list->sizes[i]));
+    for (uint32_t i = 0; i < count; i++)
+        json_array_append_new(array, texts ? text_value(words[i]) : json_integer((json_int_t)numbers[i]));
     return array;
 }
 
 static json_t *option_value(const struct bench_option *option)
 {
-    const char *text;
+    const struct bench_list *list = option->value;
     switch (option->kind) {
     case BENCH_FLAG:
         return json_boolean(*(const bool *)option->value);
     case BENCH_TEXT:
-        text = *(const char *const *)option->value;
-        return text == NULL ? json_null() : json_string(text);
+    case BENCH_PATH:
+        return text_value(*(const char *const *)option->value);
     case BENCH_SIZES:
     case BENCH_NUMBERS:
     case BENCH_TEXTS:
-        return list_value(option);
+        return list_value(option->kind == BENCH_TEXTS, list->count, list->sizes, list->texts);
     default:
         return json_integer((json_int_t) * (const uint64_t *)option->value);
     }
@@ -262,8 +279,13 @@ static json_t *option_value(const struct bench_option *option)
 json_t *result_options(const struct bench_verb *verb)
 {
     json_t *options = json_object();
-    for (const struct bench_option *option = verb->options; option->name != NULL; option++)
-        json_object_set_new(options, option->name, option_value(option));
+    for (const struct bench_option *option = verb->options; option->name != NULL; option++) {
+        const struct sweep_axis *axis = sweep_find(verb->sweep, option);
+        json_t *value = axis == NULL
+                            ? option_value(option)
+                            : list_value(option->kind == BENCH_TEXT, axis->count, axis->numbers, axis->texts);
+        json_object_set_new(options, option->name, value);
+    }
     return options;
 }
 
@@ -358,6 +380,16 @@ static void add_latency(json_t *line, const struct result *result)
         json_object_set_new(line, "latency", result_latency_json(result->latency));
 }
 
+static void add_measures(json_t *line, const struct result *result)
+{
+    json_t *measures = json_object();
+    for (uint32_t i = 0; i < result->measure_count; i++)
+        json_object_set_new(measures, result->measures[i].name, json_real(result->measures[i].value));
+    if (result->measure_count > 0)
+        json_object_set(line, "measures", measures);
+    json_decref(measures);
+}
+
 static void add_optional(json_t *line, const struct result *result)
 {
     if (result->stages != NULL)
@@ -397,6 +429,7 @@ int result_write(FILE *out, const struct result *result)
     add_interval(line, "ops_per_s", &result->operation_rate);
     add_interval(line, "bytes_per_s", &result->byte_rate);
     add_latency(line, result);
+    add_measures(line, result);
     add_optional(line, result);
     return result_write_line(out, line);
 }

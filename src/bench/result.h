@@ -18,6 +18,7 @@ struct json_t;
 #define RESULT_FORMAT 1
 #define RESULT_ID_SIZE 17u /* 16 hex digits and the end */
 #define RESULT_PARAMETERS_MAX 32u
+#define RESULT_MEASURES_MAX 16u
 #define RESULT_WARNINGS_MAX 16u
 #define RESULT_WARNING_SIZE 256u
 
@@ -35,6 +36,12 @@ struct result_parameter {
     };
 };
 
+/* What a benchmark found out that is neither a rate nor a latency, such as a hit rate. */
+struct result_measure {
+    const char *name;
+    double value;
+};
+
 /* Median over the repeats, and its 95 % interval. */
 struct result_interval {
     double median, low, high;
@@ -50,8 +57,9 @@ struct result_moment {
 struct result {
     const char *run; /* id */
     const char *benchmark, *target, *phase;
-    uint32_t parameter_count;
+    uint32_t parameter_count, measure_count;
     struct result_parameter parameters[RESULT_PARAMETERS_MAX];
+    struct result_measure measures[RESULT_MEASURES_MAX];
     uint64_t operations, bytes, errors; /* of all repeats together */
     uint32_t repeats;
     struct sample seconds, ops_per_s, bytes_per_s; /* a value a repeat; empty: only the summary is known */
@@ -74,6 +82,8 @@ void result_number(struct result *result, const char *name, uint64_t value);
 void result_real(struct result *result, const char *name, double value);
 void result_text(struct result *result, const char *name, const char *value);
 void result_flag(struct result *result, const char *name, bool value);
+/* Adds a measure, or replaces it. Without effect beyond RESULT_MEASURES_MAX. */
+void result_measure(struct result *result, const char *name, double value);
 /* NULL: there is none of the name. */
 const struct result_parameter *result_parameter(const struct result *result, const char *name);
 /* The value as text, for tables and messages: sizes as plain numbers. */
@@ -94,7 +104,7 @@ void result_settle(struct result *result);
 void result_make_id(char id[RESULT_ID_SIZE]);
 /* The first line: benchmark, options, version and machine. A new object, to which more may be added. */
 struct json_t *result_run_line(const char *benchmark, const char *id, struct json_t *options);
-/* The options of a verb by name with their values. A new object. */
+/* The options of a verb by name with their values; lists as arrays. A new object. */
 struct json_t *result_options(const struct bench_verb *verb);
 
 /* A line of its own, handed over to the system before it returns. Takes the object over. Returns 0 or

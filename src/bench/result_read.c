@@ -170,6 +170,22 @@ static void read_parameters(struct reading *reading, struct result *result, json
     }
 }
 
+static void read_measures(struct reading *reading, struct result *result, json_t *measures)
+{
+    const char *name;
+    json_t *value;
+    if (!json_is_object(measures) || json_object_size(measures) > RESULT_MEASURES_MAX) {
+        fail(reading, "\"measures\" must be an object with at most %u members", RESULT_MEASURES_MAX);
+        return;
+    }
+    json_object_foreach(measures, name, value)
+    {
+        if (!printable(name) || !json_is_number(value))
+            fail(reading, "\"measures\" must be numbers with names that can be printed");
+        result_measure(result, name, json_number_value(value));
+    }
+}
+
 static void read_sample(struct reading *reading, const json_t *samples, const char *name,
                         struct sample *sample)
 {
@@ -289,6 +305,8 @@ static void read_servers(struct reading *reading, const json_t *servers)
 static void read_optional(struct reading *reading, struct result *result, json_t *line)
 {
     json_t *member;
+    if ((member = json_object_get(line, "measures")) != NULL)
+        read_measures(reading, result, member);
     if ((member = json_object_get(line, "latency")) != NULL)
         read_latency(reading, result, member);
     if ((member = json_object_get(line, "series")) != NULL)

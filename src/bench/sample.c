@@ -54,6 +54,23 @@ double sample_maximum(const struct sample *sample)
     return most;
 }
 
+/* The median of as many values as the sample has, drawn from it with replacement. */
+static double resample(const struct sample *sample, struct random *random)
+{
+    double drawn[SAMPLE_MAX];
+    for (uint32_t i = 0; i < sample->count; i++)
+        drawn[i] = sample->values[random_below(random, sample->count)];
+    return median(drawn, sample->count);
+}
+
+/* Percentile interval: what lies between the outer 2.5 % on each side. */
+static void middle_of(double *values, uint32_t count, double *low, double *high)
+{
+    qsort(values, count, sizeof(values[0]), by_value);
+    *low = values[count / 40];
+    *high = values[count - 1 - count / 40];
+}
+
 void sample_interval(const struct sample *sample, double *low, double *high)
 {
     static _Thread_local double medians[RESAMPLES];
@@ -62,13 +79,33 @@ void sample_interval(const struct sample *sample, double *low, double *high)
     if (sample->count < 2)
         return;
     random_seed(&random, 1979);
+    for (uint32_t i = 0; i < RESAMPLES; i++)
+        medians[i] = resample(sample, &random);
+    middle_of(medians, RESAMPLES, low, high);
+}
+
+void sample_ratio_interval(const struct sample *one, const struct sample *other, double *low, double *high)
+{
+    static _Thread_local double ratios[RESAMPLES];
+    struct random random;
+    *low = *high = 0.0;
+    if (one->count == 0 || other->count == 0 || sample_minimum(other) <= 0.0)
+        return;
+    random_seed(&random, 1979);
     for (uint32_t i = 0; i < RESAMPLES; i++) {
-        double drawn[SAMPLE_MAX];
-        for (uint32_t k = 0; k < sample->count; k++)
-            drawn[k] = sample->values[random_below(&random, sample->count)];
-        medians[i] = median(drawn, sample->count);
+        double above = resample(one, &random);
+        ratios[i] = above / resample(other, &random);
     }
-    qsort(medians, RESAMPLES, sizeof(medians[0]), by_value);
-    *low = medians[RESAMPLES / 40];
-    *high = medians[RESAMPLES - 1 - RESAMPLES / 40];
+    middle_of(ratios, RESAMPLES, low, high);
+}
+
+double sample_delta(const struct sample *one, const struct sample *other)
+{
+    int64_t balance = 0;
+    for (uint32_t i = 0; i < one->count; i++) {
+        for (uint32_t k = 0; k < other->count; k++)
+            balance += (one->values[i] > other->values[k]) - (one->values[i] < other->values[k]);
+    }
+    double pairs = (double)one->count * other->count;
+    return pairs > 0.0 ? (double)balance / pairs : 0.0;
 }

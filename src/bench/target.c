@@ -37,6 +37,19 @@ int target_check(const char *specification)
     return 0;
 }
 
+int target_prepare(const char *specification)
+{
+    const struct target_operations *kind = find(specification);
+    return kind->prepare != NULL ? kind->prepare(specification + strlen(kind->scheme)) : 0;
+}
+
+void target_release(const char *specification)
+{
+    const struct target_operations *kind = find(specification);
+    if (kind->release != NULL)
+        kind->release(specification + strlen(kind->scheme));
+}
+
 int target_open(const char *specification, struct target **target)
 {
     int status = target_check(specification);

@@ -1,11 +1,13 @@
 /* What is measured: a file system behind the same few calls, whichever it is. One target per worker. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "base/config.h"
 #include "benchfs.h"
 
 struct target;
@@ -13,12 +15,30 @@ struct target;
 /* One entry of a directory: type is S_IFREG, S_IFDIR, ... or 0, not known. Returns 0 to go on. */
 typedef int (*target_entry)(void *argument, const char *name, mode_t type);
 
+/* What is known of a target, for reports and for warnings. Fixed in size: it comes from another process. */
+struct target_facts {
+    uint32_t servers;     /* 0: unknown, or it has none */
+    bool in_memory;       /* contents never leave memory */
+    bool page_cache;      /* reads may be answered by this host's kernel */
+    bool client_cache;    /* reads may be answered by the client */
+    bool through_mount;   /* of FUSE */
+    char transports[256]; /* separated by commas; "": none, or unknown */
+    bool configured;      /* configuration is what its servers run with */
+    struct config configuration;
+};
+
 /* Calls return 0 or more, or a negative errno value. */
 struct target_operations {
     const char *scheme; /* "posix:", before the place in --target */
     const char *help;
+    /* These two may be NULL: called once for each target, before it is first opened by a worker and after
+     * the last has closed it, in the process that starts the workers, which itself never opens it. */
+    int (*prepare)(const char *place);
+    void (*release)(const char *place);
     int (*open)(const char *place, struct target **target);
     void (*close)(struct target *target);
+    /* Of a target that is open; facts are zeroed. */
+    int (*describe)(struct target *target, struct target_facts *facts);
 
     int (*file_open)(struct target *target, const char *path, int flags, mode_t mode);
     int (*file_close)(struct target *target, int fd);
@@ -51,5 +71,8 @@ extern const struct target_operations target_benchfs, target_posix;
 
 /* Checks a --target argument without opening it. 0, or -EINVAL after one line on standard error. */
 int target_check(const char *specification);
+/* Calls prepare or release, if it has them. The first: 0, or -errno after one line on standard error. */
+int target_prepare(const char *specification);
+void target_release(const char *specification);
 /* Opens it; 0 or -errno after one line on standard error. */
 int target_open(const char *specification, struct target **target);

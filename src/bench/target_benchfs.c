@@ -6,6 +6,9 @@
 
 #include "bench/options.h"
 #include "bench/target.h"
+#include "client/library.h"
+#include "cluster/file.h"
+#include "net/stream.h"
 
 struct benchfs_target {
     struct target target;
@@ -44,6 +47,48 @@ static void close_target(struct target *target)
 {
     benchfs_disconnect(fs_of(target));
     free(target);
+}
+
+/* The configuration that the cluster's servers were started with; there is none where BENCHFS_SERVERS alone
+ * says where they are. */
+static void read_configuration(struct target_facts *facts)
+{
+    char path[4096], error[512];
+    struct cluster_file file;
+    if (getenv("BENCHFS_SERVERS") != NULL || cluster_file_default_path(path, sizeof(path)) != 0 ||
+        cluster_file_read(path, &file, error, sizeof(error)) != 0)
+        return;
+    config_defaults(&facts->configuration);
+    facts->configured = file.config[0] != 0 &&
+                        config_read_file(&facts->configuration, file.config, error, sizeof(error)) == 0;
+    cluster_file_free(&file);
+}
+
+static void name_transports(struct benchfs *fs, const char *transport, struct target_facts *facts)
+{
+    bool far = false;
+    for (uint32_t i = 0; i < fs->address_count; i++)
+        far = far || !net_address_is_local(fs->addresses[i]);
+    const char *chosen = fs->transports[0] != 0 ? fs->transports : getenv("UCX_TLS");
+    if (strcmp(transport, "ucx") == 0)
+        snprintf(facts->transports, sizeof(facts->transports), "%s", chosen != NULL ? chosen : "ucx");
+    else
+        snprintf(facts->transports, sizeof(facts->transports), "%s%s", transport, far ? ",ucx" : "");
+}
+
+static int describe(struct target *target, struct target_facts *facts)
+{
+    struct benchfs *fs = fs_of(target);
+    struct worker *worker = worker_get(fs);
+    if (worker == NULL)
+        return -errno;
+    facts->servers = client_map(worker->client)->server_count;
+    facts->client_cache = fs->consistency == CONSISTENCY_RELAXED;
+    read_configuration(facts);
+    facts->in_memory = facts->configured && (strcmp(facts->configuration.store.engine, "mem") == 0 ||
+                                             strcmp(facts->configuration.store.engine, "null") == 0);
+    name_transports(fs, worker->net->name, facts);
+    return 0;
 }
 
 static int file_open(struct target *target, const char *path, int flags, mode_t mode)
@@ -138,6 +183,7 @@ const struct target_operations target_benchfs = {
     .help = "the current cluster",
     .open = open_target,
     .close = close_target,
+    .describe = describe,
     .file_open = file_open,
     .file_close = file_close,
     .read = file_read,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "bench/options.h"
@@ -46,6 +47,24 @@ static void close_target(struct target *target)
     if (posix->ring_ready)
         io_uring_queue_exit(&posix->ring);
     free(posix);
+}
+
+/* What statfs says of file systems that keep contents in memory, and of mounts of FUSE. */
+#define MAGIC_TMPFS 0x01021994
+#define MAGIC_RAMFS 0x858458f6
+#define MAGIC_HUGETLBFS 0x958458f6
+#define MAGIC_FUSE 0x65735546
+
+static int describe(struct target *target, struct target_facts *facts)
+{
+    struct statfs status;
+    if (statfs(target->root, &status) != 0)
+        return -errno;
+    uint32_t magic = (uint32_t)status.f_type;
+    facts->in_memory = magic == MAGIC_TMPFS || magic == MAGIC_RAMFS || magic == MAGIC_HUGETLBFS;
+    facts->page_cache = !facts->in_memory;
+    facts->through_mount = magic == MAGIC_FUSE;
+    return 0;
 }
 
 static int file_open(struct target *target, const char *path, int flags, mode_t mode)
@@ -188,6 +207,7 @@ const struct target_operations target_posix = {
     .help = "a mounted directory",
     .open = open_target,
     .close = close_target,
+    .describe = describe,
     .file_open = file_open,
     .file_close = file_close,
     .read = file_read,

@@ -20,7 +20,7 @@ static char directory[128];
 static int run(const char *arguments)
 {
     char text[512];
-    char *argv[32] = {"bench"};
+    char *argv[40] = {"bench"};
     int argc = 1;
     int ends[2];
     snprintf(text, sizeof(text), "%s", arguments);
@@ -77,16 +77,29 @@ static void wrong_usage_is_one_line(void **state)
         {"io --size 12q", "option --size takes sizes"},
         {"io --size 4KiB,,8KiB", "option --size takes sizes"},
         {"io --size 0", "option --size takes sizes"},
-        {"io --depth 0", "option --depth takes a number from 1"},
-        {"io --depth -1", "option --depth takes a number from 1"},
-        {"io --depth 3x", "option --depth takes a number from 1"},
-        {"io --depth 99999999999999999999999", "option --depth takes a number from 1"},
+        {"io --size 4KiB,4096", "option --size has 4KiB twice"},
+        {"io --depth 0", "option --depth takes numbers, separated by commas, from 1"},
+        {"io --depth -1", "option --depth takes numbers, separated by commas, from 1"},
+        {"io --depth 3x", "option --depth takes numbers, separated by commas, from 1"},
+        {"io --depth 99999999999999999999999", "option --depth takes numbers"},
+        {"io --depth 1,2,", "option --depth takes numbers"},
+        {"io --repeats 1,2", "option --repeats takes a number from 1"},
+        {"io --size 1,2,3,4,5,6,7,8,9 --depth 1,2,3,4,5,6,7,8,9 --passes 1,2,3,4,5,6,7,8,9 --threads "
+         "1,2,3,4,5,6,7,8",
+         "the sweep has more than 4096 combinations"},
+        {"io --target posix:/tmp --target posix:/tmp", "option --target has posix:/tmp twice"},
+        {"io --output /nonexistent/file",
+         "option --output: cannot write \"/nonexistent/file\": No such file"},
+        {"io --limits /nonexistent/file", "cannot read results from \"/nonexistent/file\": No such file"},
+        {"io --limits /proc/self/status", "/proc/self/status: line 1: not a result"},
+        {"io --target posix:/nonexistent/directory", "No such file"},
         {"io --json=yes", "option --json takes no value"},
         {"io --target nfs:/x", "option --target takes benchfs:[DIRECTORY] or posix:DIRECTORY"},
         {"io --target posix:", "needs a directory"},
         {"io --total 1KiB --size 4KiB", "--total is less than one transfer"},
         {"md --processes 64 --threads 2", "--processes times --threads is more than 64"},
-        {"md --files 0", "option --files takes a number from 1"},
+        {"md --processes 1,64 --threads 1,2", "--processes times --threads is more than 64"},
+        {"md --files 0", "option --files takes numbers, separated by commas, from 1"},
         {"rpc --reply 1TiB", "option --reply takes a size from 0"},
         {"store --store mem,foo", "option --store takes of mem, null"},
         {"store --store ", "option --store needs a value"},
@@ -129,9 +142,9 @@ static void help_lists_every_option(void **state)
 static void missing_directory_fails(void **state)
 {
     (void)state;
-    assert_int_equal(run("md --target posix:/nonexistent/directory --files 1 --repeats 1"), 1);
+    assert_int_equal(run("md --target posix:/nonexistent/directory --files 1 --repeats 1"), 2);
     assert_non_null(strstr(output, "No such file"));
-    assert_int_equal(run("io --target posix:/dev/null --total 4KiB --size 4KiB --repeats 1"), 1);
+    assert_int_equal(run("io --target posix:/dev/null --total 4KiB --size 4KiB --repeats 1"), 2);
     assert_non_null(strstr(output, "Not a directory"));
     assert_int_equal(run("store --dir /nonexistent/directory"), 1);
     assert_non_null(strstr(output, "No such file"));

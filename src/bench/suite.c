@@ -1,0 +1,608 @@
+/* The loop around a workload.
+ *
+ * A combination is measured on all targets before the next one begins: repeat by repeat, all targets in each,
+ * forwards and backwards in turns. Results are written when their combination is complete, each as a line
+ * that is whole; when the user interrupts, or a target fails, the repeats that are complete are written with
+ * a warning, and nothing after them is tried.
+ *
+ * Members live in processes of their own, forked anew for each run, so that nothing that one run has cached
+ * or connected helps the next. This process opens no target: what must be known of one (struct target_facts)
+ * is found out in a process of its own, which is also how a target that is down is found before anything has
+ * been measured. The time series comes from looking at the members' counters while they work. */
+#include "bench/suite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench/guards.h"
+#include "bench/interrupt.h"
+#include "bench/live.h"
+#include "bench/suite_show.h"
+#include "bench/sweep.h"
+
+#define OPTIONS_MAX 64u
+#define MOMENTS_MAX 100000u
+#define LOOK_INTERVAL UINT64_C(100000000)
+#define GRACE UINT64_C(5000000000)
+#define REMOVE_DEPTH 64u
+
+static const struct suite_workload *workload;
+static struct sweep sweep;
+static struct bench_list targets;
+static uint64_t processes, threads, repeats, warmup;
+static const char *output_path, *limits_path;
+static bool json;
+
+static struct result_file limits;
+static struct suite_output output;
+static char run_id[RESULT_ID_SIZE];
+static uint32_t phase_count;
+
+static const struct bench_option target_option = {
+    "target",
+    BENCH_TEXTS,
+    &targets,
+    0,
+    0,
+    "TARGET",
+    "benchfs:[DIR] or posix:DIR; may be repeated, then they take turns [benchfs:]"};
+static const struct bench_option crew_options[] = {
+    {"processes", BENCH_NUMBER, &processes, 1, CREW_MAX, "N", "processes"},
+    {"threads", BENCH_NUMBER, &threads, 1, CREW_MAX, "N", "threads in each"},
+};
+static const struct bench_option common_options[] = {
+    {"repeats", BENCH_NUMBER, &repeats, 1, SAMPLE_MAX, "N", "how often"},
+    {"warmup", BENCH_NUMBER, &warmup, 0, SAMPLE_MAX, "N", "how often before that, not counted"},
+    {"json", BENCH_FLAG, &json, 0, 0, NULL, "JSON lines in place of a table"},
+    {"output", BENCH_PATH, &output_path, 0, 0, "FILE", "JSON lines into FILE as well"},
+    {"limits", BENCH_PATH, &limits_path, 0, 0, "FILE", "warn of results that calibrated limits do not allow"},
+};
+
+/* A target and the results of the combination that is measured. */
+struct lane {
+    const char *specification;
+    bool prepared;
+    struct target_facts *facts; /* shared with the process that finds them out */
+    void *shared;               /* workload->shared_size bytes */
+    struct result results[SUITE_PHASES_MAX];
+    bool seen[SUITE_PHASES_MAX]; /* the phase did run */
+};
+
+static struct lane lanes[BENCH_LIST_MAX];
+static uint32_t lane_count;
+
+/* What a run's members need to know; they inherit it by fork. */
+struct plan {
+    struct lane *lane;
+    uint64_t tag; /* makes the directory's name unique */
+    uint32_t run;
+};
+
+uint32_t suite_members(void)
+{
+    return (uint32_t)(processes * threads);
+}
+
+/* ---- members ---- */
+
+int suite_fail(const struct suite_member *member, const char *what, const char *path, int status)
+{
+    bench_error("target %s%s: %s %s: %s", member->target->operations->scheme, member->target->root, what,
+                path, strerror(-status));
+    return status;
+}
+
+static void name_directory(struct suite_member *member, uint64_t tag)
+{
+    const char *root = member->target->root;
+    const char *slash = root[strlen(root) - 1] == '/' ? "" : "/";
+    snprintf(member->directory, sizeof(member->directory), "%s%sbench-%s.%llx", root, slash, workload->name,
+             (unsigned long long)tag);
+}
+
+/* From the directory's making to its removal. */
+static int run_in_directory(struct suite_member *member)
+{
+    const struct target_operations *call = member->target->operations;
+    int status = member->number == 0 ? call->mkdir(member->target, member->directory, 0755) : 0;
+    if (status < 0)
+        return suite_fail(member, "mkdir", member->directory, status);
+    status = crew_wait(member->crew);
+    if (status == 0)
+        status = workload->run(member);
+    if (status == 0)
+        status = crew_wait(member->crew);
+    if (status == 0 && member->number == 0 && (status = call->rmdir(member->target, member->directory)) < 0)
+        suite_fail(member, "rmdir", member->directory, status);
+    return status;
+}
+
+static int be_member(struct crew_member *crew)
+{
+    const struct plan *plan = crew->argument;
+    struct suite_member member = {.crew = crew,
+                                  .number = crew->number,
+                                  .count = crew->count,
+                                  .run = plan->run,
+                                  .shared = plan->lane->shared};
+    if (workload->subject != NULL)
+        return workload->run(&member);
+    int status = target_open(plan->lane->specification, &member.target);
+    if (status < 0)
+        return status;
+    name_directory(&member, plan->tag);
+    status = run_in_directory(&member);
+    member.target->operations->close(member.target);
+    return status;
+}
+
+/* ---- after a failure: what is left of a run ---- */
+
+struct removal {
+    struct target *target;
+    const char *path;
+    unsigned depth;
+};
+
+static int remove_tree(struct target *target, const char *path, unsigned depth);
+
+static int remove_entry(void *argument, const char *name, mode_t type)
+{
+    const struct removal *removal = argument;
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", removal->path, name);
+    if (type != S_IFDIR && removal->target->operations->unlink(removal->target, path) == 0)
+        return 0;
+    return removal->depth < REMOVE_DEPTH ? remove_tree(removal->target, path, removal->depth + 1) : -ELOOP;
+}
+
+static int remove_tree(struct target *target, const char *path, unsigned depth)
+{
+    struct removal removal = {.target = target, .path = path, .depth = depth};
+    int status = target->operations->list(target, path, remove_entry, &removal);
+    return status < 0 ? status : target->operations->rmdir(target, path);
+}
+
+/* The failure has been told already: nothing is added to it. */
+static int remove_left(struct crew_member *crew)
+{
+    const struct plan *plan = crew->argument;
+    struct suite_member member = {0};
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null >= 0)
+        dup2(null, STDERR_FILENO);
+    if (target_open(plan->lane->specification, &member.target) < 0)
+        return 0;
+    name_directory(&member, plan->tag);
+    remove_tree(member.target, member.directory, 0);
+    member.target->operations->close(member.target);
+    return 0;
+}
+
+/* ---- looking on ---- */
+
+struct looking {
+    struct lane *lane;
+    const char *where; /* what is measured, for the line on the terminal */
+    bool counts;       /* no warm-up */
+    uint32_t phase;
+    struct {
+        double seconds;
+        uint64_t operations, bytes;
+    } last[SUITE_PHASES_MAX];
+};
+
+static void add_moment(struct looking *looking, uint32_t phase, double seconds, uint64_t operations,
+                       uint64_t bytes)
+{
+    struct result *result = &looking->lane->results[phase];
+    double elapsed = seconds - looking->last[phase].seconds;
+    if (elapsed <= 0.0 || operations < looking->last[phase].operations || bytes < looking->last[phase].bytes)
+        return;
+    if ((result->moment_count & (result->moment_count - 1)) == 0) { /* full: 0, 1, 2, 4, 8, ... */
+        size_t room = result->moment_count == 0 ? 1 : 2 * (size_t)result->moment_count;
+        struct result_moment *larger = realloc(result->series, room * sizeof(*larger));
+        if (larger == NULL)
+            return;
+        result->series = larger;
+    }
+    if (result->moment_count < MOMENTS_MAX)
+        result->series[result->moment_count++] = (struct result_moment){
+            .t = seconds,
+            .ops_per_s = (double)(operations - looking->last[phase].operations) / elapsed,
+            .bytes_per_s = (double)(bytes - looking->last[phase].bytes) / elapsed};
+    looking->last[phase].seconds = seconds;
+    looking->last[phase].operations = operations;
+    looking->last[phase].bytes = bytes;
+}
+
+static void look(void *argument, uint32_t phase, double seconds, uint64_t operations, uint64_t bytes)
+{
+    struct looking *looking = argument;
+    double elapsed = seconds - looking->last[phase].seconds;
+    double rate = elapsed > 0.0 ? (double)(operations - looking->last[phase].operations) / elapsed : 0.0;
+    double bandwidth = elapsed > 0.0 ? (double)(bytes - looking->last[phase].bytes) / elapsed : 0.0;
+    live_show("%s %s: %.1f s, %.0f op/s, %.1f MB/s", looking->where, workload->phases[phase].name, seconds,
+              rate, bandwidth / 1e6);
+    add_moment(looking, phase, seconds, operations, bytes);
+}
+
+/* ---- results ---- */
+
+static void name_parameters(struct result *result)
+{
+    for (uint32_t i = 0; i < sweep.axis_count; i++) {
+        const struct bench_option *option = sweep.axes[i].option;
+        if (option->kind != BENCH_TEXT)
+            result_number(result, option->name, *(const uint64_t *)option->value);
+        else if (*(const char *const *)option->value != NULL)
+            result_text(result, option->name, *(const char *const *)option->value);
+    }
+    for (const struct bench_option *option = workload->options; option->name != NULL; option++) {
+        if (option->kind == BENCH_FLAG)
+            result_flag(result, option->name, *(const bool *)option->value);
+    }
+}
+
+static void begin_results(struct lane *lane)
+{
+    memset(lane->seen, 0, sizeof(lane->seen));
+    for (uint32_t phase = 0; phase < phase_count; phase++) {
+        struct result *result = &lane->results[phase];
+        result_free(result);
+        result->run = run_id;
+        result->benchmark = workload->name;
+        result->target = lane->specification;
+        result->phase = workload->phases[phase].name;
+        if (lane->facts->servers > 0)
+            result_number(result, "servers", lane->facts->servers);
+        name_parameters(result);
+    }
+}
+
+/* Adds what a run measured. */
+static int add_run(struct lane *lane, struct looking *looking, const struct crew_total *totals)
+{
+    for (uint32_t phase = 0; phase < phase_count; phase++) {
+        const struct crew_total *total = &totals[phase];
+        struct result *result = &lane->results[phase];
+        if (total->seconds <= 0.0)
+            continue;
+        if (result->latency == NULL) {
+            result->latency = malloc(sizeof(*result->latency));
+            if (result->latency == NULL)
+                return -ENOMEM;
+            histogram_init(result->latency);
+        }
+        if (total->seconds - looking->last[phase].seconds > (double)LOOK_INTERVAL / 2e9)
+            add_moment(looking, phase, total->seconds, total->operations, total->bytes);
+        lane->seen[phase] = true;
+        result_add_repeat(result, total->seconds, total->operations, total->bytes, total->errors);
+        histogram_merge(result->latency, &total->latency);
+    }
+    return 0;
+}
+
+static void settle(struct lane *lane, bool whole)
+{
+    uint32_t members = suite_members();
+    uint64_t working_set = workload->working_set != NULL ? workload->working_set(members) : 0;
+    for (uint32_t phase = 0; phase < phase_count; phase++) {
+        struct result *result = &lane->results[phase];
+        bool reads = workload->phases[phase].reads;
+        if (!lane->seen[phase])
+            continue;
+        result_settle(result);
+        if (result->latency->count == 0) { /* the workload times no single operations */
+            free(result->latency);
+            result->latency = NULL;
+        }
+        if (workload->describe != NULL)
+            workload->describe(phase, lane->shared, result);
+        if (workload->subject == NULL)
+            guards_of_target(result, lane->facts, working_set, reads);
+        if (limits_path != NULL)
+            guards_of_limits(result, lane->facts, &limits, members, reads);
+        if (!whole)
+            result_warn(result, "the run ended early: %u of %llu repeats", result->repeats,
+                        (unsigned long long)repeats);
+    }
+}
+
+static int conclude(struct lane *lane)
+{
+    struct result *results[SUITE_PHASES_MAX];
+    char text[512] = "";
+    for (uint32_t phase = 0; phase < phase_count; phase++)
+        results[phase] = lane->seen[phase] ? &lane->results[phase] : NULL;
+    json_t *line = workload->conclude(results, lane->shared, text, sizeof(text));
+    if (line == NULL)
+        return 0;
+    json_object_set_new(line, "run", json_string(run_id));
+    json_object_set_new(line, "benchmark", json_string(workload->name));
+    json_object_set_new(line, "target", json_string(lane->specification));
+    return suite_show_line(&output, line, text);
+}
+
+/* Shows and writes what the lanes have of a combination. */
+static int finish_results(bool whole)
+{
+    int status = 0;
+    for (uint32_t i = 0; i < lane_count; i++)
+        settle(&lanes[i], whole);
+    for (uint32_t phase = 0; phase < phase_count && status == 0; phase++) {
+        const struct result *first = NULL;
+        for (uint32_t i = 0; i < lane_count && status == 0; i++) {
+            const struct result *result = &lanes[i].results[phase];
+            if (!lanes[i].seen[phase])
+                continue;
+            status = suite_show_result(&output, result);
+            if (first != NULL)
+                suite_show_ratio(&output, first, result);
+            first = first == NULL ? result : first;
+        }
+    }
+    for (uint32_t i = 0; i < lane_count && whole && workload->conclude != NULL && status == 0; i++)
+        status = conclude(&lanes[i]);
+    if (status < 0)
+        bench_error("cannot write results: %s", strerror(-status));
+    return status;
+}
+
+/* ---- runs ---- */
+
+static void describe_where(char *text, size_t size, uint32_t combination, uint32_t combinations, uint32_t run,
+                           const struct lane *lane)
+{
+    size_t length = (size_t)snprintf(text, size, "[%u/%u] %s", combination + 1, combinations, workload->name);
+    for (uint32_t i = 0; i < sweep.axis_count && length < size; i++) {
+        const struct bench_option *option = sweep.axes[i].option;
+        char value[64];
+        if (sweep.axes[i].count == 1)
+            continue;
+        bool is_text = option->kind == BENCH_TEXT;
+        sweep_format(option, is_text ? 0 : *(const uint64_t *)option->value,
+                     is_text ? *(const char *const *)option->value : NULL, value, sizeof(value));
+        length += (size_t)snprintf(text + length, size - length, " %s=%s", option->name, value);
+    }
+    if (length < size && run < warmup)
+        snprintf(text + length, size - length, " %s, warming up:", lane->specification);
+    else if (length < size)
+        snprintf(text + length, size - length, " %s, repeat %u of %llu:", lane->specification,
+                 run - (uint32_t)warmup + 1, (unsigned long long)repeats);
+}
+
+static int run_once(struct lane *lane, uint32_t run, const char *where)
+{
+    static struct crew_total totals[SUITE_PHASES_MAX];
+    static uint64_t count;
+    static struct looking looking;
+    struct plan plan = {.lane = lane, .run = run, .tag = (uint64_t)getpid() << 24 | count++};
+    looking = (struct looking){.lane = lane, .where = where, .counts = run >= warmup};
+    const struct crew_watch watch = {
+        .interval = LOOK_INTERVAL, .look = look, .argument = &looking, .grace = GRACE};
+    for (uint32_t phase = 0; phase < phase_count; phase++)
+        lane->results[phase].moment_count = 0;
+    if (workload->shared_size > 0)
+        memset(lane->shared, 0, workload->shared_size);
+    live_show("%s", where);
+    int status = crew_execute_watched((uint32_t)processes, (uint32_t)threads, NULL, phase_count, be_member,
+                                      &plan, &watch, totals);
+    live_clear();
+    if (status < 0 && workload->subject == NULL)
+        crew_execute_watched(1, 1, NULL, 0, remove_left, &plan, &watch, NULL);
+    if (status < 0 || run < warmup)
+        return status;
+    return add_run(lane, &looking, totals);
+}
+
+static int measure(uint32_t combination, uint32_t combinations)
+{
+    int status = 0;
+    char where[256];
+    sweep_choose(&sweep, combination);
+    for (uint32_t i = 0; i < lane_count; i++)
+        begin_results(&lanes[i]);
+    for (uint32_t run = 0; run < warmup + repeats && status == 0; run++) {
+        for (uint32_t i = 0; i < lane_count && status == 0; i++) {
+            struct lane *lane = &lanes[run % 2 == 0 ? i : lane_count - 1 - i];
+            describe_where(where, sizeof(where), combination, combinations, run, lane);
+            status = interrupted() ? -EINTR : run_once(lane, run, where);
+        }
+    }
+    int written = finish_results(status == 0);
+    return status < 0 ? status : written;
+}
+
+/* ---- before and after all ---- */
+
+static int find_out(struct crew_member *crew)
+{
+    const struct lane *lane = crew->argument;
+    struct target *target;
+    int status = target_open(lane->specification, &target);
+    if (status < 0)
+        return status;
+    status = target->operations->describe(target, lane->facts);
+    if (status < 0)
+        bench_error("target %s: %s", lane->specification, strerror(-status));
+    target->operations->close(target);
+    return status;
+}
+
+static void *share(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static int open_lanes(void)
+{
+    lane_count = workload->subject != NULL ? 1 : targets.count;
+    for (uint32_t i = 0; i < lane_count; i++) {
+        struct lane *lane = &lanes[i];
+        lane->specification = workload->subject != NULL ? workload->subject : targets.texts[i];
+        lane->facts = share(sizeof(*lane->facts));
+        lane->shared = share(workload->shared_size + 1);
+        if (lane->facts == NULL || lane->shared == NULL) {
+            bench_error("out of memory");
+            return -ENOMEM;
+        }
+        if (workload->subject != NULL)
+            return 0;
+        int status = target_prepare(lane->specification);
+        if (status < 0)
+            return status;
+        lane->prepared = true;
+        const struct crew_watch watch = {.interval = GRACE, .look = look, .grace = 0};
+        status = crew_execute_watched(1, 1, NULL, 0, find_out, lane, &watch, NULL);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+static void close_lanes(void)
+{
+    for (uint32_t i = 0; i < lane_count; i++) {
+        struct lane *lane = &lanes[i];
+        for (uint32_t phase = 0; phase < phase_count; phase++)
+            result_free(&lane->results[phase]);
+        if (lane->prepared)
+            target_release(lane->specification);
+        if (lane->facts != NULL)
+            munmap(lane->facts, sizeof(*lane->facts));
+        if (lane->shared != NULL)
+            munmap(lane->shared, workload->shared_size + 1);
+    }
+    result_file_free(&limits);
+}
+
+/* Every combination must make sense before the first is measured. Returns how many there are; 0: after one
+ * line on standard error. */
+static uint32_t check_combinations(void)
+{
+    uint32_t count = sweep_count(&sweep);
+    if (count == 0)
+        bench_error("the sweep has more than %u combinations: give shorter lists", SWEEP_COMBINATIONS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        sweep_choose(&sweep, i);
+        if (processes * threads > CREW_MAX) {
+            bench_error("--processes times --threads is more than %u", CREW_MAX);
+            return 0;
+        }
+        if (workload->check != NULL && workload->check() != 0)
+            return 0;
+    }
+    return count;
+}
+
+static bool check_targets(void)
+{
+    if (targets.count == 0)
+        targets.texts[targets.count++] = "benchfs:";
+    for (uint32_t i = 0; i < targets.count; i++) {
+        if (target_check(targets.texts[i]) < 0)
+            return false;
+        for (uint32_t k = 0; k < i; k++) {
+            if (strcmp(targets.texts[i], targets.texts[k]) != 0)
+                continue;
+            bench_error("option --target has %s twice", targets.texts[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+static json_t *run_line(const struct bench_verb *verb)
+{
+    result_make_id(run_id);
+    json_t *line = result_run_line(workload->name, run_id, result_options(verb));
+    json_t *transports = json_array();
+    for (uint32_t i = 0; i < lane_count; i++)
+        suite_show_facts(line, transports, lanes[i].specification, lanes[i].facts);
+    json_object_set_new(line, "transports", transports);
+    return line;
+}
+
+static int run_all(const struct bench_verb *verb, uint32_t combinations)
+{
+    sweep_choose(&sweep, 0);
+    if (open_lanes() < 0) {
+        close_lanes();
+        return interrupted() ? BENCH_FAILED : BENCH_USAGE;
+    }
+    for (uint32_t i = 0; i < lane_count; i++)
+        suite_show_target(&output, lanes[i].specification);
+    int status = suite_show_begin(&output, run_line(verb), &sweep);
+    if (status < 0)
+        bench_error("cannot write results: %s", strerror(-status));
+    for (uint32_t i = 0; i < combinations && status == 0; i++)
+        status = measure(i, combinations);
+    close_lanes();
+    if (interrupted())
+        bench_error("interrupted");
+    return status == 0 ? BENCH_OK : BENCH_FAILED;
+}
+
+/* ---- options ---- */
+
+static void add_option(struct bench_option *all, const struct bench_option *option, bool may_be_list)
+{
+    uint32_t count = 0;
+    while (all[count].name != NULL)
+        count++;
+    all[count] = *option;
+    bool scalar = option->kind == BENCH_NUMBER || option->kind == BENCH_SIZE ||
+                  option->kind == BENCH_DURATION || option->kind == BENCH_TEXT;
+    if (may_be_list && scalar)
+        sweep_add(&sweep, &all[count]);
+}
+
+static void collect_options(struct bench_option *all)
+{
+    processes = threads = 1;
+    repeats = 3;
+    if (workload->subject == NULL)
+        add_option(all, &target_option, false);
+    for (const struct bench_option *option = workload->options; option->name != NULL; option++)
+        add_option(all, option, true);
+    for (size_t i = 0; i < sizeof(crew_options) / sizeof(crew_options[0]) && !workload->serial; i++)
+        add_option(all, &crew_options[i], true);
+    for (size_t i = 0; i < sizeof(common_options) / sizeof(common_options[0]); i++)
+        add_option(all, &common_options[i], false);
+}
+
+int suite_main(const struct suite_workload *chosen, int argc, char **argv)
+{
+    static struct bench_option all[OPTIONS_MAX];
+    workload = chosen;
+    for (phase_count = 0; workload->phases[phase_count].name != NULL;)
+        phase_count++;
+    collect_options(all);
+    const struct bench_verb verb = {
+        .name = workload->name, .help = workload->help, .options = all, .sweep = &sweep};
+    for (const char *const *list = workload->lists; list != NULL && *list != NULL; list += 2)
+        bench_options_default(&verb, list[0], list[1]);
+    int status = bench_options_parse(&verb, argc, argv);
+    if (status >= 0)
+        return status;
+    uint32_t combinations = check_combinations();
+    if (combinations == 0 || (workload->subject == NULL && !check_targets()) ||
+        (limits_path != NULL && result_file_read(limits_path, &limits) < 0))
+        return BENCH_USAGE;
+    if (suite_show_open(&output, workload->name, json, output_path) < 0)
+        return BENCH_USAGE;
+    interrupt_catch();
+    status = run_all(&verb, combinations);
+    int closed = suite_show_close(&output);
+    if (closed < 0)
+        bench_error("cannot write \"%s\": %s", output_path, strerror(-closed));
+    return closed < 0 ? BENCH_FAILED : status;
+}

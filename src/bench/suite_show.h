@@ -1,0 +1,41 @@
+/* What the suite tells: a table for people, JSON lines for programs, warnings on standard error. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "bench/result.h"
+#include "bench/sweep.h"
+#include "bench/target.h"
+
+struct json_t;
+
+struct suite_output {
+    const char *benchmark;
+    bool json;  /* lines on standard output in place of the table */
+    FILE *file; /* lines go there as well; NULL: there is none */
+    int target_width;
+    uint32_t column_count;
+    const struct sweep_axis *columns[SWEEP_AXES_MAX]; /* parameters that have a column of the table */
+    int widths[SWEEP_AXES_MAX];
+};
+
+/* 0, or -errno after one line on standard error. path: NULL: no file. */
+int suite_show_open(struct suite_output *output, const char *benchmark, bool json, const char *path);
+/* 0, or -errno: the file is not complete. */
+int suite_show_close(struct suite_output *output);
+
+/* Makes room for the name in the table. */
+void suite_show_target(struct suite_output *output, const char *target);
+/* These return 0, or -errno when lines cannot be written. Lines are taken over. */
+int suite_show_begin(struct suite_output *output, struct json_t *run, const struct sweep *sweep);
+int suite_show_result(struct suite_output *output, const struct result *result);
+int suite_show_line(struct suite_output *output, struct json_t *line, const char *text);
+
+/* Says how much faster one is than other, or that nobody can tell. For people. */
+void suite_show_ratio(const struct suite_output *output, const struct result *one,
+                      const struct result *other);
+/* Adds to a run's line what is known of a target: its configuration, and its transports. */
+void suite_show_facts(struct json_t *run, struct json_t *transports, const char *target,
+                      const struct target_facts *facts);
