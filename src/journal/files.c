@@ -7,6 +7,10 @@
  * not fit, and logs that are no longer needed are recycled: they become the next log under another name, with
  * their size and blocks.
  *
+ * A log is always one extension longer than what was written to it. When the device is full, that much can
+ * still be recorded: above all what is removed, which is how room comes about. Only then may a group not be
+ * written, and as nothing of it counts before it is whole, it can be written later (journal.c).
+ *
  * A log is made under a temporary name, and gets its own once its header is durable. So a log with a proper
  * name always has a header. */
 #include <errno.h>
@@ -23,7 +27,7 @@ enum { ZEROS_BYTES = 256 * 1024, VECTOR_MAX = 64 };
 #define TRANSFER_MAX ((size_t)256 << 20)
 #define EXTENSION_MIN ((uint64_t)64 << 10)
 #define EXTENSION_MAX ((uint64_t)4 << 20)
-static_assert(EXTENSION_MAX / ZEROS_BYTES < VECTOR_MAX - 2, "an extension is one write");
+static_assert(2 * EXTENSION_MAX / ZEROS_BYTES < VECTOR_MAX - 2, "an extension and the reserve are one write");
 
 static uint8_t zeros[ZEROS_BYTES] __attribute__((aligned(JOURNAL_BLOCK)));
 
@@ -144,12 +148,19 @@ static uint64_t log_extension(const struct journal *journal)
 /* What a recycled log keeps of its size: one that has grown beyond its limit did so for once. */
 static uint64_t log_size_kept(const struct journal *journal)
 {
-    return (journal->options.limit / JOURNAL_BLOCK + 2) * JOURNAL_BLOCK + log_extension(journal);
+    return (journal->options.limit / JOURNAL_BLOCK + 2) * JOURNAL_BLOCK + 2 * log_extension(journal);
 }
 
-/* Writes at offset; what goes beyond the blocks that were written before takes new ones along. */
-static int log_transfer(struct journal *journal, struct journal_log *log, const void *bytes, size_t length,
-                        uint64_t offset)
+/* The size to which the log is to be extended so that it has a reserve behind `end`. */
+static uint64_t log_size_wanted(const struct journal *journal, const struct journal_log *log, uint64_t end)
+{
+    uint64_t extension = log_extension(journal);
+    return end + extension <= log->size ? log->size : (end + 2 * extension - 1) / extension * extension;
+}
+
+/* Writes at offset, and zeros behind it up to size, which is the log's or more. */
+static int log_transfer(struct journal_log *log, const void *bytes, size_t length, uint64_t offset,
+                        uint64_t size)
 {
     for (; length > TRANSFER_MAX; length -= TRANSFER_MAX, offset += TRANSFER_MAX) {
         ssize_t written = disk_write(log->file, bytes, TRANSFER_MAX, offset);
@@ -159,15 +170,10 @@ static int log_transfer(struct journal *journal, struct journal_log *log, const 
     }
     struct iovec vector[VECTOR_MAX] = {{.iov_base = (void *)(uintptr_t)bytes, .iov_len = length}};
     uint32_t count = 1;
-    uint64_t end = offset + length, size = log->size;
-    if (end > size) {
-        uint64_t extension = log_extension(journal);
-        size = (end + extension - 1) / extension * extension;
-        for (uint64_t left = size - end; left > 0; count++) {
-            size_t part = left < ZEROS_BYTES ? (size_t)left : ZEROS_BYTES;
-            vector[count] = (struct iovec){.iov_base = zeros, .iov_len = part};
-            left -= part;
-        }
+    for (uint64_t left = size > log->size ? size - (offset + length) : 0; left > 0; count++) {
+        size_t part = left < ZEROS_BYTES ? (size_t)left : ZEROS_BYTES;
+        vector[count] = (struct iovec){.iov_base = zeros, .iov_len = part};
+        left -= part;
     }
     struct disk_io io = {
         .file = log->file, .call = DISK_WRITE, .vector = vector, .count = count, .offset = offset};
@@ -179,11 +185,44 @@ static int log_transfer(struct journal *journal, struct journal_log *log, const 
     return 0;
 }
 
+/* There is no room for a reserve behind the log, or there is again. */
+static void set_tight(struct journal *journal, bool tight)
+{
+    if (tight && !journal->tight)
+        log_warning("journal \"%s\": the device is full: room for %" PRIu64
+                    " more bytes of records is kept for what is removed, what adds something fails",
+                    disk_path(journal->disk), journal->log.size - journal->log.offset);
+    else if (!tight && journal->tight)
+        log_info("journal \"%s\": the device has room again", disk_path(journal->disk));
+    journal->tight = tight;
+}
+
+/* Writes at the log's end and keeps the reserve; into the reserve, if there is no room for more. */
+static int log_append(struct journal *journal, const void *bytes, size_t length)
+{
+    struct journal_log *log = &journal->log;
+    uint64_t end = log->offset + length, size = log_size_wanted(journal, log, end);
+    int status = log_transfer(log, bytes, length, log->offset, size);
+    if (status == 0 || status == -ENOSPC)
+        set_tight(journal, status != 0);
+    if (status == -ENOSPC && size > log->size && end <= log->size)
+        status = log_transfer(log, bytes, length, log->offset, log->size);
+    return status;
+}
+
+void journal_log_extend(struct journal *journal)
+{
+    /* Behind the last group there is nothing: no group, and so are zeros. What fails will fail again. */
+    log_append(journal, zeros, JOURNAL_BLOCK);
+}
+
 int journal_log_write(struct journal *journal, const void *bytes, size_t size)
 {
     struct journal_log *log = &journal->log;
     const char *what = "write";
-    int status = log_transfer(journal, log, bytes, size, log->offset);
+    int status = log_append(journal, bytes, size);
+    if (status == -ENOSPC)
+        return status;
     if (status == 0 && journal->options.synchronise) {
         what = "synchronise";
         status = disk_sync(log->file);
@@ -211,7 +250,10 @@ static int log_prepare(struct journal *journal, const char *temporary, struct jo
     const struct journal_file_header header = {
         .kind = JOURNAL_FILE_LOG, .sequence = log->place.file, .salt = log->place.salt};
     journal_file_header_encode(&header, block);
-    int status = log_transfer(journal, log, block, JOURNAL_BLOCK, 0);
+    uint64_t size = log_size_wanted(journal, log, JOURNAL_BLOCK);
+    int status = log_transfer(log, block, JOURNAL_BLOCK, 0, size);
+    if (status == -ENOSPC && log->size >= JOURNAL_BLOCK) /* a recycled one needs no more for now */
+        status = log_transfer(log, block, JOURNAL_BLOCK, 0, log->size);
     free(block);
     if (status == 0)
         status = disk_sync(log->file);

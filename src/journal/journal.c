@@ -14,7 +14,10 @@
  * A position is a count of changes. A commit waits until the committed position has reached what the position
  * was when it asked; waiters are in the order of their positions, because positions only grow.
  *
- * The first failure is final: what the failed group held is neither durable nor known to be lost, and a later
+ * A group that finds the device full stays where it is. Records go on into the other one, and with each
+ * attempt to commit, and once in RETRY_NS, it is tried again; whoever waits is told each time.
+ *
+ * Any other failure is final: what the failed group held is neither durable nor known to be lost, and a later
  * group that succeeded would hide that. Appending goes on, into memory that is thrown away, so that callers
  * need to look at a status in one place only, when they commit. */
 #include "journal/journal.h"
@@ -24,6 +27,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "journal/state.h"
@@ -33,6 +37,9 @@
 /* The committer waits for more commits for at most 1/GATHER_SHARE of a group's time. */
 enum { GATHER_SHARE = 2, GATHER_MISSED_MAX = 63 };
 #define GATHER_MAX_NS UINT64_C(1000000)
+
+/* How often a full device is asked whether it has room again. */
+#define RETRY_NS (200 * NSEC_PER_MSEC)
 
 /* A task in journal_commit. */
 struct waiter {
@@ -71,6 +78,11 @@ static void want_group(struct journal *journal)
 static void interval_over(struct timer *timer)
 {
     want_group(container_of(timer, struct journal, interval));
+}
+
+static void retry_due(struct timer *timer)
+{
+    want_group(container_of(timer, struct journal, retry));
 }
 
 void journal_touch(struct journal *journal)
@@ -160,7 +172,7 @@ int journal_commit(struct journal *journal)
     if (journal->committed >= waiter.position)
         return 0;
     /* What has been cut is on its way. */
-    if (waiter.position > journal->cut) {
+    if (waiter.position > journal->cut || journal->stuck) {
         if (journal->wanted)
             journal->statistics.waiters++;
         want_group(journal);
@@ -179,6 +191,8 @@ static bool buffer_full(const struct journal *journal)
 int journal_throttle(struct journal *journal)
 {
     while (journal->status == 0 && buffer_full(journal)) {
+        if (journal->stuck)
+            return -ENOSPC;
         want_group(journal);
         int status = wait_queue_wait(journal->loop, &journal->room, 0);
         if (status != 0)
@@ -187,17 +201,36 @@ int journal_throttle(struct journal *journal)
     return journal->status;
 }
 
-/* Tells those who wait for what is now durable, or, if nothing will be any more, all. */
+int journal_room(struct journal *journal)
+{
+    if (__builtin_expect(!journal->tight, 1))
+        return 0;
+    uint64_t now = loop_now(journal->loop);
+    if (now - journal->tried >= RETRY_NS) {
+        journal->tried = now;
+        want_group(journal);
+    }
+    return -ENOSPC;
+}
+
+int journal_admit(struct journal *journal)
+{
+    int status = journal_room(journal);
+    return status != 0 ? status : journal_throttle(journal);
+}
+
+/* Tells those who wait for what is now durable, or, if nothing will be any more or for now, all. */
 static void wake_waiters(struct journal *journal)
 {
+    int status = journal->stuck ? -ENOSPC : journal->status;
     journal->expected = journal->waiting;
     while (!list_empty(&journal->waiters)) {
         struct waiter *waiter = container_of(journal->waiters.next, struct waiter, link);
-        if (journal->status == 0 && waiter->position > journal->committed)
+        if (status == 0 && waiter->position > journal->committed)
             break;
         list_remove(&waiter->link);
         journal->waiting--;
-        completion_fire(&waiter->done, journal->status);
+        completion_fire(&waiter->done, status);
     }
     wait_queue_wake_all(journal->loop, &journal->room);
 }
@@ -255,8 +288,11 @@ static int write_to_log(struct journal *journal)
 
 static int write_group(struct journal *journal)
 {
-    if (journal_group_content(journal->writing) == 0)
+    if (journal_group_content(journal->writing) == 0) {
+        if (journal->tight)
+            journal_log_extend(journal);
         return 0;
+    }
     int status = journal->options.backend != NULL ? write_to_backend(journal) : write_to_log(journal);
     journal->statistics.groups += status == 0;
     return status;
@@ -284,20 +320,47 @@ static void gather(struct journal *journal)
     journal->skip = journal->missed;
 }
 
+/* The group that was cut is durable, or never will be. */
+static void group_over(struct journal *journal)
+{
+    journal_group_clear(journal->writing);
+    if (journal->status != 0)
+        return;
+    journal->committed = journal->cut;
+    journal->options.source.committed(journal->options.source.owner, journal->committed);
+}
+
+/* What was cut goes to the device. */
+static void bring_down(struct journal *journal)
+{
+    bool again = journal->stuck;
+    journal->stuck = false;
+    if (journal->status == 0 && !again)
+        journal_fail(journal, flush(journal));
+    if (journal->status == 0) {
+        int status = write_group(journal);
+        journal->stuck = status == -ENOSPC && journal->options.backend == NULL;
+        if (journal->stuck)
+            timer_set(journal->loop, &journal->retry, loop_now(journal->loop) + RETRY_NS);
+        else
+            journal_fail(journal, status);
+    }
+    if (!journal->stuck)
+        group_over(journal);
+    /* What came meanwhile is still to be cut. */
+    if (again && !journal->stuck && journal->position > journal->cut)
+        journal->wanted = true;
+}
+
 static void commit_group(struct journal *journal)
 {
     gather(journal);
     uint64_t start = loop_now(journal->loop);
-    cut(journal);
-    if (journal->status == 0)
-        journal_fail(journal, flush(journal));
-    if (journal->status == 0)
-        journal_fail(journal, write_group(journal));
-    journal_group_clear(journal->writing);
-    if (journal->status == 0) {
-        journal->committed = journal->cut;
-        journal->options.source.committed(journal->options.source.owner, journal->committed);
-    }
+    if (journal->stuck)
+        journal->wanted = false;
+    else
+        cut(journal);
+    bring_down(journal);
     journal->duration = loop_now(journal->loop) - start;
     wake_waiters(journal);
 }
@@ -335,6 +398,7 @@ static void committer_run(void *argument)
 static void journal_free(struct journal *journal)
 {
     timer_clear(journal->loop, &journal->interval);
+    timer_clear(journal->loop, &journal->retry);
     journal_log_close(&journal->log);
     journal_log_close(&journal->spare);
     journal_group_destroy(&journal->groups[0]);
@@ -355,6 +419,7 @@ static int journal_allocate(const struct journal_options *options, struct journa
     journal->open = &journal->groups[0];
     journal->writing = &journal->groups[1];
     journal->interval.fire = interval_over;
+    journal->retry.fire = retry_due;
     list_init(&journal->waiters);
     wait_queue_init(&journal->room);
     wait_group_init(&journal->tasks);

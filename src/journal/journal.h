@@ -13,6 +13,11 @@
  * changes go on. Recovery replays the newest whole snapshot and then every group since that snapshot began;
  * because of the rule above the result is the state at the last group. Then the log before it is recycled.
  *
+ * A full device does not end it. The log has a reserve of a few MiB; once that is touched, journal_room says
+ * -ENOSPC to all who would add something, while removals are still recorded. If the reserve is used up as
+ * well, commits answer -ENOSPC and their records stay in memory until the device has room. (A backend's
+ * -ENOSPC is an error as any.)
+ *
  * File formats, names and versions: journal/format.h. */
 #pragma once
 
@@ -145,10 +150,16 @@ uint64_t journal_position(const struct journal *journal);
 uint64_t journal_committed(const struct journal *journal);
 /* Waits until everything appended or touched so far is durable; many waiters share a group. 0, or the first
  * error that the journal met: it stays failed from then on, since what was lost in between could be missed by
- * nobody; -ECANCELED: the task was cancelled, the group is written all the same. May suspend. */
+ * nobody; -ENOSPC: the device is full, what was appended is not lost, a later commit may succeed;
+ * -ECANCELED: the task was cancelled, the group is written all the same. May suspend. */
 int journal_commit(struct journal *journal);
-/* Waits while too much is in memory. May suspend. */
+/* Waits while too much is in memory. -ENOSPC: it cannot be written at the time. May suspend. */
 int journal_throttle(struct journal *journal);
+/* 0, or -ENOSPC: the device is full, and what room the log has is for records that make room. To be asked by
+ * whoever is about to add something, before anything changes. Never suspends. */
+int journal_room(struct journal *journal);
+/* journal_room, then journal_throttle. May suspend. */
+int journal_admit(struct journal *journal);
 /* 0, or why nothing can be made durable any more. */
 int journal_status(const struct journal *journal);
 

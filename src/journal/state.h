@@ -73,6 +73,12 @@ struct journal {
     uint64_t base;            /* recovery starts at the log of this sequence, and its snapshot if base > 1 */
     uint64_t log_bytes;       /* of groups from base on */
 
+    /* A full device. */
+    bool tight;         /* behind the log there is less than its reserve */
+    bool stuck;         /* `writing` could not be written for that reason: it is tried again */
+    struct timer retry; /* then */
+    uint64_t tried;     /* when the reserve was last asked for by journal_room */
+
     /* Snapshots. */
     struct mutex snapshot_lock; /* one at a time */
     bool snapshotting;
@@ -94,8 +100,11 @@ void journal_name(char name[JOURNAL_NAME_MAX], const char *prefix, uint64_t sequ
 int journal_log_create(struct journal *journal, uint64_t sequence, uint64_t recycled,
                        struct journal_log *log);
 void journal_log_close(struct journal_log *log);
-/* Writes a sealed group at the log's end and synchronises. Errors are logged. May suspend. */
+/* Writes a sealed group at the log's end and synchronises. -ENOSPC: the device is full and so is the log's
+ * reserve; nothing has changed. Other errors are logged. May suspend. */
 int journal_log_write(struct journal *journal, const void *bytes, size_t size);
+/* Tries to give the log its reserve again. May suspend. */
+void journal_log_extend(struct journal *journal);
 static inline bool journal_log_empty(const struct journal_log *log)
 {
     return log->offset == JOURNAL_BLOCK;

@@ -136,8 +136,9 @@ int server_call_many(struct server *server, const uint64_t *wanted, uint16_t ope
 
 int server_metadata_room(struct server *server, uint64_t extra)
 {
-    if (server->options.metadata_capacity == 0)
-        return 0;
+    int status = server->journal == NULL ? 0 : journal_room(server->journal);
+    if (status != 0 || server->options.metadata_capacity == 0)
+        return status;
     struct meta_statistics statistics;
     meta_statistics(server->meta, &statistics);
     return statistics.bytes + extra <= server->options.metadata_capacity ? 0 : -ENOSPC;

@@ -160,7 +160,7 @@ int server_call(struct server *server, uint32_t index, uint16_t operation, const
  */
 int server_call_many(struct server *server, const uint64_t *wanted, uint16_t operation, const void *body,
                      uint32_t body_length, void *replies, uint32_t reply_size, uint64_t deadline);
-/* 0 if `extra` more bytes of metadata fit, else -ENOSPC. */
+/* 0 if `extra` more bytes of metadata fit, and records of them into the journal; else -ENOSPC. */
 int server_metadata_room(struct server *server, uint64_t extra);
 
 static inline bool server_single(const struct server *server)

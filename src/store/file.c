@@ -110,7 +110,7 @@ static int file_write_begin(struct store *base, struct store_io *io, uint32_t ch
     io->count = 0;
     if (io->length == 0)
         return 0;
-    int status = journal_throttle(store->journal);
+    int status = journal_admit(store->journal);
     if (status != 0)
         return status;
     struct transfer *transfer = calloc(1, sizeof(*transfer));

@@ -121,7 +121,7 @@ int pmem_write_begin(struct store *store, struct store_io *io, uint32_t chunk_si
     io->count = 0;
     if (io->length == 0)
         return 0;
-    int status = pmem->journal == NULL ? 0 : journal_throttle(pmem->journal);
+    int status = pmem->journal == NULL ? 0 : journal_admit(pmem->journal);
     if (status == 0)
         status = room_wait(pmem, pages_of(io->offset + io->length) - (io->offset >> PAGE_SHIFT) + 1);
     if (status != 0)

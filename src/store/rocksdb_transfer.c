@@ -341,7 +341,7 @@ int rocks_write_begin(struct store *store, struct store_io *io, uint32_t chunk_s
     io->count = 0;
     if (io->length == 0)
         return 0;
-    int status = journal_throttle(rocks->journal);
+    int status = journal_admit(rocks->journal);
     if (status != 0)
         return status;
     uint32_t blocks = pages_of(io->offset + io->length) - (io->offset >> PAGE_SHIFT);

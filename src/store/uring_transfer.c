@@ -160,7 +160,7 @@ int uring_store_write_begin(struct store *store, struct store_io *io, uint32_t c
     uint32_t end = io->offset + io->length;
     uint32_t edges = (uint32_t)(io->offset % PAGE_BYTES != 0) + (uint32_t)(end % PAGE_BYTES != 0);
     struct uring_transfer *transfer;
-    int status = journal_throttle(uring->journal);
+    int status = journal_admit(uring->journal);
     if (status == 0)
         status = transfer_begin(uring, &uring->writes, io->offset, end, edges, &transfer);
     if (status != 0)

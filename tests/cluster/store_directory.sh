@@ -158,6 +158,42 @@ directory that this user can write" launch -n 1
         benchfs stop >/dev/null
         rm -rf "$store"
     done
+
+    # Somebody else fills it: the journal's reserve is left.
+    engine=file
+    small=(--set store.capacity=1GiB --set store.journal_limit=1MiB)
+    mkdir "$work/many"
+    for i in $(seq 1500); do head -c 300 /dev/zero >"$work/many/$i"; done
+    launch -n 1 "${small[@]}" >/dev/null
+    benchfs cp "$work/file" benchfs:/file
+    benchfs cp -r "$work/many" benchfs:/many
+    head -c 100M /dev/zero >"$work/mounted/hog" 2>/dev/null
+    until_full() {
+        for i in $(seq 50); do
+            if ! benchfs cp -r "$work/many" "benchfs:/more$i" 2>"$work/.stderr"; then
+                cat "$work/.stderr"
+                grep -q 'No space left on device' "$work/.stderr"
+                return
+            fi
+        done
+        return 1
+    }
+    ok "a device without room for the journal says so" until_full
+    ok "what was there can be read" reads
+    ok "files can be removed" benchfs rm -r /many
+    rm "$work/mounted/hog"
+    goes_on() {
+        for i in $(seq 100); do
+            benchfs mkdir "/again$i" 2>/dev/null && benchfs cp "$work/file" benchfs:/again && return
+        done
+        return 1
+    }
+    ok "with room it goes on" goes_on
+    ok "ends in good order" benchfs stop
+    restarts() { launch -n 1 "${small[@]}" >/dev/null && reads && ! benchfs stat /many 2>/dev/null && benchfs stat /again; }
+    ok "and starts again with what is left" restarts
+    ok "all of which is right" benchfs fsck
+    benchfs stop >/dev/null
     umount "$work/mounted"
 else
     number=$((number + 1))
