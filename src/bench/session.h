@@ -1,0 +1,24 @@
+/* One worker's work on one target: what the phases of benchmarks are written against. */
+#pragma once
+
+#include <stdint.h>
+
+#include "bench/crew.h"
+#include "bench/target.h"
+
+#define SESSION_DIRECTORY_MAX 640u
+#define SESSION_PATH_MAX 1280u
+
+struct session {
+    struct crew_member *worker;
+    struct target *target;                 /* open */
+    const struct target_operations *call;  /* the target's */
+    char directory[SESSION_DIRECTORY_MAX]; /* in it, all workers': to be left as empty as it was */
+};
+
+/* Says on one line that `what` failed on path; returns status. -ECANCELED is not told: another worker said
+ * why. */
+int session_fail(const struct session *session, const char *what, const char *path, int status);
+/* Writes a path in the directory. */
+void session_path(const struct session *session, char path[SESSION_PATH_MAX], const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
