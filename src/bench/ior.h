@@ -3,10 +3,10 @@
 
 #include <stdbool.h>
 
-#include "bench/options.h"
+#include "bench/suite.h"
 #include "bench/transfers.h"
 
-extern const struct bench_verb bench_ior;
+extern const struct suite_workload bench_ior;
 
 /* What is written where. A file consists of segments; a segment holds a block of each worker that writes the
  * file, one after the other, and a block is moved in transfers. */

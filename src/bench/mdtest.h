@@ -4,10 +4,10 @@
 #include <stdbool.h>
 
 #include "bench/content.h"
-#include "bench/options.h"
 #include "bench/session.h"
+#include "bench/suite.h"
 
-extern const struct bench_verb bench_mdtest;
+extern const struct suite_workload bench_mdtest;
 
 #define MDTEST_DIRECTORIES_MAX UINT64_C(1000000) /* of a tree */
 #define MDTEST_LEVELS_MAX 16u                    /* below its root */
@@ -61,5 +61,7 @@ int mdtest_remove_files(struct mdtest *test, struct crew_part *part);
  * `number`, from 0, its root. */
 void mdtest_directory(const struct mdtest *test, uint32_t worker, uint64_t number,
                       char path[SESSION_PATH_MAX]);
+/* The name of a worker's file in it. */
+void mdtest_name(char *name, size_t size, uint32_t worker, uint64_t number);
 /* Takes the name of a file of a tree apart; false: it is none. */
 bool mdtest_parse_name(const char *name, uint32_t *worker, uint64_t *number);

@@ -72,6 +72,11 @@ static void item_path(struct mdtest *test, const char *kind, uint32_t worker, ui
              (unsigned long long)number);
 }
 
+void mdtest_name(char *name, size_t size, uint32_t worker, uint64_t number)
+{
+    snprintf(name, size, "file.%u.%llu", worker, (unsigned long long)number);
+}
+
 bool mdtest_parse_name(const char *name, uint32_t *worker, uint64_t *number)
 {
     char again[64];
@@ -79,7 +84,7 @@ bool mdtest_parse_name(const char *name, uint32_t *worker, uint64_t *number)
     if (sscanf(name, "file.%u.%llu", worker, &parsed) != 2)
         return false;
     *number = parsed;
-    snprintf(again, sizeof(again), "file.%u.%llu", *worker, parsed);
+    mdtest_name(again, sizeof(again), *worker, *number);
     return strcmp(again, name) == 0;
 }
 
@@ -109,6 +114,8 @@ static int do_items(struct mdtest *test, struct crew_part *part, item_operation 
         uint64_t elapsed = 0;
         if (deadline != 0 && crew_now() >= deadline)
             break;
+        if (crew_stopping(test->session->worker))
+            return -ECANCELED;
         int status = operation(test, worker, first + *done, &elapsed);
         if (status < 0)
             return status;

@@ -16,6 +16,10 @@ struct session {
     char directory[SESSION_DIRECTORY_MAX]; /* in it, all workers': to be left as empty as it was */
 };
 
+struct suite_member;
+
+/* That of a member of a crew. */
+void session_begin(struct session *session, const struct suite_member *member);
 /* Says on one line that `what` failed on path; returns status. -ECANCELED is not told: another worker said
  * why. */
 int session_fail(const struct session *session, const char *what, const char *path, int status);

@@ -105,6 +105,8 @@ static int run_one_by_one(struct transfers *transfers, enum benchfs_io_kind kind
     for (*moved = 0; *moved < count; ++*moved) {
         if (deadline != 0 && crew_now() >= deadline)
             break;
+        if (crew_stopping(transfers->session->worker))
+            return -ECANCELED;
         find(argument, first + *moved, &slot->place);
         prepare(transfers, slot, kind);
         io->result = kind == BENCHFS_IO_READ ? call->read(target, io->fd, io->buffer, io->count, io->offset)
@@ -132,6 +134,8 @@ static int run_deep(struct transfers *transfers, enum benchfs_io_kind kind, uint
     *moved = 0;
     for (;;) {
         unsigned again = 0;
+        if (failure == 0 && crew_stopping(transfers->session->worker))
+            failure = -ECANCELED;
         while (again < free_slots && failure == 0 && begun < count &&
                (deadline == 0 || crew_now() < deadline)) {
             struct transfer_slot *slot = (struct transfer_slot *)done[again];
