@@ -11,13 +11,14 @@
 #include "bench/iozone.h"
 #include "bench/md.h"
 #include "bench/mdtest.h"
+#include "bench/mixed.h"
 #include "bench/rpc.h"
 #include "bench/store.h"
 #include "bench/targets.h"
 
 /* Benchmarks of the suite (bench/suite.h), and those that run a loop of their own. */
-static const struct suite_workload *const workloads[] = {&bench_io,     &bench_md,     &bench_ior,
-                                                         &bench_mdtest, &bench_iozone, &bench_io500};
+static const struct suite_workload *const workloads[] = {
+    &bench_io, &bench_md, &bench_ior, &bench_mdtest, &bench_iozone, &bench_io500, &bench_mixed};
 static const struct bench_verb *const verbs[] = {&bench_rpc, &bench_store, &bench_targets};
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
