@@ -135,5 +135,15 @@ OPTION(client, spin, DURATION, "50us", "0", "1s",
 TABLE_END(client)
 
 TABLE_BEGIN(metrics, "Measurement.")
+OPTION(
+    metrics, shared, BOOLEAN, "true", "", "",
+    "Keep what servers and clients measure of themselves in files of /dev/shm/benchfs-UID, where \"benchfs "
+    "top\", \"benchfs trace\" and the benchmarks read it; half a MiB for each server and each thread of a "
+    "client. "
+    "false: nobody else sees it.")
+OPTION(
+    metrics, trace_entries, POWER, "4096", "64", "16777216",
+    "How many operations each server, and each thread of a client, remembers for \"benchfs trace\", 64 bytes "
+    "each; a power of two.")
 OPTION(metrics, log_interval, DURATION, "0", "0", "1h", "How often a server logs how busy it was. 0: never.")
 TABLE_END(metrics)

@@ -115,6 +115,7 @@ static int map_fetch(struct client *client, struct rpc_peer *peer, uint64_t dead
         cluster_map_destroy(map);
         return status;
     }
+    metrics_add(client->metrics, METRIC_MAP_FETCHES, 1);
     client_observe(client, &call);
     return 0;
 }
@@ -247,6 +248,7 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
     default:
         return false;
     }
+    metrics_add(client->metrics, METRIC_ATTEMPTS_AGAIN, 1);
     uint64_t now = loop_now(client->loop);
     if (operation->deadline == 0)
         operation->deadline = now + client->deadline_ns;
@@ -305,6 +307,12 @@ static uint32_t nearest_partition(const struct client *client, const struct clie
     return 0;
 }
 
+static void refresh_metrics(void *owner)
+{
+    const struct client *client = owner;
+    rpc_refresh_metrics(client->rpc);
+}
+
 int client_create(struct net *net, const struct client_options *options, struct client **result)
 {
     struct client *client = calloc(1, sizeof *client);
@@ -312,6 +320,7 @@ int client_create(struct net *net, const struct client_options *options, struct 
         return -ENOMEM;
     client->net = net;
     client->loop = net->loop;
+    client->metrics = loop_metrics(net->loop);
     client->deadline_ns =
         options->rpc_deadline_ns != 0 ? options->rpc_deadline_ns : 10 * UINT64_C(1000000000);
     client->caller.uid = options->uid;
@@ -347,6 +356,9 @@ int client_create(struct net *net, const struct client_options *options, struct 
     if (status < 0)
         goto free_rpc;
     client->layout_base = nearest_partition(client, options);
+    metrics_identify(client->metrics, METRICS_ROLE_CLIENT, UINT32_MAX, client->map->servers[0].address);
+    client->metrics->refresh = refresh_metrics;
+    client->metrics->owner = client;
     *result = client;
     return 0;
 
@@ -364,6 +376,7 @@ free_client:
 
 void client_destroy(struct client *client)
 {
+    client->metrics->refresh = NULL;
     client_release_last(client);
     for (uint32_t server = 0; server < client->map->server_count; server++)
         rpc_peer_destroy(client->peers[server]);

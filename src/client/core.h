@@ -108,6 +108,7 @@ struct credentials {
 struct client {
     struct net *net;
     struct loop *loop;
+    struct metrics *metrics; /* the loop's */
     struct rpc *rpc;
     struct cluster_map *map;
     struct rpc_peer **peers; /* by index in map->servers */

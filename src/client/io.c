@@ -386,6 +386,7 @@ static ssize_t read_file(struct client *client, struct client_file *file, const 
     struct lease *lease = lease_slot(&client->leases, file->inode);
     if (lease->inode == file->inode) {
         if (loop_now(client->loop) < lease->until) {
+            metrics_add(client->metrics, METRIC_LEASE_HITS, 1);
             size_t got = offset < lease->length ? least(lease->length - offset, length) : 0;
             transfer_fill(&transfer, 0, got, lease->bytes + (got > 0 ? offset : 0));
             return (ssize_t)got;

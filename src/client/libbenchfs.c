@@ -23,6 +23,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "cluster/file.h"
+#include "metrics/files.h"
 
 __thread struct worker_current worker_current;
 static __thread struct worker *thread_workers; /* all workers of this thread, whatever their file system */
@@ -261,9 +262,14 @@ static int worker_open(struct worker *worker)
         .chunk_shift = fs->chunk_shift,
         .prefix = fs->prefix,
     };
-    int status = loop_create(&loop_options, &worker->loop);
+    int status = metrics_create(fs->metrics_shared ? METRICS_DIRECTORY_DEFAULT : NULL, fs->trace_entries,
+                                &worker->metrics, NULL);
     if (status < 0)
         return status;
+    loop_options.metrics = worker->metrics;
+    status = loop_create(&loop_options, &worker->loop);
+    if (status < 0)
+        goto destroy_metrics;
     status = net_create(worker->loop, &net_options, &worker->net);
     if (status < 0)
         goto destroy_loop;
@@ -283,6 +289,8 @@ destroy_net:
     net_destroy(worker->net);
 destroy_loop:
     loop_destroy(worker->loop);
+destroy_metrics:
+    metrics_destroy(worker->metrics);
     return status;
 }
 
@@ -353,6 +361,7 @@ void worker_shut_down(struct worker *worker)
     client_destroy(worker->client);
     net_destroy(worker->net);
     loop_destroy(worker->loop);
+    metrics_destroy(worker->metrics);
     free(worker->remembered);
     worker->remembered = NULL;
     worker->client = NULL;
@@ -515,6 +524,8 @@ static int read_config(struct benchfs *fs, const char *path)
     fs->deadline_ns = config.client.deadline;
     fs->attribute_lifetime_ns = config.client.attribute_lifetime;
     fs->spin_ns = config.client.spin;
+    fs->metrics_shared = config.metrics.shared;
+    fs->trace_entries = (uint32_t)config.metrics.trace_entries;
     fs->rendezvous_threshold = (uint32_t)config.rpc.rendezvous_threshold;
     memcpy(fs->transports, config.server.transports, sizeof fs->transports);
     memcpy(fs->devices, config.server.devices, sizeof fs->devices);

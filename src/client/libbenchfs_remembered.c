@@ -51,6 +51,7 @@ bool remember_find(struct worker *worker, const struct remember *what, struct at
     *attributes = entry->attributes;
     *status = entry->status;
     atomic_fetch_add_explicit(&worker->fs->counters.cached_attributes, 1, memory_order_relaxed);
+    metrics_add(worker->metrics, METRIC_ATTRIBUTE_HITS, 1);
     return true;
 }
 

@@ -105,6 +105,8 @@ struct benchfs {
     char devices[256];
     uint64_t deadline_ns;
     uint64_t spin_ns;
+    bool metrics_shared;
+    uint32_t trace_entries;
     uint32_t rendezvous_threshold;
     struct identity identity; /* of threads that did not choose another; under mutex */
     uint32_t identity_forks;  /* value of library_forks when it was read */
@@ -148,7 +150,8 @@ struct benchfs {
 struct worker {
     struct benchfs *fs; /* valid while client is not NULL */
     uint64_t fs_id;
-    uint32_t forks; /* value of library_forks when it was made */
+    uint32_t forks;          /* value of library_forks when it was made */
+    struct metrics *metrics; /* the loop's */
     struct loop *loop;
     struct net *net;
     struct client *client;     /* NULL: the file system was disconnected */

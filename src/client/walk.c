@@ -167,10 +167,12 @@ static int step(struct walk *walk)
     const struct directory *known =
         cache_find(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length);
     if (known != NULL) {
+        metrics_add(client->metrics, METRIC_DIRECTORY_HITS, 1);
         walk->here = *known;
         walk->operation->used_cache = true;
         return 0;
     }
+    metrics_add(client->metrics, METRIC_DIRECTORY_MISSES, 1);
     struct attributes attributes;
     int status = walk_lookup(walk, &attributes);
     if (status < 0)
@@ -275,6 +277,7 @@ static bool walk_as_before(struct walk *walk, uint64_t start, const char *path, 
     bool dots = name[0] == '.' && (name_length == 1 || (name_length == 2 && name[1] == '.'));
     if (dots || name_length > NAME_LENGTH_MAX || memchr(name, '/', name_length) != NULL)
         return false;
+    metrics_add(walk->client->metrics, METRIC_DIRECTORY_HITS, 1);
     walk->here = walked->directory;
     walk->last = WALK_NAME;
     walk->slash = false;

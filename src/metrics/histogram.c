@@ -37,6 +37,20 @@ static uint64_t bucket_middle(uint32_t bucket)
     return low + (high - low) / 2;
 }
 
+void histogram_add_bucket(struct histogram *histogram, uint32_t bucket, uint64_t count)
+{
+    if (count == 0)
+        return;
+    uint64_t middle = bucket_middle(bucket);
+    histogram->buckets[bucket] += count;
+    histogram->count += count;
+    histogram->sum += count * middle;
+    if (middle < histogram->minimum)
+        histogram->minimum = middle;
+    if (middle > histogram->maximum)
+        histogram->maximum = middle;
+}
+
 uint64_t histogram_quantile(const struct histogram *histogram, double quantile)
 {
     if (histogram->count == 0)

@@ -44,6 +44,10 @@ static inline void histogram_record(struct histogram *histogram, uint64_t value)
 /* The least and the greatest value that a bucket holds. */
 void histogram_bounds(uint32_t bucket, uint64_t *low, uint64_t *high);
 
+/* Adds `count` values of a bucket, of which no more is known: minimum, maximum and sum are those of its
+ * middle. */
+void histogram_add_bucket(struct histogram *histogram, uint32_t bucket, uint64_t count);
+
 /* Adds what `other` recorded. */
 void histogram_merge(struct histogram *histogram, const struct histogram *other);
 

@@ -84,11 +84,38 @@ static void flight_free(struct rpc_flight *flight)
 
 /* ---- finishing ---- */
 
+static void call_record(struct rpc_call *call, int status)
+{
+    struct rpc *rpc = call->peer->rpc;
+    const struct operation *operation = operation_find(call->operation);
+    if (operation == NULL || call->body_length < operation->request_size)
+        return; /* it never was one */
+    uint64_t sent = call->send_count == 0 ? 0 : iovec_bytes(call->send, call->send_count);
+    uint64_t bytes = sent + call->received;
+    struct metrics_entry entry = {
+        .started = call->timing.started,
+        .correlation = call->correlation,
+        .subject = operation_subject(operation, call->body),
+        .total_ns = metrics_clip(call->timing.total_ns),
+        .client_queue_ns = call->timing.client_queue_ns,
+        .server_queue_ns = call->timing.queue_ns,
+        .handler_ns = call->timing.handler_ns,
+        .storage_ns = call->timing.storage_ns,
+        .bytes = metrics_clip(bytes),
+        .operation = (uint8_t)call->operation,
+        .kind = METRICS_CALL,
+        .transfer = transfer_of(rpc, bytes),
+        .status = (int16_t)status,
+    };
+    metrics_record(rpc->metrics, &entry);
+}
+
 void call_finish(struct rpc_call *call, int status, uint64_t now)
 {
     struct rpc *rpc = call->peer->rpc;
     call->timing.total_ns = now - call->timing.started;
     rpc->active--;
+    call_record(call, status);
     completion_fire(&call->done, status);
 }
 
@@ -210,6 +237,7 @@ static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const str
     flight->length = (uint32_t)sizeof(struct rpc_request_header) + call->body_length;
     flight->resend_after = RPC_RESEND_INTERVAL;
     call->flight = flight;
+    call->correlation = flight->correlation;
 
     *(struct rpc_request_header *)flight->bytes = (struct rpc_request_header){
         .version = RPC_PROTOCOL_VERSION,
@@ -320,6 +348,7 @@ void rpc_start(struct rpc_peer *peer, struct rpc_call *call)
     } else if (flies) {
         flight_start(peer, call, operation, now);
     } else {
+        metrics_add(rpc->metrics, METRIC_CREDIT_WAITS, 1);
         sweep_set(rpc, now);
         list_push_back(&peer->queue, &call->link);
         if (!peer->up)

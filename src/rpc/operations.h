@@ -2,7 +2,8 @@
  *
  * Reply number = request number + 100. Flags: MUTATES - applied at most once, by (session, correlation), the
  * reply is remembered and repeated; otherwise the operation is idempotent and simply executed again. SERVERS
- * - accepted only on a session whose peer proved to be a server of this cluster.
+ * - accepted only on a session whose peer proved to be a server of this cluster. OTHER - the body does not
+ * begin with the inode that it is about.
  *
  * A body that ends in `char name[]` is followed by exactly name_length bytes, without NUL. Inode numbers,
  * hashes and partitions are defined in cluster/partition.h; times are nanoseconds since 1970 UTC. */
@@ -16,6 +17,7 @@
 #define RPC_PROTOCOL_VERSION 1
 #define RPC_MUTATES 1u
 #define RPC_SERVERS 2u
+#define RPC_OTHER 4u
 
 /*      id  name                  request body    reply body     flags */
 #define OPERATION_TABLE(OP)                                                                                  \
@@ -41,8 +43,8 @@
     OP(31, CREATE_SYMLINK, create_request, attributes_reply, RPC_MUTATES) /* bulk in: the target */          \
     OP(32, READ_LINK, inode_request, empty_body, 0)                       /* bulk out: the target */         \
     OP(33, RENAME, rename_request, unlink_reply, RPC_MUTATES)                                                \
-    OP(34, KEY_LOCK, key_lock_request, key_lock_reply, RPC_MUTATES | RPC_SERVERS)                            \
-    OP(35, KEY_FINISH, key_finish_request, empty_body, RPC_MUTATES | RPC_SERVERS)                            \
+    OP(34, KEY_LOCK, key_lock_request, key_lock_reply, RPC_MUTATES | RPC_SERVERS | RPC_OTHER)                \
+    OP(35, KEY_FINISH, key_finish_request, empty_body, RPC_MUTATES | RPC_SERVERS | RPC_OTHER)                \
     OP(36, DIRECTORY_FREEZE, directory_request, directory_reply, RPC_MUTATES | RPC_SERVERS)                  \
     OP(37, DIRECTORY_FINISH, directory_request, empty_body, RPC_MUTATES | RPC_SERVERS)                       \
     OP(38, NAMESPACE_BUMP, epoch_request, empty_body, RPC_SERVERS)                                           \
@@ -58,7 +60,7 @@
     OP(61, INODE_LINK, inode_link_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                      \
     OP(62, HOLD, hold_request, attributes_reply, RPC_MUTATES)                                                \
     OP(63, RELEASE, empty_body, empty_body, RPC_MUTATES) /* only brings notices */                           \
-    OP(64, MAKE_NODE, node_request, attributes_reply, RPC_MUTATES)                                           \
+    OP(64, MAKE_NODE, node_request, attributes_reply, RPC_MUTATES | RPC_OTHER)                               \
     OP(65, CREATE_UNNAMED, unnamed_request, attributes_reply, RPC_MUTATES)                                   \
     OP(70, ALLOCATE, allocate_request, attributes_reply, RPC_MUTATES)                                        \
     OP(71, GET_XATTR, xattr_request, xattr_reply, 0)          /* bulk out: the value */                      \
@@ -70,11 +72,11 @@
     OP(82, LOCK_TEST, lock_request, lock_reply, 0)                                                           \
     OP(83, LOCK_SHARE, lock_owner_request, empty_body, RPC_MUTATES)                                          \
     OP(84, LOCK_RELEASE, lock_owner_request, empty_body, RPC_MUTATES)                                        \
-    OP(85, INODE_TOUCH, inode_request, empty_body, RPC_SERVERS) /* its change time becomes now */            \
-    OP(90, CHECK_INODES, check_inodes_request, check_reply, 0)  /* bulk out: check_inode records */          \
-    OP(91, CHECK_NAMES, check_names_request, check_reply, 0)    /* bulk out: check_name records */           \
-    OP(92, CHECK_CHUNKS, check_chunks_request, check_reply, 0)  /* bulk out: check_chunks records */         \
-    OP(93, CHECK_SETTLED, check_settled_request, check_settled_reply, 0)                                     \
+    OP(85, INODE_TOUCH, inode_request, empty_body, RPC_SERVERS)        /* its change time becomes now */     \
+    OP(90, CHECK_INODES, check_inodes_request, check_reply, RPC_OTHER) /* bulk out: check_inode records */   \
+    OP(91, CHECK_NAMES, check_names_request, check_reply, 0)           /* bulk out: check_name records */    \
+    OP(92, CHECK_CHUNKS, check_chunks_request, check_reply, 0)         /* bulk out: check_chunks records */  \
+    OP(93, CHECK_SETTLED, check_settled_request, check_settled_reply, RPC_OTHER)                             \
     OP(94, REPAIR_INODE, repair_inode_request, empty_body, RPC_MUTATES)                                      \
     OP(95, REPAIR_NAME, repair_name_request, empty_body, RPC_MUTATES)                                        \
     OP(96, SCRUB, scrub_request, scrub_reply, 0) /* bulk out: scrub_damage records */

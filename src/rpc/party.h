@@ -36,6 +36,7 @@ static_assert(RPC_MESSAGE_MAX <= NET_HEADER_MAX, "a request or reply is one tran
 struct rpc {
     struct net *net;
     struct loop *loop;
+    struct metrics *metrics;
     void *owner;
     uint8_t key[CLUSTER_KEY_BYTES];
     uint64_t deadline_ns;
@@ -62,6 +63,7 @@ struct rpc {
     struct list served_free;
     struct list local; /* requests of this party to itself being served */
     uint64_t serving;  /* served objects in use */
+    uint64_t serving_peak;
     uint8_t secret[CLUSTER_KEY_BYTES];
     struct rpc_session **sessions; /* by slot; NULL: free */
     uint32_t session_slots;
@@ -230,6 +232,13 @@ static inline int await_fired(struct loop *loop, struct completion *completion)
 /* rpc.c */
 /* Wakes rpc_destroy when nothing of the serving side is under way any more. */
 void rpc_check_quiet(struct rpc *rpc);
+
+static inline enum metrics_transfer transfer_of(const struct rpc *rpc, uint64_t bytes)
+{
+    return bytes == 0                           ? METRICS_NO_BULK
+           : bytes >= rpc->rendezvous_threshold ? METRICS_RENDEZVOUS
+                                                : METRICS_EAGER;
+}
 
 /* call.c */
 void call_receive_reply(struct rpc *rpc, struct net_message *message);

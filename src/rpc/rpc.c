@@ -66,6 +66,7 @@ int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **
         return -ENOMEM;
     made->net = net;
     made->loop = net->loop;
+    made->metrics = loop_metrics(net->loop);
     made->owner = options->owner;
     memcpy(made->key, options->cluster_key, sizeof(made->key));
     made->deadline_ns = options->deadline_ns != 0 ? options->deadline_ns : RPC_DEADLINE_DEFAULT;
@@ -170,6 +171,18 @@ struct loop *rpc_loop(struct rpc *rpc)
 struct net *rpc_net(struct rpc *rpc)
 {
     return rpc->net;
+}
+
+void rpc_refresh_metrics(const struct rpc *rpc)
+{
+    const struct rpc_counters *counters = &rpc->counters;
+    metrics_set(rpc->metrics, METRIC_RESENT, counters->resent);
+    metrics_set(rpc->metrics, METRIC_REJECTED, counters->rejected);
+    metrics_set(rpc->metrics, METRIC_EXPIRED, counters->expired);
+    metrics_set(rpc->metrics, METRIC_REPLAYED, counters->replayed);
+    metrics_set(rpc->metrics, METRIC_SESSIONS, counters->sessions);
+    metrics_set(rpc->metrics, METRIC_SERVING, rpc->serving);
+    metrics_set(rpc->metrics, METRIC_SERVING_PEAK, rpc->serving_peak);
 }
 
 void rpc_counters(const struct rpc *rpc, struct rpc_counters *counters)

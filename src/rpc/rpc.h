@@ -63,6 +63,7 @@ struct rpc_call {
     /* private */
     struct completion done;
     struct list link;
+    uint64_t correlation;
     struct loop *loop;
     struct rpc_peer *peer;
     struct rpc_flight *flight; /* while the request is on the wire */
@@ -219,3 +220,5 @@ struct rpc_counters {
     uint64_t dispatched;
 };
 void rpc_counters(const struct rpc *rpc, struct rpc_counters *counters);
+/* Brings what the party counts up to date in its loop's metrics. Calls and requests record themselves. */
+void rpc_refresh_metrics(const struct rpc *rpc);

@@ -51,7 +51,8 @@ static struct rpc_served *served_take(struct rpc *rpc)
             return NULL;
         list_init(&served->link);
     }
-    rpc->serving++;
+    if (++rpc->serving > rpc->serving_peak)
+        rpc->serving_peak = rpc->serving;
     served->local = NULL;
     served->is_local = false;
     served->arriving = NULL;
@@ -528,6 +529,29 @@ static int send_reply(struct rpc_served *served, uint32_t length, const struct i
     return status == -EINPROGRESS ? await_transfer(served, &sent) : status;
 }
 
+/* replied: when the reply was ready; sent: when it had been sent, 0: not looked at. */
+static void served_record(const struct rpc_served *served, const struct rpc_reply_header *header,
+                          uint64_t bytes, uint64_t replied, uint64_t sent)
+{
+    struct rpc *rpc = served->request.rpc;
+    struct metrics_entry entry = {
+        .started = served->request.arrived,
+        .correlation = served->request.header->correlation,
+        .subject = operation_subject(served->operation, served->request.body),
+        .total_ns = metrics_clip((sent != 0 ? sent : replied) - served->request.arrived),
+        .server_queue_ns = header->queue_ns,
+        .handler_ns = header->handler_ns,
+        .storage_ns = header->storage_ns,
+        .reply_ns = sent != 0 ? metrics_clip(sent - replied) : 0,
+        .bytes = metrics_clip(bytes),
+        .operation = (uint8_t)served->request.header->operation,
+        .kind = METRICS_SERVED,
+        .transfer = transfer_of(rpc, bytes),
+        .status = (int16_t)header->status,
+    };
+    metrics_record(rpc->metrics, &entry);
+}
+
 int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_t body_length,
               const struct iovec *bulk, uint32_t bulk_count)
 {
@@ -555,8 +579,11 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     };
     if (body_length > 0)
         memcpy(header + 1, body, body_length);
-    if (served->is_local)
+    uint64_t bytes = request->bulk_length + (bulk_count == 0 ? 0 : iovec_bytes(bulk, bulk_count));
+    if (served->is_local) {
+        served_record(served, header, bytes, now, 0);
         return local_reply(served, header, bulk, bulk_count, now);
+    }
 
     uint32_t length = (uint32_t)sizeof(*header) + body_length;
     /* A request whose bulk went with its connection was not applied: its repetition brings the bulk anew. */
@@ -567,6 +594,8 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     /* What is sent without suspending is remembered while it travels. */
     if (remembers && bulk_count == 0)
         session_remember(request->session, request->header->correlation, served->reply, length);
+    bool timed = bytes != 0 || rpc->counters.requests % DISPATCH_SAMPLE == 0;
+    served_record(served, header, bytes, now, timed ? loop_now(rpc->loop) : 0);
     if (result != 0)
         log_debug("%s: reply to %s not sent: %s", request->session->peer, served->operation->name,
                   status_text(result));

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "rpc/operations.h"
 
 /* What follows the fixed struct of a request body. */
 enum body_shape {
@@ -18,9 +21,18 @@ struct operation {
     const char *name; /* NULL: no such operation */
     uint16_t request_size;
     uint16_t reply_size;
-    uint8_t flags; /* RPC_MUTATES, RPC_SERVERS */
+    uint8_t flags; /* RPC_MUTATES, RPC_SERVERS, RPC_OTHER */
     uint8_t shape; /* enum body_shape */
 };
+
+/* The inode that a valid request is about, or the directory of the name; 0: none. */
+static inline uint64_t operation_subject(const struct operation *operation, const void *body)
+{
+    uint64_t subject = 0;
+    if (operation->request_size >= sizeof(subject) && (operation->flags & RPC_OTHER) == 0)
+        memcpy(&subject, body, sizeof(subject));
+    return subject;
+}
 
 /* Returns NULL for a number that is no operation. */
 const struct operation *operation_find(unsigned operation);

@@ -27,6 +27,9 @@
  * moment that loop_now last told in this round of callbacks, if it was asked. So a request's changes are
  * dated with its arrival, a moment ago, and cost no reading of their own. Tasks that are resumed ask anew.
  *
+ * Measurements are made ready for readers (metrics_fold) where a turn has found nothing, and all of them
+ * before blocking.
+ *
  * Accounts: the time between two looks at the clock is idle when no turn in between found work; otherwise
  * it is busy, less what the idle turns in it cost by the latest measurement. */
 #include "runtime/loop.h"
@@ -64,6 +67,8 @@ enum {
 #define WATCH_INTERVAL (50 * NSEC_PER_USEC)
 #define WATCH_INTERVAL_MAX NSEC_PER_MSEC
 #define EXPECTED_MAX (5 * NSEC_PER_MSEC)
+#define METRICS_INTERVAL (100 * NSEC_PER_MSEC) /* between two refreshments of gauges */
+#define FOLD_AT_IDLE 4u
 #define OFFSET_LIFE NSEC_PER_MSEC /* the two clocks drift apart by some 50 ns in it */
 
 /* A simulation starts at 2026-01-01 00:00:00 UTC. */
@@ -104,7 +109,10 @@ struct loop {
     uint64_t crowded_until; /* 0: not crowded */
     uint64_t contended_until;
 
-    uint64_t idle_turn_ns; /* what an idle turn costs */
+    struct metrics *metrics;
+    bool metrics_own;
+    uint64_t metrics_refreshed; /* clock */
+    uint64_t idle_turn_ns;      /* what an idle turn costs */
     struct loop_statistics statistics;
     struct random random;
 };
@@ -120,6 +128,14 @@ int loop_create(const struct loop_options *options, struct loop **created)
     list_init(&loop->reactors);
     loop->simulated = options->simulated;
     loop->spin_ns = options->spin_ns != 0 ? options->spin_ns : SPIN_DEFAULT;
+    loop->metrics = options->metrics;
+    if (loop->metrics == NULL) {
+        if (metrics_create(NULL, METRICS_TRACE_DEFAULT, &loop->metrics, NULL) != 0) {
+            free(loop);
+            return -ENOMEM;
+        }
+        loop->metrics_own = true;
+    }
     uint64_t seed = options->seed;
     if (loop->simulated) {
         loop->epoll = -1;
@@ -129,6 +145,8 @@ int loop_create(const struct loop_options *options, struct loop **created)
         if (loop->epoll < 0) {
             int status = -errno;
             log_error("event loop: epoll_create1: %s", strerror(errno));
+            if (loop->metrics_own)
+                metrics_destroy(loop->metrics);
             free(loop);
             return status;
         }
@@ -147,6 +165,8 @@ void loop_destroy(struct loop *loop)
     scheduler_close(&loop->scheduler);
     if (loop->epoll >= 0)
         close(loop->epoll);
+    if (loop->metrics_own)
+        metrics_destroy(loop->metrics);
     free(loop);
 }
 
@@ -178,6 +198,11 @@ struct random *loop_random(struct loop *loop)
 bool loop_simulated(const struct loop *loop)
 {
     return loop->simulated;
+}
+
+struct metrics *loop_metrics(const struct loop *loop)
+{
+    return loop->metrics;
 }
 
 /* Reactors and watches share one epoll set; the lowest bit of the user data tells a reactor, which needs no
@@ -295,6 +320,18 @@ static void account(struct loop *loop, uint64_t now)
     loop->busy_turns = 0;
 }
 
+/* Gauges, and what the loop itself has done. */
+static void refresh_metrics(struct loop *loop, uint64_t now)
+{
+    struct metrics *metrics = loop->metrics;
+    loop->metrics_refreshed = now;
+    metrics_set(metrics, METRIC_LOOP_BUSY, loop->statistics.busy_ns);
+    metrics_set(metrics, METRIC_LOOP_IDLE, loop->statistics.idle_ns);
+    metrics_set(metrics, METRIC_LOOP_BLOCKED, loop->statistics.blocked_ns);
+    metrics_set(metrics, METRIC_LOOP_BLOCKS, loop->statistics.blocks);
+    metrics_settle(metrics);
+}
+
 static int poll_reactors(struct loop *loop)
 {
     int work = 0;
@@ -313,6 +350,8 @@ static int look(struct loop *loop)
     account(loop, now);
     loop->look = false;
     loop->looked = true;
+    if (now - loop->metrics_refreshed >= METRICS_INTERVAL)
+        refresh_metrics(loop, now);
     int work = 0;
     if (loop->watches != 0 && now - loop->watches_seen >= loop->watch_interval) {
         loop->watches_seen = now;
@@ -332,6 +371,8 @@ static int real_turn(struct loop *loop, uint32_t rounds)
     loop->looked = false;
     loop->stamp = 0;
     int work = poll_reactors(loop);
+    if (work == 0 && metrics_unfolded(loop->metrics))
+        metrics_fold(loop->metrics, FOLD_AT_IDLE);
     for (; work == 0 && rounds > 1; rounds--) {
         loop->idle_turns++;
         work = poll_reactors(loop);
@@ -355,6 +396,7 @@ static int simulated_turn(struct loop *loop)
     int work = poll_reactors(loop);
     work += timer_heap_fire(&loop->timers, loop->clock);
     work += scheduler_run(&loop->scheduler);
+    metrics_fold(loop->metrics, UINT32_MAX);
     if (work == 0 && loop->timers.first != NULL) {
         loop->clock = loop->timers.first->deadline;
         work += timer_heap_fire(&loop->timers, loop->clock);
@@ -399,6 +441,7 @@ static void loop_block(struct loop *loop)
         timeout = &wait;
     }
     account(loop, before);
+    refresh_metrics(loop, before);
     int count = epoll_pwait2(loop->epoll, loop->events, EVENTS_PER_WAIT, timeout, NULL);
     if (count < 0 && errno == ENOSYS) {
         int milliseconds = -1;

@@ -10,13 +10,16 @@
 
 #include "base/list.h"
 #include "base/random.h"
+#include "metrics/metrics.h"
 #include "runtime/task.h"
 
 struct loop_options {
-    bool simulated;      /* clock starts at 1 s and moves only by timers */
-    uint64_t seed;       /* of loop_random; used when simulated, otherwise seeded from the kernel */
-    uint64_t spin_ns;    /* how long to poll before blocking; 0: default (50 us) */
-    uint32_t stack_size; /* bytes of a task's stack; 0: default (64 KiB) */
+    bool simulated;          /* clock starts at 1 s and moves only by timers */
+    uint64_t seed;           /* of loop_random; used when simulated, otherwise seeded from the kernel */
+    uint64_t spin_ns;        /* how long to poll before blocking; 0: default (50 us) */
+    uint32_t stack_size;     /* bytes of a task's stack; 0: default (64 KiB) */
+    struct metrics *metrics; /* where what happens on it is recorded: the caller's, and outlives the loop;
+                                NULL: private memory of the loop's own */
 };
 
 /* Work done by one loop_poll or reactor poll is a count of events; 0 means idle. */
@@ -61,6 +64,7 @@ int64_t loop_realtime(struct loop *loop); /* nanoseconds since 1970, in a callba
                                              loop_now; derived from the virtual clock when simulated */
 struct random *loop_random(struct loop *loop);
 bool loop_simulated(const struct loop *loop);
+struct metrics *loop_metrics(const struct loop *loop); /* never NULL */
 
 int loop_reactor_add(struct loop *loop, struct reactor *reactor); /* 0 or -errno (epoll) */
 void loop_reactor_remove(struct loop *loop, struct reactor *reactor);

@@ -34,16 +34,20 @@
 #include "base/status.h"
 #include "cluster/file.h"
 #include "journal/identity.h"
+#include "metrics/files.h"
 #include "server/configure.h"
 #include "server/server.h"
 
 enum { EXIT_USAGE = 2 };
+
+#define METRICS_LEFT_MAX (600 * NSEC_PER_SEC) /* how long measurements of the dead are kept */
 
 struct daemon {
     uint32_t id;
     bool id_given;
     const char *key_file;
     struct config config;
+    struct metrics *metrics;
     struct loop *loop;
     struct net *net;
     struct server *server;
@@ -580,6 +584,21 @@ static int create_server(struct daemon *daemon, const uint8_t *key)
     return status;
 }
 
+/* Without shared memory the server does its work, but nobody can watch it. */
+static int create_metrics(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    const char *directory = config->metrics.shared ? METRICS_DIRECTORY_DEFAULT : NULL;
+    int shared = 0;
+    if (directory != NULL)
+        metrics_prune(directory, NULL, METRICS_LEFT_MAX);
+    int status =
+        metrics_create(directory, (uint32_t)config->metrics.trace_entries, &daemon->metrics, &shared);
+    if (shared != 0)
+        log_warning("cannot share measurements in %s: %s", directory, status_text(shared));
+    return status;
+}
+
 /* Everything from an empty process to a listening server; what was made is in *daemon. */
 static int begin(struct daemon *daemon, int signals)
 {
@@ -591,8 +610,10 @@ static int begin(struct daemon *daemon, int signals)
                   daemon->key_file, status_text(status), CLUSTER_KEY_BYTES);
         return status;
     }
-    struct loop_options loop = {.spin_ns = config->server.spin};
-    status = loop_create(&loop, &daemon->loop);
+    status = create_metrics(daemon);
+    struct loop_options loop = {.spin_ns = config->server.spin, .metrics = daemon->metrics};
+    if (status == 0)
+        status = loop_create(&loop, &daemon->loop);
     if (status == 0) {
         struct net_ucx_options ucx = {
             .transports = config->server.transports[0] != 0 ? config->server.transports : NULL,
@@ -646,6 +667,7 @@ static void end(struct daemon *daemon)
         net_destroy(daemon->net);
     if (daemon->loop != NULL)
         loop_destroy(daemon->loop);
+    metrics_destroy(daemon->metrics);
     free(daemon->members);
 }
 

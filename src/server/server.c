@@ -161,6 +161,21 @@ static void take_notice(void *owner, uint32_t serial, uint64_t notice)
     inode_release(owner, notice, serial);
 }
 
+static void refresh_metrics(void *owner)
+{
+    struct server *server = owner;
+    struct store_statistics store;
+    struct meta_statistics meta;
+    server->store->operations->statistics(server->store, &store);
+    meta_statistics(server->meta, &meta);
+    rpc_refresh_metrics(server->rpc);
+    metrics_set(server->metrics, METRIC_STORE_USED, store.used);
+    metrics_set(server->metrics, METRIC_STORE_CAPACITY, store.capacity);
+    metrics_set(server->metrics, METRIC_META_MEMORY, meta.bytes);
+    metrics_set(server->metrics, METRIC_META_INODES, meta.inodes);
+    metrics_set(server->metrics, METRIC_META_DENTRIES, meta.dentries);
+}
+
 int server_create(struct net *net, const struct server_options *options, struct server **result, char *bound)
 {
     struct server *server = calloc(1, sizeof(*server));
@@ -168,6 +183,7 @@ int server_create(struct net *net, const struct server_options *options, struct 
         return -ENOMEM;
     server->net = net;
     server->loop = net->loop;
+    server->metrics = loop_metrics(net->loop);
     server->options = *options;
     if (server->options.rpc_deadline_ns == 0)
         server->options.rpc_deadline_ns = 10 * NSEC_PER_SEC;
@@ -222,6 +238,8 @@ int server_create(struct net *net, const struct server_options *options, struct 
     status = rpc_listen(server->rpc, options->listen, bound);
     if (status != 0)
         goto fail_listen;
+    server->metrics->refresh = refresh_metrics;
+    server->metrics->owner = server;
     *result = server;
     return 0;
 
@@ -322,6 +340,7 @@ int server_set_map(struct server *server, struct cluster_map *map)
     }
     server->map = map;
     server->self = self;
+    metrics_identify(server->metrics, METRICS_ROLE_SERVER, server->options.id, map->servers[0].address);
     skip_lost_numbers(server);
     publish_epochs(server);
     return 0;
@@ -329,6 +348,7 @@ int server_set_map(struct server *server, struct cluster_map *map)
 
 void server_destroy(struct server *server)
 {
+    server->metrics->refresh = NULL;
     server->stopping = true;
     rpc_destroy(server->rpc); /* cancels and awaits handlers, destroys peers */
     wait_group_wait(server->loop, &server->background, 0);

@@ -87,6 +87,7 @@ static inline uint32_t lease_session_of(const struct rpc_request *request)
 struct server {
     struct net *net;
     struct loop *loop;
+    struct metrics *metrics; /* the loop's */
     struct rpc *rpc;
     struct store *store;
     struct meta *meta;
@@ -228,6 +229,7 @@ static inline int gate_dentry(struct server *server, const struct rpc_request *r
             return status;
         if (server_of_hash(server, hash) != server->self)
             return -STATUS_WRONG_EPOCH;
+        server->metrics->partitions[hash_partition(hash)]++;
         if (__builtin_expect(server->obstacles == 0, 1))
             return 0;
         status = obstacles_pass(server, parent, hash, intent, request->deadline);
@@ -245,6 +247,7 @@ static inline int gate_inode(struct server *server, uint64_t number, struct inod
         return -EINVAL;
     if (server_of_inode(server, number) != server->self)
         return -STATUS_WRONG_EPOCH;
+    server->metrics->partitions[inode_partition(number)]++;
     *inode = meta_inode_find(server->meta, number);
     return *inode != NULL ? 0 : -ESTALE;
 }

@@ -442,6 +442,11 @@ void rpc_destroy(struct rpc *rpc)
     (void)rpc;
 }
 
+void rpc_refresh_metrics(const struct rpc *rpc)
+{
+    (void)rpc;
+}
+
 void rpc_set_epochs(struct rpc *rpc, uint32_t map_epoch, uint32_t namespace_epoch)
 {
     (void)rpc;

@@ -1,0 +1,235 @@
+/* A region's life, and the folding of trace entries into histograms.
+ *
+ * An operation counts once in `operations` and once in each stage's histogram, except that a stage of 0 ns is
+ * left out: most requests never queue, and whoever reads knows how many operations there were. Several values
+ * of a histogram and the sums lie in few cache lines, and all of it happens while the loop would only poll.
+ *
+ * Files. A region is a sparse file in memory (tmpfs), so that it outlives a process that dies, and is found
+ * by its name. A process that ends in order removes its own; what others left is removed by the next server
+ * that starts, once it is old. The directory belongs to one user and only that user can look inside. */
+#include "metrics/metrics.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "metrics/files.h"
+
+#define PRUNE_MAX 4096u
+
+/* ---- life ---- */
+
+static void header_fill(struct metrics_header *header, uint32_t trace_count)
+{
+    *header = (struct metrics_header){
+        .version = METRICS_VERSION,
+        .header_bytes = sizeof(*header),
+        .bytes = METRICS_BYTES(trace_count),
+        .server = UINT32_MAX,
+        .pid = (uint32_t)getpid(),
+        .thread = (uint32_t)syscall(SYS_gettid),
+        .process_start = metrics_process_start((uint32_t)getpid()),
+        .started_ns = clock_now(),
+        .realtime_ns = clock_realtime(),
+        .metric_count = METRICS,
+        .operation_count = METRICS_OPERATIONS,
+        .stage_count = METRICS_STAGES,
+        .bucket_count = HISTOGRAM_BUCKETS,
+        .slow_count = METRICS_SLOW,
+        .partition_count = METRICS_PARTITIONS,
+        .trace_count = trace_count,
+        .counters_at = METRICS_COUNTERS_AT,
+        .operations_at = METRICS_OPERATIONS_AT,
+        .histograms_at = METRICS_HISTOGRAMS_AT(trace_count),
+        .slow_at = METRICS_SLOW_AT,
+        .partitions_at = METRICS_PARTITIONS_AT,
+        .trace_at = METRICS_TRACE_AT,
+    };
+    gethostname(header->host, sizeof(header->host) - 1);
+    snprintf(header->program, sizeof(header->program), "%s", program_invocation_short_name);
+    /* Last: a reader takes nothing for a region that has no magic. */
+    __atomic_store_n(&header->magic, METRICS_MAGIC, __ATOMIC_RELEASE);
+}
+
+/* Maps a new file of the region's size. */
+static int region_map_shared(const char *directory, uint64_t bytes, char **path, void **memory)
+{
+    int fd = metrics_file_make(directory, path);
+    if (fd < 0)
+        return fd;
+    int status = 0;
+    if (ftruncate(fd, (off_t)bytes) != 0) {
+        status = -errno;
+    } else {
+        *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        status = *memory == MAP_FAILED ? -errno : 0;
+    }
+    close(fd);
+    if (status != 0) {
+        unlink(*path);
+        free(*path);
+        *path = NULL;
+    }
+    return status;
+}
+
+int metrics_create(const char *directory, uint32_t trace_count, struct metrics **created, int *shared_status)
+{
+    struct metrics *metrics = calloc(1, sizeof(*metrics));
+    if (metrics == NULL)
+        return -ENOMEM;
+    uint64_t bytes = METRICS_BYTES(trace_count);
+    void *memory = MAP_FAILED;
+    int status = directory == NULL ? 0 : region_map_shared(directory, bytes, &metrics->path, &memory);
+    if (shared_status != NULL)
+        *shared_status = status;
+    if (metrics->path == NULL)
+        memory =
+            mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        free(metrics);
+        return -ENOMEM;
+    }
+    char *base = memory;
+    metrics->header = memory;
+    metrics->counters = (uint64_t *)(base + METRICS_COUNTERS_AT);
+    metrics->operations = (struct metrics_operation *)(base + METRICS_OPERATIONS_AT);
+    metrics->histograms = (uint64_t *)(base + METRICS_HISTOGRAMS_AT(trace_count));
+    metrics->slow = (struct metrics_entry *)(base + METRICS_SLOW_AT);
+    metrics->partitions = (uint64_t *)(base + METRICS_PARTITIONS_AT);
+    metrics->trace = (struct metrics_entry *)(base + METRICS_TRACE_AT);
+    metrics->mask = trace_count - 1;
+    metrics->pid = (uint32_t)getpid();
+    header_fill(metrics->header, trace_count);
+    *created = metrics;
+    return 0;
+}
+
+void metrics_destroy(struct metrics *metrics)
+{
+    if (metrics == NULL)
+        return;
+    if (metrics->pid == (uint32_t)getpid()) {
+        metrics_fold(metrics, UINT32_MAX);
+        metrics->header->ended = 1;
+        if (metrics->path != NULL)
+            unlink(metrics->path);
+    }
+    munmap(metrics->header, METRICS_BYTES(metrics->mask + 1));
+    free(metrics->path);
+    free(metrics);
+}
+
+void metrics_identify(struct metrics *metrics, enum metrics_role role, uint32_t server, const char *cluster)
+{
+    struct metrics_header *header = metrics->header;
+    header->role = role;
+    header->server = server;
+    snprintf(header->cluster, sizeof(header->cluster), "%s", cluster);
+}
+
+/* ---- folding ---- */
+
+static void stage_add(struct metrics *metrics, uint32_t operation, enum metrics_stage stage, uint64_t value)
+{
+    if (value == 0)
+        return;
+    metrics->operations[operation].sums[stage] += value;
+    metrics->histograms[((uint64_t)operation * METRICS_STAGES + stage) * HISTOGRAM_BUCKETS +
+                        histogram_bucket(value)]++;
+}
+
+static void note_slow(struct metrics *metrics, const struct metrics_entry *entry)
+{
+    struct metrics_header *header = metrics->header;
+    metrics->slow[header->slow_head % METRICS_SLOW] = *entry;
+    __atomic_store_n(&header->slow_head, header->slow_head + 1, __ATOMIC_RELEASE);
+    if (metrics->slow_request != NULL)
+        metrics->slow_request(metrics->owner, entry);
+}
+
+static void fold_entry(struct metrics *metrics, const struct metrics_entry *entry)
+{
+    uint32_t operation = entry->operation % METRICS_CALLED;
+    operation += entry->kind == METRICS_CALL ? METRICS_CALLED : 0;
+    struct metrics_operation *sums = &metrics->operations[operation];
+    sums->count++;
+    sums->bytes += entry->bytes;
+    sums->errors += entry->status < 0;
+    if (entry->transfer != METRICS_NO_BULK)
+        metrics->counters[entry->transfer == METRICS_EAGER ? METRIC_BULK_EAGER : METRIC_BULK_RENDEZVOUS]++;
+    uint64_t total = entry->total_ns;
+    stage_add(metrics, operation, STAGE_TOTAL, total);
+    stage_add(metrics, operation, STAGE_CLIENT_QUEUE, entry->client_queue_ns);
+    stage_add(metrics, operation, STAGE_SERVER_QUEUE, entry->server_queue_ns);
+    stage_add(metrics, operation, STAGE_HANDLER, entry->handler_ns);
+    stage_add(metrics, operation, STAGE_STORAGE, entry->storage_ns);
+    stage_add(metrics, operation, STAGE_REPLY, entry->reply_ns);
+    if (entry->kind == METRICS_CALL) {
+        uint64_t known =
+            (uint64_t)entry->client_queue_ns + entry->server_queue_ns + entry->handler_ns + entry->storage_ns;
+        stage_add(metrics, operation, STAGE_WIRE, total > known ? total - known : 0);
+    }
+    uint64_t slow = __atomic_load_n(&metrics->header->slow_ns, __ATOMIC_RELAXED);
+    if (__builtin_expect(slow != 0 && total >= slow, 0))
+        note_slow(metrics, entry);
+}
+
+uint32_t metrics_fold(struct metrics *metrics, uint32_t most)
+{
+    uint32_t taken = 0;
+    for (; taken < most && metrics->folded != metrics->head; taken++)
+        fold_entry(metrics, &metrics->trace[metrics->folded++ & metrics->mask]);
+    return taken;
+}
+
+void metrics_settle(struct metrics *metrics)
+{
+    metrics_fold(metrics, UINT32_MAX);
+    if (metrics->refresh != NULL)
+        metrics->refresh(metrics->owner);
+    metrics->header->updated_ns = clock_now();
+}
+
+/* ---- what others left behind ---- */
+
+static bool is_left_behind(const char *path, const char *cluster, uint64_t age)
+{
+    struct metrics_header header;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return false;
+    bool whole = pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header);
+    close(fd);
+    if (!whole || header.magic != METRICS_MAGIC || metrics_process_lives(&header))
+        return false;
+    header.cluster[sizeof(header.cluster) - 1] = '\0';
+    if (cluster != NULL && strcmp(header.cluster, cluster) != 0)
+        return false;
+    uint64_t last = header.updated_ns > header.started_ns ? header.updated_ns : header.started_ns;
+    uint64_t now = clock_now();
+    return now >= last && now - last >= age;
+}
+
+void metrics_prune(const char *directory, const char *cluster, uint64_t age)
+{
+    char place[METRICS_PATH_MAX], path[METRICS_PATH_MAX + 256];
+    metrics_directory(directory, place);
+    DIR *stream = opendir(place);
+    if (stream == NULL)
+        return;
+    struct dirent *entry;
+    for (uint32_t seen = 0; seen < PRUNE_MAX && (entry = readdir(stream)) != NULL; seen++) {
+        snprintf(path, sizeof(path), "%s/%s", place, entry->d_name);
+        if (entry->d_name[0] != '.' && is_left_behind(path, cluster, age))
+            unlink(path);
+    }
+    closedir(stream);
+}

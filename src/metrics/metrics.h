@@ -1,0 +1,106 @@
+/* Recording measurements. One `struct metrics` belongs to one thread: a server's, or one that calls the
+ * library.
+ *
+ * What an operation leaves behind is one trace entry, written when it has ended. The histograms are made from
+ * the entries later, when the event loop has nothing to do (metrics_fold): so they cost the operation
+ * nothing, and a loop that is never idle folds as it goes. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "metrics/region.h"
+
+#define METRICS_BACKLOG 64u /* entries not folded yet at which recording folds, too */
+
+struct metrics {
+    struct metrics_header *header;
+    uint64_t *counters; /* by enum metric */
+    struct metrics_operation *operations;
+    uint64_t *histograms; /* [operation][stage][bucket] */
+    struct metrics_entry *slow;
+    uint64_t *partitions;
+    struct metrics_entry *trace;
+    uint64_t mask; /* trace_count - 1 */
+    uint64_t head;
+    uint64_t folded;
+    /* Brings gauges up to date; may be NULL. Called now and then by an idle loop, and before somebody reads
+     * through this process. */
+    void (*refresh)(void *owner);
+    void *owner;
+    /* Told of each request that took longer than header->slow_ns; may be NULL. */
+    void (*slow_request)(void *owner, const struct metrics_entry *entry);
+    char *path; /* of the file; NULL: memory of this process alone */
+    uint32_t pid;
+};
+
+/* Makes a region. directory: where its file is made, as DIRECTORY/benchfs-UID/PID-N; NULL: the region is
+ * private memory, which nobody else sees. trace_count: a power of two. Should the file not be possible, the
+ * region is private and *shared_status, if it is not NULL, tells why (0 or -errno). Returns 0 or -ENOMEM. May
+ * block on the file system of the directory, for which memory is meant. */
+int metrics_create(const char *directory, uint32_t trace_count, struct metrics **metrics, int *shared_status);
+/* Marks the region as ended and removes its file, if this is the process that made it. */
+void metrics_destroy(struct metrics *metrics);
+/* Who this is, for readers. server: UINT32_MAX for a client. cluster: the bootstrap address of its first
+ * server. */
+void metrics_identify(struct metrics *metrics, enum metrics_role role, uint32_t server, const char *cluster);
+/* Removes files of processes that are gone and have said nothing for at least `age` ns; of one cluster, if it
+ * is not NULL. Looks at no more than a few thousand. */
+void metrics_prune(const char *directory, const char *cluster, uint64_t age);
+
+static inline bool metrics_unfolded(const struct metrics *metrics)
+{
+    return metrics->folded != metrics->head;
+}
+/* Makes histograms of at most `most` entries. Returns how many it took. */
+uint32_t metrics_fold(struct metrics *metrics, uint32_t most);
+/* Folds all, and refreshes the gauges. */
+void metrics_settle(struct metrics *metrics);
+
+static inline void metrics_add(struct metrics *metrics, enum metric metric, uint64_t value)
+{
+    metrics->counters[metric] += value;
+}
+static inline void metrics_set(struct metrics *metrics, enum metric metric, uint64_t value)
+{
+    metrics->counters[metric] = value;
+}
+/* A gauge, and the most it has ever been. */
+static inline void metrics_set_peak(struct metrics *metrics, enum metric gauge, enum metric peak,
+                                    uint64_t value)
+{
+    metrics->counters[gauge] = value;
+    if (value > metrics->counters[peak])
+        metrics->counters[peak] = value;
+}
+
+static inline uint32_t metrics_clip(uint64_t value)
+{
+    return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+}
+
+/* Records what has ended; entry->sequence is not looked at. */
+static inline void metrics_record(struct metrics *metrics, const struct metrics_entry *entry)
+{
+    struct metrics_entry *slot = &metrics->trace[metrics->head & metrics->mask];
+    __atomic_store_n(&slot->sequence, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    slot->started = entry->started;
+    slot->correlation = entry->correlation;
+    slot->subject = entry->subject;
+    slot->total_ns = entry->total_ns;
+    slot->client_queue_ns = entry->client_queue_ns;
+    slot->server_queue_ns = entry->server_queue_ns;
+    slot->handler_ns = entry->handler_ns;
+    slot->storage_ns = entry->storage_ns;
+    slot->reply_ns = entry->reply_ns;
+    slot->bytes = entry->bytes;
+    slot->operation = entry->operation;
+    slot->kind = entry->kind;
+    slot->transfer = entry->transfer;
+    slot->status = entry->status;
+    __atomic_store_n(&slot->sequence, ++metrics->head, __ATOMIC_RELEASE);
+    __atomic_store_n(&metrics->header->trace_head, metrics->head, __ATOMIC_RELAXED);
+    if (__builtin_expect(metrics->head - metrics->folded > METRICS_BACKLOG, 0))
+        metrics_fold(metrics, 2);
+}
