@@ -30,46 +30,61 @@ static inline uint32_t rotate(uint32_t word, unsigned count)
     return word << count | word >> (32 - count);
 }
 
-/* The function of the step's round, and which word of the block it takes. */
-static inline uint32_t combine(unsigned step, uint32_t b, uint32_t c, uint32_t d, unsigned *word)
+/* The function of a round. */
+static inline uint32_t combine(unsigned round, uint32_t b, uint32_t c, uint32_t d)
 {
-    switch (step / 16) {
+    switch (round) {
     case 0:
-        *word = step;
-        return (b & c) | (~b & d);
+        return d ^ (b & (c ^ d));
     case 1:
-        *word = (5 * step + 1) % 16;
-        return (b & d) | (c & ~d);
+        return c ^ (d & (b ^ c));
     case 2:
-        *word = (3 * step + 5) % 16;
         return b ^ c ^ d;
     default:
-        *word = 7 * step % 16;
         return c ^ (b | ~d);
     }
 }
 
-static void take_block(uint32_t state[4], const uint8_t *block)
+/* The word of the block that a step takes: in each round another step through all of them. */
+static inline unsigned word_of(unsigned round, unsigned step)
 {
-    uint32_t words[16];
-    memcpy(words, block, BLOCK);
-    for (unsigned i = 0; i < 16; i++)
-        words[i] = le32toh(words[i]);
+    static const uint8_t first[4] = {0, 1, 5, 0}, stride[4] = {1, 5, 3, 7};
+    return (first[round] + stride[round] * step) % 16;
+}
+
+/* Inline and unrolled, so that what depends on round and step alone is known when it is compiled. */
+static inline __attribute__((always_inline)) void take_round(uint32_t state[4], const uint32_t words[16],
+                                                             unsigned round)
+{
     uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
-#pragma GCC unroll 64
-    for (unsigned step = 0; step < 64; step++) {
-        unsigned word;
-        uint32_t mixed = combine(step, b, c, d, &word);
-        uint32_t sum = a + mixed + constants[step] + words[word];
+#pragma GCC unroll 16
+    for (unsigned step = 0; step < 16; step++) {
+        uint32_t sum =
+            a + combine(round, b, c, d) + constants[16 * round + step] + words[word_of(round, step)];
         a = d;
         d = c;
         c = b;
-        b += rotate(sum, rotations[step / 16][step % 4]);
+        b += rotate(sum, rotations[round][step % 4]);
     }
-    state[0] += a;
-    state[1] += b;
-    state[2] += c;
-    state[3] += d;
+    state[0] = a;
+    state[1] = b;
+    state[2] = c;
+    state[3] = d;
+}
+
+static void take_block(uint32_t state[4], const uint8_t *block)
+{
+    uint32_t words[16], mixed[4];
+    memcpy(words, block, BLOCK);
+    for (unsigned i = 0; i < 16; i++)
+        words[i] = le32toh(words[i]);
+    memcpy(mixed, state, sizeof(mixed));
+    take_round(mixed, words, 0);
+    take_round(mixed, words, 1);
+    take_round(mixed, words, 2);
+    take_round(mixed, words, 3);
+    for (unsigned i = 0; i < 4; i++)
+        state[i] += mixed[i];
 }
 
 void md5(const void *bytes, size_t length, uint8_t digest[MD5_BYTES])

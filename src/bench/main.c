@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/caller.h"
+#include "bench/hash.h"
 #include "bench/io.h"
 #include "bench/io500.h"
 #include "bench/ior.h"
@@ -12,13 +13,15 @@
 #include "bench/md.h"
 #include "bench/mdtest.h"
 #include "bench/mixed.h"
+#include "bench/ring.h"
 #include "bench/rpc.h"
 #include "bench/store.h"
 #include "bench/targets.h"
 
 /* Benchmarks of the suite (bench/suite.h), and those that run a loop of their own. */
-static const struct suite_workload *const workloads[] = {
-    &bench_io, &bench_md, &bench_ior, &bench_mdtest, &bench_iozone, &bench_io500, &bench_mixed};
+static const struct suite_workload *const workloads[] = {&bench_io,     &bench_md,     &bench_ior,
+                                                         &bench_mdtest, &bench_iozone, &bench_io500,
+                                                         &bench_mixed,  &bench_hash,   &bench_ring};
 static const struct bench_verb *const verbs[] = {&bench_rpc, &bench_store, &bench_targets};
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

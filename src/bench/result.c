@@ -70,6 +70,18 @@ void result_flag(struct result *result, const char *name, bool value)
     set_parameter(result, (struct result_parameter){.name = name, .kind = RESULT_FLAG, .flag = value});
 }
 
+void result_drop_parameter(struct result *result, const char *name)
+{
+    for (uint32_t i = 0; i < result->parameter_count; i++) {
+        if (strcmp(result->parameters[i].name, name) != 0)
+            continue;
+        result->parameter_count--;
+        memmove(&result->parameters[i], &result->parameters[i + 1],
+                (result->parameter_count - i) * sizeof(result->parameters[0]));
+        return;
+    }
+}
+
 void result_measure(struct result *result, const char *name, double value)
 {
     uint32_t i = 0;

@@ -82,6 +82,8 @@ void result_number(struct result *result, const char *name, uint64_t value);
 void result_real(struct result *result, const char *name, double value);
 void result_text(struct result *result, const char *name, const char *value);
 void result_flag(struct result *result, const char *name, bool value);
+/* Takes a parameter away that the phase does not depend on. Harmless when there is none of the name. */
+void result_drop_parameter(struct result *result, const char *name);
 /* Adds a measure, or replaces it. Without effect beyond RESULT_MEASURES_MAX. */
 void result_measure(struct result *result, const char *name, double value);
 /* NULL: there is none of the name. */

@@ -1,0 +1,99 @@
+/* The benchmarks of hash functions and rings: that they tell what is true of each, and count what they did.
+ */
+#include "unit/unit.h"
+
+#include <math.h>
+
+#include "bench/spread.h"
+#include "unit/bench_run.h"
+
+/* cmocka compares floats, not doubles. */
+static void assert_near(double value, double expected, double tolerance)
+{
+    if (!(fabs(value - expected) <= tolerance))
+        fail_msg("%.12g is not %.12g", value, expected);
+}
+
+static void evenness_of_counts(void **state)
+{
+    (void)state;
+    struct spread spread;
+    spread_measure((const uint32_t[]){3, 3, 3, 3}, 4, &spread);
+    assert_near(spread.most_of_mean, 1.0, 1e-12);
+    assert_near(spread.deviation, 0.0, 1e-12);
+    assert_near(spread.surplus, -3.0 / 2.449489743, 1e-6); /* (0 - 3) / sqrt(6) */
+    assert_int_equal(spread.empty, 0);
+    spread_measure((const uint32_t[]){0, 2, 4, 2}, 4, &spread);
+    assert_near(spread.mean, 2.0, 1e-12);
+    assert_near(spread.most_of_mean, 2.0, 1e-12);
+    assert_near(spread.least_of_mean, 0.0, 1e-12);
+    assert_near(spread.deviation, 0.70710678, 1e-6); /* sqrt(8 / 4) / 2 */
+    assert_near(spread.surplus, (4.0 - 3.0) / 2.449489743, 1e-6);
+    assert_int_equal(spread.empty, 1);
+}
+
+static void hashes_are_told_apart(void **state)
+{
+    (void)state;
+    json_t *results = bench_results(
+        "hash --hash xxhash64,md5,koyama --size 8,64 --total 64KiB --names 65536 --repeats 2 --json");
+    assert_int_equal(json_array_size(results), 3 * (2 + 4));
+    for (int i = 0; i < 2; i++) {
+        const char *name = i == 0 ? "xxhash64" : "md5";
+        const json_t *files = bench_result(results, "file", "hash", name);
+        assert_true(bench_measure(files, "surplus") < 4.0 && bench_measure(files, "surplus") > -4.0);
+        assert_true(bench_measure(files, "modulo_surplus") < 4.0);
+        assert_int_equal(bench_number(files, "operations"), 2 * 65536);
+        const json_t *flips = bench_result(results, "avalanche", "hash", name);
+        assert_near(bench_measure(flips, "flips_mean"), 0.5, 0.005);
+        assert_true(bench_measure(flips, "flips_least") > 0.45 && bench_measure(flips, "flips_most") < 0.55);
+    }
+    /* Files in a row are even modulo anything, and everything is in the first partition. */
+    const json_t *files = bench_result(results, "file", "hash", "koyama");
+    assert_near(bench_measure(files, "modulo_max_mean"), 1.0, 1e-9);
+    assert_near(bench_measure(files, "max_mean"), 16384.0, 1e-9);
+    const json_t *speed = bench_result(results, "speed", "hash", "md5");
+    assert_int_equal(bench_number(speed, "operations"), 2 * 8192);
+    assert_int_equal(bench_number(speed, "bytes"), 2 * 65536);
+    assert_true(bench_measure(speed, "ns_per_key") > 0.0);
+    json_decref(results);
+}
+
+static void rings_are_told_apart(void **state)
+{
+    (void)state;
+    json_t *results = bench_results("ring --hash xxhash64,koyama --servers 16 --time 0 --repeats 1 --json");
+    /* consistent and bounded without koyama, round_robin once */
+    assert_int_equal(json_array_size(results), 1 + 1 + 2 + 2 + 1);
+    const json_t *consistent = bench_result(results, "build", "ring", "consistent");
+    assert_true(bench_measure(consistent, "max_mean") > 1.02 && bench_measure(consistent, "max_mean") < 1.3);
+    assert_near(bench_measure(consistent, "leave_excess"), 1.0, 1e-9);
+    assert_true(bench_measure(consistent, "join_moved") < 0.09);
+    assert_int_equal(bench_number(consistent, "operations"), 1);
+    const json_t *turns = bench_result(results, "build", "ring", "round_robin");
+    assert_near(bench_measure(turns, "max_mean"), 1.0, 1e-9);
+    assert_true(bench_measure(turns, "leave_moved") > 0.9);
+    assert_null(json_object_get(json_object_get(turns, "parameters"), "hash"));
+    assert_true(bench_measure(turns, "map_bytes") > bench_measure(consistent, "map_bytes"));
+    json_decref(results);
+}
+
+static void wrong_names_are_refused(void **state)
+{
+    (void)state;
+    bench_fails("hash --hash sha1", 2, "not \"sha1\"");
+    bench_fails("ring --ring star", 2, "not \"star\"");
+    bench_fails("ring --hash sha1", 2, "not \"sha1\"");
+    bench_fails("ring --servers 0", 2, "--servers");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(evenness_of_counts),
+        cmocka_unit_test(hashes_are_told_apart),
+        cmocka_unit_test(rings_are_told_apart),
+        cmocka_unit_test(wrong_names_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
