@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/caller.h"
+#include "bench/compare.h"
 #include "bench/hash.h"
 #include "bench/io.h"
 #include "bench/io500.h"
@@ -19,12 +20,27 @@
 #include "bench/targets.h"
 
 /* Benchmarks of the suite (bench/suite.h), and those that run a loop of their own. */
-static const struct suite_workload *const workloads[] = {&bench_io,     &bench_md,     &bench_ior,
-                                                         &bench_mdtest, &bench_iozone, &bench_io500,
-                                                         &bench_mixed,  &bench_hash,   &bench_ring};
-static const struct bench_verb *const verbs[] = {&bench_rpc, &bench_store, &bench_targets};
+static const struct suite_workload *const workloads[] = {
+    &bench_io,    &bench_md,    &bench_ior,  &bench_mdtest, &bench_iozone,
+    &bench_io500, &bench_mixed, &bench_hash, &bench_ring,
+};
+static const struct bench_verb *const verbs[] = {
+    &bench_rpc,
+    &bench_store,
+    &bench_targets,
+    &bench_compare,
+};
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+bool bench_is_measuring(const char *name)
+{
+    for (size_t i = 0; i < WORKLOADS; i++) {
+        if (strcmp(name, workloads[i]->name) == 0)
+            return workloads[i]->subject == NULL;
+    }
+    return false;
+}
 
 static void print_overview(FILE *out)
 {
@@ -57,7 +73,9 @@ int bench_main(int argc, char **argv)
         if (strcmp(argv[1], verbs[i]->name) != 0)
             continue;
         int status = bench_options_parse(verbs[i], argc - 1, argv + 1);
-        return status >= 0 ? status : verbs[i]->run();
+        if (status < 0)
+            status = verbs[i]->run_with != NULL ? verbs[i]->run_with(argc - 1, argv + 1) : verbs[i]->run();
+        return status;
     }
     bench_error("unknown benchmark \"%s\": try \"benchfs bench --help\"", argv[1]);
     return BENCH_USAGE;

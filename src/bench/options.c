@@ -39,6 +39,10 @@ static void describe_range(const struct bench_option *option, bool list, char *t
         snprintf(text, size, "%s from %llu to %llu", list ? "numbers, separated by commas," : "a number",
                  (unsigned long long)option->minimum, (unsigned long long)option->maximum);
         break;
+    case BENCH_REAL:
+        snprintf(text, size, "a number from %llu to %llu, such as 0.95", (unsigned long long)option->minimum,
+                 (unsigned long long)option->maximum);
+        break;
     case BENCH_TEXT:
         snprintf(text, size, "at most %u words, separated by commas", SWEEP_VALUES_MAX);
         break;
@@ -114,6 +118,18 @@ static bool parse_axis(struct sweep_axis *axis, const char *text)
     return right;
 }
 
+static bool parse_real(const struct bench_option *option, const char *text, double *value)
+{
+    char *end;
+    errno = 0;
+    double parsed = strtod(text, &end);
+    if (errno != 0 || *end != 0 || end == text || !(parsed >= (double)option->minimum) ||
+        !(parsed <= (double)option->maximum))
+        return false;
+    *value = parsed;
+    return true;
+}
+
 static bool parse_value(const struct bench_option *option, const char *text)
 {
     uint64_t value;
@@ -122,6 +138,8 @@ static bool parse_value(const struct bench_option *option, const char *text)
     case BENCH_FLAG:
         *(bool *)option->value = true;
         return true;
+    case BENCH_REAL:
+        return parse_real(option, text, option->value);
     case BENCH_TEXT:
     case BENCH_PATH:
         *(const char **)option->value = text;
@@ -168,6 +186,18 @@ int bench_options_parse(const struct bench_verb *verb, int argc, char **argv)
         if (strcmp(given, "--help") == 0 || strcmp(given, "-h") == 0) {
             bench_options_help(verb);
             return BENCH_OK;
+        }
+        if (strncmp(given, "--", 2) != 0 && verb->operands != NULL) {
+            if (verb->operands->ends != NULL && verb->operands->ends(given)) {
+                verb->operands->rest = i;
+                return -1;
+            }
+            if (verb->operands->count == BENCH_LIST_MAX) {
+                bench_error("more than %d arguments", BENCH_LIST_MAX);
+                return BENCH_USAGE;
+            }
+            verb->operands->texts[verb->operands->count++] = given;
+            continue;
         }
         if (strncmp(given, "--", 2) != 0 || given[2] == 0) {
             bench_error("unexpected argument \"%s\": try \"benchfs bench %s --help\"", given, verb->name);
@@ -239,7 +269,8 @@ static void print_default(const struct bench_verb *verb, const struct bench_opti
 
 void bench_options_help(const struct bench_verb *verb)
 {
-    printf("Usage: benchfs bench %s [OPTION...]\n%s.\n\n", verb->name, verb->help);
+    printf("Usage: benchfs bench %s [OPTION...]%s%s\n%s.\n\n", verb->name, verb->usage != NULL ? " " : "",
+           verb->usage != NULL ? verb->usage : "", verb->help);
     for (const struct bench_option *option = verb->options; option->name != NULL; option++) {
         char left[64];
         snprintf(left, sizeof(left), "--%s%s%s", option->name, option->argument != NULL ? " " : "",

@@ -1,6 +1,7 @@
 /* Options of the benchmarks: one table per benchmark gives parser and --help. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,7 @@ enum bench_option_kind {
     BENCH_NUMBER,   /* uint64_t */
     BENCH_SIZE,     /* uint64_t, "4KiB" */
     BENCH_DURATION, /* uint64_t ns, "2s" */
+    BENCH_REAL,     /* double */
     BENCH_TEXT,     /* const char * */
     BENCH_PATH,     /* const char *; never taken apart at commas */
     BENCH_SIZES,    /* struct bench_list of sizes, "0,4KiB,1MiB" */
@@ -32,7 +34,7 @@ struct bench_option {
     const char *name; /* without "--" */
     enum bench_option_kind kind;
     void *value;      /* holds the default */
-    uint64_t minimum; /* of numbers, sizes and durations */
+    uint64_t minimum; /* of numbers, sizes, durations and reals */
     uint64_t maximum;
     const char *argument; /* its name in --help */
     const char *help;
@@ -40,12 +42,23 @@ struct bench_option {
 
 struct sweep;
 
+/* Arguments that are no options. */
+struct bench_operands {
+    uint32_t count;
+    const char *texts[BENCH_LIST_MAX];
+    bool (*ends)(const char *operand); /* whether it and what follows are for somebody else; NULL: never */
+    int rest;                          /* where that is in argv; 0: nowhere */
+};
+
 struct bench_verb {
     const char *name;
-    const char *help;                   /* one line */
-    const struct bench_option *options; /* ends with name NULL */
-    struct sweep *sweep;                /* which of them may be lists, and are then; NULL: none */
-    int (*run)(void);                   /* with the options parsed; returns a bench_exit */
+    const char *help;                       /* one line */
+    const struct bench_option *options;     /* ends with name NULL */
+    struct sweep *sweep;                    /* which of them may be lists, and are then; NULL: none */
+    struct bench_operands *operands;        /* NULL: there are none */
+    const char *usage;                      /* of the operands, for --help */
+    int (*run)(void);                       /* with the options parsed; returns a bench_exit */
+    int (*run_with)(int argc, char **argv); /* in place of run, for a verb that wants to see them */
 };
 
 /* Parses argv[1..]. Returns -1: go on; otherwise the exit status (0 after --help, BENCH_USAGE after one line

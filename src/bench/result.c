@@ -276,6 +276,8 @@ static json_t *option_value(const struct bench_option *option)
     switch (option->kind) {
     case BENCH_FLAG:
         return json_boolean(*(const bool *)option->value);
+    case BENCH_REAL:
+        return json_real(*(const double *)option->value);
     case BENCH_TEXT:
     case BENCH_PATH:
         return text_value(*(const char *const *)option->value);

@@ -6,7 +6,7 @@
 
 #include "base/random.h"
 
-#define RESAMPLES 1000u
+#define RESAMPLES 2000u
 
 static int by_value(const void *left, const void *right)
 {

@@ -16,7 +16,7 @@ void sample_add(struct sample *sample, double value);
 double sample_median(const struct sample *sample);
 double sample_minimum(const struct sample *sample);
 double sample_maximum(const struct sample *sample);
-/* 95 % confidence interval of the median by bootstrap (Efron 1979), 1,000 resamples from a fixed seed. */
+/* 95 % confidence interval of the median by bootstrap (Efron 1979), 2,000 resamples from a fixed seed. */
 void sample_interval(const struct sample *sample, double *low, double *high);
 /* The same of the ratio of two medians, one / other; both resampled. 0 and 0 when there is no ratio. */
 void sample_ratio_interval(const struct sample *one, const struct sample *other, double *low, double *high);

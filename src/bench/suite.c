@@ -568,7 +568,7 @@ static void add_option(struct bench_option *all, const struct bench_option *opti
 static void collect_options(struct bench_option *all)
 {
     processes = threads = 1;
-    repeats = 3;
+    repeats = 5;
     if (workload->subject == NULL)
         add_option(all, &target_option, false);
     for (const struct bench_option *option = workload->options; option->name != NULL; option++)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/comparison.h"
 #include "bench/live.h"
 
 #define WARNINGS_MAX 256u
@@ -173,13 +174,15 @@ int suite_show_line(struct suite_output *output, json_t *line, const char *text)
 
 void suite_show_ratio(const struct suite_output *output, const struct result *one, const struct result *other)
 {
-    double low, high, base = other->operation_rate.median;
-    if (output->json || base <= 0.0)
+    struct comparison comparison;
+    if (output->json || other->operation_rate.median <= 0.0)
         return;
-    sample_ratio_interval(&one->ops_per_s, &other->ops_per_s, &low, &high);
-    bool apart = one->repeats >= 3 && other->repeats >= 3 && (low > 1.0 || high < 1.0);
+    comparison_make(&other->ops_per_s, &one->ops_per_s, 0.0, &comparison);
+    const char *doubt = comparison.verdict == VERDICT_SAME      ? " (within the noise)"
+                        : comparison.verdict == VERDICT_UNKNOWN ? " (too few repeats to tell)"
+                                                                : "";
     printf("  %-10s %s / %s = %.2f (%.2f..%.2f)%s\n", one->phase, one->target, other->target,
-           one->operation_rate.median / base, low, high, apart ? "" : " (within the noise)");
+           comparison.ratio, comparison.low, comparison.high, doubt);
     fflush(stdout);
 }
 
