@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define CONTENT_SIZE 3901u
-#define PATH_SIZE (SUITE_DIRECTORY_SIZE + 32u)
+#define PATH_SIZE (SUITE_DIRECTORY_SIZE + 48u)
 
 enum phase { CREATE, STAT, OPEN, WRITE, READ, UNLINK, PHASES };
 

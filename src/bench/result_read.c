@@ -519,8 +519,8 @@ static int read_bytes(const char *path, char **bytes, size_t *length)
 int result_file_read(const char *path, struct result_file *file)
 {
     char error[512];
-    char *bytes;
-    size_t length;
+    char *bytes = NULL;
+    size_t length = 0;
     int status = read_bytes(path, &bytes, &length);
     if (status < 0) {
         bench_error("cannot read results from \"%s\": %s", path, strerror(-status));
