@@ -195,13 +195,24 @@ static bool holds_enough(const struct commit *commit)
     return commit->held && commit->hold.start <= wanted.start && commit->hold.end >= wanted.end;
 }
 
-/* Whether it changes, in place, bytes that a checksum is of. */
+/* Whether the file has other bytes in the range than are read. */
+static bool is_veiled(const struct file_chunk *chunk, uint32_t start, uint32_t end)
+{
+    struct range part;
+    return chunk->length < end ||
+           (chunk->peculiar != NULL && ranges_first(&chunk->peculiar->zeros, start, end, &part));
+}
+
+/* Whether it changes, in place, bytes that a checksum is of: its own, or, if it extends the chunk within a
+ * block, those before it in that block, which are written as they are read. */
 static bool overwrites(const struct commit *commit)
 {
     const struct file_chunk *chunk = commit->chunk;
     uint32_t end = smaller(commit->end, chunk->covered);
-    return commit->offset < end &&
-           blocks_data_in(&chunk->blocks, commit->offset >> BLOCK_SHIFT, blocks_of(end)) > 0;
+    if (commit->offset >= end)
+        return commit->start < chunk->covered && is_veiled(chunk, commit->start, chunk->covered) &&
+               blocks_is_data(&chunk->blocks, commit->start >> BLOCK_SHIFT);
+    return blocks_data_in(&chunk->blocks, commit->offset >> BLOCK_SHIFT, blocks_of(end)) > 0;
 }
 
 /* Fills in what the write leaves out of one of its blocks. */

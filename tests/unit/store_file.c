@@ -173,6 +173,25 @@ static void overwritten_in_a_crash(void **state)
     conformance_close(store);
 }
 
+/* Bytes that were cleared are still in the file, until a write that extends the chunk within their block puts
+ * zeros there. */
+static void extended_in_a_crash(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    struct store_range range = {1, 61500, 61600, 16};
+    assert_int_equal(conformance_write(store, 1, 0, 0, 62000, 7), 0);
+    assert_int_equal(conformance_commit(), 0);
+    assert_int_equal(store->operations->clear(store, &range, true), 0);
+    assert_int_equal(conformance_commit(), 0);
+    assert_int_equal(conformance_write(store, 1, 0, 62100, 1000, 8), 0);
+    store = conformance_crash(NULL);
+    assert_int_equal(conformance_read(store, 1, 0, 61440, 60, 7), 60);
+    assert_int_equal(conformance_read(store, 1, 0, 61500, 100, 0), 100);
+    assert_int_equal(conformance_read(store, 1, 0, 61600, 400, 7), 400);
+    conformance_close(store);
+}
+
 /* A mark that nobody needs any more is withdrawn, so that a later crash hides nothing. */
 static void marks_expire(void **state)
 {
@@ -334,6 +353,7 @@ int main(void)
         cmocka_unit_test(damaged_block),
         cmocka_unit_test(lost_bytes),
         cmocka_unit_test(overwritten_in_a_crash),
+        cmocka_unit_test(extended_in_a_crash),
         cmocka_unit_test(marks_expire),
         cmocka_unit_test(files_are_chunks),
         cmocka_unit_test(strays_removed),
