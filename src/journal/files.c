@@ -139,7 +139,7 @@ void journal_remove(struct journal *journal, const char *name)
 /* By how much a log grows at a time: little where logs are meant to stay small. */
 static uint64_t log_extension(const struct journal *journal)
 {
-    uint64_t extension = journal->options.limit / 8 / EXTENSION_MIN * EXTENSION_MIN;
+    uint64_t extension = journal->options.limit / 16 / EXTENSION_MIN * EXTENSION_MIN;
     if (extension < EXTENSION_MIN)
         return EXTENSION_MIN;
     return extension < EXTENSION_MAX ? extension : EXTENSION_MAX;
