@@ -157,6 +157,8 @@ struct result_file {
  * members of other names are ignored. Several files may have been put together into one. 0, or -EINVAL or
  * another -errno after one line on standard error that names file and line. */
 int result_file_read(const char *path, struct result_file *file);
+/* The same without printing: the reason in error, without the path. */
+int result_file_load(const char *path, struct result_file *file, char *error, size_t size);
 /* The same of bytes; the reason ("line 3: ...") in error. */
 int result_file_parse(const char *bytes, size_t length, struct result_file *file, char *error, size_t size);
 void result_file_free(struct result_file *file);

@@ -516,20 +516,26 @@ static int read_bytes(const char *path, char **bytes, size_t *length)
     return status;
 }
 
-int result_file_read(const char *path, struct result_file *file)
+int result_file_load(const char *path, struct result_file *file, char *error, size_t size)
 {
-    char error[512];
     char *bytes = NULL;
     size_t length = 0;
     int status = read_bytes(path, &bytes, &length);
     if (status < 0) {
-        bench_error("cannot read results from \"%s\": %s", path, strerror(-status));
+        snprintf(error, size, "%s", strerror(-status));
         return status;
     }
-    status = result_file_parse(bytes, length, file, error, sizeof(error));
-    if (status < 0)
-        bench_error("%s: %s", path, error);
+    status = result_file_parse(bytes, length, file, error, size);
     free(bytes);
+    return status;
+}
+
+int result_file_read(const char *path, struct result_file *file)
+{
+    char error[512];
+    int status = result_file_load(path, file, error, sizeof(error));
+    if (status < 0)
+        bench_error("cannot read results from \"%s\": %s", path, error);
     return status;
 }
 
