@@ -11,10 +11,11 @@ build_packages=(
     gcc g++ meson ninja-build pkg-config
     libucx-dev liburing-dev libxxhash-dev libsodium-dev libjansson-dev libtomlplusplus-dev libfuse3-dev libisal-dev libpmem2-dev
     librocksdb-dev
+    node-d3-axis node-d3-scale node-d3-selection node-d3-shape
 )
 check_packages=(
     clang libcmocka-dev mandoc fuse3 fio git rsync python3 sqlite3 openmpi-bin libopenmpi-dev
-    attr stress-ng dbench
+    attr stress-ng dbench chromium chromium-driver
 )
 
 case "${1:-build}" in

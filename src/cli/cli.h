@@ -26,7 +26,7 @@ extern const struct verb verb_ls, verb_find, verb_stat, verb_cat;
 extern const struct verb verb_mkdir, verb_rmdir, verb_rm, verb_cp;
 extern const struct verb verb_mount, verb_run;
 extern const struct verb verb_fsck, verb_scrub;
-extern const struct verb verb_bench;
+extern const struct verb verb_bench, verb_report;
 
 /* ---- messages (message.c) ---- */
 

@@ -1,0 +1,284 @@
+/* What was measured, indexed: benchmarks, and in each the targets, phases, parameters and settings.
+
+   A *subject* is what is compared and has one colour all over the page: a target, and where several runs have
+   measured the same target, that target in one run. A *setting* is one value for each parameter that varies.
+   The *point* is the setting that a reader has chosen; figures show results at the point, or along one axis
+   through it. */
+
+const embedded = JSON.parse(document.getElementById('data').textContent);
+const data = embedded.head;
+const runs = data.runs;
+const results = embedded.results;
+
+/* What tells runs of one benchmark apart: the first property in which all differ. */
+function runNames(group) {
+  const ways = [
+    run => run.label,
+    run => run.version,
+    run => run.commit && 'commit ' + String(run.commit).slice(0, 10),
+    run => run.host,
+    run => run.time && String(run.time).slice(0, 10),
+    run => run.time && String(run.time).replace('T', ' ').replace(/:\d\dZ?$/, ''),
+    run => run.time,
+  ];
+  for (const way of ways) {
+    const names = group.map(way);
+    if (names.every(name => typeof name === 'string' && name !== '') && new Set(names).size === names.length) return names;
+  }
+  return group.map(run => 'run ' + String(run.id).slice(0, 6));
+}
+
+const subjects = [];
+
+function makeSubjects() {
+  const measuredBy = new Map(); // benchmark and target → runs
+  for (const result of results) {
+    const key = JSON.stringify([result.benchmark, result.target]);
+    if (!measuredBy.has(key)) measuredBy.set(key, new Set());
+    measuredBy.get(key).add(result.run);
+  }
+  const several = new Set();
+  for (const set of measuredBy.values())
+    if (set.size > 1) for (const run of set) several.add(run);
+  const numbers = [...several];
+  const names = new Map(runNames(numbers.map(run => runs[run])).map((name, i) => [numbers[i], name]));
+  const byKey = new Map();
+  for (const result of results) {
+    const many = measuredBy.get(JSON.stringify([result.benchmark, result.target])).size > 1;
+    const key = JSON.stringify([result.target, many ? names.get(result.run) : null]);
+    let subject = byKey.get(key);
+    if (!subject) {
+      const name = result.target.replace(/:$/, '') || '(no target)';
+      subject = {
+        index: subjects.length, key, target: result.target, label: many ? `${name} · ${names.get(result.run)}` : name,
+        color: `var(--c${subjects.length % 8})`,
+        dash: ['', '7 3', '2 2', '8 3 2 3'][Math.floor(subjects.length / 8) % 4],
+        hidden: false,
+      };
+      byKey.set(key, subject);
+      subjects.push(subject);
+    }
+    result.subject = subject;
+  }
+}
+
+/* Values that are scalars only; anything else cannot be an axis. */
+function parameterValue(result, name) {
+  const value = result.parameters[name];
+  return ['number', 'string', 'boolean'].includes(typeof value) ? value : undefined;
+}
+
+function compareValues(a, b) {
+  if (typeof a === 'number' && typeof b === 'number') return a - b;
+  if (typeof a === 'number') return -1;
+  if (typeof b === 'number') return 1;
+  return String(a) < String(b) ? -1 : String(a) > String(b) ? 1 : 0;
+}
+
+/* Order in which parameters are taken for the axis of the bars. */
+const axisPreference = ['size', 'transfer', 'block', 'record', 'files', 'servers', 'clients', 'processes', 'threads', 'depth'];
+const scalingParameters = ['servers', 'clients', 'nodes', 'ranks', 'processes', 'threads', 'depth'];
+
+class Benchmark {
+  constructor(name, own) {
+    this.name = name;
+    this.results = own;
+    this.runs = [...new Set(own.map(result => result.run))];
+    this.subjects = subjects.filter(subject => own.some(result => result.subject === subject));
+    this.phases = [...new Set(own.map(result => result.phase))];
+    this.addClients();
+    this.findParameters();
+    this.choosePoint();
+    this.measure = 'auto';
+    this.phaseChosen = null; // all
+  }
+
+  /* Clients are processes times threads: an axis of its own when both vary. */
+  addClients() {
+    const varies = name => new Set(this.results.map(result => parameterValue(result, name))).size > 1;
+    if (!varies('processes') || !varies('threads') || this.results.some(result => 'clients' in result.parameters)) return;
+    for (const result of this.results) {
+      const {processes, threads} = result.parameters;
+      if (known(processes) && known(threads)) result.clients = processes * threads;
+    }
+  }
+
+  findParameters() {
+    const names = new Set();
+    for (const result of this.results) for (const name of Object.keys(result.parameters)) names.add(name);
+    this.varying = [];
+    this.fixed = [];
+    this.values = new Map(); // parameter → values, ascending
+    this.valuesOfPhase = new Map(); // phase → parameter → set of values
+    for (const phase of this.phases) this.valuesOfPhase.set(phase, new Map());
+    for (const name of names) {
+      const values = new Set();
+      for (const phase of this.phases) this.valuesOfPhase.get(phase).set(name, new Set());
+      for (const result of this.results) {
+        const value = parameterValue(result, name);
+        if (value === undefined) continue;
+        values.add(value);
+        this.valuesOfPhase.get(result.phase).get(name).add(value);
+      }
+      if (values.size === 0) continue;
+      this.values.set(name, [...values].sort(compareValues));
+      // A parameter that differs between phases only has nothing to choose.
+      const chosen = this.phases.some(phase => this.valuesOfPhase.get(phase).get(name).size > 1);
+      (chosen ? this.varying : this.fixed).push(name);
+    }
+    const rank = name => {
+      const place = axisPreference.indexOf(name);
+      return place < 0 ? axisPreference.length : place;
+    };
+    this.varying.sort((a, b) => rank(a) - rank(b) || this.values.get(b).length - this.values.get(a).length || compareValues(a, b));
+    this.axis = this.varying[0];
+  }
+
+  settingKey(result) {
+    return JSON.stringify(this.varying.map(name => parameterValue(result, name) ?? null));
+  }
+
+  /* The point to start with: where most was measured; of equals the middle one. */
+  choosePoint() {
+    const counts = new Map();
+    for (const result of this.results) {
+      const key = this.settingKey(result);
+      counts.set(key, (counts.get(key) || 0) + 1);
+    }
+    const most = Math.max(...counts.values());
+    const keys = [...counts.keys()].filter(key => counts.get(key) === most)
+      .map(key => JSON.parse(key)).sort((a, b) => {
+        for (let i = 0; i < a.length; i++) {
+          const order = compareValues(a[i], b[i]);
+          if (order) return order;
+        }
+        return 0;
+      });
+    const middle = keys[Math.floor((keys.length - 1) / 2)];
+    // Without a prototype: a parameter may be called __proto__.
+    this.point = Object.setPrototypeOf(Object.fromEntries(this.varying.map((name, i) => [name, middle[i]])), null);
+  }
+
+  /* Whether a result is at the point, but for the parameters in `free`. A parameter that one phase does not
+     vary, or does not have, does not take part there. */
+  matches(result, free = []) {
+    const own = this.valuesOfPhase.get(result.phase);
+    return this.varying.every(name =>
+      free.includes(name) || own.get(name).size < 2 || parameterValue(result, name) === this.point[name]);
+  }
+
+  at(phase, free = []) {
+    return this.results.filter(result => result.phase === phase && !result.subject.hidden && this.matches(result, free));
+  }
+
+  visiblePhases() {
+    return this.phaseChosen === null ? this.phases : [this.phaseChosen];
+  }
+
+  visibleSubjects() {
+    return this.subjects.filter(subject => !subject.hidden);
+  }
+
+  measureOf(phase) {
+    if (this.measure !== 'auto') return this.measure;
+    return this.naturalMeasure(phase);
+  }
+
+  naturalMeasure(phase) {
+    return this.results.some(result => result.phase === phase && result.bytes_per_s > 0) ? 'bytes_per_s' : 'ops_per_s';
+  }
+
+  pointText(free = []) {
+    return this.varying.filter(name => !free.includes(name) && this.point[name] !== null && this.point[name] !== undefined)
+      .map(name => `${name} ${parameterText(name, this.point[name])}`).join(', ');
+  }
+}
+
+function parameterOrClients(result, name) {
+  return name === 'clients' && result.clients !== undefined ? result.clients : parameterValue(result, name);
+}
+
+function settingText(result, names) {
+  return names.filter(name => parameterValue(result, name) !== undefined)
+    .map(name => `${name} ${parameterText(name, parameterValue(result, name))}`).join(', ');
+}
+
+/* Bytes that one operation moves. */
+function transferSize(result) {
+  for (const name of ['transfer', 'size', 'record', 'block'])
+    if (known(result.parameters[name]) && result.parameters[name] > 0) return result.parameters[name];
+  return result.bytes > 0 && result.operations > 0 ? result.bytes / result.operations : undefined;
+}
+
+/* How many operations are under way at once in all. */
+function parallelism(result) {
+  const {depth, processes, threads, ranks} = result.parameters;
+  const factor = value => known(value) && value > 0 ? value : 1;
+  return factor(depth) * factor(processes ?? ranks) * factor(threads);
+}
+
+/* The value of a limit for a result: of the same run, or of the only run that has limits; of several sizes and
+   depths the nearest. */
+const limitRuns = new Set(data.limits.map(limit => limit.run));
+
+function limitsFor(result) {
+  const run = runs[result.run].id;
+  const own = data.limits.filter(limit => limit.run === run);
+  return own.length > 0 || limitRuns.size > 1 ? own : data.limits;
+}
+
+function limitNamed(result, name) {
+  const size = transferSize(result) || 1;
+  const depth = parallelism(result);
+  let best;
+  let distance = Infinity;
+  for (const limit of limitsFor(result)) {
+    if (limit.name !== name) continue;
+    const away = Math.abs(Math.log2((limit.size || size) / size)) * 16 + Math.abs(Math.log2((limit.depth || depth) / depth));
+    if (away < distance) {
+      best = limit;
+      distance = away;
+    }
+  }
+  return best;
+}
+
+const writing = /write|fill/;
+const reading = /read/;
+
+function usesNetwork(result) {
+  return /^(benchfs|chfs|finchfs)\b/.test(result.target) || /^(rpc|rma)$/.test(result.benchmark);
+}
+
+/* The engine that holds the data of a benchfs: target, as far as the files tell. */
+function engineOf(result) {
+  const {configuration} = runs[result.run];
+  const named = /\bstore(?:\.engine)?=(\w+)/.exec(result.target);
+  return result.parameters.engine ?? result.parameters.store ?? (named ? named[1] : configuration?.[result.target]?.store?.engine);
+}
+
+function usesDevice(result) {
+  if (/^posix:/.test(result.target)) return !/^posix:\/dev\/shm\b/.test(result.target);
+  return ['file', 'uring', 'pmem', 'rocksdb', 'tiered'].includes(engineOf(result));
+}
+
+function limitNames(result, bandwidth) {
+  const names = bandwidth ? ['memcpy'] : [];
+  if (bandwidth && usesNetwork(result)) names.push('network-bandwidth');
+  if (usesDevice(result) && writing.test(result.phase)) names.push(bandwidth ? 'device-write' : 'device-iops-write');
+  if (usesDevice(result) && reading.test(result.phase)) names.push(bandwidth ? 'device-read' : 'device-iops-read');
+  return names;
+}
+
+/* The limits that may bound a rate of this result. One that it exceeds does not: it was measured with fewer clients,
+   or is passed by (a cache is no device). */
+function applicableLimits(result, measure) {
+  if (data.limits.length === 0) return [];
+  return limitNames(result, measure === 'bytes_per_s').map(name => limitNamed(result, name))
+    .filter(limit => limit && limit.value > 0 && !(result[measure] > 1.1 * limit.value));
+}
+
+makeSubjects();
+const benchmarks = [];
+for (const name of new Set(results.map(result => result.benchmark)))
+  benchmarks.push(new Benchmark(name, results.filter(result => result.benchmark === name)));

@@ -1,0 +1,53 @@
+/* The rate over the time of the last repeat. */
+
+const hasSeries = result => (result.series || []).length > 1;
+
+function seriesPanels(benchmark) {
+  return benchmark.visiblePhases().map(phase => ({
+    phase, measure: benchmark.measureOf(phase), results: benchmark.at(phase).filter(hasSeries),
+  })).filter(panel => panel.results.length > 0).slice(0, panelsMax);
+}
+
+function seriesFigure(parent, benchmark) {
+  if (!benchmark.results.some(hasSeries)) return undefined;
+  return addFigure(parent, {
+    file: `${fileName(benchmark.name)}-series`,
+    title: () => 'Rate over time',
+    note: () => {
+      const point = benchmark.pointText();
+      return (point ? `At ${point}. ` : '') + 'The last repeat of each phase.';
+    },
+    subjects: () => benchmark.visibleSubjects(),
+    draw: (body, width) => {
+      const list = seriesPanels(benchmark);
+      if (list.length === 0) return nothingHere(benchmark, hasSeries);
+      panels(body, width, list, 300, panel => panel.phase, drawSeries);
+    },
+    table: () => ({
+      columns: identityColumns(benchmark).concat([
+        {name: 't s', value: row => row.moment.t, text: format.plain},
+        {name: 'op/s', value: row => row.moment.ops_per_s, text: format.ops},
+        {name: 'B/s', value: row => row.moment.bytes_per_s, text: format.bandwidth},
+      ]),
+      rows: seriesPanels(benchmark).flatMap(panel => panel.results.flatMap(result => result.series.map(moment => ({result, moment})))),
+    }),
+  });
+}
+
+function drawSeries(node, width, panel) {
+  const measure = measures[panel.measure];
+  const frame = picture(node, width, 170, {left: 60, right: 12, top: 8, bottom: 34}, `${measure.title} of ${panel.phase} over time`);
+  const value = moment => moment[panel.measure] || 0;
+  const x = d3.scaleLinear().domain([0, d3.max(panel.results, result => d3.max(result.series, moment => moment.t)) || 1]).range([0, frame.width]);
+  const y = d3.scaleLinear().domain([0, 1.05 * d3.max(panel.results, result => d3.max(result.series, value)) || 1]).range([frame.height, 0]);
+  axis(frame, 'bottom', x, linearTicks(x, 60), format.seconds, 'time in the phase');
+  axis(frame, 'left', y, y.ticks(4), measure.text);
+  for (const result of panel.results) drawLine(frame, result.subject, result.series, moment => x(moment.t), moment => y(value(moment)));
+  hoverLines(frame, x, t => format.seconds(t), panel.results.map(result => ({
+    label: result.subject.label,
+    at: t => {
+      const nearest = result.series.reduce((best, moment) => Math.abs(moment.t - t) < Math.abs(best.t - t) ? moment : best);
+      return measure.text(value(nearest));
+    },
+  })));
+}

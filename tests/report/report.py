@@ -1,0 +1,418 @@
+#!/usr/bin/env python3
+"""benchfs report: what it refuses, and what its page shows in a browser.
+
+    report.py BENCHFS [DIRECTORY]
+
+With DIRECTORY pages and pictures of them stay there to be looked at. Speaks TAP. Without chromium and chromedriver, or
+with BENCHFS_TEST_BROWSER=no, the cases in the browser are skipped.
+"""
+import csv
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from browser import Browser, Missing
+
+HERE = pathlib.Path(__file__).parent
+BENCHFS = pathlib.Path(sys.argv[1]).absolute()
+cases = []
+
+
+def case(function):
+    cases.append(function)
+    return function
+
+
+def generate(name, *arguments):
+    path = WORK / f'{name}.json'
+    if path.exists():
+        return path
+    with path.open('wb') as out:
+        subprocess.run([sys.executable, HERE / 'generate.py', *arguments], stdout=out, check=True, timeout=120)
+    return path
+
+
+def report(*arguments, status=0):
+    done = subprocess.run([BENCHFS, 'report', *arguments], capture_output=True, text=True, cwd=WORK, timeout=60, check=False)
+    assert done.returncode == status, f'exit status {done.returncode}, not {status}: {done.stderr}'
+    if status != 0:
+        assert len(done.stderr.splitlines()) == 1, f'not one line: {done.stderr}'
+        assert done.stderr.startswith('benchfs report: '), done.stderr
+    return done
+
+
+def page(name, *paths, **options):
+    target = WORK / f'{name}.html'
+    report(*paths, '-o', target, *options.get('arguments', []))
+    return target
+
+
+def leftovers():
+    return [path.name for path in WORK.iterdir() if '.html.' in path.name]
+
+
+# ---- without a browser ----
+
+@case
+def bad_input_is_one_line_and_leaves_the_page():
+    target = WORK / 'kept.html'
+    target.write_text('precious')
+    (WORK / 'bad').write_text('this is no result\n')
+    (WORK / 'empty').write_text('')
+    (WORK / 'later').write_text('{"type":"run","format":99,"id":"a","benchmark":"io"}\n')
+    (WORK / 'cut').write_bytes(generate('whole', 'one').read_bytes()[:-20])
+    for name in ('bad', 'empty', 'later', 'cut', 'absent', '.'):
+        done = report(name, '-o', target, status=2)
+        assert f'"{name}"' in done.stderr, done.stderr
+        assert target.read_text() == 'precious'
+    assert leftovers() == []
+
+
+@case
+def nonsense_on_the_command_line():
+    one = generate('one', 'one')
+    assert 'no file' in report(status=2).stderr
+    report('--frobnicate', one, status=2)
+    report(one, '-o', '', status=2)
+    assert 'would replace it' in report(one, '-o', one, status=2).stderr
+    assert 'the same run' in report(one, one, '-o', 'x.html', status=2).stderr
+    (WORK / 'twice').write_bytes(one.read_bytes() * 2)
+    assert 'the same run twice' in report('twice', '-o', 'x.html', status=2).stderr
+    assert not (WORK / 'x.html').exists()
+
+
+@case
+def what_cannot_be_written():
+    one = generate('one', 'one')
+    report(one, '-o', WORK / 'no' / 'such' / 'directory.html', status=1)
+    assert 'No space left' in report(one, '-o', '/dev/full', status=1).stderr
+    (WORK / 'directory').mkdir()
+    report(one, '-o', WORK / 'directory', status=1)
+    assert leftovers() == []
+
+
+@case
+def the_page_is_one_file_that_loads_nothing():
+    text = report(generate('one', 'one'), '-o', '-').stdout
+    named = WORK / 'named.html'
+    report(WORK / 'one.json', '-o', named)
+    assert len(named.read_text()) == len(text)
+    assert named.stat().st_mode & 0o777 == 0o666 & ~UMASK
+    assert "default-src 'none'" in text and 'sha256-' in text
+    for word in ('src=', '<link', '@import', 'url('):
+        assert word not in text.split('<script>')[0], word
+    assert 'Mike Bostock' in text and 'Redistributions in binary form' in text
+
+
+@case
+def nothing_in_the_data_is_markup():
+    text = page('hostile', generate('hostile', 'hostile')).read_text()
+    data = text.split('<script type="application/json" id="data">')[1].split('</script>')[0]
+    assert not set('<>&') & set(data)
+    embedded = json.loads(data)
+    assert embedded['results'][0]['target'] == '</script><script>document.title="owned"</script>'
+    assert text.count('</script>') == 2
+
+
+@case
+def results_keep_their_numbers():
+    data = embedded_data(full_page())
+    lines = [json.loads(line) for line in (WORK / 'full.json').read_text().splitlines()]
+    results = [line for line in lines if line['type'] == 'result']
+    assert len(data['results']) == len(results)
+    for written, original in zip(data['results'], results):
+        for name in ('benchmark', 'target', 'phase', 'parameters', 'operations', 'bytes', 'errors', 'repeats', 'p99_ns', 'max_ns'):
+            assert written[name] == original[name], name
+        assert abs(written['ops_per_s_low'] / original['ops_per_s_low'] - 1) < 1e-6
+        points, latency = written['latency']['points'], original['latency']
+        assert points[-1] == [latency['max'], latency['count']]
+        assert all(a[0] <= b[0] and a[1] < b[1] for a, b in zip(points, points[1:]))
+        check_curve(points, latency)
+        for name, stage in original.get('stages', {}).items():
+            made = written['stages'][name]
+            assert made['count'] == stage['count'] and made['max'] == stage['max']
+            assert abs(made['mean'] - stage['sum'] / stage['count']) <= 1e-6 * made['mean'] + 1
+
+
+def embedded_data(path):
+    return json.loads(path.read_text().split('<script type="application/json" id="data">')[1].split('</script>')[0])
+
+
+def check_curve(points, latency):
+    """At each bucket the curve is at most a hundredth of all operations off, or 2 % of the time."""
+    total, seen, at = latency['count'], 0, 0
+    for low, high, number in latency['buckets']:
+        seen += number
+        while points[at][1] < seen:
+            at += 1
+        before = points[at - 1] if at > 0 else [0, 0]
+        assert seen - before[1] <= total / 100 or points[at][0] <= 1.02 * high + 1 or points[at][0] == latency['max'], (low, high)
+
+
+# ---- in the browser ----
+
+# Of each figure: number, caption, whether its plot has marks, its CSV file as the button would save it.
+FIGURES = '''
+return [...document.querySelectorAll("figure")].map(node => ({
+  caption: node.querySelector("figcaption").textContent,
+  empty: node.querySelector(".plot .empty") ? node.querySelector(".plot .empty").textContent : "",
+  marks: node.querySelectorAll(".plot svg path, .plot svg rect, .plot svg circle, .plot table tr").length,
+  pictures: [...node.querySelectorAll(".plot svg")].map(svg => [svg.getBoundingClientRect().width, svg.getBoundingClientRect().height, svg.getAttribute("aria-label")]),
+  bad: [...node.querySelectorAll(".plot svg *")].filter(mark => [...mark.attributes].some(attribute => /NaN|undefined|Infinity/.test(attribute.value))).length,
+  texts: [...node.querySelectorAll(".plot svg text")].map(text => text.textContent),
+}));'''
+
+# Files that are saved are kept in place of being written to disk.
+CAPTURE = '''
+window.saved = {};
+const make = URL.createObjectURL;
+URL.createObjectURL = blob => { window.lastBlob = blob; return make.call(URL, blob); };
+HTMLAnchorElement.prototype.click = function () { window.saved[this.download] = window.lastBlob; };
+'''
+
+
+def saved_files(browser):
+    browser.run(CAPTURE)
+    browser.run('for (const button of document.querySelectorAll(".actions button")) button.click();')
+    texts = browser.request('POST', f'{browser.session}/execute/async', {'args': [], 'script': '''
+        const done = arguments[0];
+        Promise.all(Object.entries(window.saved).map(async ([name, blob]) => [name, await blob.text()])).then(all => done(Object.fromEntries(all)));'''})
+    return {name: list(csv.DictReader(io.StringIO(text, newline=''))) for name, text in texts.items()}
+
+
+def opened(browser, path, figures=None):
+    browser.open(path)
+    drawn = browser.run('return document.documentElement.dataset.drawn')
+    assert drawn is not None, f'not drawn: {browser.log()}'
+    found = browser.run(FIGURES)
+    assert browser.log() == [], 'the console is not empty'
+    for each in found:
+        assert each['empty'] or each['marks'] > 0, f"nothing drawn: {each['caption']}"
+        assert each['bad'] == 0, f"marks without a place: {each['caption']}"
+        assert all(width > 50 and height > 20 for width, height, _ in each['pictures']), each['caption']
+        assert not any(word in text for text in each['texts'] for word in ('NaN', 'undefined', 'Infinity')), each['caption']
+    if figures is not None:
+        captions = ' '.join(each['caption'] for each in found)
+        for word in figures:
+            assert word in captions, f'no figure of {word}'
+    return found
+
+
+def full_page():
+    path = WORK / 'full.html'
+    return path if path.exists() else page('full', generate('full', 'full'))
+
+
+def body_text(browser):
+    return browser.run('return document.body.innerText')
+
+
+@case
+def every_figure_is_drawn(browser):
+    found = opened(browser, full_page(), figures=[
+        'IO500 score, not a submission', 'Bandwidth by size', 'Operations per second by servers', 'Ratio to posix:/dev/shm/bench', 'Latency by percentile',
+        'Distribution of latency', 'Bandwidth of write by size and depth', 'Scaling over processes', 'Scaling over servers', 'Where the time of an operation goes',
+        'Load of each server', 'Rate over time', 'io under the limits', 'Calibrated limits'])
+    assert not any(each['empty'] and 'Beyond' not in each['empty'] for each in found), found
+    texts = [text for each in found for text in each['texts']]
+    for word in ('memcpy', 'network-bandwidth', 'network-latency'):
+        assert word in texts, f'no line for the limit {word}'
+    KEEP(browser, 'full')
+
+
+@case
+def the_text_says_what_was_measured(browser):
+    opened(browser, full_page())
+    text = body_text(browser)
+    head = browser.run('return document.querySelector("header").innerText')
+    assert 'benchfs bench io --target benchfs: --target posix:/dev/shm/bench' in head
+    assert 'node17' in head and '64 × AMD EPYC 9354' in head
+    for sentence in ('read may come from the page cache', '3 operations failed', 'not a submission', 'posix:/dev/shm/bench is the fastest',
+                     'times as fast as posix:/dev/shm/bench', 'Scaling over servers', 'Every setting was measured once', 'options.target', 'configuration.benchfs:.store.engine'):
+        assert sentence in text, sentence
+
+
+@case
+def files_hold_what_the_plots_show(browser):
+    opened(browser, full_page())
+    files = saved_files(browser)
+    lines = [json.loads(line) for line in (WORK / 'full.json').read_text().splitlines()]
+    results = [line for line in lines if line['type'] == 'result']
+    every = files['io-results.csv']
+    assert len(every) == sum(result['benchmark'] == 'io' for result in results)
+    by_setting = {(row['target'], row['phase'], row['size'], row['depth'], row['processes']): row for row in every}
+    for result in results:
+        if result['benchmark'] != 'io':
+            continue
+        parameters = result['parameters']
+        row = by_setting[result['target'], result['phase'], str(parameters['size']), str(parameters['depth']), str(parameters['processes'])]
+        assert abs(float(row['B/s']) / result['bytes_per_s'] - 1) < 1e-6
+        assert abs(float(row['op/s low']) / result['ops_per_s_low'] - 1) < 1e-6
+        assert int(row['p99 ns']) == result['p99_ns']
+    shown = files['io-rates.csv']
+    assert len(shown) == 18 and {row['depth'] for row in shown} == {'8'} and {row['processes'] for row in shown} == {'2'}
+    for name in ('io-latency-percentiles.csv', 'io-latency-distribution.csv', 'io-heat.csv', 'io-scaling.csv', 'io-stages.csv', 'io-servers.csv', 'io-series.csv',
+                 'io-ratios.csv', 'io-roofline.csv', 'io500-scores.csv', 'limits.csv', 'md-scaling.csv'):
+        assert len(files[name]) > 1, name
+    shares = {}
+    for row in files['io-stages.csv']:
+        shares[row['phase']] = shares.get(row['phase'], 0) + float(row['share'])
+    assert shares and all(abs(share - 1) < 1e-9 for share in shares.values())
+    last = {row['target']: row for row in files['md-scaling.csv'] if row['phase'] == 'create'}
+    assert abs(float(last['benchfs:']['efficiency']) * 8 - float(last['benchfs:']['speedup'])) < 1e-6
+
+
+@case
+def verdicts_follow_the_intervals(browser):
+    path = WORK / 'verdicts.json'
+    lines = ['{"type":"run","format":1,"id":"aa","benchmark":"io"}']
+    for size, (low, high) in enumerate([(90, 110), (111, 130), (50, 89), (109, 140)], 1):
+        for target, median, (bottom, top) in (('benchfs:', (low + high) / 2, (low, high)), ('posix:/tmp', 100, (90, 110))):
+            lines.append(json.dumps({'type': 'result', 'run': 'aa', 'benchmark': 'io', 'target': target, 'phase': 'write', 'parameters': {'size': size}, 'repeats': 5,
+                                     'ops_per_s': median, 'ops_per_s_low': bottom, 'ops_per_s_high': top}))
+    path.write_text('\n'.join(lines))
+    opened(browser, page('verdicts', path))
+    rows = saved_files(browser)['io-ratios.csv']
+    assert [row['verdict'] for row in rows] == ['within the noise', 'faster', 'slower', 'within the noise'], rows
+    assert 'no clear winner' in body_text(browser) and 'faster in 1, slower in 1 and within the noise in 2' in body_text(browser)
+
+
+@case
+def choices_redraw_the_figures(browser):
+    opened(browser, full_page())
+    script = '''
+    const [name, text] = arguments;
+    const label = [...document.querySelectorAll(".lens label, .controls label")].find(each => each.firstChild.textContent === name);
+    const select = label.querySelector("select");
+    select.value = String([...select.options].findIndex(option => option.textContent === text));
+    select.dispatchEvent(new Event("change"));
+    '''
+    for name, text in (('bars by', 'depth'), ('measure', 'operations per second'), ('phases', 'read'), ('size', '1 MiB'), ('depth', '32'), ('up', 'processes'),
+                       ('colour', 'ratio to benchfs'), ('baseline', 'chfs'), ('rows', 'requests'), ('length', 'share'), ('load', 'busy')):
+        browser.request('POST', f'{browser.session}/execute/sync', {'script': script, 'args': [name, text]})
+    found = browser.run(FIGURES)
+    captions = ' '.join(each['caption'] for each in found)
+    for words in ('Operations per second by depth', 'At size 1 MiB, processes 2', 'Ratio to chfs', 'Ratio to benchfs of write by size and processes',
+                  'Where the time of a request goes', 'Load of each server: busy'):
+        assert words in captions, words
+    assert all(each['bad'] == 0 and (each['empty'] or each['marks']) for each in found)
+    browser.run('document.querySelector(".legend button").click(); for (const details of document.querySelectorAll("details")) details.open = true;')
+    assert browser.run('return document.querySelector(".legend button").getAttribute("aria-pressed")') == 'false'
+    assert browser.run('return document.querySelectorAll(".scroll table tbody tr").length') > 100
+    assert browser.log() == []
+
+
+@case
+def one_result_with_nothing_optional(browser):
+    found = opened(browser, page('one', generate('one', 'one')), figures=['Operations per second'])
+    assert len(found) == 1
+    assert 'posix:/tmp does 1' in body_text(browser) and 'one repeat' in body_text(browser)
+    (WORK / 'none.json').write_text('{"type":"run","format":1,"id":"aa","benchmark":"io"}\n')
+    assert opened(browser, page('none', WORK / 'none.json')) == []
+    assert 'There are no results' in body_text(browser)
+
+
+@case
+def two_runs_of_one_target_are_compared(browser):
+    first, second = generate('before', 'one'), WORK / 'after.json'
+    second.write_text(first.read_text().replace('0000000000000001', '00000000000000ff').replace('0123456789ab', 'ba9876543210').replace('node17', 'node18'))
+    opened(browser, page('two', first, second, arguments=['--title', 'Before & after <b>']), figures=['Ratio to posix:/tmp'])
+    text = body_text(browser)
+    assert 'Before & after <b>' in text and 'posix:/tmp · commit 0123456789' in text and 'posix:/tmp · commit ba98765432' in text
+    assert 'too few repeats to tell' in text
+
+
+@case
+def hostile_texts_do_nothing(browser):
+    opened(browser, page('hostile', generate('hostile', 'hostile')))
+    browser.run('for (const details of document.querySelectorAll("details")) details.open = true; window.dispatchEvent(new Event("resize"));')
+    assert 'owned' not in browser.run('return document.title.split(":")[0]')
+    assert browser.run('return [document.images.length, document.scripts.length, document.querySelectorAll("main script, main img, main b b").length]') == [0, 2, 0]
+    for rows in saved_files(browser).values():
+        for row in rows:
+            assert not any(value and value[0] in '=+@' for value in row.values()), row
+    assert browser.log() == []
+
+
+@case
+def five_thousand_results_open_fast(browser):
+    path = page('many', generate('many', 'many', '5000'))
+    opened(browser, path)
+    milliseconds = browser.run('return performance.getEntriesByType("navigation")[0].loadEventEnd')
+    print(f'# 5000 results, {path.stat().st_size >> 10} KiB: drawn {milliseconds:.0f} ms after the page was opened')
+    assert milliseconds < 3000, milliseconds
+
+
+@case
+def dark_narrow_and_on_paper(browser):
+    path = full_page()
+    browser.emulate(dark=True)
+    opened(browser, path)
+    assert browser.run('return getComputedStyle(document.body).backgroundColor') == 'rgb(20, 23, 26)'
+    KEEP(browser, 'dark')
+    browser.run('document.getElementById("theme").click()')
+    assert browser.run('return getComputedStyle(document.body).backgroundColor') == 'rgb(255, 255, 255)'
+    browser.emulate(dark=True, media='print')
+    assert browser.run('return getComputedStyle(document.body).backgroundColor') == 'rgb(255, 255, 255)'
+    browser.emulate()
+    printed = WORK / 'full.pdf'
+    browser.print(printed)
+    assert printed.read_bytes()[:5] == b'%PDF-'
+    browser.resize(400, 800)
+    opened(browser, path)
+    assert browser.run('return document.documentElement.scrollWidth') <= 400, 'wider than a narrow window'
+    KEEP(browser, 'narrow')
+    browser.resize(1280, 900)
+
+
+def KEEP(browser, name):
+    if len(sys.argv) > 2:
+        browser.screenshot(WORK / f'{name}.png')
+
+
+def needs_browser(function):
+    return function.__code__.co_argcount > 0
+
+
+def attempt(number, function, *arguments):
+    name = function.__name__.replace('_', ' ')
+    try:
+        function(*arguments)
+        print(f'ok {number} - {name}', flush=True)
+    except Exception as error:  # pylint: disable=broad-except
+        for line in f'{type(error).__name__}: {error}'.splitlines()[:10]:
+            print('# ' + line)
+        print(f'not ok {number} - {name}', flush=True)
+
+
+def main():
+    print(f'1..{len(cases)}', flush=True)
+    number = 0
+    for function in cases:
+        if not needs_browser(function):
+            number += 1
+            attempt(number, function)
+    rest = [function for function in cases if needs_browser(function)]
+    try:
+        if os.environ.get('BENCHFS_TEST_BROWSER') == 'no':
+            raise Missing('not asked for')
+        with Browser() as browser:
+            for function in rest:
+                number += 1
+                attempt(number, function, browser)
+    except Missing as reason:
+        for function in rest:
+            number += 1
+            print(f"ok {number} - {function.__name__.replace('_', ' ')} # SKIP {reason}")
+
+
+UMASK = os.umask(0)
+os.umask(UMASK)
+with tempfile.TemporaryDirectory(prefix='benchfs-report-') as directory:
+    WORK = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else directory).absolute()
+    WORK.mkdir(parents=True, exist_ok=True)
+    main()
