@@ -2,7 +2,7 @@
 # Builds BenchFS in every way that matters and runs all tests:
 #
 #     gcc, warnings are errors      tests
-#     clang, warnings are errors    build only
+#     clang, warnings are errors    build only, and not optimised
 #     gcc, ASan and UBSan           tests, but for the crash matrix: the simulator has the same inside
 #     gcc, TSan                     the tests in which threads meet: library, mount, transports
 #
@@ -45,7 +45,7 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 
 CC=gcc CXX=g++ setup gcc -Dwerror=true && run gcc -t 2
-CC=clang CXX=clang++ setup clang -Dwerror=true
+CC=clang CXX=clang++ setup clang --buildtype=plain -Doptimization=0 -Dwerror=true
 CC=gcc CXX=g++ setup asan "${sanitizer_arguments[@]}" -Db_sanitize=address,undefined && run asan -t 4 --no-suite benchfs:crash
 # With one thread there is nothing for TSan to find.
 CC=gcc CXX=g++ setup tsan "${sanitizer_arguments[@]}" -Db_sanitize=thread && run tsan -t 4 --no-suite benchfs:sim \
