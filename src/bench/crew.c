@@ -4,7 +4,8 @@
  * barrier and a part per worker and phase, so nothing is sent and a worker that dies takes nothing along: its
  * parent sees its exit status, raises `failed`, and whoever waits at the barrier gives up. The barrier sleeps
  * in short steps rather than spin: there may be more workers than processors. A phase lasts from the first
- * worker's start to the last one's end.
+ * worker's start to the last one's end. The last worker to come opens the barrier, so what it does before
+ * that (CREW_BEGINS) it does while nobody works.
  *
  * Who looks on reads the workers' own counters, which nobody adds up for him and nobody locks: a look costs a
  * worker a cache line that it has to fetch again. */
@@ -36,7 +37,11 @@ struct crew {
     void *argument;
     crew_run run;
     _Atomic uint32_t failed;
-    _Atomic uint64_t arrived; /* at barriers, all in all */
+    void (*edge)(struct crew_member *worker, uint32_t phase, enum crew_edge edge); /* NULL: none */
+    _Atomic uint64_t arrived;                   /* at barriers, all in all */
+    _Atomic uint64_t opened;                    /* barriers */
+    _Atomic uint32_t beginning;                 /* phases that the next one begins */
+    _Atomic uint32_t in_phase[CREW_PHASES_MAX]; /* workers */
     /* Of crew_maximum, used in turn: one is read, one filled, and the next emptied. */
     _Atomic uint64_t maxima[3];
     struct crew_part parts[]; /* [worker][phase] */
@@ -75,12 +80,25 @@ void crew_pin(unsigned number)
     }
 }
 
+/* As the last one to come. */
+static void open_barrier(struct crew_member *worker, uint64_t barrier)
+{
+    struct crew *crew = worker->crew;
+    uint32_t phases = atomic_exchange(&crew->beginning, 0);
+    for (uint32_t phase = 0; phase < crew->phases && crew->edge != NULL; phase++) {
+        if ((phases >> phase & 1) != 0)
+            crew->edge(worker, phase, CREW_BEGINS);
+    }
+    atomic_store(&crew->opened, barrier);
+}
+
 int crew_wait(struct crew_member *worker)
 {
     struct crew *crew = worker->crew;
-    uint64_t wanted = ++current->barriers * crew->workers;
-    atomic_fetch_add(&crew->arrived, 1);
-    while (atomic_load(&crew->arrived) < wanted) {
+    uint64_t barrier = ++current->barriers;
+    if (atomic_fetch_add(&crew->arrived, 1) + 1 == barrier * crew->workers)
+        open_barrier(worker, barrier);
+    while (atomic_load(&crew->opened) < barrier) {
         if (atomic_load(&crew->failed))
             return -ECANCELED;
         nanosleep(&(struct timespec){.tv_nsec = BARRIER_STEP_NS}, NULL);
@@ -116,6 +134,10 @@ struct crew_part *crew_phase(struct crew_member *worker, uint32_t phase)
 {
     struct crew_part *part = part_of(worker->crew, worker->number, phase);
     histogram_init(&part->latency);
+    if (worker->crew->edge != NULL)
+        worker->crew->edge(worker, phase, CREW_COMES);
+    atomic_fetch_or(&worker->crew->beginning, 1u << phase);
+    atomic_fetch_add(&worker->crew->in_phase[phase], 1);
     if (crew_wait(worker) < 0)
         return NULL;
     part->started = crew_now();
@@ -124,7 +146,12 @@ struct crew_part *crew_phase(struct crew_member *worker, uint32_t phase)
 
 void crew_phase_end(struct crew_member *worker, uint32_t phase)
 {
-    part_of(worker->crew, worker->number, phase)->ended = crew_now();
+    struct crew *crew = worker->crew;
+    part_of(crew, worker->number, phase)->ended = crew_now();
+    if (crew->edge != NULL)
+        crew->edge(worker, phase, CREW_LEAVES);
+    if (atomic_fetch_sub(&crew->in_phase[phase], 1) == 1 && crew->edge != NULL)
+        crew->edge(worker, phase, CREW_ENDS);
 }
 
 static void *run_thread(void *argument)
@@ -321,6 +348,7 @@ int crew_execute_watched(uint32_t processes, uint32_t threads, const int *pin, u
     crew->phases = phases;
     crew->run = run;
     crew->argument = argument;
+    crew->edge = watch != NULL ? watch->edge : NULL;
     pid_t pids[CREW_MAX];
     uint32_t started = start_processes(crew, processes, threads, pin, watch != NULL, pids);
     int status = attend(crew, pids, started, watch);

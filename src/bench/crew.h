@@ -27,6 +27,7 @@ struct crew_member {
     uint32_t number;
     uint32_t count;
     void *argument;
+    void *own; /* of the run function, for whoever watches; NULL at first */
 };
 
 /* Runs in each worker; returns 0, or -errno after bench_error. */
@@ -52,6 +53,14 @@ int crew_wait(struct crew_member *worker);
  * that has something to clean up asks this, and gives up with -ECANCELED. */
 bool crew_stopping(const struct crew_member *worker);
 
+/* Where a phase begins and ends. */
+enum crew_edge {
+    CREW_COMES,  /* of each worker: it is on its way to the barrier that begins the phase */
+    CREW_BEGINS, /* of the last one to come, while all the others stand there */
+    CREW_LEAVES, /* of each worker: its part has ended */
+    CREW_ENDS,   /* of the last one to leave; the others may be doing other things by now */
+};
+
 /* Looks on while the workers work. */
 struct crew_watch {
     uint64_t interval; /* ns between looks */
@@ -59,6 +68,8 @@ struct crew_watch {
     void (*look)(void *argument, uint32_t phase, double seconds, uint64_t operations, uint64_t bytes);
     void *argument;
     uint64_t grace; /* ns that workers have to clean up after an interrupt before they are killed */
+    /* Called in workers, outside of what is timed; may be NULL. */
+    void (*edge)(struct crew_member *worker, uint32_t phase, enum crew_edge edge);
 };
 /* Waits for all and tells each the greatest of the values that they brought. 0 or -ECANCELED. */
 int crew_maximum(struct crew_member *worker, uint64_t value, uint64_t *maximum);

@@ -33,6 +33,7 @@ void result_free(struct result *result)
     json_decref(result->stages);
     json_decref(result->operations_by_rpc);
     json_decref(result->servers);
+    json_decref(result->counters);
     result_init(result);
 }
 
@@ -412,6 +413,8 @@ static void add_optional(json_t *line, const struct result *result)
         json_object_set(line, "operations_by_rpc", result->operations_by_rpc);
     if (result->servers != NULL)
         json_object_set(line, "servers", result->servers);
+    if (result->counters != NULL)
+        json_object_set(line, "counters", result->counters);
     json_t *series = json_array(), *warnings = json_array();
     for (uint32_t i = 0; i < result->moment_count; i++) {
         const struct result_moment *moment = &result->series[i];

@@ -67,7 +67,7 @@ struct result {
     uint64_t p50, p99, p999, maximum; /* ns of an operation; 0: unknown */
     struct histogram *latency;        /* ns; owned; NULL: unknown */
     /* As they are in the file; NULL: none. Owned references. */
-    struct json_t *stages, *operations_by_rpc, *servers;
+    struct json_t *stages, *operations_by_rpc, *servers, *counters;
     uint32_t moment_count;
     struct result_moment *series; /* owned; of the last repeat */
     uint32_t warning_count;

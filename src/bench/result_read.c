@@ -302,6 +302,25 @@ static void read_servers(struct reading *reading, const json_t *servers)
     }
 }
 
+/* {"client": {name: number, ...}, "server": {...}} */
+static void check_counters(struct reading *reading, json_t *counters)
+{
+    const char *side, *name;
+    json_t *numbers, *number;
+    if (!json_is_object(counters))
+        fail(reading, "\"counters\" must be an object");
+    json_object_foreach(counters, side, numbers)
+    {
+        if (!printable(side) || !json_is_object(numbers))
+            fail(reading, "\"counters\" must be of objects with names that can be printed");
+        json_object_foreach(numbers, name, number)
+        {
+            if (!printable(name) || !json_is_number(number))
+                fail(reading, "\"counters\" must be numbers with names that can be printed");
+        }
+    }
+}
+
 static void read_optional(struct reading *reading, struct result *result, json_t *line)
 {
     json_t *member;
@@ -324,6 +343,10 @@ static void read_optional(struct reading *reading, struct result *result, json_t
     if ((member = json_object_get(line, "servers")) != NULL) {
         read_servers(reading, member);
         result->servers = json_incref(member);
+    }
+    if ((member = json_object_get(line, "counters")) != NULL) {
+        check_counters(reading, member);
+        result->counters = json_incref(member);
     }
 }
 

@@ -23,8 +23,10 @@
 #include "bench/guards.h"
 #include "bench/interrupt.h"
 #include "bench/live.h"
+#include "bench/stages.h"
 #include "bench/suite_show.h"
 #include "bench/sweep.h"
+#include "metrics/files.h"
 
 #define OPTIONS_MAX 64u
 #define MOMENTS_MAX 100000u
@@ -70,6 +72,7 @@ struct lane {
     bool prepared;
     struct target_facts *facts; /* shared with the process that finds them out */
     void *shared;               /* workload->shared_size bytes */
+    struct stages *stages;      /* NULL: the workload has a subject */
     struct result results[SUITE_PHASES_MAX];
     bool seen[SUITE_PHASES_MAX]; /* the phase did run */
 };
@@ -82,6 +85,13 @@ struct plan {
     struct lane *lane;
     uint64_t tag; /* makes the directory's name unique */
     uint32_t run;
+    bool counts; /* no warm-up */
+};
+
+/* What belongs to a member. */
+struct own {
+    struct suite_member member;
+    struct stages_before *before[SUITE_PHASES_MAX];
 };
 
 uint32_t suite_members(void)
@@ -126,20 +136,49 @@ static int run_in_directory(struct suite_member *member)
 static int be_member(struct crew_member *crew)
 {
     const struct plan *plan = crew->argument;
-    struct suite_member member = {.crew = crew,
-                                  .number = crew->number,
-                                  .count = crew->count,
-                                  .run = plan->run,
-                                  .shared = plan->lane->shared};
+    struct own own = {.member = {.crew = crew,
+                                 .number = crew->number,
+                                 .count = crew->count,
+                                 .run = plan->run,
+                                 .shared = plan->lane->shared}};
+    struct suite_member *member = &own.member;
     if (workload->subject != NULL)
-        return workload->run(&member);
-    int status = target_open(plan->lane->specification, &member.target);
+        return workload->run(member);
+    int status = target_open(plan->lane->specification, &member->target);
     if (status < 0)
         return status;
-    name_directory(&member, plan->tag);
-    status = run_in_directory(&member);
-    member.target->operations->close(member.target);
+    name_directory(member, plan->tag);
+    crew->own = &own;
+    status = run_in_directory(member);
+    member->target->operations->close(member->target);
     return status;
+}
+
+/* Collects what the target measures about itself. */
+static void collect_stages(struct crew_member *crew, uint32_t phase, enum crew_edge edge)
+{
+    const struct plan *plan = crew->argument;
+    struct own *own = crew->own;
+    if (!plan->counts || own == NULL || own->member.target->operations->metrics == NULL)
+        return;
+    struct metrics *metrics = own->member.target->operations->metrics(own->member.target);
+    struct stages *stages = plan->lane->stages;
+    if (metrics == NULL)
+        return;
+    switch (edge) {
+    case CREW_COMES:
+        stages_come(stages, phase, metrics, &own->before[phase]);
+        break;
+    case CREW_BEGINS:
+        stages_begin(stages, phase, METRICS_DIRECTORY_DEFAULT, metrics->header->cluster);
+        break;
+    case CREW_LEAVES:
+        stages_leave(stages, phase, metrics, &own->before[phase]);
+        break;
+    case CREW_ENDS:
+        stages_end(stages, phase, METRICS_DIRECTORY_DEFAULT, metrics->header->cluster);
+        break;
+    }
 }
 
 /* ---- after a failure: what is left of a run ---- */
@@ -253,6 +292,8 @@ static void name_parameters(struct result *result)
 static void begin_results(struct lane *lane)
 {
     memset(lane->seen, 0, sizeof(lane->seen));
+    if (lane->stages != NULL)
+        stages_clear(lane->stages);
     for (uint32_t phase = 0; phase < phase_count; phase++) {
         struct result *result = &lane->results[phase];
         result_free(result);
@@ -303,6 +344,8 @@ static void settle(struct lane *lane, bool whole)
             free(result->latency);
             result->latency = NULL;
         }
+        if (lane->stages != NULL)
+            stages_describe(lane->stages, phase, result);
         if (workload->describe != NULL)
             workload->describe(phase, lane->shared, result);
         if (workload->subject == NULL)
@@ -383,10 +426,14 @@ static int run_once(struct lane *lane, uint32_t run, const char *where)
     static struct crew_total totals[SUITE_PHASES_MAX];
     static uint64_t count;
     static struct looking looking;
-    struct plan plan = {.lane = lane, .run = run, .tag = (uint64_t)getpid() << 24 | count++};
+    struct plan plan = {
+        .lane = lane, .run = run, .tag = (uint64_t)getpid() << 24 | count++, .counts = run >= warmup};
     looking = (struct looking){.lane = lane, .where = where, .counts = run >= warmup};
-    const struct crew_watch watch = {
-        .interval = LOOK_INTERVAL, .look = look, .argument = &looking, .grace = GRACE};
+    const struct crew_watch watch = {.interval = LOOK_INTERVAL,
+                                     .look = look,
+                                     .argument = &looking,
+                                     .grace = GRACE,
+                                     .edge = lane->stages != NULL ? collect_stages : NULL};
     for (uint32_t phase = 0; phase < phase_count; phase++)
         lane->results[phase].moment_count = 0;
     if (workload->shared_size > 0)
@@ -456,6 +503,10 @@ static int open_lanes(void)
         }
         if (workload->subject != NULL)
             return 0;
+        if (stages_create(phase_count, &lane->stages) < 0) {
+            bench_error("out of memory");
+            return -ENOMEM;
+        }
         int status = target_prepare(lane->specification);
         if (status < 0)
             return status;
@@ -480,6 +531,7 @@ static void close_lanes(void)
             munmap(lane->facts, sizeof(*lane->facts));
         if (lane->shared != NULL)
             munmap(lane->shared, workload->shared_size + 1);
+        stages_free(lane->stages);
     }
     result_file_free(&limits);
 }

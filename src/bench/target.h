@@ -10,6 +10,7 @@
 #include "base/config.h"
 #include "benchfs.h"
 
+struct metrics;
 struct target;
 
 /* One entry of a directory: type is S_IFREG, S_IFDIR, ... or 0, not known. Returns 0 to go on. */
@@ -58,6 +59,8 @@ struct target_operations {
     /* As benchfs_submit and benchfs_wait. */
     int (*submit)(struct target *target, struct benchfs_io *const *ios, unsigned count);
     int (*wait)(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum);
+    /* What the calling thread measures about itself, up to date; NULL: it does not. May be NULL. */
+    struct metrics *(*metrics)(struct target *target);
 };
 
 struct target {

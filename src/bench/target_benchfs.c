@@ -178,6 +178,15 @@ static int wait_for(struct target *target, struct benchfs_io **done, unsigned mi
     return result(benchfs_wait(fs_of(target), done, minimum, maximum, NULL));
 }
 
+static struct metrics *measured(struct target *target)
+{
+    struct worker *worker = worker_get(fs_of(target));
+    if (worker == NULL)
+        return NULL;
+    loop_settle(worker->loop);
+    return worker->metrics;
+}
+
 const struct target_operations target_benchfs = {
     .scheme = "benchfs:",
     .help = "the current cluster",
@@ -198,4 +207,5 @@ const struct target_operations target_benchfs = {
     .truncate = path_truncate,
     .submit = submit,
     .wait = wait_for,
+    .metrics = measured,
 };

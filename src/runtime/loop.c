@@ -332,6 +332,11 @@ static void refresh_metrics(struct loop *loop, uint64_t now)
     metrics_settle(metrics);
 }
 
+void loop_settle(struct loop *loop)
+{
+    refresh_metrics(loop, loop_now(loop));
+}
+
 static int poll_reactors(struct loop *loop)
 {
     int work = 0;

@@ -65,6 +65,7 @@ int64_t loop_realtime(struct loop *loop); /* nanoseconds since 1970, in a callba
 struct random *loop_random(struct loop *loop);
 bool loop_simulated(const struct loop *loop);
 struct metrics *loop_metrics(const struct loop *loop); /* never NULL */
+void loop_settle(struct loop *loop); /* brings them up to date, for whoever reads them now */
 
 int loop_reactor_add(struct loop *loop, struct reactor *reactor); /* 0 or -errno (epoll) */
 void loop_reactor_remove(struct loop *loop, struct reactor *reactor);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bench/crew.h"
@@ -59,6 +60,62 @@ static void everybody_is_told_the_greatest_value(void **state)
     assert_int_equal(crew_execute(2, 2, NULL, 0, compare_values, NULL, totals), 0);
 }
 
+/* What the edges saw, in the order in which they were called; shared by the workers. */
+static struct edges {
+    _Atomic uint32_t coming, beginning, leaving, ending;
+    _Atomic uint32_t wrong;
+} * edges;
+
+static void note_edge(struct crew_member *worker, uint32_t phase, enum crew_edge edge)
+{
+    uint32_t all = worker->count * (phase + 1);
+    switch (edge) {
+    case CREW_COMES:
+        edges->coming++;
+        break;
+    case CREW_BEGINS:
+        edges->wrong += edges->coming != all || edges->leaving != worker->count * phase;
+        edges->beginning++;
+        break;
+    case CREW_LEAVES:
+        edges->wrong += edges->beginning != phase + 1;
+        edges->leaving++;
+        break;
+    case CREW_ENDS:
+        edges->wrong += edges->leaving < all;
+        edges->ending++;
+        break;
+    }
+}
+
+static int count_and_wait(struct crew_member *member)
+{
+    for (uint32_t phase = 0; phase < 2; phase++) {
+        if (crew_phase(member, phase) == NULL)
+            return -ECANCELED;
+        crew_phase_end(member, phase);
+        if (crew_wait(member) < 0)
+            return -ECANCELED;
+    }
+    return 0;
+}
+
+/* A phase begins once, when all have come and nobody works, and ends once, when all have left. */
+static void edges_are_where_they_should_be(void **state)
+{
+    (void)state;
+    const struct crew_watch watch = {.interval = UINT64_MAX / 2, .edge = note_edge};
+    edges = mmap(NULL, sizeof(*edges), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(edges != MAP_FAILED);
+    assert_int_equal(crew_execute_watched(2, 2, NULL, 2, count_and_wait, NULL, &watch, totals), 0);
+    assert_int_equal(edges->coming, 8);
+    assert_int_equal(edges->leaving, 8);
+    assert_int_equal(edges->beginning, 2);
+    assert_int_equal(edges->ending, 2);
+    assert_int_equal(edges->wrong, 0);
+    munmap(edges, sizeof(*edges));
+}
+
 static int fail_in_second(struct crew_member *member)
 {
     if (crew_phase(member, 0) == NULL)
@@ -98,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_add_up),
         cmocka_unit_test(everybody_is_told_the_greatest_value),
+        cmocka_unit_test(edges_are_where_they_should_be),
         cmocka_unit_test(failure_ends_all),
         cmocka_unit_test(sizes_are_checked),
     };
