@@ -304,10 +304,14 @@ static void what_a_dead_process_left_can_be_read_and_is_removed_later(void **sta
     }
     waitpid(child, NULL, 0);
     struct metrics *living = make_shared(); /* is not touched */
+    assert_true(living->header->process_start != 0);
+    assert_true(metrics_process_lives(living->header));
     assert_int_equal(region_count(), 2);
     metrics_prune(directory, NULL, UINT64_C(3600) * 1000000000);
     metrics_prune(directory, "127.0.0.1:1", 0);
     assert_int_equal(region_count(), 2); /* too young; of another cluster */
+    metrics_prune(directory, "", 0);
+    assert_int_equal(region_count(), 2); /* its process lives */
     metrics_destroy(living);
     struct metrics_source *source = open_only();
     struct metrics_entry entry;
