@@ -16,7 +16,7 @@ static void every_operation_is_named(void **state)
     assert_null(rpc_operation_name(RPC_OPERATION_MAX));
     assert_null(rpc_operation_name(RPC_LOOKUP + RPC_REPLY_OFFSET));
     assert_null(operation_find(UINT32_MAX));
-    assert_int_equal(operation_find(RPC_KEY_LOCK)->flags, RPC_MUTATES | RPC_SERVERS);
+    assert_int_equal(operation_find(RPC_KEY_LOCK)->flags, RPC_MUTATES | RPC_SERVERS | RPC_OTHER);
     assert_int_equal(operation_find(RPC_LOOKUP)->reply_size, sizeof(struct attributes_reply));
 }
 
