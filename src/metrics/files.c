@@ -49,18 +49,33 @@ int metrics_file_make(const char *directory, char **path)
     return status != 0 ? status : -EEXIST;
 }
 
+/* The first bytes of a file of /proc. Returns whether there are any. */
+static bool read_text(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t length = read(fd, text, size - 1);
+    close(fd);
+    text[length > 0 ? length : 0] = '\0';
+    return length > 0;
+}
+
+uint64_t metrics_process_memory(void)
+{
+    char text[128];
+    if (!read_text("/proc/self/statm", text, sizeof(text)))
+        return 0;
+    const char *second = strchr(text, ' ');
+    return second == NULL ? 0 : strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 uint64_t metrics_process_start(uint32_t pid)
 {
     char path[64], text[1024];
     snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (!read_text(path, text, sizeof(text)))
         return 0;
-    ssize_t length = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    if (length <= 0)
-        return 0;
-    text[length] = '\0';
     /* The second field is a name in parentheses, which may hold anything; the start is field 22. */
     const char *at = strrchr(text, ')');
     for (unsigned field = 2; at != NULL && field < 22; field++)

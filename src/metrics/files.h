@@ -17,5 +17,7 @@ int metrics_file_make(const char *directory, char **path);
 
 /* When the process was started, clock ticks after boot; 0: there is none. */
 uint64_t metrics_process_start(uint32_t pid);
+/* Resident memory of this process, bytes; 0: the system does not tell. */
+uint64_t metrics_process_memory(void);
 /* Whether the process that wrote the header is still there, on this host. */
 bool metrics_process_lives(const struct metrics_header *header);

@@ -86,11 +86,28 @@ enum metrics_operation_number {
     M(STORE_USED, "store_used_bytes", GAUGE, "bytes", "Bytes of file contents held")                         \
     M(STORE_CAPACITY, "store_capacity_bytes", GAUGE, "bytes", "Bytes of file contents accepted")             \
     M(STORE_MEMORY, "store_memory_bytes", GAUGE, "bytes", "Memory of the storage engine")                    \
+    M(STORE_FAST_USED, "store_fast_used_bytes", GAUGE, "bytes",                                              \
+      "Of which in the upper engine of a tiered one")                                                        \
+    M(STORE_HITS, "store_fast_hits", COUNTER, "", "Reads that the upper engine of a tiered one served")      \
+    M(STORE_MISSES, "store_fast_misses", COUNTER, "", "Reads that the lower engine of a tiered one served")  \
+    M(STORE_PROMOTIONS, "store_promotions", COUNTER, "", "Chunks copied to the upper engine")                \
+    M(STORE_DEMOTIONS, "store_demotions", COUNTER, "", "Chunks taken out of the upper engine")               \
+    M(STORE_SPILLS, "store_spills", COUNTER, "", "New chunks that the upper engine had no room for")         \
+    M(STORE_WRITE_BACKS, "store_write_backs", COUNTER, "", "Chunks whose changes were copied down")          \
+    M(JOURNAL_RECORDS, "journal_records", COUNTER, "", "Records written to the journal")                     \
+    M(JOURNAL_GROUPS, "journal_groups", COUNTER, "", "Groups of records written and synchronised together")  \
+    M(JOURNAL_BYTES, "journal_bytes", COUNTER, "bytes", "Bytes of groups written")                           \
+    M(JOURNAL_LOG, "journal_log_bytes", GAUGE, "bytes", "Bytes that a recovery now would replay")            \
     M(META_MEMORY, "meta_memory_bytes", GAUGE, "bytes", "Memory of the namespace")                           \
     M(META_INODES, "meta_inodes", GAUGE, "", "Inodes held")                                                  \
     M(META_DENTRIES, "meta_dentries", GAUGE, "", "Names held")                                               \
     M(RPC_MEMORY, "rpc_memory_bytes", GAUGE, "bytes",                                                        \
-      "Memory of requests under way, being served and remembered")
+      "Memory of requests under way, being served and remembered")                                           \
+    M(TASK_MEMORY, "task_memory_bytes", GAUGE, "bytes", "Address space of tasks' stacks")                    \
+    M(TASKS, "tasks", GAUGE, "", "Tasks under way")                                                          \
+    M(METRICS_MEMORY, "metrics_memory_bytes", GAUGE, "bytes",                                                \
+      "Address space of this region, of which only what is used takes memory")                               \
+    M(PROCESS_MEMORY, "process_memory_bytes", GAUGE, "bytes", "Resident memory of the whole process")
 
 enum metric {
 #define M(id, name, kind, unit, help) METRIC_##id,

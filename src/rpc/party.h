@@ -64,6 +64,8 @@ struct rpc {
     struct list local; /* requests of this party to itself being served */
     uint64_t serving;  /* served objects in use */
     uint64_t serving_peak;
+    uint64_t served_count; /* served objects made */
+    uint64_t remembering;  /* sessions that have a ring of remembered replies */
     uint8_t secret[CLUSTER_KEY_BYTES];
     struct rpc_session **sessions; /* by slot; NULL: free */
     uint32_t session_slots;

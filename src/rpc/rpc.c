@@ -173,6 +173,15 @@ struct net *rpc_net(struct rpc *rpc)
     return rpc->net;
 }
 
+/* Sessions' sets of groups and what lies in the transport are not counted. */
+static uint64_t rpc_memory(const struct rpc *rpc)
+{
+    return sizeof(*rpc) + rpc->flight_count * (sizeof(struct rpc_flight) + sizeof(struct rpc_flight *)) +
+           rpc->served_count * sizeof(struct rpc_served) + rpc->session_slots * sizeof(struct rpc_session *) +
+           rpc->counters.sessions * sizeof(struct rpc_session) +
+           rpc->remembering * RPC_REMEMBERED * sizeof(struct rpc_remembered);
+}
+
 void rpc_refresh_metrics(const struct rpc *rpc)
 {
     const struct rpc_counters *counters = &rpc->counters;
@@ -183,6 +192,7 @@ void rpc_refresh_metrics(const struct rpc *rpc)
     metrics_set(rpc->metrics, METRIC_SESSIONS, counters->sessions);
     metrics_set(rpc->metrics, METRIC_SERVING, rpc->serving);
     metrics_set(rpc->metrics, METRIC_SERVING_PEAK, rpc->serving_peak);
+    metrics_set(rpc->metrics, METRIC_RPC_MEMORY, rpc_memory(rpc));
 }
 
 void rpc_counters(const struct rpc *rpc, struct rpc_counters *counters)

@@ -49,6 +49,7 @@ static struct rpc_served *served_take(struct rpc *rpc)
         served = calloc(1, sizeof(*served));
         if (served == NULL)
             return NULL;
+        rpc->served_count++;
         list_init(&served->link);
     }
     if (++rpc->serving > rpc->serving_peak)

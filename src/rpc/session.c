@@ -58,6 +58,7 @@ void session_remember(struct rpc_session *session, uint64_t correlation, const v
             session->forgotten = UINT64_MAX; /* refuse every repetition rather than apply one twice */
             return;
         }
+        session->rpc->remembering++;
     }
     struct rpc_remembered *entry = &session->remembered[session->remembered_count % RPC_REMEMBERED];
     if (session->remembered_count >= RPC_REMEMBERED &&
@@ -222,6 +223,8 @@ static void session_free(struct rpc_session *session)
 {
     list_remove(&session->link);
     session_free_groups(session);
+    if (session->remembered != NULL)
+        session->rpc->remembering--;
     free(session->remembered);
     free(session);
 }

@@ -34,6 +34,7 @@
 struct uring {
     struct reactor reactor;
     struct loop *loop;
+    struct metrics *metrics; /* the loop's */
     struct io_uring ring;
     uint32_t room;       /* requests that may still start */
     struct list waiting; /* for room */
@@ -57,8 +58,12 @@ static int uring_submit(struct uring *uring)
 {
     int count =
         uring->deferred ? io_uring_submit_and_get_events(&uring->ring) : io_uring_submit(&uring->ring);
-    if (count >= 0)
+    if (count >= 0) {
+        metrics_add(uring->metrics, METRIC_URING_SUBMITS, 1);
+        metrics_add(uring->metrics, METRIC_URING_ENTRIES, (uint64_t)count);
+        metrics_set_peak(uring->metrics, METRIC_URING_FLIGHT, METRIC_URING_FLIGHT_PEAK, uring->in_flight);
         return count;
+    }
     if (count != -EAGAIN && count != -EBUSY && count != -EINTR && count != uring->submit_status) {
         log_error("io_uring: submission failed: %s: trying again", strerror(-count));
         uring->submit_status = count;
@@ -115,6 +120,7 @@ static int uring_reap(struct uring *uring)
     }
     io_uring_cq_advance(&uring->ring, count);
     uring->in_flight -= count;
+    metrics_set(uring->metrics, METRIC_URING_FLIGHT, uring->in_flight);
     uring_fill(uring);
     return (int)count;
 }
@@ -187,6 +193,7 @@ int uring_create(struct loop *loop, uint32_t depth, struct uring **created)
     if (uring == NULL)
         return -ENOMEM;
     uring->loop = loop;
+    uring->metrics = loop_metrics(loop);
     int status = ring_create(uring, depth);
     if (status != 0)
         goto free_uring;

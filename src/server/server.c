@@ -19,7 +19,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "metrics/files.h"
 #include "server/state.h"
+
+#define MEMORY_INTERVAL NSEC_PER_SEC /* between two looks at the process's memory, a system call or three */
 
 /* ---- epochs ---- */
 
@@ -164,13 +167,33 @@ static void take_notice(void *owner, uint32_t serial, uint64_t notice)
 static void refresh_metrics(void *owner)
 {
     struct server *server = owner;
-    struct store_statistics store;
+    struct store_statistics store = {0};
     struct meta_statistics meta;
+    struct journal_statistics journal = {0};
     server->store->operations->statistics(server->store, &store);
     meta_statistics(server->meta, &meta);
+    if (server->journal != NULL)
+        journal_statistics(server->journal, &journal);
     rpc_refresh_metrics(server->rpc);
+    uint64_t now = loop_now(server->loop);
+    if (!loop_simulated(server->loop) && now - server->memory_measured >= MEMORY_INTERVAL) {
+        server->memory_measured = now;
+        metrics_set(server->metrics, METRIC_PROCESS_MEMORY, metrics_process_memory());
+    }
     metrics_set(server->metrics, METRIC_STORE_USED, store.used);
     metrics_set(server->metrics, METRIC_STORE_CAPACITY, store.capacity);
+    metrics_set(server->metrics, METRIC_STORE_MEMORY, store.memory);
+    metrics_set(server->metrics, METRIC_STORE_FAST_USED, store.tiers.used);
+    metrics_set(server->metrics, METRIC_STORE_HITS, store.tiers.hits);
+    metrics_set(server->metrics, METRIC_STORE_MISSES, store.tiers.misses);
+    metrics_set(server->metrics, METRIC_STORE_PROMOTIONS, store.tiers.promotions);
+    metrics_set(server->metrics, METRIC_STORE_DEMOTIONS, store.tiers.demotions);
+    metrics_set(server->metrics, METRIC_STORE_SPILLS, store.tiers.spills);
+    metrics_set(server->metrics, METRIC_STORE_WRITE_BACKS, store.tiers.write_backs);
+    metrics_set(server->metrics, METRIC_JOURNAL_RECORDS, journal.records);
+    metrics_set(server->metrics, METRIC_JOURNAL_GROUPS, journal.groups);
+    metrics_set(server->metrics, METRIC_JOURNAL_BYTES, journal.bytes);
+    metrics_set(server->metrics, METRIC_JOURNAL_LOG, journal.log_bytes);
     metrics_set(server->metrics, METRIC_META_MEMORY, meta.bytes);
     metrics_set(server->metrics, METRIC_META_INODES, meta.inodes);
     metrics_set(server->metrics, METRIC_META_DENTRIES, meta.dentries);

@@ -87,7 +87,8 @@ static inline uint32_t lease_session_of(const struct rpc_request *request)
 struct server {
     struct net *net;
     struct loop *loop;
-    struct metrics *metrics; /* the loop's */
+    struct metrics *metrics;  /* the loop's */
+    uint64_t memory_measured; /* loop_now: when the process's memory last was */
     struct rpc *rpc;
     struct store *store;
     struct meta *meta;

@@ -248,6 +248,12 @@ uint64_t chunk_index_buckets(const struct chunk_index *index)
     return table_buckets(&index->chunks);
 }
 
+uint64_t chunk_index_memory(const struct chunk_index *index, size_t chunk_bytes)
+{
+    return index->chunks.count * chunk_bytes + index->files.count * sizeof(struct chunk_file) +
+           (table_buckets(&index->chunks) + table_buckets(&index->files)) * sizeof(struct index_node *);
+}
+
 void chunk_index_visit_bucket(const struct chunk_index *index, uint64_t bucket,
                               void (*visit)(void *owner, struct chunk_entry *entry), void *owner)
 {

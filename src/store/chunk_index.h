@@ -81,6 +81,9 @@ struct chunk_entry *chunk_index_next(const struct chunk_index *index, uint64_t i
  * not. Costs a sort of all inodes when a walk begins; without memory for it, a search through them at each
  * file's end. */
 struct chunk_entry *chunk_index_advance(struct chunk_index *index, struct store_cursor *cursor);
+/* Memory of the index and of its chunks, which take chunk_bytes each. */
+uint64_t chunk_index_memory(const struct chunk_index *index, size_t chunk_bytes);
+
 /* A walk in no order that costs nothing beforehand: every chunk lies in one of so many buckets, and moves, if
  * at all, to a bucket that was not there yet. So who visits bucket after bucket, asking for their number anew
  * each time, misses none that was there all the while. */

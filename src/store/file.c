@@ -788,6 +788,8 @@ static void file_statistics(struct store *base, struct store_statistics *statist
     statistics->used = store->blocks << BLOCK_SHIFT;
     statistics->capacity = store->capacity;
     statistics->chunks = store->chunks;
+    statistics->memory =
+        staging_bytes(store->staging) + chunk_index_memory(&store->index, sizeof(struct file_chunk));
 }
 
 /* ---- life ---- */

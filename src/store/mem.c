@@ -598,6 +598,9 @@ static void mem_statistics(struct store *store, struct store_statistics *statist
     statistics->used = (mem->page_count - free_pages) << PAGE_SHIFT;
     statistics->capacity = mem->page_count << PAGE_SHIFT;
     statistics->chunks = mem->index.chunks.count;
+    statistics->memory = ((mem->page_count - pages_available(mem->pages)) << PAGE_SHIFT) +
+                         mem->page_count * PAGES_BOOKKEEPING +
+                         chunk_index_memory(&mem->index, sizeof(struct chunk));
 }
 
 static uint32_t mem_chunk_length(struct store *store, uint64_t inode, uint64_t index)

@@ -155,6 +155,7 @@ static void null_statistics(struct store *store, struct store_statistics *statis
     statistics->used = null->used;
     statistics->capacity = null->capacity;
     statistics->chunks = null->index.chunks.count;
+    statistics->memory = 2 * (uint64_t)STEP + chunk_index_memory(&null->index, sizeof(struct chunk));
 }
 
 /* Nothing is ever missing, and there is nothing to clear: what is read is the pattern. */

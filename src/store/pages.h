@@ -10,6 +10,7 @@
 #define PAGE_BYTES (1u << PAGE_SHIFT)
 #define PAGES_RUN_MAX (1u << 14) /* 64 MiB: the largest chunk */
 #define PAGES_NONE UINT32_MAX
+#define PAGES_BOOKKEEPING 9u /* bytes of it for each page */
 
 static inline uint32_t pages_of(uint32_t bytes)
 {

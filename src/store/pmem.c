@@ -230,6 +230,8 @@ static void pmem_statistics(struct store *store, struct store_statistics *statis
     statistics->used = pmem->charged << PAGE_SHIFT;
     statistics->capacity = pmem->capacity << PAGE_SHIFT;
     statistics->chunks = pmem->index.chunks.count;
+    statistics->memory = (uint64_t)pmem->page_count * PAGES_BOOKKEEPING +
+                         chunk_index_memory(&pmem->index, sizeof(struct chunk));
 }
 
 static uint32_t pmem_chunk_length(struct store *store, uint64_t inode, uint64_t index)

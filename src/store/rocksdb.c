@@ -212,6 +212,8 @@ static void rocks_statistics(struct store *store, struct store_statistics *stati
     statistics->used = rocks->charged << PAGE_SHIFT;
     statistics->capacity = rocks->capacity << PAGE_SHIFT;
     statistics->chunks = rocks->index.chunks.count;
+    statistics->memory = staging_bytes(rocks->staging) + database_cached(rocks->database) +
+                         chunk_index_memory(&rocks->index, sizeof(struct rocks_chunk));
 }
 
 static uint32_t rocks_chunk_length(struct store *store, uint64_t inode, uint64_t index)

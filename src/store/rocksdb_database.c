@@ -255,6 +255,11 @@ int database_open(struct loop *loop, const char *path, uint64_t buffer, bool dis
     return 0;
 }
 
+uint64_t database_cached(const struct database *database)
+{
+    return rocksdb_cache_get_usage(database->cache);
+}
+
 void database_close(struct database *database)
 {
     if (database->started) {

@@ -24,6 +24,8 @@ struct database_call {
  * logged. */
 int database_open(struct loop *loop, const char *path, uint64_t buffer, bool discard,
                   struct database **database);
+/* Bytes that its block cache holds at present. */
+uint64_t database_cached(const struct database *database);
 /* No call is under way. */
 void database_close(struct database *database);
 

@@ -45,6 +45,11 @@ int staging_create(struct loop *loop, struct net *net, uint64_t length, struct s
     return 0;
 }
 
+uint64_t staging_bytes(const struct staging *staging)
+{
+    return (uint64_t)staging->page_count << PAGE_SHIFT;
+}
+
 void staging_destroy(struct staging *staging)
 {
     region_free(&staging->region);

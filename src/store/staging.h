@@ -17,6 +17,8 @@ struct staging_memory {
 
 /* length: bytes, at least 1 MiB. Returns 0, -EINVAL or -ENOMEM. */
 int staging_create(struct loop *loop, struct net *net, uint64_t length, struct staging **staging);
+/* Bytes of the region. */
+uint64_t staging_bytes(const struct staging *staging);
 void staging_destroy(struct staging *staging);
 /* Memory for length bytes. for_write: it is kept until somebody has filled it from afar; such memory leaves a
  * quarter of the region to others, so that servers that copy from one another never wait in a circle. Waits

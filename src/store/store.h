@@ -90,6 +90,8 @@ struct store_statistics {
     uint64_t used; /* bytes held, rounded as the engine allocates, less what it takes back on demand */
     uint64_t capacity;
     uint64_t chunks;
+    uint64_t memory; /* bytes that the engine has taken for contents, transfers and what it knows of chunks;
+                        not its parts of less than a page, nor what a library keeps beyond its caches */
     struct store_tiers tiers; /* the engine tiered's; the others leave it as it is */
 };
 

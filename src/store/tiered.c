@@ -531,6 +531,7 @@ static void tiered_statistics(struct store *base, struct store_statistics *stati
     statistics->used += tiered->promised;
     statistics->capacity = tiered->capacity;
     statistics->chunks += tiered->alone;
+    statistics->memory += fast.memory + chunk_index_memory(&tiered->index, sizeof(struct tier_chunk));
     statistics->tiers = tiered->counters;
     statistics->tiers.used = fast.used;
 }

@@ -123,6 +123,8 @@ static void uring_store_statistics(struct store *store, struct store_statistics 
     statistics->used = uring->used << PAGE_SHIFT;
     statistics->capacity = uring->capacity << PAGE_SHIFT;
     statistics->chunks = uring->index.chunks.count;
+    statistics->memory = uring->reads.region.length + uring->writes.region.length +
+                         chunk_index_memory(&uring->index, sizeof(struct uring_chunk));
 }
 
 static uint32_t uring_store_chunk_length(struct store *store, uint64_t inode, uint64_t index)
