@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -71,6 +72,7 @@ int metrics_source_check(struct metrics_source *source)
 struct file_source {
     struct metrics_source source;
     int fd;
+    char path[]; /* to open it for writing, should somebody want to */
 };
 
 static int file_read(struct metrics_source *source, uint64_t offset, void *bytes, uint64_t length)
@@ -89,6 +91,33 @@ static int file_read(struct metrics_source *source, uint64_t offset, void *bytes
     return 0;
 }
 
+static int write_word(int fd, uint64_t value, size_t offset)
+{
+    if (value == METRICS_LEAVE)
+        return 0;
+    ssize_t count = pwrite(fd, &value, sizeof(value), (off_t)offset);
+    return count == (ssize_t)sizeof(value) ? 0 : count < 0 ? -errno : -EIO;
+}
+
+static int file_control(struct metrics_source *source, const struct metrics_control *control)
+{
+    const struct file_source *file = (const struct file_source *)source;
+    struct stat now, then;
+    int fd = open(file->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return -errno;
+    /* The name may have gone to another process's region. */
+    int status = fstat(fd, &now) == 0 && fstat(file->fd, &then) == 0 ? 0 : -errno;
+    if (status == 0 && (now.st_ino != then.st_ino || now.st_dev != then.st_dev))
+        status = -ENOENT;
+    if (status == 0)
+        status = write_word(fd, control->slow_ns, offsetof(struct metrics_header, slow_ns));
+    if (status == 0)
+        status = write_word(fd, control->detail_until, offsetof(struct metrics_header, detail_until));
+    close(fd);
+    return status;
+}
+
 static void file_close(struct metrics_source *source)
 {
     close(((struct file_source *)source)->fd);
@@ -97,10 +126,12 @@ static void file_close(struct metrics_source *source)
 
 int metrics_source_open(const char *path, struct metrics_source **source)
 {
-    struct file_source *file = calloc(1, sizeof(*file));
+    struct file_source *file = calloc(1, sizeof(*file) + strlen(path) + 1);
     if (file == NULL)
         return -ENOMEM;
+    strcpy(file->path, path);
     file->source.read = file_read;
+    file->source.control = file_control;
     file->source.close = file_close;
     file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     int status = file->fd < 0 ? -errno : metrics_source_check(&file->source);
@@ -112,6 +143,45 @@ int metrics_source_open(const char *path, struct metrics_source **source)
     }
     *source = &file->source;
     return 0;
+}
+
+struct memory_source {
+    struct metrics_source source;
+    const char *region;
+};
+
+static int memory_read(struct metrics_source *source, uint64_t offset, void *bytes, uint64_t length)
+{
+    const struct memory_source *memory = (const struct memory_source *)source;
+    memcpy(bytes, memory->region + offset, length);
+    return 0;
+}
+
+static void memory_close(struct metrics_source *source)
+{
+    free(source);
+}
+
+int metrics_source_memory(const struct metrics_header *region, struct metrics_source **source)
+{
+    struct memory_source *memory = calloc(1, sizeof(*memory));
+    if (memory == NULL)
+        return -ENOMEM;
+    memory->region = (const char *)region;
+    memory->source.read = memory_read;
+    memory->source.close = memory_close;
+    int status = metrics_source_check(&memory->source);
+    if (status != 0) {
+        free(memory);
+        return status;
+    }
+    *source = &memory->source;
+    return 0;
+}
+
+int metrics_source_control(struct metrics_source *source, const struct metrics_control *control)
+{
+    return source->control == NULL ? -EOPNOTSUPP : source->control(source, control);
 }
 
 void metrics_source_close(struct metrics_source *source)

@@ -7,9 +7,18 @@
 
 #include "metrics/region.h"
 
+/* What a reader asks of whoever writes a region. */
+#define METRICS_LEAVE UINT64_MAX /* as it is */
+struct metrics_control {
+    uint64_t slow_ns;      /* metrics_header.slow_ns, or METRICS_LEAVE */
+    uint64_t detail_until; /* the same; of regions of this host only */
+};
+
 struct metrics_source {
     /* Reads exactly `length` bytes of the region from `offset`. 0 or -errno. */
     int (*read)(struct metrics_source *source, uint64_t offset, void *bytes, uint64_t length);
+    /* Sets what readers set: see struct metrics_control. 0 or -errno; NULL: not possible. */
+    int (*control)(struct metrics_source *source, const struct metrics_control *control);
     void (*close)(struct metrics_source *source);
     struct metrics_header header; /* as it was at metrics_source_check or the last metrics_snapshot_read */
 };
@@ -19,6 +28,10 @@ struct metrics_source {
 int metrics_source_check(struct metrics_source *source);
 /* Opens a region's file and checks it. 0 or -errno. */
 int metrics_source_open(const char *path, struct metrics_source **source);
+/* Over memory of this process, which stays. 0 or -errno. */
+int metrics_source_memory(const struct metrics_header *region, struct metrics_source **source);
+/* 0, -EOPNOTSUPP or why not. */
+int metrics_source_control(struct metrics_source *source, const struct metrics_control *control);
 /* Frees it. NULL is harmless. */
 void metrics_source_close(struct metrics_source *source);
 

@@ -37,6 +37,8 @@ enum {
     SHAPE_directory_request = BODY_FIXED,
     SHAPE_parent_request = BODY_FIXED,
     SHAPE_epoch_request = BODY_FIXED,
+    SHAPE_metrics_request = BODY_FIXED,
+    SHAPE_metrics_set_request = BODY_FIXED,
     SHAPE_groups_request = BODY_FIXED,
     SHAPE_lock_request = BODY_FIXED,
     SHAPE_lock_owner_request = BODY_FIXED,

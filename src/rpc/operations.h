@@ -56,6 +56,8 @@
     OP(53, STATFS, empty_body, statfs_reply, 0)                                                              \
     OP(54, DIRECTORY_STATUS, directory_request, directory_reply, 0)                                          \
     OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)                                              \
+    OP(56, READ_METRICS, metrics_request, metrics_reply, RPC_OTHER) /* bulk out: bytes of the region */      \
+    OP(57, SET_METRICS, metrics_set_request, empty_body, RPC_OTHER)                                          \
     OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
     OP(61, INODE_LINK, inode_link_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                      \
     OP(62, HOLD, hold_request, attributes_reply, RPC_MUTATES)                                                \
@@ -780,6 +782,19 @@ struct WIRE server_status_reply {
     uint64_t journal_log_bytes; /* that a recovery now would replay */
     uint64_t recovered_records; /* by the start, */
     uint64_t recovery_ns;       /* in so long */
+};
+/* A piece of the server's region of measurements (metrics/region.h), at most METRICS_READ_MAX bytes. A read
+ * of its beginning has the server bring everything up to date. */
+#define METRICS_READ_MAX (256u << 10)
+struct WIRE metrics_request {
+    uint64_t offset;
+    uint32_t length;
+};
+struct WIRE metrics_reply {
+    uint64_t server_time; /* loop_now */
+};
+struct WIRE metrics_set_request {
+    uint64_t slow_ns; /* requests from this on are noted and logged; 0: none */
 };
 struct WIRE statfs_reply {
     uint64_t used; /* bytes of chunk storage */

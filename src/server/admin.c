@@ -1,4 +1,5 @@
-/* What is asked about the server itself: the cluster map, status, space, a ping, the request to end.
+/* What is asked about the server itself: the cluster map, status, measurements, space, a ping, the request to
+ * end.
  *
  * PING moves bulk either way through one buffer of transport memory, made at the first ping that needs it;
  * its contents mean nothing, so pings may share it. */
@@ -89,6 +90,31 @@ void serve_SERVER_STATUS(void *owner, struct rpc_request *request)
     struct server_status_reply reply;
     server_status(owner, &reply);
     answer(request, 0, &reply, sizeof(reply));
+}
+
+void serve_READ_METRICS(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct metrics_request *body = request->body;
+    const struct metrics_header *region = server->metrics->header;
+    struct metrics_reply reply = {.server_time = loop_now(server->loop)};
+    if (body->length == 0 || body->length > METRICS_READ_MAX || body->offset > region->bytes ||
+        body->length > region->bytes - body->offset) {
+        answer(request, -EINVAL, NULL, 0);
+        return;
+    }
+    if (body->offset == 0)
+        metrics_settle(server->metrics);
+    struct iovec bulk = {(char *)(uintptr_t)region + body->offset, body->length};
+    rpc_reply(request, 0, &reply, sizeof(reply), &bulk, 1);
+}
+
+void serve_SET_METRICS(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct metrics_set_request *body = request->body;
+    server->metrics->header->slow_ns = body->slow_ns;
+    answer(request, 0, NULL, 0);
 }
 
 void serve_STATFS(void *owner, struct rpc_request *request)
