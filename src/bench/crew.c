@@ -154,6 +154,12 @@ void crew_phase_end(struct crew_member *worker, uint32_t phase)
         crew->edge(worker, phase, CREW_ENDS);
 }
 
+void crew_phase_took(struct crew_member *worker, uint32_t phase, uint64_t ns)
+{
+    struct crew_part *part = part_of(worker->crew, worker->number, phase);
+    part->ended = part->started + (ns > 0 ? ns : 1);
+}
+
 static void *run_thread(void *argument)
 {
     struct thread *thread = argument;

@@ -47,6 +47,9 @@ struct crew_total {
 struct crew_part *crew_phase(struct crew_member *worker, uint32_t phase);
 /* Ends the worker's part of it. */
 void crew_phase_end(struct crew_member *worker, uint32_t phase);
+/* The same, as if the part had taken `ns`: for a worker that has prepared things in between, and knows how
+ * long what is measured took. */
+void crew_phase_took(struct crew_member *worker, uint32_t phase, uint64_t ns);
 /* Waits for all, without a phase. 0 or -ECANCELED. */
 int crew_wait(struct crew_member *worker);
 /* Whether another worker failed or the user wants it to end: between operations of a long phase, a worker

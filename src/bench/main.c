@@ -13,6 +13,7 @@
 #include "bench/iozone.h"
 #include "bench/md.h"
 #include "bench/mdtest.h"
+#include "bench/meta.h"
 #include "bench/mixed.h"
 #include "bench/ring.h"
 #include "bench/rpc.h"
@@ -22,7 +23,7 @@
 /* Benchmarks of the suite (bench/suite.h), and those that run a loop of their own. */
 static const struct suite_workload *const workloads[] = {
     &bench_io,    &bench_md,    &bench_ior,  &bench_mdtest, &bench_iozone,
-    &bench_io500, &bench_mixed, &bench_hash, &bench_ring,
+    &bench_io500, &bench_mixed, &bench_hash, &bench_ring,   &bench_meta,
 };
 static const struct bench_verb *const verbs[] = {
     &bench_rpc,

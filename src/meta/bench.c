@@ -2,15 +2,16 @@
  *
  * Names, their hashes and their order are prepared in batches outside the timed stretches, so that what is
  * timed is the engine: index, record, inode. (A server needs the hash before it asks the engine: it tells the
- * owner of the name.) Seven batches of eight are timed as a whole, for the mean; in the eighth each operation
- * is timed, for the longest. Time is the thread's processor time, page faults included, so that what else the
- * machine does counts as little as possible: the engine never waits for anything. The engine's memory is
- * reserved beforehand, as by a server with meta.reserve: else the kernel, and in a virtual machine its host,
- * would be measured. Every answer is checked. */
+ * owner of the name.) Seven batches of eight are timed as a whole, for the mean; in one each operation is
+ * timed, less what reading the clock takes. Time is the thread's processor time, page faults included, so
+ * that what else the machine does counts as little as possible: the engine never waits for anything. The
+ * engine's memory is reserved beforehand, as by a server with meta.reserve: else the kernel, and in a virtual
+ * machine its host, would be measured. Every answer is checked. */
 #include "meta/bench.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -32,16 +33,17 @@ struct item {
     struct inode *inode;
 };
 
-struct run {
+struct meta_bench {
     struct meta *meta;
     uint64_t files;
     uint64_t directories;
-    uint64_t worst_ns;
+    uint64_t resident; /* bytes of the process before */
+    uint64_t clock_ns; /* what reading the clock takes, which is a system call: not part of an operation */
     uint64_t checksum;
     struct item items[BATCH];
 };
 
-typedef int (*operation)(struct run *run, struct item *item);
+typedef int (*operation)(struct meta_bench *run, struct item *item);
 
 static uint64_t processor_time(void)
 {
@@ -50,7 +52,18 @@ static uint64_t processor_time(void)
     return (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec;
 }
 
-static void item_prepare(const struct run *run, struct item *item, uint64_t file)
+static uint64_t clock_cost(void)
+{
+    uint64_t least = UINT64_MAX, before = processor_time();
+    for (unsigned i = 0; i < 1000; i++) {
+        uint64_t now = processor_time();
+        least = now - before < least ? now - before : least;
+        before = now;
+    }
+    return least;
+}
+
+static void item_prepare(const struct meta_bench *run, struct item *item, uint64_t file)
 {
     item->file = file;
     item->parent = DIRECTORY_FIRST + file % run->directories;
@@ -60,7 +73,7 @@ static void item_prepare(const struct run *run, struct item *item, uint64_t file
     item->hash = dentry_hash(item->parent, item->name, NAME_LENGTH);
 }
 
-static int create_one(struct run *run, struct item *item)
+static int create_one(struct meta_bench *run, struct item *item)
 {
     struct inode *inode;
     int status = meta_create_entry(run->meta, item->parent, item->hash, item->name, NAME_LENGTH,
@@ -70,7 +83,7 @@ static int create_one(struct run *run, struct item *item)
     return status;
 }
 
-static int find_one(struct run *run, struct item *item)
+static int find_one(struct meta_bench *run, struct item *item)
 {
     struct dentry dentry;
     int status = meta_dentry_find(run->meta, item->parent, item->hash, item->name, NAME_LENGTH, &dentry);
@@ -83,12 +96,12 @@ static int find_one(struct run *run, struct item *item)
     return 0;
 }
 
-static int inode_one(struct run *run, struct item *item)
+static int inode_one(struct meta_bench *run, struct item *item)
 {
     return meta_inode_find(run->meta, item->file) != NULL ? 0 : -EIO;
 }
 
-static int remove_one(struct run *run, struct item *item)
+static int remove_one(struct meta_bench *run, struct item *item)
 {
     struct dentry dentry;
     int status = meta_dentry_find(run->meta, item->parent, item->hash, item->name, NAME_LENGTH, &dentry);
@@ -117,10 +130,10 @@ static uint64_t shuffled(uint64_t files, uint64_t *state)
     }
 }
 
-/* Runs one on count files in ascending or random order; *mean_ns gets the mean. Inline, so that the calls in
- * the timed loop are those of the engine. */
-static inline __attribute__((always_inline)) int repeat(struct run *run, operation one, uint64_t count,
-                                                        bool in_order, double *mean_ns)
+/* Runs one on count files in ascending or random order. Inline, so that the calls in the timed loop are those
+ * of the engine. */
+static inline __attribute__((always_inline)) int repeat(struct meta_bench *run, operation one, uint64_t count,
+                                                        bool in_order, struct meta_bench_timing *timing)
 {
     uint64_t total = 0;
     uint64_t measured = 0;
@@ -137,7 +150,7 @@ static inline __attribute__((always_inline)) int repeat(struct run *run, operati
                 run->items[i].file = run->items[i].inode->number;
             }
         }
-        bool each = batch % 8 == 7;
+        bool each = batch % 8 == 2;
         uint64_t start = processor_time();
         uint64_t before = start;
         for (unsigned i = 0; i < size; i++) {
@@ -146,8 +159,11 @@ static inline __attribute__((always_inline)) int repeat(struct run *run, operati
                 return status;
             if (each) {
                 uint64_t now = processor_time();
-                if (now - before > run->worst_ns)
-                    run->worst_ns = now - before;
+                uint64_t took = now - before > run->clock_ns ? now - before - run->clock_ns : 0;
+                if (took > timing->worst_ns)
+                    timing->worst_ns = took;
+                if (timing->latency != NULL)
+                    histogram_record(timing->latency, took);
                 before = now;
             }
         }
@@ -156,9 +172,63 @@ static inline __attribute__((always_inline)) int repeat(struct run *run, operati
             measured += size;
         }
         done += size;
+        if (timing->progress != NULL)
+            *timing->progress += size;
     }
-    *mean_ns = measured == 0 ? 0.0 : (double)total / (double)measured;
+    timing->operations += count;
+    timing->mean_ns = measured == 0 ? 0.0 : (double)total / (double)measured;
     return 0;
+}
+
+static bool list_one(void *owner, uint64_t hash, const char *name, size_t length, uint64_t inode,
+                     uint32_t type)
+{
+    uint64_t *count = owner;
+    (void)hash, (void)name, (void)inode;
+    *count += length == NAME_LENGTH && S_ISREG(type);
+    return true;
+}
+
+static int list_all(struct meta_bench *run, struct meta_bench_timing *timing)
+{
+    uint64_t count = 0, start = processor_time();
+    for (uint64_t i = 0; i < run->directories; i++) {
+        uint64_t before = count;
+        meta_directory_walk(run->meta, DIRECTORY_FIRST + i, 0, list_one, &count);
+        if (timing->progress != NULL)
+            *timing->progress += count - before;
+    }
+    timing->operations += count;
+    timing->mean_ns = count == 0 ? 0.0 : (double)(processor_time() - start) / (double)count;
+    return count == run->files ? 0 : -EIO;
+}
+
+/* Whether the engine holds so many. */
+static int check_count(struct meta_bench *run, uint64_t files)
+{
+    struct meta_statistics statistics;
+    meta_statistics(run->meta, &statistics);
+    return statistics.inodes == files && statistics.dentries == files ? 0 : -EIO;
+}
+
+int meta_bench_run(struct meta_bench *run, enum meta_bench_step step, uint64_t count,
+                   struct meta_bench_timing *timing)
+{
+    int status;
+    switch (step) {
+    case META_BENCH_CREATE:
+        status = repeat(run, create_one, count, true, timing);
+        return status == 0 ? check_count(run, count) : status;
+    case META_BENCH_LOOKUP:
+        return repeat(run, find_one, count, false, timing);
+    case META_BENCH_STAT:
+        return repeat(run, inode_one, count, false, timing);
+    case META_BENCH_LIST:
+        return list_all(run, timing);
+    default:
+        status = repeat(run, remove_one, count, false, timing);
+        return status == 0 ? check_count(run, run->files - count) : status;
+    }
 }
 
 static uint64_t resident_bytes(void)
@@ -172,47 +242,71 @@ static uint64_t resident_bytes(void)
     return fields == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-int meta_bench(uint64_t files, uint64_t directories, struct meta_bench_result *result)
+void meta_bench_memory(const struct meta_bench *run, double *bytes, double *resident)
+{
+    struct meta_statistics statistics;
+    meta_statistics(run->meta, &statistics);
+    *bytes = (double)statistics.bytes / (double)run->files - NAME_LENGTH;
+    *resident = (double)(resident_bytes() - run->resident) / (double)run->files - NAME_LENGTH;
+}
+
+int meta_bench_create(uint64_t files, uint64_t directories, struct meta_bench **bench)
 {
     if (files < 1 || directories < 1 || directories > UINT32_MAX)
         return -EINVAL;
-    static _Thread_local struct run run;
-    memset(&run, 0, sizeof(run)); /* before RSS is taken */
-    struct meta_statistics statistics;
+    struct meta_bench *run = malloc(sizeof(*run));
+    if (run == NULL)
+        return -ENOMEM;
+    memset(run, 0, sizeof(*run)); /* in memory before that is measured */
+    run->resident = resident_bytes();
+    run->files = files;
+    run->directories = directories;
+    run->clock_ns = clock_cost();
+    int status = meta_create(&run->meta);
+    if (status == 0)
+        status = meta_reserve(run->meta, files * RESERVE);
+    if (status < 0) {
+        meta_bench_destroy(run);
+        return status;
+    }
+    *bench = run;
+    return 0;
+}
+
+void meta_bench_destroy(struct meta_bench *run)
+{
+    if (run->meta != NULL)
+        meta_destroy(run->meta);
+    free(run);
+}
+
+int meta_bench(uint64_t files, uint64_t directories, struct meta_bench_result *result)
+{
+    struct meta_bench *run;
     uint64_t lookups = files < LOOKUPS_MAX ? files : LOOKUPS_MAX;
+    struct meta_bench_timing timing = {0};
     struct meta_bench_result measured = {.files = files, .directories = directories};
-    uint64_t resident = resident_bytes();
-    int status = meta_create(&run.meta);
+    const struct {
+        enum meta_bench_step step;
+        uint64_t count;
+        double *mean_ns;
+    } steps[] = {
+        {META_BENCH_CREATE, files, &measured.create_ns},
+        {META_BENCH_LOOKUP, lookups, &measured.lookup_ns},
+        {META_BENCH_STAT, lookups, &measured.inode_ns},
+        {META_BENCH_REMOVE, files, &measured.remove_ns},
+    };
+    int status = meta_bench_create(files, directories, &run);
     if (status < 0)
         return status;
-    run.files = files;
-    run.directories = directories;
-    status = meta_reserve(run.meta, files * RESERVE);
-    if (status < 0)
-        goto out;
-
-    status = repeat(&run, create_one, files, true, &measured.create_ns);
-    if (status < 0)
-        goto out;
-    meta_statistics(run.meta, &statistics);
-    measured.bytes_per_file = (double)statistics.bytes / (double)files - NAME_LENGTH;
-    measured.resident_bytes_per_file = (double)(resident_bytes() - resident) / (double)files - NAME_LENGTH;
-    if (statistics.inodes != files || statistics.dentries != files) {
-        status = -EIO;
-        goto out;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && status == 0; i++) {
+        status = meta_bench_run(run, steps[i].step, steps[i].count, &timing);
+        *steps[i].mean_ns = timing.mean_ns;
+        if (steps[i].step == META_BENCH_CREATE)
+            meta_bench_memory(run, &measured.bytes_per_file, &measured.resident_bytes_per_file);
     }
-    status = repeat(&run, find_one, lookups, false, &measured.lookup_ns);
-    if (status == 0)
-        status = repeat(&run, inode_one, lookups, false, &measured.inode_ns);
-    if (status == 0)
-        status = repeat(&run, remove_one, files, false, &measured.remove_ns);
-    if (status < 0)
-        goto out;
-    meta_statistics(run.meta, &statistics);
-    status = statistics.inodes == 0 && statistics.dentries == 0 ? 0 : -EIO;
-    measured.worst_ns = run.worst_ns;
-out:
-    meta_destroy(run.meta);
+    measured.worst_ns = timing.worst_ns;
+    meta_bench_destroy(run);
     if (status == 0)
         *result = measured;
     return status;

@@ -1,4 +1,4 @@
-/* The benchmarks of hash functions and rings: that they tell what is true of each, and count what they did.
+/* The benchmarks of single parts: that they tell what is true of each, and count what they did.
  */
 #include "unit/unit.h"
 
@@ -78,21 +78,42 @@ static void rings_are_told_apart(void **state)
     json_decref(results);
 }
 
+static void metadata_is_counted(void **state)
+{
+    (void)state;
+    json_t *results = bench_results("meta --files 20000 --directories 3 --lookups 100 --repeats 2 --json");
+    static const struct {
+        const char *phase;
+        uint64_t operations;
+    } expected[] = {{"create", 40000}, {"lookup", 200}, {"stat", 200}, {"list", 40000}, {"remove", 40000}};
+    assert_int_equal(json_array_size(results), 5);
+    for (size_t i = 0; i < 5; i++) {
+        const json_t *result = bench_result(results, expected[i].phase, NULL, NULL);
+        assert_non_null(result);
+        assert_int_equal(bench_number(result, "operations"), expected[i].operations);
+        assert_true(bench_measure(result, "ns_per_operation") > 0.0);
+    }
+    const json_t *create = bench_result(results, "create", NULL, NULL);
+    assert_true(bench_measure(create, "bytes_per_file") > 100.0);
+    assert_true(bench_measure(create, "worst_ns") > 0.0 && bench_number(create, "p50_ns") > 0.0);
+    json_decref(results);
+}
+
 static void wrong_names_are_refused(void **state)
 {
     (void)state;
     bench_fails("hash --hash sha1", 2, "not \"sha1\"");
     bench_fails("ring --ring star", 2, "not \"star\"");
     bench_fails("ring --hash sha1", 2, "not \"sha1\"");
+    bench_fails("meta --files 2 --directories 3", 2, "--directories");
     bench_fails("ring --servers 0", 2, "--servers");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(evenness_of_counts),
-        cmocka_unit_test(hashes_are_told_apart),
-        cmocka_unit_test(rings_are_told_apart),
+        cmocka_unit_test(evenness_of_counts),      cmocka_unit_test(hashes_are_told_apart),
+        cmocka_unit_test(rings_are_told_apart),    cmocka_unit_test(metadata_is_counted),
         cmocka_unit_test(wrong_names_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
