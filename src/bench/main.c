@@ -16,14 +16,15 @@
 #include "bench/meta.h"
 #include "bench/mixed.h"
 #include "bench/ring.h"
+#include "bench/rma.h"
 #include "bench/rpc.h"
 #include "bench/store.h"
 #include "bench/targets.h"
 
 /* Benchmarks of the suite (bench/suite.h), and those that run a loop of their own. */
 static const struct suite_workload *const workloads[] = {
-    &bench_io,    &bench_md,    &bench_ior,  &bench_mdtest, &bench_iozone,
-    &bench_io500, &bench_mixed, &bench_hash, &bench_ring,   &bench_meta,
+    &bench_io,    &bench_md,   &bench_ior,  &bench_mdtest, &bench_iozone, &bench_io500,
+    &bench_mixed, &bench_hash, &bench_ring, &bench_rma,    &bench_meta,
 };
 static const struct bench_verb *const verbs[] = {
     &bench_rpc,

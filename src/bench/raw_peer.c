@@ -14,33 +14,45 @@
 
 static const struct net_ucx_options here = {.one_host = true};
 
-int raw_peer_start(struct raw_peer *peer, int processor)
+int raw_peer_fork(int processor, int (*serve)(int socket, void *argument), void *argument, pid_t *pid,
+                  int *socket)
 {
     int sockets[2];
-    *peer = (struct raw_peer){.socket = -1};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)
         return -errno;
     fflush(NULL);
     pid_t parent = getpid();
-    peer->pid = fork();
-    if (peer->pid < 0) {
+    *pid = fork();
+    if (*pid < 0) {
         int status = -errno;
         close(sockets[0]);
         close(sockets[1]);
         return status;
     }
-    if (peer->pid == 0) {
+    if (*pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
             _exit(1);
         close(sockets[0]);
         if (processor >= 0)
             crew_pin((unsigned)processor);
-        _exit(raw_server_run(sockets[1], &here) == 0 ? 0 : 1);
+        _exit(serve(sockets[1], argument) == 0 ? 0 : 1);
     }
     close(sockets[1]);
-    peer->socket = sockets[0];
+    *socket = sockets[0];
     return 0;
+}
+
+static int serve_messages(int socket, void *argument)
+{
+    (void)argument;
+    return raw_server_run(socket, &here);
+}
+
+int raw_peer_start(struct raw_peer *peer, int processor)
+{
+    *peer = (struct raw_peer){.socket = -1};
+    return raw_peer_fork(processor, serve_messages, NULL, &peer->pid, &peer->socket);
 }
 
 int raw_peer_connect(struct raw_peer *peer)

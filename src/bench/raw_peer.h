@@ -1,10 +1,16 @@
-/* A raw UCX server (net/raw.h) in a child process, and the client for it. */
+/* A raw UCX server (net/raw.h, net/rma.h) in a child process, and the client for it. */
 #pragma once
 
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "net/raw.h"
+
+/* Forks a process, bound to processor `processor` (-1: any), that ends with what serve(socket, argument)
+ * returns, and with this one. Before this process has used UCX. The caller closes *socket and waits for *pid.
+ * 0 or -errno. */
+int raw_peer_fork(int processor, int (*serve)(int socket, void *argument), void *argument, pid_t *pid,
+                  int *socket);
 
 struct raw_peer {
     pid_t pid;

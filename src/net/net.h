@@ -78,6 +78,7 @@ struct net_ucx_options {
     const char *devices;    /* UCX_NET_DEVICES; NULL likewise */
     bool one_host;          /* every peer runs on this host: without transports, shared memory alone */
     bool lazy;              /* costs the loop nothing before it has made a connection */
+    bool one_sided;         /* also reads and writes of a peer's memory (net/rma.h) */
 };
 
 struct net_shm_options {

@@ -158,7 +158,8 @@ static int context_init(const struct net_ucx_options *options, size_t request_si
         const ucp_params_t parameters = {
             .field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_REQUEST_SIZE |
                           UCP_PARAM_FIELD_REQUEST_INIT | UCP_PARAM_FIELD_NAME,
-            .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP,
+            .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP |
+                        (options != NULL && options->one_sided ? UCP_FEATURE_RMA : 0),
             .request_size = request_size,
             .request_init = init,
             .name = "benchfs",

@@ -3,6 +3,7 @@
 #include "unit/unit.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 #include "bench/spread.h"
 #include "unit/bench_run.h"
@@ -99,6 +100,28 @@ static void metadata_is_counted(void **state)
     json_decref(results);
 }
 
+static void one_sided_transfers_are_counted(void **state)
+{
+    (void)state;
+    json_t *results =
+        bench_results("rma --size 8,64KiB --depth 1,4 --total 1MiB --footprint 256KiB --repeats 2 --time 10s "
+                      "--json");
+    assert_int_equal(json_array_size(results), 2 * (2 + 2 + 1));
+    size_t i;
+    const json_t *result;
+    json_array_foreach(results, i, result)
+    {
+        const json_t *parameters = json_object_get(result, "parameters");
+        double size = bench_number(parameters, "size");
+        assert_true(bench_number(result, "bytes") == 2.0 * (1 << 20));
+        assert_true(bench_number(result, "operations") == 2.0 * (1 << 20) / size);
+        assert_true(bench_number(result, "p50_ns") > 0.0);
+        bool copy = strcmp(json_string_value(json_object_get(result, "phase")), "copy") == 0;
+        assert_true((json_object_get(parameters, "depth") == NULL) == copy);
+    }
+    json_decref(results);
+}
+
 static void wrong_names_are_refused(void **state)
 {
     (void)state;
@@ -106,14 +129,18 @@ static void wrong_names_are_refused(void **state)
     bench_fails("ring --ring star", 2, "not \"star\"");
     bench_fails("ring --hash sha1", 2, "not \"sha1\"");
     bench_fails("meta --files 2 --directories 3", 2, "--directories");
+    bench_fails("rma --size 1MiB --footprint 64KiB", 2, "--footprint");
     bench_fails("ring --servers 0", 2, "--servers");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(evenness_of_counts),      cmocka_unit_test(hashes_are_told_apart),
-        cmocka_unit_test(rings_are_told_apart),    cmocka_unit_test(metadata_is_counted),
+        cmocka_unit_test(evenness_of_counts),
+        cmocka_unit_test(hashes_are_told_apart),
+        cmocka_unit_test(rings_are_told_apart),
+        cmocka_unit_test(metadata_is_counted),
+        cmocka_unit_test(one_sided_transfers_are_counted),
         cmocka_unit_test(wrong_names_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
