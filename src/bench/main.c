@@ -7,6 +7,7 @@
 #include "bench/caller.h"
 #include "bench/compare.h"
 #include "bench/hash.h"
+#include "bench/import.h"
 #include "bench/io.h"
 #include "bench/io500.h"
 #include "bench/ior.h"
@@ -27,10 +28,7 @@ static const struct suite_workload *const workloads[] = {
     &bench_mixed, &bench_hash, &bench_ring, &bench_rma,    &bench_meta,
 };
 static const struct bench_verb *const verbs[] = {
-    &bench_rpc,
-    &bench_store,
-    &bench_targets,
-    &bench_compare,
+    &bench_rpc, &bench_store, &bench_targets, &bench_compare, &bench_import,
 };
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

@@ -511,8 +511,7 @@ int result_file_parse(const char *bytes, size_t length, struct result_file *file
     return -EINVAL;
 }
 
-/* The whole file, which may be a pipe. */
-static int read_bytes(const char *path, char **bytes, size_t *length)
+int result_read_bytes(const char *path, char **bytes, size_t *length)
 {
     size_t room = 1 << 16;
     FILE *file = fopen(path, "re");
@@ -543,7 +542,7 @@ int result_file_load(const char *path, struct result_file *file, char *error, si
 {
     char *bytes = NULL;
     size_t length = 0;
-    int status = read_bytes(path, &bytes, &length);
+    int status = result_read_bytes(path, &bytes, &length);
     if (status < 0) {
         snprintf(error, size, "%s", strerror(-status));
         return status;
