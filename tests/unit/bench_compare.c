@@ -243,7 +243,7 @@ static void bad_input_is_one_line(void **state)
         {"", "which files?"},
         {"$/a", "has results of one target"},
         {"$/a $/nothing", "No such file"},
-        {"$/a /proc/self/status", "/proc/self/status: line 1: not a result"},
+        {"$/a /proc/self/status", "\"/proc/self/status\": line 1: not a result"},
         {"$/a $/b --noise /proc/self/status", "line 1: not a result"},
         {"$/one $/b", "nothing to compare: no two results"},
         {"$/a $/b --fail-below 2", "option --fail-below takes a number from 0 to 1"},

@@ -91,7 +91,7 @@ static void wrong_usage_is_one_line(void **state)
         {"io --output /nonexistent/file",
          "option --output: cannot write \"/nonexistent/file\": No such file"},
         {"io --limits /nonexistent/file", "cannot read results from \"/nonexistent/file\": No such file"},
-        {"io --limits /proc/self/status", "/proc/self/status: line 1: not a result"},
+        {"io --limits /proc/self/status", "\"/proc/self/status\": line 1: not a result"},
         {"io --target posix:/nonexistent/directory", "No such file"},
         {"io --json=yes", "option --json takes no value"},
         {"io --target nfs:/x", "option --target takes benchfs:[DIRECTORY] or posix:DIRECTORY"},
