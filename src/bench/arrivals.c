@@ -1,7 +1,15 @@
 /* Arrivals. */
 #include "bench/arrivals.h"
 
+#include <errno.h>
 #include <math.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "bench/crew.h"
+
+#define WAKE_EARLY_NS 60000u /* what a sleep may be late */
 
 /* From an exponential distribution with mean 1. */
 static double draw(struct arrivals *arrivals)
@@ -25,4 +33,17 @@ uint64_t arrivals_next(struct arrivals *arrivals)
     uint64_t now = (uint64_t)arrivals->next;
     arrivals->next += arrivals->gap * (arrivals->poisson ? draw(arrivals) : 1.0);
     return now;
+}
+
+void arrivals_wait(uint64_t when)
+{
+    if (when > crew_now() + WAKE_EARLY_NS) {
+        uint64_t wake = when - WAKE_EARLY_NS;
+        struct timespec at = {.tv_sec = (time_t)(wake / 1000000000u), .tv_nsec = (long)(wake % 1000000000u)};
+        prctl(PR_SET_TIMERSLACK, 1UL);
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
+            ;
+    }
+    while (crew_now() < when)
+        sched_yield();
 }

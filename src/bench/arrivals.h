@@ -1,4 +1,4 @@
-/* When requests arrive that do not wait for each other: at random or evenly. */
+/* When requests arrive that do not wait for each other, at random or evenly; and waiting for them. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,3 +19,7 @@ void arrivals_init(struct arrivals *arrivals, bool poisson, double rate, uint32_
                    uint64_t seed);
 /* ns since the start of the next one. */
 uint64_t arrivals_next(struct arrivals *arrivals);
+
+/* Sleeps until crew_now() is `when`, and gives the processor away for the last moments, which a sleep would
+ * overrun. */
+void arrivals_wait(uint64_t when);

@@ -11,11 +11,8 @@
  * content each time and are compared in the end. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <time.h>
 
 #include "base/hash.h"
 #include "bench/arrivals.h"
@@ -23,7 +20,6 @@
 #include "bench/mixed.h"
 #include "bench/options.h"
 
-#define WAKE_EARLY_NS 60000u /* what a sleep may be late */
 #define CHECK_ALL_EVERY 16u
 
 struct mixed {
@@ -140,19 +136,6 @@ static enum mixed_phase choose(struct mixed *mixed)
     return (enum mixed_phase)operation;
 }
 
-/* Sleeps, and gives the processor away for the last moments, which a sleep would overrun. */
-static void wait_until(uint64_t when)
-{
-    if (when > crew_now() + WAKE_EARLY_NS) {
-        uint64_t wake = when - WAKE_EARLY_NS;
-        struct timespec at = {.tv_sec = (time_t)(wake / 1000000000u), .tv_nsec = (long)(wake % 1000000000u)};
-        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
-            ;
-    }
-    while (crew_now() < when)
-        sched_yield();
-}
-
 static void record(struct mixed *mixed, enum mixed_phase operation, uint64_t latency, bool done)
 {
     enum mixed_phase both[] = {operation, MIXED_ALL};
@@ -174,7 +157,6 @@ static int run_loop(struct mixed *mixed, struct mixed_outcome *outcome)
     uint64_t arrived = 0, backlog = 0, given_up = 0;
     struct arrivals arrivals;
     int status = 0;
-    prctl(PR_SET_TIMERSLACK, 1UL);
     arrivals_init(&arrivals, shape->poisson, shape->rate, worker->number, worker->count, shape->seed);
     for (;;) {
         uint64_t due = start + arrivals_next(&arrivals);
@@ -194,7 +176,7 @@ static int run_loop(struct mixed *mixed, struct mixed_outcome *outcome)
             continue;
         }
         if (now < due)
-            wait_until(due);
+            arrivals_wait(due);
         else
             backlog += now >= over;
         status = do_operation(mixed, operation);

@@ -26,3 +26,5 @@ int session_fail(const struct session *session, const char *what, const char *pa
 /* Writes a path in the directory. */
 void session_path(const struct session *session, char path[SESSION_PATH_MAX], const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Removes all that is in the directory. 0, or -errno after one line on standard error. */
+int session_remove_all(const struct session *session);

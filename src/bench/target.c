@@ -6,7 +6,7 @@
 
 #include "bench/options.h"
 
-static const struct target_operations *const kinds[] = {&target_benchfs, &target_posix};
+static const struct target_operations *const kinds[] = {&target_benchfs, &target_posix, &target_record};
 
 static const struct target_operations *find(const char *specification)
 {
@@ -21,8 +21,9 @@ int target_check(const char *specification)
 {
     const struct target_operations *kind = find(specification);
     if (kind == NULL) {
-        bench_error("option --target takes benchfs:[DIRECTORY] or posix:DIRECTORY, not \"%s\"",
-                    specification);
+        bench_error(
+            "option --target takes benchfs:[DIRECTORY], posix:DIRECTORY or record:FILE:TARGET, not \"%s\"",
+            specification);
         return -EINVAL;
     }
     const char *place = specification + strlen(kind->scheme);
@@ -34,7 +35,7 @@ int target_check(const char *specification)
         bench_error("option --target posix: needs a directory, as in posix:/dev/shm");
         return -EINVAL;
     }
-    return 0;
+    return kind == &target_record ? target_record_check(place) : 0;
 }
 
 int target_prepare(const char *specification)

@@ -70,10 +70,12 @@ struct target {
 
 #define TARGET_DEPTH_MAX 256u
 
-extern const struct target_operations target_benchfs, target_posix;
+extern const struct target_operations target_benchfs, target_posix, target_record;
 
 /* Checks a --target argument without opening it. 0, or -EINVAL after one line on standard error. */
 int target_check(const char *specification);
+/* The same for what is behind "record:". */
+int target_record_check(const char *place);
 /* Calls prepare or release, if it has them. The first: 0, or -errno after one line on standard error. */
 int target_prepare(const char *specification);
 void target_release(const char *specification);

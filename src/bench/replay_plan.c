@@ -1,0 +1,405 @@
+/* Plans.
+ *
+ * The plan walks through the trace in the order of time and follows what is there: a path that is used before
+ * the trace made it must have been there, and is prepared; of a file as many bytes as are read of it. What
+ * contradicts what is there (a file is opened after it was removed, because something that made it again was
+ * not recorded) is left out, with all that is done through it.
+ *
+ * Operations of different processes depend on each other by names: one opens what another made. Each path has
+ * a count of operations done on it, and each operation a ticket for how many must be: an operation that
+ * changes the name (makes, removes or renames it, or closes it after writing) waits for all operations on the
+ * name before it, and all others wait for the last that changed it. An operation counts for the directory of
+ * its path as well, so that directories are made before and removed after what is in them. Reads and writes
+ * wait for nothing: they are behind the open in their process. All wait only for earlier ones, and each
+ * process does its own in order, so there is always one that can go on. */
+#include "bench/replay_plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE UINT32_MAX
+
+struct path_state {
+    enum replay_kind kind;
+    uint32_t inode;
+    uint32_t origin;   /* the path under which its file was prepared; NONE: the trace made it */
+    uint32_t parent;   /* path; NONE: of the root */
+    bool is_directory; /* something lies below it, or is done to it that only directories allow */
+    bool inside;       /* below `only` */
+    uint32_t uses;     /* operations so far */
+    uint32_t changed;  /* uses when it was last changed */
+};
+
+struct planner {
+    struct replay_plan *plan;
+    struct trace *trace; /* parents may be added to its paths */
+    struct path_state *paths;
+    uint32_t inodes;
+    uint32_t file_room;
+    struct map open_files; /* fd + 1 of the trace to file + 1 of the plan */
+    struct map by_process;
+};
+
+/* ---- paths ---- */
+
+/* Adds the parents of all paths. */
+static int add_parents(struct trace *trace, uint32_t **parents)
+{
+    uint32_t room = 0;
+    for (uint32_t i = 0; i < trace->path_count; i++) {
+        char text[TRACE_PATH_MAX];
+        if (i >= room) {
+            room = trace->path_count * 2 + 16;
+            uint32_t *more = realloc(*parents, room * sizeof(**parents));
+            if (more == NULL)
+                return -ENOMEM;
+            *parents = more;
+        }
+        (*parents)[i] = NONE;
+        strcpy(text, trace->paths[i]);
+        char *slash = strrchr(text, '/');
+        if (slash == NULL)
+            continue;
+        *slash = 0;
+        int status = trace_path(trace, slash == text ? "/" : text, &(*parents)[i]);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+static bool lies_inside(const char *path, const char *only)
+{
+    size_t length = only == NULL ? 0 : strlen(only);
+    while (length > 0 && only[length - 1] == '/')
+        length--;
+    return length == 0 || (strncmp(path, only, length) == 0 && (path[length] == '/' || path[length] == 0));
+}
+
+static int begin_paths(struct planner *planner, const char *only)
+{
+    struct trace *trace = planner->trace;
+    struct replay_plan *plan = planner->plan;
+    int status = add_parents(trace, &plan->parents);
+    if (status < 0)
+        return status;
+    planner->paths = calloc(trace->path_count + 1u, sizeof(*planner->paths));
+    plan->prepared = calloc(trace->path_count + 1u, sizeof(*plan->prepared));
+    if (planner->paths == NULL || plan->prepared == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < trace->path_count; i++) {
+        planner->paths[i].parent = plan->parents[i];
+        planner->paths[i].inside = lies_inside(trace->paths[i], only);
+        if (trace->paths[i][0] == 0)
+            planner->paths[i] = (struct path_state){
+                .kind = REPLAY_DIRECTORY, .origin = i, .parent = NONE, .inside = planner->paths[i].inside};
+        if (plan->parents[i] != NONE)
+            planner->paths[plan->parents[i]].is_directory = true;
+    }
+    for (uint32_t i = 0; i < trace->event_count; i++) {
+        const struct trace_event *event = &trace->events[i];
+        if (event->path != TRACE_NO_PATH &&
+            (event->operation == TRACE_READDIR || event->directory || event->operation == TRACE_MKDIR ||
+             event->operation == TRACE_RMDIR))
+            planner->paths[event->path].is_directory = true;
+    }
+    return 0;
+}
+
+/* ---- what is there ---- */
+
+/* Whether the path can be of that kind now; what nothing is known of is prepared. */
+static bool require(struct planner *planner, uint32_t path, enum replay_kind wanted)
+{
+    enum replay_kind kind = wanted;
+    struct path_state *state = &planner->paths[path];
+    if (state->kind != REPLAY_UNKNOWN)
+        return state->kind == wanted;
+    if (state->parent != NONE) {
+        if (!require(planner, state->parent, REPLAY_DIRECTORY))
+            return false;
+        if (planner->paths[state->parent].origin == NONE) /* the trace made it: it was empty */
+            kind = REPLAY_ABSENT;
+    }
+    bool met = kind == wanted;
+    state->kind = kind;
+    if (kind == REPLAY_FILE || kind == REPLAY_DIRECTORY) {
+        planner->plan->prepared[path].kind = kind;
+        state->origin = path;
+        state->inode = planner->plan->prepared[path].inode = planner->inodes++;
+    }
+    return met;
+}
+
+static enum replay_kind kind_of(const struct planner *planner, uint32_t path)
+{
+    const struct path_state *state = &planner->paths[path];
+    if (state->kind == REPLAY_FILE || state->kind == REPLAY_DIRECTORY)
+        return state->kind;
+    return state->is_directory ? REPLAY_DIRECTORY : REPLAY_FILE;
+}
+
+static void make(struct planner *planner, uint32_t path, enum replay_kind kind)
+{
+    struct path_state *state = &planner->paths[path];
+    state->kind = kind;
+    state->origin = NONE;
+    state->inode = planner->inodes++;
+}
+
+/* ---- steps ---- */
+
+static struct replay_step *add_step(struct planner *planner, const struct trace_event *event)
+{
+    struct replay_plan *plan = planner->plan;
+    struct replay_step *step = &plan->steps[plan->step_count];
+    uintptr_t number = (uintptr_t)map_get(&planner->by_process, event->process + 1);
+    if (number == 0) {
+        number = plan->process_count + 1u;
+        if (map_put(&planner->by_process, event->process + 1, (void *)number) < 0)
+            return NULL;
+        plan->process_count++;
+    }
+    *step = (struct replay_step){.event = event, .file = NONE, .inode = NONE};
+    plan->processes[plan->step_count++] = (uint32_t)number - 1;
+    plan->operations[event->operation]++;
+    return step;
+}
+
+static void add_ticket(struct planner *planner, struct replay_step *step, uint32_t path, bool changes)
+{
+    struct path_state *state = &planner->paths[path];
+    for (unsigned i = 0; i < step->ticket_count; i++) {
+        if (step->tickets[i].path == path) /* a rename within a directory */
+            return;
+    }
+    step->tickets[step->ticket_count++] =
+        (struct replay_ticket){.path = path, .needs = changes ? state->uses : state->changed};
+    state->uses++;
+    if (changes)
+        state->changed = state->uses;
+}
+
+static void use(struct planner *planner, struct replay_step *step, uint32_t path, bool changes)
+{
+    add_ticket(planner, step, path, changes);
+    if (planner->paths[path].parent != NONE)
+        add_ticket(planner, step, planner->paths[path].parent, false);
+}
+
+/* Each adds the event as a step. 1: added; 0: it makes no sense; or -ENOMEM. */
+
+static int add_named(struct planner *planner, const struct trace_event *event, bool changes)
+{
+    struct replay_step *step = add_step(planner, event);
+    if (step == NULL)
+        return -ENOMEM;
+    use(planner, step, event->path, changes);
+    return 1;
+}
+
+/* Those that failed do so again if what they failed for is the case. */
+static int add_failed(struct planner *planner, const struct trace_event *event)
+{
+    bool makes = event->operation == TRACE_MKDIR || event->operation == TRACE_OPEN;
+    if (event->path == TRACE_NO_PATH || event->operation == TRACE_RENAME)
+        return 0;
+    if (event->error == ENOENT && !(makes && (event->operation == TRACE_MKDIR || event->flags & O_CREAT)) &&
+        planner->paths[event->path].kind <= REPLAY_ABSENT) {
+        planner->paths[event->path].kind = REPLAY_ABSENT;
+        return add_named(planner, event, false);
+    }
+    if (event->error == EEXIST && makes && (event->operation == TRACE_MKDIR || event->flags & O_EXCL) &&
+        require(planner, event->path, kind_of(planner, event->path)))
+        return add_named(planner, event, false);
+    return 0;
+}
+
+static int add_open(struct planner *planner, const struct trace_event *event)
+{
+    struct replay_plan *plan = planner->plan;
+    struct path_state *state = &planner->paths[event->path];
+    bool makes = event->flags & O_CREAT && state->kind <= REPLAY_ABSENT;
+    /* What is opened for reading as well, and not cut, was there. */
+    if (state->kind == REPLAY_UNKNOWN && !(event->flags & (O_EXCL | O_TRUNC)) &&
+        (event->flags & O_ACCMODE) == O_RDWR)
+        makes = false;
+    if (event->directory || state->is_directory || (event->flags & O_EXCL && !makes))
+        return 0;
+    if (makes && state->parent != NONE && !require(planner, state->parent, REPLAY_DIRECTORY))
+        return 0;
+    if (makes)
+        make(planner, event->path, REPLAY_FILE);
+    else if (!require(planner, event->path, REPLAY_FILE))
+        return 0;
+    if (plan->file_count == planner->file_room) {
+        uint32_t room = 2 * planner->file_room + 64;
+        struct replay_file *files = realloc(plan->files, room * sizeof(*files));
+        if (files == NULL)
+            return -ENOMEM;
+        plan->files = files;
+        planner->file_room = room;
+    }
+    struct replay_step *step = add_step(planner, event);
+    if (step == NULL ||
+        map_put(&planner->open_files, event->fd + 1, (void *)(uintptr_t)(plan->file_count + 1)) < 0)
+        return -ENOMEM;
+    use(planner, step, event->path, makes || event->flags & O_TRUNC);
+    step->file = plan->file_count;
+    step->inode = state->inode;
+    plan->files[plan->file_count++] = (struct replay_file){
+        .path = event->path, .inode = state->inode, .opened = step->tickets[0].needs + 1};
+    return 1;
+}
+
+static int add_on_file(struct planner *planner, const struct trace_event *event)
+{
+    struct replay_plan *plan = planner->plan;
+    uintptr_t number = (uintptr_t)map_get(&planner->open_files, event->fd + 1);
+    if (number == 0)
+        return 0;
+    struct replay_file *file = &plan->files[number - 1];
+    const struct path_state *state = &planner->paths[file->path];
+    struct replay_step *step = add_step(planner, event);
+    if (step == NULL)
+        return -ENOMEM;
+    step->file = (uint32_t)number - 1;
+    step->inode = file->inode;
+    if (event->operation == TRACE_WRITE)
+        file->wrote = true;
+    if (event->operation == TRACE_READ && state->inode == file->inode && state->origin != NONE &&
+        event->moved > 0 && event->offset + event->moved > plan->prepared[state->origin].size)
+        plan->prepared[state->origin].size = event->offset + event->moved;
+    if (event->operation == TRACE_CLOSE) {
+        use(planner, step, file->path, file->wrote);
+        map_remove(&planner->open_files, event->fd + 1);
+    }
+    return 1;
+}
+
+static int add_mkdir(struct planner *planner, const struct trace_event *event)
+{
+    struct path_state *state = &planner->paths[event->path];
+    if (state->kind > REPLAY_ABSENT ||
+        (state->parent != NONE && !require(planner, state->parent, REPLAY_DIRECTORY)))
+        return 0;
+    make(planner, event->path, REPLAY_DIRECTORY);
+    return add_named(planner, event, true);
+}
+
+static int add_removal(struct planner *planner, const struct trace_event *event)
+{
+    enum replay_kind kind = event->operation == TRACE_RMDIR ? REPLAY_DIRECTORY : REPLAY_FILE;
+    if (planner->paths[event->path].parent == NONE || !require(planner, event->path, kind))
+        return 0;
+    planner->paths[event->path].kind = REPLAY_ABSENT;
+    return add_named(planner, event, true);
+}
+
+/* Of files alone: what becomes of the paths below a directory is not followed. */
+static int add_rename(struct planner *planner, const struct trace_event *event)
+{
+    struct path_state *from = &planner->paths[event->path], *to = &planner->paths[event->new_path];
+    if (event->path == event->new_path || kind_of(planner, event->path) != REPLAY_FILE ||
+        kind_of(planner, event->new_path) != REPLAY_FILE || !require(planner, event->path, REPLAY_FILE) ||
+        to->parent == NONE || !require(planner, to->parent, REPLAY_DIRECTORY))
+        return 0;
+    struct replay_step *step = add_step(planner, event);
+    if (step == NULL)
+        return -ENOMEM;
+    use(planner, step, event->path, true);
+    use(planner, step, event->new_path, true);
+    to->kind = REPLAY_FILE;
+    to->inode = from->inode;
+    to->origin = from->origin;
+    from->kind = REPLAY_ABSENT;
+    return 1;
+}
+
+static int add_event(struct planner *planner, const struct trace_event *event)
+{
+    if (event->error != 0)
+        return add_failed(planner, event);
+    switch (event->operation) {
+    case TRACE_OPEN:
+        return add_open(planner, event);
+    case TRACE_CLOSE:
+    case TRACE_READ:
+    case TRACE_WRITE:
+    case TRACE_FSYNC:
+        return add_on_file(planner, event);
+    case TRACE_MKDIR:
+        return add_mkdir(planner, event);
+    case TRACE_RMDIR:
+    case TRACE_UNLINK:
+        return add_removal(planner, event);
+    case TRACE_RENAME:
+        return add_rename(planner, event);
+    case TRACE_TRUNCATE:
+        return require(planner, event->path, REPLAY_FILE) ? add_named(planner, event, true) : 0;
+    case TRACE_READDIR:
+        return require(planner, event->path, REPLAY_DIRECTORY) ? add_named(planner, event, false) : 0;
+    default:
+        return require(planner, event->path, kind_of(planner, event->path)) ? add_named(planner, event, false)
+                                                                            : 0;
+    }
+}
+
+/* Whether it works on paths that are of interest, or on a file that is not known to be of another kind. */
+static bool is_inside(const struct planner *planner, const struct trace_event *event)
+{
+    return (event->path == TRACE_NO_PATH || planner->paths[event->path].inside) &&
+           (event->new_path == TRACE_NO_PATH || planner->paths[event->new_path].inside);
+}
+
+/* Whether what was left out is worth telling: not that directories were opened, to be listed, and not what
+ * was done to files that may be outside. */
+static bool is_missed(const struct planner *planner, const struct trace_event *event, const char *only)
+{
+    if (event->path == TRACE_NO_PATH)
+        return only == NULL && event->operation != TRACE_CLOSE;
+    return event->operation != TRACE_OPEN || !planner->paths[event->path].is_directory;
+}
+
+int replay_plan_make(struct replay_plan *plan, struct trace *trace, const char *only)
+{
+    struct planner planner = {.plan = plan, .trace = trace};
+    memset(plan, 0, sizeof(*plan));
+    plan->trace = trace;
+    map_init(&planner.open_files);
+    map_init(&planner.by_process);
+    plan->steps = malloc((trace->event_count + 1u) * sizeof(*plan->steps));
+    plan->processes = malloc((trace->event_count + 1u) * sizeof(*plan->processes));
+    int status = plan->steps == NULL || plan->processes == NULL ? -ENOMEM : begin_paths(&planner, only);
+    for (uint32_t i = 0; i < trace->event_count && status >= 0; i++) {
+        const struct trace_event *event = &trace->events[i];
+        if (!is_inside(&planner, event)) {
+            /* Its fd may have been that of a file that was left open. */
+            if (event->operation == TRACE_OPEN && event->error == 0)
+                map_remove(&planner.open_files, event->fd + 1);
+            continue;
+        }
+        if (event->operation == TRACE_OPEN && event->error == 0)
+            map_remove(&planner.open_files, event->fd + 1);
+        status = add_event(&planner, event);
+        plan->left_out += status == 0 && is_missed(&planner, event, only);
+    }
+    map_free(&planner.open_files);
+    map_free(&planner.by_process);
+    free(planner.paths);
+    if (status < 0)
+        replay_plan_free(plan);
+    return status < 0 ? status : 0;
+}
+
+void replay_plan_free(struct replay_plan *plan)
+{
+    free(plan->steps);
+    free(plan->files);
+    free(plan->prepared);
+    free(plan->parents);
+    free(plan->processes);
+    memset(plan, 0, sizeof(*plan));
+}

@@ -1,0 +1,289 @@
+/* Replaying: what must be there is prepared, what makes no sense is left out, operations wait for those that
+ * they depend on, and what the target does wrong is found. */
+#include "unit/bench_session.h"
+
+#include <sys/mman.h>
+
+#include "bench/replay.h"
+
+#define HEAD "{\"type\":\"trace\",\"format\":1}\n"
+
+static struct trace trace;
+static struct replay_plan plan;
+static _Atomic uint32_t *done; /* these two are shared with the workers */
+static struct replay_outcome *outcome;
+static double speed;
+
+static void make_plan(const char *text, const char *only)
+{
+    char error[256];
+    uint64_t ignored;
+    replay_plan_free(&plan);
+    trace_free(&trace);
+    assert_int_equal(trace_parse(text, strlen(text), &trace, &ignored, error, sizeof(error)), 0);
+    assert_int_equal(replay_plan_make(&plan, &trace, only), 0);
+}
+
+static const struct replay_prepared *prepared(const char *path)
+{
+    uint32_t number;
+    uint32_t before = trace.path_count;
+    assert_int_equal(trace_path(&trace, path, &number), 0);
+    assert_int_equal(before, trace.path_count);
+    return &plan.prepared[number];
+}
+
+static int run(struct crew_member *worker)
+{
+    struct session session;
+    int status = session_open_here(&session, worker);
+    if (status < 0)
+        return status;
+    return session_close(&session, replay_run(&session, &plan, speed, true, done, outcome));
+}
+
+static int replay(uint32_t processes)
+{
+    memset(outcome, 0, sizeof(*outcome));
+    return session_run(processes, 1, REPLAY_PHASE_COUNT, run, NULL);
+}
+
+static int setup(void **state)
+{
+    done = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(done != MAP_FAILED && outcome != MAP_FAILED);
+    speed = 0.0;
+    return session_setup(state);
+}
+
+static int teardown(void **state)
+{
+    munmap((void *)done, 65536);
+    munmap(outcome, sizeof(*outcome));
+    replay_plan_free(&plan);
+    trace_free(&trace);
+    return session_teardown(state);
+}
+
+/* clang-format off */
+static const char mixed_bag[] = HEAD
+    "{\"t\":0,\"process\":1,\"op\":\"stat\",\"path\":\"/in/none\",\"error\":\"ENOENT\"}\n"
+    "{\"t\":1,\"process\":1,\"op\":\"open\",\"path\":\"/in/old\",\"fd\":3,\"flags\":\"r\"}\n"
+    "{\"t\":2,\"process\":1,\"op\":\"read\",\"fd\":3,\"offset\":5000,\"length\":9000,\"moved\":3000}\n"
+    "{\"t\":3,\"process\":1,\"op\":\"read\",\"fd\":3,\"offset\":8000,\"length\":9000,\"moved\":0}\n"
+    "{\"t\":4,\"process\":1,\"op\":\"close\",\"fd\":3}\n"
+    "{\"t\":5,\"process\":1,\"op\":\"mkdir\",\"path\":\"/in/d\"}\n"
+    "{\"t\":6,\"process\":1,\"op\":\"mkdir\",\"path\":\"/in/d\",\"error\":\"EEXIST\"}\n"
+    "{\"t\":7,\"process\":1,\"op\":\"open\",\"path\":\"/in/d/new\",\"fd\":3,\"flags\":\"wcx\"}\n"
+    "{\"t\":8,\"process\":1,\"op\":\"write\",\"fd\":3,\"offset\":0,\"length\":3901}\n"
+    "{\"t\":9,\"process\":1,\"op\":\"write\",\"fd\":3,\"offset\":10000,\"length\":100}\n"
+    "{\"t\":10,\"process\":1,\"op\":\"fsync\",\"fd\":3}\n"
+    "{\"t\":11,\"process\":1,\"op\":\"close\",\"fd\":3}\n"
+    "{\"t\":12,\"process\":1,\"op\":\"rename\",\"path\":\"/in/d/new\",\"new_path\":\"/in/d/moved\"}\n"
+    "{\"t\":13,\"process\":1,\"op\":\"open\",\"path\":\"/in/d/moved\",\"fd\":4,\"flags\":\"r\"}\n"
+    "{\"t\":14,\"process\":1,\"op\":\"read\",\"fd\":4,\"offset\":0,\"length\":20000,\"moved\":10100}\n"
+    "{\"t\":15,\"process\":1,\"op\":\"close\",\"fd\":4}\n"
+    "{\"t\":16,\"process\":1,\"op\":\"truncate\",\"path\":\"/in/d/moved\",\"length\":10}\n"
+    "{\"t\":17,\"process\":1,\"op\":\"readdir\",\"path\":\"/in/d\"}\n"
+    "{\"t\":18,\"process\":1,\"op\":\"stat\",\"path\":\"/in/d/new\"}\n" /* was renamed: left out */
+    "{\"t\":19,\"process\":1,\"op\":\"unlink\",\"path\":\"/in/d/moved\"}\n"
+    "{\"t\":20,\"process\":1,\"op\":\"rmdir\",\"path\":\"/in/d\"}\n"
+    "{\"t\":21,\"process\":1,\"op\":\"stat\",\"path\":\"/out/file\"}\n"
+    "{\"t\":22,\"process\":1,\"op\":\"open\",\"path\":\"/in/left/open\",\"fd\":9,\"flags\":\"r\"}\n";
+/* clang-format on */
+
+static void a_plan_prepares_what_must_be_there(void **state)
+{
+    (void)state;
+    make_plan(mixed_bag, NULL);
+    assert_int_equal(prepared("/in")->kind, REPLAY_DIRECTORY);
+    assert_int_equal(prepared("/in/left")->kind, REPLAY_DIRECTORY);
+    assert_int_equal(prepared("/in/left/open")->kind, REPLAY_FILE);
+    assert_int_equal(prepared("/in/old")->kind, REPLAY_FILE);
+    assert_int_equal(prepared("/in/old")->size, 8000);
+    assert_int_equal(prepared("/in/d")->kind, REPLAY_UNKNOWN);
+    assert_int_equal(prepared("/in/d/new")->kind, REPLAY_UNKNOWN);
+    assert_int_equal(prepared("/in/none")->kind, REPLAY_UNKNOWN);
+    assert_int_equal(prepared("/out/file")->kind, REPLAY_FILE);
+    assert_int_equal(plan.step_count, 22);
+    assert_int_equal(plan.left_out, 1);
+    make_plan(mixed_bag, "/in/");
+    assert_int_equal(prepared("/out/file")->kind, REPLAY_UNKNOWN);
+    assert_int_equal(plan.step_count, 21);
+    assert_int_equal(plan.left_out, 1);
+}
+
+static void every_operation_is_replayed(void **state)
+{
+    (void)state;
+    make_plan(mixed_bag, NULL);
+    assert_int_equal(replay(1), 0);
+    assert_int_equal(session_totals[REPLAY_ALL].operations, 22);
+    assert_int_equal(session_totals[REPLAY_ALL].errors, 0);
+    assert_int_equal(session_totals[REPLAY_ALL].bytes, 3000 + 3901 + 100 + 10100);
+    assert_int_equal(session_totals[TRACE_OPEN].operations, 4);
+    assert_int_equal(session_totals[TRACE_MKDIR].operations, 2);
+    assert_int_equal(atomic_load(&outcome->less), 0);
+    assert_int_equal(atomic_load(&outcome->differed), 0);
+}
+
+/* Eight processes in a ring: each makes a directory with a file, which the next one reads and removes. */
+static char ring[16384];
+
+static void make_ring(void)
+{
+    size_t length = (size_t)snprintf(ring, sizeof(ring), HEAD);
+    int t = 0;
+    for (int round = 0; round < 3; round++) {
+        for (int p = 0; p < 4; p++)
+            length += (size_t)snprintf(
+                ring + length, sizeof(ring) - length,
+                "{\"t\":%d,\"process\":%d,\"op\":\"mkdir\",\"path\":\"/%d\"}\n"
+                "{\"t\":%d,\"process\":%d,\"op\":\"open\",\"path\":\"/%d/f\",\"fd\":%d,\"flags\":\"wcx\"}\n"
+                "{\"t\":%d,\"process\":%d,\"op\":\"write\",\"fd\":%d,\"offset\":0,\"length\":10000}\n"
+                "{\"t\":%d,\"process\":%d,\"op\":\"close\",\"fd\":%d}\n",
+                t, p, p, t + 1, p, p, p, t + 2, p, p, t + 3, p, p);
+        t += 10;
+        for (int p = 0; p < 4; p++)
+            length += (size_t)snprintf(
+                ring + length, sizeof(ring) - length,
+                "{\"t\":%d,\"process\":%d,\"op\":\"open\",\"path\":\"/%d/f\",\"fd\":%d,\"flags\":\"r\"}\n"
+                "{\"t\":%d,\"process\":%d,\"op\":\"read\",\"fd\":%d,\"offset\":0,\"length\":10000}\n"
+                "{\"t\":%d,\"process\":%d,\"op\":\"close\",\"fd\":%d}\n"
+                "{\"t\":%d,\"process\":%d,\"op\":\"unlink\",\"path\":\"/%d/f\"}\n"
+                "{\"t\":%d,\"process\":%d,\"op\":\"rmdir\",\"path\":\"/%d\"}\n",
+                t, (p + 1) % 4, p, p + 10, t + 1, (p + 1) % 4, p + 10, t + 2, (p + 1) % 4, p + 10, t + 3,
+                (p + 1) % 4, p, t + 4, (p + 1) % 4, p);
+        t += 10;
+    }
+}
+
+static int mkdir_slowly(struct target *target, const char *path, mode_t mode)
+{
+    usleep(3000);
+    return target_posix.mkdir(target, path, mode);
+}
+
+static ssize_t write_slowly(struct target *target, int fd, const void *data, size_t length, off_t offset)
+{
+    usleep(3000);
+    return target_posix.write(target, fd, data, length, offset);
+}
+
+static void processes_wait_for_each_other(void **state)
+{
+    (void)state;
+    make_ring();
+    make_plan(ring, NULL);
+    assert_int_equal(plan.left_out, 0);
+    session_calls.mkdir = mkdir_slowly;
+    session_calls.write = write_slowly;
+    for (uint32_t processes = 1; processes <= 4; processes++) {
+        assert_int_equal(replay(processes), 0);
+        assert_int_equal(session_totals[REPLAY_ALL].operations, 3 * 4 * 9);
+        assert_int_equal(atomic_load(&outcome->less), 0);
+    }
+}
+
+/* A child reads through an fd that its parent opened; another one is gone when it is used. */
+static void inherited_files_are_opened_again(void **state)
+{
+    (void)state;
+    make_plan(HEAD "{\"t\":0,\"process\":1,\"op\":\"open\",\"path\":\"/a\",\"fd\":1,\"flags\":\"r\"}\n"
+                   "{\"t\":1,\"process\":1,\"op\":\"open\",\"path\":\"/b\",\"fd\":2,\"flags\":\"r\"}\n"
+                   "{\"t\":2,\"process\":1,\"op\":\"unlink\",\"path\":\"/b\"}\n"
+                   "{\"t\":3,\"process\":2,\"op\":\"stat\",\"path\":\"/b\",\"error\":\"ENOENT\"}\n"
+                   "{\"t\":4,\"process\":2,\"op\":\"read\",\"fd\":1,\"offset\":10,\"length\":100}\n"
+                   "{\"t\":5,\"process\":2,\"op\":\"read\",\"fd\":2,\"offset\":10,\"length\":100}\n"
+                   "{\"t\":6,\"process\":2,\"op\":\"close\",\"fd\":1}\n",
+              NULL);
+    assert_int_equal(replay(2), 0);
+    assert_int_equal(session_totals[TRACE_READ].operations, 1);
+    assert_int_equal(session_totals[TRACE_READ].errors, 1);
+    assert_int_equal(atomic_load(&outcome->lost), 1);
+}
+
+static void it_takes_its_time(void **state)
+{
+    (void)state;
+    make_plan(HEAD "{\"t\":0,\"process\":1,\"op\":\"stat\",\"path\":\"/a\"}\n"
+                   "{\"t\":100000000,\"process\":1,\"op\":\"stat\",\"path\":\"/a\"}\n",
+              NULL);
+    speed = 2.0;
+    assert_int_equal(replay(1), 0);
+    assert_true(session_totals[REPLAY_ALL].seconds >= 0.05);
+    speed = 0.0;
+    assert_int_equal(replay(1), 0);
+    assert_true(session_totals[REPLAY_ALL].seconds < 0.05);
+}
+
+/* ---- what goes wrong ---- */
+
+static ssize_t read_other(struct target *target, int fd, void *data, size_t length, off_t offset)
+{
+    return target_posix.read(target, fd, data, length, offset > 0 ? offset - 1 : 0);
+}
+
+static ssize_t read_nothing(struct target *target, int fd, void *data, size_t length, off_t offset)
+{
+    (void)target, (void)fd, (void)data, (void)offset;
+    return (ssize_t)length;
+}
+
+static ssize_t read_less(struct target *target, int fd, void *data, size_t length, off_t offset)
+{
+    return target_posix.read(target, fd, data, length - 1, offset);
+}
+
+static int unlink_not(struct target *target, const char *path)
+{
+    (void)target, (void)path;
+    return -EPERM;
+}
+
+static int stat_always(struct target *target, const char *path, struct stat *status)
+{
+    (void)target, (void)path;
+    memset(status, 0, sizeof(*status));
+    return 0;
+}
+
+static void what_goes_wrong_is_found(void **state)
+{
+    (void)state;
+    make_plan(mixed_bag, NULL);
+#define SPOILED(call, wrong)                                                                                 \
+    do {                                                                                                     \
+        session_calls = target_posix;                                                                        \
+        session_calls.call = wrong;                                                                          \
+        assert_int_equal(replay(1), -EIO);                                                                   \
+    } while (0)
+    SPOILED(read, read_other);
+    SPOILED(read, read_nothing);
+    SPOILED(unlink, unlink_not);
+#undef SPOILED
+    session_calls = target_posix;
+    session_calls.read = read_less;
+    assert_int_equal(replay(1), 0);
+    assert_int_equal(atomic_load(&outcome->less), 2);
+    assert_int_equal(session_totals[TRACE_READ].errors, 2);
+    session_calls = target_posix;
+    session_calls.stat = stat_always;
+    assert_int_equal(replay(1), 0);
+    assert_int_equal(atomic_load(&outcome->differed), 1);
+    assert_int_equal(session_totals[TRACE_STAT].errors, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_plan_prepares_what_must_be_there, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_operation_is_replayed, setup, teardown),
+        cmocka_unit_test_setup_teardown(processes_wait_for_each_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(inherited_files_are_opened_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(it_takes_its_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_goes_wrong_is_found, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
