@@ -57,6 +57,34 @@ static void print_table(const struct cluster *cluster, const struct server_answe
     }
 }
 
+static bool has_tiers(const struct server_answer *answer)
+{
+    const struct server_status_reply *reply = &answer->reply;
+    return answer->status == 0 &&
+           (reply->tier_used | reply->tier_hits | reply->tier_misses | reply->tier_spills) != 0;
+}
+
+/* What the engine tiered has done, if that is the one. */
+static void print_tiers(const struct cluster *cluster, const struct server_answer *answers)
+{
+    bool headed = false;
+    for (uint32_t i = 0; i < cluster->file.server_count; i++) {
+        const struct server_status_reply *reply = &answers[i].reply;
+        char used[32];
+        if (!has_tiers(&answers[i]))
+            continue;
+        if (!headed)
+            printf("\n%-4s %10s %12s %12s %12s %12s %12s %12s\n", "ID", "FAST", "HITS", "MISSES",
+                   "PROMOTIONS", "DEMOTIONS", "SPILLS", "WRITE-BACKS");
+        headed = true;
+        size_text(reply->tier_used, used, sizeof(used));
+        printf("%-4u %10s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64
+               "\n",
+               cluster->file.servers[i].id, used, reply->tier_hits, reply->tier_misses,
+               reply->tier_promotions, reply->tier_demotions, reply->tier_spills, reply->tier_write_backs);
+    }
+}
+
 static int print_json(const struct cluster *cluster, const struct server_answer *answers)
 {
     json_t *servers = json_array();
@@ -87,6 +115,13 @@ static int print_json(const struct cluster *cluster, const struct server_answer 
             {"journal_log_bytes", reply->journal_log_bytes},
             {"recovered_records", reply->recovered_records},
             {"recovery_ns", reply->recovery_ns},
+            {"tier_used", reply->tier_used},
+            {"tier_hits", reply->tier_hits},
+            {"tier_misses", reply->tier_misses},
+            {"tier_promotions", reply->tier_promotions},
+            {"tier_demotions", reply->tier_demotions},
+            {"tier_spills", reply->tier_spills},
+            {"tier_write_backs", reply->tier_write_backs},
         };
         for (size_t k = 0; k < sizeof(counts) / sizeof(counts[0]); k++)
             json_object_set_new(object, counts[k].name,
@@ -116,10 +151,12 @@ static int show(const struct cluster *cluster, bool json)
         return CLI_FAILED;
     }
     int result = CLI_OK;
-    if (json)
+    if (json) {
         result = print_json(cluster, answers);
-    else
+    } else {
         print_table(cluster, answers);
+        print_tiers(cluster, answers);
+    }
     for (uint32_t i = 0; i < cluster->file.server_count; i++)
         if (answers[i].status != 0)
             result = CLI_FAILED;

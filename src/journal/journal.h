@@ -38,7 +38,8 @@
     KIND(7, CHUNK, "inode u64, index u64")                                                                   \
     KIND(8, STORE, "the engine's own")                                                                       \
     KIND(9, INTENT, "transaction u64")                                                                       \
-    KIND(10, APPLIED, "transaction u64")
+    KIND(10, APPLIED, "transaction u64")                                                                     \
+    KIND(11, PIN, "inode u64")
 
 enum journal_kind {
 #define KIND(number, name, key) JOURNAL_##name = (number),

@@ -18,6 +18,7 @@ enum {
     SHAPE_chunk_truncate_request = BODY_FIXED,
     SHAPE_copy_request = BODY_FIXED,
     SHAPE_chunk_shape_request = BODY_FIXED,
+    SHAPE_pin_request = BODY_FIXED,
     SHAPE_chunk_seek_request = BODY_FIXED,
     SHAPE_allocate_request = BODY_FIXED,
     SHAPE_xattr_request = BODY_PATTERN,

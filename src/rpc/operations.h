@@ -29,6 +29,7 @@
     OP(15, SEEK_CHUNKS, chunk_seek_request, chunk_seek_reply, 0)                                             \
     OP(16, CHUNKS_HELD, inode_request, chunks_held_reply, RPC_SERVERS)                                       \
     OP(17, COPY_CHUNK, copy_request, chunk_reply, RPC_MUTATES)                                               \
+    OP(18, PIN_CHUNKS, pin_request, empty_body, RPC_MUTATES | RPC_SERVERS)                                   \
     OP(20, LOOKUP, name_request, attributes_reply, 0)                                                        \
     OP(21, CREATE_FILE, create_request, attributes_reply, RPC_MUTATES)                                       \
     OP(22, CREATE_DIRECTORY, create_request, attributes_reply, RPC_MUTATES)                                  \
@@ -394,6 +395,12 @@ struct WIRE chunk_shape_request {
     uint32_t generation;
     struct layout layout;
     uint8_t kind; /* enum allocation */
+};
+
+/* Where the chunks of a file are to be from now on. */
+struct WIRE pin_request {
+    uint64_t inode;
+    uint8_t tier; /* enum store_tier */
 };
 
 /* Where the next data (hole = 0) or the next hole is at or after `offset`, in the chunks that belong to the
@@ -782,6 +789,13 @@ struct WIRE server_status_reply {
     uint64_t journal_log_bytes; /* that a recovery now would replay */
     uint64_t recovered_records; /* by the start, */
     uint64_t recovery_ns;       /* in so long */
+    uint64_t tier_used;         /* of the engine tiered: bytes in the fast engine, and as in store_tiers */
+    uint64_t tier_hits;
+    uint64_t tier_misses;
+    uint64_t tier_promotions;
+    uint64_t tier_demotions;
+    uint64_t tier_spills;
+    uint64_t tier_write_backs;
 };
 /* A piece of the server's region of measurements (metrics/region.h), at most METRICS_READ_MAX bytes. A read
  * of its beginning has the server bring everything up to date. */

@@ -50,7 +50,7 @@ void serve_PING(void *owner, struct rpc_request *request)
 
 void server_status(struct server *server, struct server_status_reply *status)
 {
-    struct store_statistics store;
+    struct store_statistics store = {0};
     struct meta_statistics meta;
     struct rpc_counters rpc;
     struct loop_statistics loop;
@@ -82,6 +82,13 @@ void server_status(struct server *server, struct server_status_reply *status)
         .journal_log_bytes = journal.log_bytes,
         .recovered_records = server->recovery.snapshot_records + server->recovery.log_records,
         .recovery_ns = server->recovery.duration_ns,
+        .tier_used = store.tiers.used,
+        .tier_hits = store.tiers.hits,
+        .tier_misses = store.tiers.misses,
+        .tier_promotions = store.tiers.promotions,
+        .tier_demotions = store.tiers.demotions,
+        .tier_spills = store.tiers.spills,
+        .tier_write_backs = store.tiers.write_backs,
     };
 }
 

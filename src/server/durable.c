@@ -113,6 +113,8 @@ static int snapshot(void *owner, struct journal_snapshot *into)
     if (status == 0)
         status = intents_snapshot(server, into);
     if (status == 0)
+        status = pins_snapshot(server, into);
+    if (status == 0)
         status = meta_snapshot(server->meta, server->loop, into);
     return status != 0 ? status : server->store->operations->snapshot(server->store, into);
 }
@@ -179,6 +181,8 @@ static int replay(void *owner, const struct journal_record *record)
     case JOURNAL_INTENT:
     case JOURNAL_APPLIED:
         return intents_replay(server, record);
+    case JOURNAL_PIN:
+        return pins_replay(server, record);
     default:
         return meta_replay(server->meta, record);
     }
@@ -221,7 +225,8 @@ int server_recover(struct server *server)
     }
     meta_journal_begin(server->meta, journal);
     server->journal = journal;
-    return intents_start(server);
+    status = pins_start(server);
+    return status != 0 ? status : intents_start(server);
 }
 
 bool server_recovery(const struct server *server, struct journal_recovery *recovery)

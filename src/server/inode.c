@@ -370,10 +370,13 @@ void serve_EXTEND(void *owner, struct rpc_request *request)
 void inode_free(struct server *server, struct inode *inode, uint64_t deadline)
 {
     struct inode gone = *inode;
+    bool pinned = pin_exists(server, gone.number);
     holds_forget(server, inode);
     meta_inode_remove(server->meta, inode);
     if (!S_ISREG(gone.mode))
         return;
+    if (__builtin_expect(pinned, 0))
+        pin_drop(server, gone.number, deadline);
     /* Even an inline file may have chunks: what a write that never finished left. */
     server->store->operations->remove(server->store, gone.number, 0);
     if (chunks_all_here(server, &gone))

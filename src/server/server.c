@@ -219,6 +219,7 @@ int server_create(struct net *net, const struct server_options *options, struct 
     map_init(&server->orphans);
     map_init(&server->intents);
     map_init(&server->applied);
+    map_init(&server->pins);
     map_init(&server->leftovers);
     list_init(&server->applied_ages);
     list_init(&server->tombstones);
@@ -385,6 +386,7 @@ void server_destroy(struct server *server)
     holds_clear(server);
     intents_clear(server);
     map_free(&server->leftovers);
+    map_free(&server->pins);
     if (server->ping_region != NULL)
         net_memory_free(server->net, server->ping_region);
     store_destroy(server->store);

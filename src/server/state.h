@@ -124,6 +124,7 @@ struct server {
     struct map intents;          /* by transaction: what this server coordinates */
     struct map applied;          /* by transaction: what it has done on this server */
     struct list applied_ages;    /* the same, oldest first */
+    struct map pins;             /* inode -> enum store_tier, as a pointer: pin.c */
     struct map leftovers;        /* while it starts: inodes whose chunks were written last */
     uint64_t recent[RECENT_MAX]; /* inodes whose chunks were written last; 0: none */
     uint32_t recent_next;        /* its place, counted around */
@@ -533,6 +534,22 @@ int check_open(const struct rpc_request *request, const struct attributes *attri
 /* inode.c. Finds an inode whose attributes may be shown, waiting while they are hidden. */
 int visible_inode(struct server *server, const struct rpc_request *request, uint64_t number,
                   struct inode **inode);
+
+/* ---- pin.c: where a file's contents are to be ---- */
+
+/* The attribute that says it. */
+bool pin_is_name(const char *name, uint32_t length);
+/* Whether it may have that value: 0 or -EINVAL. */
+int pin_check(const struct server *server, const struct inode *inode, const void *value, uint32_t length);
+/* It was set or removed: tells all servers. Suspends. */
+int pin_changed(struct server *server, uint64_t inode, uint64_t deadline);
+bool pin_exists(const struct server *server, uint64_t inode);
+/* The file is gone. Suspends. */
+void pin_drop(struct server *server, uint64_t inode, uint64_t deadline);
+int pins_replay(struct server *server, const struct journal_record *record);
+/* The engine has started. */
+int pins_start(struct server *server);
+int pins_snapshot(struct server *server, struct journal_snapshot *into);
 
 /* ---- what comes next ---- */
 

@@ -5,6 +5,8 @@
  *   security.*  everybody reads, root writes; the file system gives them no meaning
  *   others      -EOPNOTSUPP, access control lists (system.posix_acl_*) among them
  *
+ * One name has a meaning, with the engine tiered: user.benchfs.tier (pin.c).
+ *
  * A value of 32 KiB and more comes and goes by rendezvous, which suspends: a value to be set is fetched
  * before anything is looked at, one to be sent is copied first. */
 #include <errno.h>
@@ -111,6 +113,9 @@ static int set_value(struct server *server, const struct rpc_request *request, c
     const struct xattr_request *body = request->body;
     struct inode *inode;
     int status = find(server, request, true, &inode);
+    bool pins = pin_is_name(body->name, body->name_length);
+    if (status == 0 && pins)
+        status = pin_check(server, inode, value, length);
     if (status == 0)
         status = server_metadata_room(server, body->name_length + length);
     if (status == 0)
@@ -122,7 +127,7 @@ static int set_value(struct server *server, const struct rpc_request *request, c
         inode_changed(server, inode);
         meta_xattrs_changed(server->meta, inode);
     }
-    return status;
+    return status == 0 && pins ? pin_changed(server, body->inode, request->deadline) : status;
 }
 
 void serve_SET_XATTR(void *owner, struct rpc_request *request)
@@ -160,6 +165,8 @@ void serve_REMOVE_XATTR(void *owner, struct rpc_request *request)
         inode_changed(server, inode);
         meta_xattrs_changed(server->meta, inode);
     }
+    if (status == 0 && pin_is_name(body->name, body->name_length))
+        status = pin_changed(server, body->inode, request->deadline);
     answer(request, status, NULL, 0);
 }
 

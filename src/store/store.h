@@ -75,6 +75,9 @@ struct store_range {
     uint8_t chunk_shift;
 };
 
+/* Where a file's chunks are to be, of the engine tiered. On disk and on the wire: never renumber. */
+enum store_tier { STORE_TIER_ANY = 0, STORE_TIER_FAST = 1, STORE_TIER_SLOW = 2 };
+
 /* What the engine tiered has done. */
 struct store_tiers {
     uint64_t used;        /* bytes in the fast engine */
@@ -143,9 +146,10 @@ struct store_operations {
      * found or not. false: there is none. */
     bool (*next)(struct store *store, struct store_cursor *cursor);
 
-    /* NULL, or (tiered): the inode's chunks are brought into the fast engine and stay there while it has
-     * room, or no longer. Forgotten when the server ends. 0 or -ENOMEM. */
-    int (*pin)(struct store *store, uint64_t inode, bool pin);
+    /* NULL, or (tiered) where the inode's chunks are to be. FAST: they are brought into the fast engine and
+     * stay there while it has room. SLOW: those that come do not go there, and those that are there leave it.
+     * ANY: as they are used. Forgotten when the server ends. After start, if that is called. 0 or -ENOMEM. */
+    int (*pin)(struct store *store, uint64_t inode, enum store_tier tier);
 
     /* ---- persistent engines only; the others have NULL ---- */
 

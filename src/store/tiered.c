@@ -266,10 +266,11 @@ static int tiered_write_begin(struct store *base, struct store_io *io, uint32_t 
     struct tier_chunk *chunk = tier->chunk;
     /* A write into the slow engine that has begun makes this one follow it. */
     bool below = !chunk->resident && (chunk->writers > 1 || length_in(tiered->slow, chunk) > 0);
-    if (!below && (chunk->resident || tier_make_room(tiered, io->length))) {
+    bool slow = tier_wish(tiered, chunk) == STORE_TIER_SLOW;
+    if (!below && (chunk->resident || (!slow && tier_make_room(tiered, io->length)))) {
         status = begin_fast(tiered, tier, chunk_size);
     } else {
-        tiered->counters.spills += !below;
+        tiered->counters.spills += !below && !slow;
         status = begin_slow(tiered, tier, chunk_size);
     }
     if (status != 0)
@@ -538,21 +539,22 @@ static void tiered_statistics(struct store *base, struct store_statistics *stati
 
 /* ---- pinning ---- */
 
-static int tiered_pin(struct store *base, uint64_t inode, bool pin)
+static int tiered_pin(struct store *base, uint64_t inode, enum store_tier tier)
 {
     struct tiered *tiered = tiered_of(base);
-    if (!pin) {
+    if (tier == STORE_TIER_ANY) {
         map_remove(&tiered->pinned, inode);
         return 0;
     }
-    int status = map_put(&tiered->pinned, inode, tiered);
+    int status = map_put(&tiered->pinned, inode, (void *)(uintptr_t)tier);
     uint64_t at = 0;
     while (status == 0 && (at = tiered_next_chunk(base, inode, at)) != UINT64_MAX) {
-        struct tier_chunk *chunk = tier_make(tiered, inode, at);
-        if (chunk == NULL)
+        struct tier_chunk *chunk =
+            tier == STORE_TIER_FAST ? tier_make(tiered, inode, at) : tier_find(tiered, inode, at);
+        if (chunk == NULL && tier == STORE_TIER_FAST)
             status = -ENOMEM;
-        else if (!chunk->resident)
-            tier_want(tiered, chunk);
+        else if (chunk != NULL && chunk->resident == (tier == STORE_TIER_SLOW))
+            tier_order(tiered, chunk);
         at++;
     }
     tier_work(tiered);

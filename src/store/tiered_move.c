@@ -5,7 +5,8 @@
  * chunk of the slow engine that is read has its name put there, too. A read of a chunk whose name is there
  * promotes it into the main queue, which is in the order of use, so one pass over much data promotes nothing
  * and displaces nothing. Chunks are demoted from probation while a quarter or more are there, otherwise from
- * the main queue. Chunks of pinned inodes are promoted at once and never demoted.
+ * the main queue. Of inodes that are pinned, chunks are promoted at once and never demoted, or the other way
+ * round.
  *
  * One task moves, one chunk at a time, and lets the loop go on after each: first what waits to be written
  * back, then demotions while the fast engine is more than 15/16 full, then promotions, of which at most 64
@@ -52,22 +53,33 @@ void tier_touch(struct tiered *tiered, struct tier_chunk *chunk)
         tier_queue_set(tiered, chunk, TIER_MAIN);
 }
 
-bool tier_is_pinned(const struct tiered *tiered, const struct tier_chunk *chunk)
+enum store_tier tier_wish(const struct tiered *tiered, const struct tier_chunk *chunk)
 {
-    return tiered->pinned.count > 0 && map_get(&tiered->pinned, chunk->entry.node.inode) != NULL;
+    if (__builtin_expect(tiered->pinned.count == 0, 1))
+        return STORE_TIER_ANY;
+    return (enum store_tier)(uintptr_t)map_get(&tiered->pinned, chunk->entry.node.inode);
+}
+
+void tier_order(struct tiered *tiered, struct tier_chunk *chunk)
+{
+    if (!list_empty(&chunk->wanted))
+        return;
+    list_push_back(&tiered->wanted, &chunk->wanted);
+    tiered->wanted_count++;
 }
 
 void tier_want(struct tiered *tiered, struct tier_chunk *chunk)
 {
-    if (list_empty(&chunk->wanted) && tiered->wanted_count < WANTED_MAX) {
-        list_push_back(&tiered->wanted, &chunk->wanted);
-        tiered->wanted_count++;
-    }
+    if (tiered->wanted_count < WANTED_MAX)
+        tier_order(tiered, chunk);
 }
 
 void tier_missed(struct tiered *tiered, struct tier_chunk *chunk)
 {
-    if (chunk->queue != TIER_GHOST && !tier_is_pinned(tiered, chunk)) {
+    enum store_tier wish = tier_wish(tiered, chunk);
+    if (wish == STORE_TIER_SLOW)
+        return;
+    if (chunk->queue != TIER_GHOST && wish != STORE_TIER_FAST) {
         tier_queue_set(tiered, chunk, TIER_GHOST);
         return;
     }
@@ -97,7 +109,7 @@ static struct tier_chunk *victim_in(struct tiered *tiered, enum tier_queue queue
         if (left-- == 0)
             return NULL;
         if (chunk->resident && chunk->users == 0 && !chunk->moving && !chunk->copying &&
-            !tier_is_pinned(tiered, chunk) && !(clean && is_dirty(chunk)))
+            tier_wish(tiered, chunk) != STORE_TIER_FAST && !(clean && is_dirty(chunk)))
             return chunk;
     }
     return NULL;
@@ -367,8 +379,14 @@ static void promote_next(struct tiered *tiered)
 {
     struct tier_chunk *chunk = container_of(list_pop_front(&tiered->wanted), struct tier_chunk, wanted);
     tiered->wanted_count--;
-    if (!chunk->resident && !chunk->moving && chunk->writers == 0)
+    if (tier_wish(tiered, chunk) == STORE_TIER_SLOW && chunk->resident) {
+        chunk->users++;                /* it is not to go */
+        tier_demote(tiered, chunk, 1); /* one that is in use goes when it is cold */
+        chunk->users--;
+    } else if (tier_wish(tiered, chunk) != STORE_TIER_SLOW && !chunk->resident && !chunk->moving &&
+               chunk->writers == 0) {
         promote(tiered, chunk);
+    }
     tier_settle(tiered, chunk);
 }
 

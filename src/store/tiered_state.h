@@ -57,7 +57,7 @@ struct tiered {
     uint64_t promised;
     uint64_t claimed;  /* by writes under way */
     uint64_t alone;    /* chunks */
-    struct map pinned; /* inodes */
+    struct map pinned; /* inode -> enum store_tier, as a pointer */
     struct store_tiers counters;
     struct timer age;
     bool aging;   /* the timer is set */
@@ -94,7 +94,10 @@ void tier_want(struct tiered *tiered, struct tier_chunk *chunk);
 /* Lets go of chunks that are clean and unused until so many bytes fit into the fast engine. Never suspends.
  */
 bool tier_make_room(struct tiered *tiered, uint64_t bytes);
-bool tier_is_pinned(const struct tiered *tiered, const struct tier_chunk *chunk);
+/* Where it is to be. */
+enum store_tier tier_wish(const struct tiered *tiered, const struct tier_chunk *chunk);
+/* Has the background task move it there, however many wait. */
+void tier_order(struct tiered *tiered, struct tier_chunk *chunk);
 /* Copies what is dirty down. 0, -EAGAIN (it was cut meanwhile) or -errno. May suspend. */
 int tier_write_back(struct tiered *tiered, struct tier_chunk *chunk);
 /* The same, and takes it out of the fast engine; -EBUSY: in use, by others than the caller, who is counted

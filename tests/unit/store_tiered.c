@@ -135,6 +135,39 @@ static void written_back_in_time(void **state)
     conformance_close(store);
 }
 
+/* What is pinned to the slow engine goes there, whether it is new, in the fast one, or read again and again.
+ */
+static void pinned_slow(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    const struct store_operations *call = store->operations;
+    assert_int_equal(conformance_write(store, 1, 0, 0, 1000, 7), 0);
+    assert_true(tiers_of(store).used > 0);
+    assert_int_equal(call->pin(store, 1, STORE_TIER_SLOW), 0);
+    background(store);
+    assert_int_equal(tiers_of(store).used, 0);
+    assert_int_equal(tiers_of(store).demotions, 1);
+    assert_int_equal(conformance_write(store, 1, 1, 0, 1000, 8), 0);
+    assert_int_equal(conformance_write(store, 1, 0, 500, 1000, 9), 0);
+    for (int round = 0; round < 5; round++) {
+        assert_int_equal(conformance_read(store, 1, 0, 0, 500, 7), 500);
+        assert_int_equal(conformance_read(store, 1, 0, 500, 9999, 9), 1000);
+        assert_int_equal(conformance_read(store, 1, 1, 0, 9999, 8), 1000);
+        background(store);
+    }
+    assert_int_equal(tiers_of(store).used, 0);
+    assert_int_equal(tiers_of(store).promotions, 0);
+    assert_int_equal(tiers_of(store).spills, 0);
+    assert_int_equal(call->pin(store, 1, STORE_TIER_ANY), 0);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(conformance_read(store, 1, 1, 0, 9999, 8), 1000);
+        background(store);
+    }
+    assert_int_equal(tiers_of(store).promotions, 1);
+    conformance_close(store);
+}
+
 static void pinned(void **state)
 {
     (void)state;
@@ -144,7 +177,7 @@ static void pinned(void **state)
     assert_int_equal(conformance_write(store, 2, 0, 0, CONFORMANCE_CHUNK, 77), 0);
     store = conformance_reopen();
     call = store->operations;
-    assert_int_equal(call->pin(store, 2, true), 0);
+    assert_int_equal(call->pin(store, 2, STORE_TIER_FAST), 0);
     background(store);
     assert_int_equal(tiers_of(store).promotions, 1);
     for (int round = 0; round < 3; round++) {
@@ -154,7 +187,7 @@ static void pinned(void **state)
     uint64_t hits = tiers_of(store).hits;
     assert_int_equal(conformance_read(store, 2, 0, 0, CONFORMANCE_CHUNK, 77), CONFORMANCE_CHUNK);
     assert_int_equal(tiers_of(store).hits, hits + 1);
-    assert_int_equal(call->pin(store, 2, false), 0);
+    assert_int_equal(call->pin(store, 2, STORE_TIER_ANY), 0);
     write_whole(store, 3, 3);
     for (int round = 0; round < 3; round++) {
         assert_int_equal(conformance_commit(), 0);
@@ -219,6 +252,7 @@ int main(void)
         cmocka_unit_test(demoted_in_the_background),
         cmocka_unit_test(written_back_in_time),
         cmocka_unit_test(pinned),
+        cmocka_unit_test(pinned_slow),
         cmocka_unit_test(capacity_is_promised),
         cmocka_unit_test(refused_options),
     };
