@@ -33,9 +33,12 @@ int metrics_file_make(const char *directory, char **path)
     static _Atomic uint32_t count;
     char place[METRICS_PATH_MAX];
     metrics_directory(directory, place);
-    int status = directory_make(place);
+    int status = 0;
     for (uint32_t attempt = 0; status == 0 && attempt < ATTEMPTS; attempt++) {
         char *name;
+        status = directory_make(place);
+        if (status != 0)
+            break;
         if (asprintf(&name, "%s/%d-%u", place, (int)getpid(), atomic_fetch_add(&count, 1)) < 0)
             return -ENOMEM;
         int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -43,7 +46,8 @@ int metrics_file_make(const char *directory, char **path)
             *path = name;
             return fd;
         }
-        status = errno == EEXIST ? 0 : -errno; /* of a process of the same number that died */
+        /* A process of the same number has died; or somebody has just removed the empty directory. */
+        status = errno == EEXIST || errno == ENOENT ? 0 : -errno;
         free(name);
     }
     return status != 0 ? status : -EEXIST;
@@ -68,6 +72,17 @@ uint64_t metrics_process_memory(void)
         return 0;
     const char *second = strchr(text, ' ');
     return second == NULL ? 0 : strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void metrics_file_remove(const char *path)
+{
+    char place[METRICS_PATH_MAX];
+    unlink(path);
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL || (size_t)(slash - path) >= sizeof(place))
+        return;
+    snprintf(place, sizeof(place), "%.*s", (int)(slash - path), path);
+    rmdir(place);
 }
 
 uint64_t metrics_process_start(uint32_t pid)

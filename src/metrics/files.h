@@ -14,6 +14,8 @@ void metrics_directory(const char *directory, char *path);
 /* Makes it, should it be missing (mode 0700), and a new file in it (mode 0600). Returns a descriptor and
  * *path, to be freed, or -errno: -EPERM when the directory belongs to somebody else or is open to others. */
 int metrics_file_make(const char *directory, char **path);
+/* Removes it, and the directory with the last one. */
+void metrics_file_remove(const char *path);
 
 /* When the process was started, clock ticks after boot; 0: there is none. */
 uint64_t metrics_process_start(uint32_t pid);

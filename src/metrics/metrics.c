@@ -73,7 +73,7 @@ static int region_map_shared(const char *directory, uint64_t bytes, char **path,
     }
     close(fd);
     if (status != 0) {
-        unlink(*path);
+        metrics_file_remove(*path);
         free(*path);
         *path = NULL;
     }
@@ -120,7 +120,7 @@ void metrics_destroy(struct metrics *metrics)
         metrics_fold(metrics, UINT32_MAX);
         metrics->header->ended = 1;
         if (metrics->path != NULL)
-            unlink(metrics->path);
+            metrics_file_remove(metrics->path);
     }
     munmap(metrics->header, METRICS_BYTES(metrics->mask + 1));
     free(metrics->path);
@@ -229,7 +229,7 @@ void metrics_prune(const char *directory, const char *cluster, uint64_t age)
     for (uint32_t seen = 0; seen < PRUNE_MAX && (entry = readdir(stream)) != NULL; seen++) {
         snprintf(path, sizeof(path), "%s/%s", place, entry->d_name);
         if (entry->d_name[0] != '.' && is_left_behind(path, cluster, age))
-            unlink(path);
+            metrics_file_remove(path);
     }
     closedir(stream);
 }

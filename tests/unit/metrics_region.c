@@ -28,12 +28,10 @@ static int make_directory(void **state)
     return mkdtemp(directory) == NULL ? -1 : 0;
 }
 
+/* Which is empty, as every region is gone, and the last has taken the user's directory along. */
 static int remove_directory(void **state)
 {
     (void)state;
-    char place[METRICS_PATH_MAX];
-    metrics_directory(directory, place);
-    rmdir(place);
     return rmdir(directory);
 }
 
