@@ -154,6 +154,19 @@ void crew_phase_end(struct crew_member *worker, uint32_t phase)
         crew->edge(worker, phase, CREW_ENDS);
 }
 
+struct crew_part *crew_phase_within(struct crew_member *worker, uint32_t phase, uint32_t outer)
+{
+    struct crew_part *part = part_of(worker->crew, worker->number, phase);
+    histogram_init(&part->latency);
+    part->started = part_of(worker->crew, worker->number, outer)->started;
+    return part;
+}
+
+void crew_phase_end_within(struct crew_member *worker, uint32_t phase, uint32_t outer)
+{
+    part_of(worker->crew, worker->number, phase)->ended = part_of(worker->crew, worker->number, outer)->ended;
+}
+
 void crew_phase_took(struct crew_member *worker, uint32_t phase, uint64_t ns)
 {
     struct crew_part *part = part_of(worker->crew, worker->number, phase);

@@ -50,6 +50,11 @@ void crew_phase_end(struct crew_member *worker, uint32_t phase);
 /* The same, as if the part had taken `ns`: for a worker that has prepared things in between, and knows how
  * long what is measured took. */
 void crew_phase_took(struct crew_member *worker, uint32_t phase, uint64_t ns);
+/* A phase that is a share of another, `outer`, which has begun: operations of one kind where kinds are mixed.
+ * It begins and ends with the other, without waiting, and what is looked at when phases begin and end belongs
+ * to the other alone. The second is called when the other was ended. */
+struct crew_part *crew_phase_within(struct crew_member *worker, uint32_t phase, uint32_t outer);
+void crew_phase_end_within(struct crew_member *worker, uint32_t phase, uint32_t outer);
 /* Waits for all, without a phase. 0 or -ECANCELED. */
 int crew_wait(struct crew_member *worker);
 /* Whether another worker failed or the user wants it to end: between operations of a long phase, a worker

@@ -282,27 +282,25 @@ static int remove_all(struct mixed *mixed)
     return status;
 }
 
-/* All phases at once: they begin and end together. */
 static int run_phases(struct mixed *mixed, struct mixed_outcome *outcome)
 {
     struct crew_member *worker = mixed->session->worker;
-    for (uint32_t phase = 0; phase < MIXED_PHASE_COUNT; phase++) {
-        if (phase < MIXED_OPERATIONS && mixed->shape->shares[phase] == 0)
-            continue;
-        mixed->parts[phase] = crew_phase(worker, phase);
-        if (mixed->parts[phase] == NULL)
-            return -ECANCELED;
-    }
+    mixed->parts[MIXED_ALL] = crew_phase(worker, MIXED_ALL);
+    if (mixed->parts[MIXED_ALL] == NULL)
+        return -ECANCELED;
     for (uint32_t phase = 0; phase < MIXED_OPERATIONS; phase++) {
-        if (mixed->parts[phase] != NULL)
-            mixed->parts[phase]->started = mixed->parts[MIXED_ALL]->started;
+        if (mixed->shape->shares[phase] > 0)
+            mixed->parts[phase] = crew_phase_within(worker, phase, MIXED_ALL);
     }
     int status = run_loop(mixed, outcome);
-    for (uint32_t phase = 0; phase < MIXED_PHASE_COUNT && status == 0; phase++) {
+    if (status < 0)
+        return status;
+    crew_phase_end(worker, MIXED_ALL);
+    for (uint32_t phase = 0; phase < MIXED_OPERATIONS; phase++) {
         if (mixed->parts[phase] != NULL)
-            crew_phase_end(worker, phase);
+            crew_phase_end_within(worker, phase, MIXED_ALL);
     }
-    return status;
+    return 0;
 }
 
 int mixed_run(struct session *session, const struct mixed_shape *shape, struct mixed_outcome *outcome)

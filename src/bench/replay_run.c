@@ -356,23 +356,22 @@ static int run_steps(struct replayer *replayer)
 static int run_phases(struct replayer *replayer)
 {
     struct crew_member *worker = replayer->session->worker;
-    for (uint32_t phase = 0; phase < REPLAY_PHASE_COUNT; phase++) {
-        if (phase < REPLAY_ALL && replayer->plan->operations[phase] == 0)
-            continue;
-        replayer->parts[phase] = crew_phase(worker, phase);
-        if (replayer->parts[phase] == NULL)
-            return -ECANCELED;
-    }
+    replayer->parts[REPLAY_ALL] = crew_phase(worker, REPLAY_ALL);
+    if (replayer->parts[REPLAY_ALL] == NULL)
+        return -ECANCELED;
     for (uint32_t phase = 0; phase < REPLAY_ALL; phase++) {
-        if (replayer->parts[phase] != NULL)
-            replayer->parts[phase]->started = replayer->parts[REPLAY_ALL]->started;
+        if (replayer->plan->operations[phase] > 0)
+            replayer->parts[phase] = crew_phase_within(worker, phase, REPLAY_ALL);
     }
     int status = run_steps(replayer);
-    for (uint32_t phase = 0; phase < REPLAY_PHASE_COUNT && status == 0; phase++) {
+    if (status < 0)
+        return status;
+    crew_phase_end(worker, REPLAY_ALL);
+    for (uint32_t phase = 0; phase < REPLAY_ALL; phase++) {
         if (replayer->parts[phase] != NULL)
-            crew_phase_end(worker, phase);
+            crew_phase_end_within(worker, phase, REPLAY_ALL);
     }
-    return status;
+    return 0;
 }
 
 /* What the trace left open, and what it left behind. */

@@ -41,6 +41,28 @@ static void parts_add_up(void **state)
     }
 }
 
+static int share(struct crew_member *member)
+{
+    struct crew_part *outer = crew_phase(member, 1);
+    if (outer == NULL)
+        return -ECANCELED;
+    struct crew_part *part = crew_phase_within(member, 0, 1);
+    part->operations = 1;
+    outer->operations = 3;
+    crew_phase_end(member, 1);
+    crew_phase_end_within(member, 0, 1);
+    return 0;
+}
+
+static void a_share_lasts_as_long_as_the_whole(void **state)
+{
+    (void)state;
+    assert_int_equal(crew_execute(2, 2, NULL, 2, share, NULL, totals), 0);
+    assert_int_equal(totals[0].operations, 4);
+    assert_int_equal(totals[1].operations, 12);
+    assert_true(totals[0].seconds > 0.0 && totals[0].seconds == totals[1].seconds);
+}
+
 /* Each round another worker has the greatest value, and a smaller one than the round before. */
 static int compare_values(struct crew_member *member)
 {
@@ -154,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_add_up),
+        cmocka_unit_test(a_share_lasts_as_long_as_the_whole),
         cmocka_unit_test(everybody_is_told_the_greatest_value),
         cmocka_unit_test(edges_are_where_they_should_be),
         cmocka_unit_test(failure_ends_all),
