@@ -145,7 +145,7 @@ static int raw_work(struct crew_member *member)
     struct crew_part *part = crew_phase(member, 0);
     status = part == NULL ? -ECANCELED
                           : raw_round_trips(work->peer.client, work->writing ? BLOCK : SMALL,
-                                            work->writing ? SMALL : BLOCK, RAW_CALLS, latency);
+                                            work->writing ? SMALL : BLOCK, 1, RAW_CALLS, latency, NULL);
     crew_phase_end(member, 0);
     for (uint32_t i = 0; i < RAW_CALLS && status == 0; i++)
         histogram_record(&part->latency, latency[i]);

@@ -59,7 +59,8 @@ static int complain(const char *what, int status)
 static double raw_median(struct single *single, uint32_t there, uint32_t back)
 {
     raw_peer_resume(&single->raw);
-    int status = raw_round_trips(single->raw.client, there, back, single->calls, single->raw_latency);
+    int status =
+        raw_round_trips(single->raw.client, there, back, 1, single->calls, single->raw_latency, NULL);
     raw_peer_pause(&single->raw);
     if (status < 0)
         return complain("raw UCX", status);

@@ -60,6 +60,7 @@ struct raw_client {
     uint64_t slots[RAW_DEPTH_MAX];
     uint64_t started[RAW_DEPTH_MAX];
     /* the measurement under way */
+    uint32_t depth;
     enum message request;
     uint64_t issued;
     uint64_t answered;
@@ -339,7 +340,9 @@ static inline void issue(struct raw_client *client, uint64_t slot)
 {
     client->issued++;
     client->started[slot] = clock_now();
-    if (client->request == RAW_WRITE)
+    if (client->request == RAW_PING)
+        send_message(&client->side, RAW_PING, client->side.small, client->size, UCP_AM_SEND_FLAG_EAGER);
+    else if (client->request == RAW_WRITE)
         send_bulk(&client->side, RAW_WRITE, &client->slots[slot], client->side.memory + slot * client->size,
                   client->size);
     else
@@ -358,9 +361,16 @@ static ucs_status_t take_answer(void *owner, const void *header, size_t header_l
 {
     struct raw_client *client = owner;
     (void)header, (void)header_length, (void)parameters;
-    if (client->request == RAW_PING || client->request == RAW_SETUP) {
-        land(&client->side, bytes, length);
+    if (client->request == RAW_SETUP) {
         client->answered++;
+        return UCS_OK;
+    }
+    if (client->request == RAW_PING) { /* answers come in the order of requests */
+        uint64_t oldest = client->answered % client->depth;
+        land(&client->side, bytes, length);
+        answered(client, oldest);
+        if (client->issued < client->count && client->depth > 1)
+            issue(client, oldest);
         return UCS_OK;
     }
     uint64_t slot;
@@ -478,31 +488,57 @@ void raw_client_destroy(struct raw_client *client)
     free(client);
 }
 
-int raw_round_trips(struct raw_client *client, uint32_t request_bytes, uint32_t reply_bytes, uint64_t count,
-                    uint64_t *latency_ns)
+static void begin(struct raw_client *client, enum message request, uint32_t depth, uint64_t count,
+                  uint64_t *latency_ns)
+{
+    client->request = request;
+    client->depth = depth;
+    client->count = count;
+    client->latency = latency_ns;
+    client->issued = 0;
+    client->answered = 0;
+}
+
+/* `depth` at a time: slot by slot, then whenever an answer comes. */
+static int measure(struct raw_client *client, uint64_t *elapsed_ns)
+{
+    uint64_t start = clock_now();
+    for (uint64_t slot = 0; slot < client->depth && client->issued < client->count; slot++)
+        issue(client, slot);
+    int error = wait_answers(client, client->count);
+    if (elapsed_ns != NULL)
+        *elapsed_ns = clock_now() - start;
+    client->latency = NULL;
+    return error == 0 ? wait_sends(client) : error;
+}
+
+/* One at a time, sent from outside of the handler. */
+static int measure_single(struct raw_client *client, uint64_t *elapsed_ns)
+{
+    uint64_t start = clock_now();
+    int error = 0;
+    while (client->issued < client->count && error == 0) {
+        issue(client, 0);
+        error = wait_answers(client, client->issued);
+    }
+    if (elapsed_ns != NULL)
+        *elapsed_ns = clock_now() - start;
+    client->latency = NULL;
+    return error == 0 ? wait_sends(client) : error;
+}
+
+int raw_round_trips(struct raw_client *client, uint32_t request_bytes, uint32_t reply_bytes, uint32_t depth,
+                    uint64_t count, uint64_t *latency_ns, uint64_t *elapsed_ns)
 {
     if (request_bytes < sizeof(uint64_t) || request_bytes > SMALL_MAX || reply_bytes < sizeof(uint64_t) ||
-        reply_bytes > SMALL_MAX)
+        reply_bytes > SMALL_MAX || depth == 0 || depth > RAW_DEPTH_MAX)
         return -EINVAL;
     int error = configure(client, reply_bytes, 0, 0);
     if (error != 0)
         return error;
-    client->request = RAW_PING;
-    client->answered = 0;
-    uint64_t before = clock_now();
-    for (uint64_t i = 0; i < count; i++) {
-        send_message(&client->side, RAW_PING, client->side.small, request_bytes, UCP_AM_SEND_FLAG_EAGER);
-        while (client->answered == i && error == 0)
-            if (!progress(&client->side) && peer_ended(&client->side))
-                error = -ECONNRESET;
-        if (error != 0 || client->side.error != 0)
-            return error != 0 ? error : client->side.error;
-        uint64_t after = clock_now();
-        if (latency_ns != NULL)
-            latency_ns[i] = after - before;
-        before = after;
-    }
-    return wait_sends(client);
+    client->size = request_bytes;
+    begin(client, RAW_PING, depth, count, latency_ns);
+    return depth == 1 ? measure_single(client, elapsed_ns) : measure(client, elapsed_ns);
 }
 
 static int transfer(struct raw_client *client, enum message request, size_t size, size_t footprint,
@@ -515,19 +551,9 @@ static int transfer(struct raw_client *client, enum message request, size_t size
         error = configure(client, 0, size, footprint);
     if (error != 0)
         return error;
-    client->request = request;
     client->size = size;
-    client->count = count;
-    client->latency = latency_ns;
-    client->issued = 0;
-    client->answered = 0;
-    uint64_t start = clock_now();
-    for (uint64_t slot = 0; slot < depth && client->issued < count; slot++)
-        issue(client, slot);
-    error = wait_answers(client, count);
-    *elapsed_ns = clock_now() - start;
-    client->latency = NULL;
-    return error == 0 ? wait_sends(client) : error;
+    begin(client, request, depth, count, latency_ns);
+    return measure(client, elapsed_ns);
 }
 
 int raw_write(struct raw_client *client, size_t size, size_t footprint, uint32_t depth, uint64_t count,

@@ -23,11 +23,12 @@ int raw_client_create(int socket, const struct net_ucx_options *options, struct 
 /* Ends the server too. */
 void raw_client_destroy(struct raw_client *client);
 
-/* count round trips, one at a time: request_bytes there, reply_bytes back (each 8 bytes to 64 KiB), both
- * eager. A message of more than 256 bytes is bulk: its receiver copies it from UCX's buffer into memory of
- * its own. latency_ns (may be NULL): count values. Returns 0 or -errno (-ECONNRESET: the server ended). */
-int raw_round_trips(struct raw_client *client, uint32_t request_bytes, uint32_t reply_bytes, uint64_t count,
-                    uint64_t *latency_ns);
+/* count round trips, depth (1..RAW_DEPTH_MAX) under way at a time: request_bytes there, reply_bytes back
+ * (each 8 bytes to 64 KiB), both eager. A message of more than 256 bytes is bulk: its receiver copies it from
+ * UCX's buffer into memory of its own. *elapsed_ns (may be NULL): from first request to last answer.
+ * latency_ns (may be NULL): count values. Returns 0 or -errno (-ECONNRESET: the server ended). */
+int raw_round_trips(struct raw_client *client, uint32_t request_bytes, uint32_t reply_bytes, uint32_t depth,
+                    uint64_t count, uint64_t *latency_ns, uint64_t *elapsed_ns);
 
 /* count rendezvous transfers of size bytes, depth (1..RAW_DEPTH_MAX) at a time, each acknowledged by (write)
  * or asked for with (read) an 8-byte message. The server's memory is footprint bytes (at least size;

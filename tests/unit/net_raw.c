@@ -40,10 +40,13 @@ static void every_message_is_answered_and_timed(void **state)
     uint64_t latency[COUNT], elapsed = 0;
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         latency[COUNT - 1] = 0;
-        assert_int_equal(raw_round_trips(client, sizes[i][0], sizes[i][1], COUNT, latency), 0);
+        assert_int_equal(raw_round_trips(client, sizes[i][0], sizes[i][1], 1, COUNT, latency, NULL), 0);
         assert_true(latency[COUNT - 1] > 0);
     }
     for (uint32_t depth = 1; depth <= RAW_DEPTH_MAX; depth *= 8) {
+        latency[COUNT - 1] = 0;
+        assert_int_equal(raw_round_trips(client, 64, 4096, depth, COUNT, latency, &elapsed), 0);
+        assert_true(latency[COUNT - 1] > 0 && elapsed > latency[COUNT - 1]);
         latency[COUNT - 1] = 0;
         assert_int_equal(raw_write(client, 65536, 65536 * 3, depth, COUNT, latency, &elapsed), 0);
         assert_true(latency[COUNT - 1] > 0 && elapsed > latency[COUNT - 1]);
@@ -51,8 +54,9 @@ static void every_message_is_answered_and_timed(void **state)
         assert_int_equal(raw_read(client, 300000, 1 << 20, depth, COUNT, latency, &elapsed), 0);
         assert_true(latency[COUNT - 1] > 0 && elapsed > latency[COUNT - 1]);
     }
-    assert_int_equal(raw_round_trips(client, 7, 64, 1, NULL), -EINVAL);
-    assert_int_equal(raw_round_trips(client, 64, 65537, 1, NULL), -EINVAL);
+    assert_int_equal(raw_round_trips(client, 7, 64, 1, 1, NULL, NULL), -EINVAL);
+    assert_int_equal(raw_round_trips(client, 64, 65537, 1, 1, NULL, NULL), -EINVAL);
+    assert_int_equal(raw_round_trips(client, 64, 64, RAW_DEPTH_MAX + 1, 1, NULL, NULL), -EINVAL);
     assert_int_equal(raw_write(client, 4096, 4095, 1, 1, NULL, &elapsed), -EINVAL);
     assert_int_equal(raw_read(client, 4096, 4096, RAW_DEPTH_MAX + 1, 1, NULL, &elapsed), -EINVAL);
     raw_client_destroy(client);
@@ -65,11 +69,11 @@ static void a_dead_server_is_an_error(void **state)
 {
     (void)state;
     struct raw_client *client = start();
-    assert_int_equal(raw_round_trips(client, 64, 64, COUNT, NULL), 0);
+    assert_int_equal(raw_round_trips(client, 64, 64, 1, COUNT, NULL, NULL), 0);
     kill(server, SIGKILL);
     waitpid(server, NULL, 0);
     uint64_t elapsed;
-    assert_int_equal(raw_round_trips(client, 64, 64, COUNT, NULL), -ECONNRESET);
+    assert_int_equal(raw_round_trips(client, 64, 64, 1, COUNT, NULL, NULL), -ECONNRESET);
     assert_int_not_equal(raw_write(client, 65536, 65536, 4, COUNT, NULL, &elapsed), 0);
     raw_client_destroy(client);
 }
