@@ -25,11 +25,11 @@
 
 /* Benchmarks of the suite (bench/suite.h), and those that run a loop of their own. */
 static const struct suite_workload *const workloads[] = {
-    &bench_io,    &bench_md,     &bench_ior,  &bench_mdtest, &bench_iozone, &bench_io500,
-    &bench_mixed, &bench_replay, &bench_hash, &bench_ring,   &bench_rma,    &bench_meta,
+    &bench_io,     &bench_md,   &bench_ior,  &bench_mdtest, &bench_iozone, &bench_io500, &bench_mixed,
+    &bench_replay, &bench_hash, &bench_ring, &bench_rma,    &bench_rpc,    &bench_meta,
 };
 static const struct bench_verb *const verbs[] = {
-    &bench_rpc, &bench_store, &bench_targets, &bench_compare, &bench_import, &bench_convert,
+    &bench_store, &bench_targets, &bench_compare, &bench_import, &bench_convert,
 };
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

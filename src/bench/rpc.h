@@ -1,6 +1,6 @@
-/* `bench rpc`: round trips. */
+/* `bench rpc`: round trips to a server. */
 #pragma once
 
-#include "bench/options.h"
+#include "bench/suite.h"
 
-extern const struct bench_verb bench_rpc;
+extern const struct suite_workload bench_rpc;

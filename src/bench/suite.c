@@ -562,6 +562,11 @@ static bool check_targets(void)
     for (uint32_t i = 0; i < targets.count; i++) {
         if (target_check(targets.texts[i]) < 0)
             return false;
+        if (workload->client_only && !target_has_client(targets.texts[i])) {
+            bench_error("target %s: %s measures BenchFS itself: give a target benchfs:", targets.texts[i],
+                        workload->name);
+            return false;
+        }
         for (uint32_t k = 0; k < i; k++) {
             if (strcmp(targets.texts[i], targets.texts[k]) != 0)
                 continue;

@@ -59,6 +59,7 @@ struct suite_workload {
     const struct suite_phase
         *phases;         /* in the order of results; ends with name NULL. A run may leave some out */
     const char *subject; /* what is measured when that is no target; NULL: targets are */
+    bool client_only;    /* targets have to have a client core (target.h): those of scheme benchfs: */
     bool serial;         /* one member; no --processes and --threads */
     size_t shared_size;
 

@@ -38,6 +38,11 @@ int target_check(const char *specification)
     return kind == &target_record ? target_record_check(place) : 0;
 }
 
+bool target_has_client(const char *specification)
+{
+    return find(specification)->client != NULL;
+}
+
 int target_prepare(const char *specification)
 {
     const struct target_operations *kind = find(specification);

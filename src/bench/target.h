@@ -10,6 +10,7 @@
 #include "base/config.h"
 #include "benchfs.h"
 
+struct client;
 struct metrics;
 struct target;
 
@@ -59,6 +60,9 @@ struct target_operations {
     /* As benchfs_submit and benchfs_wait. */
     int (*submit)(struct target *target, struct benchfs_io *const *ios, unsigned count);
     int (*wait)(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum);
+    /* The client core of the calling thread, for benchmarks of its parts; NULL: there is none. May be NULL.
+     */
+    struct client *(*client)(struct target *target);
     /* What the calling thread measures about itself, up to date; NULL: it does not. May be NULL. */
     struct metrics *(*metrics)(struct target *target);
 };
@@ -76,6 +80,8 @@ extern const struct target_operations target_benchfs, target_posix, target_recor
 int target_check(const char *specification);
 /* The same for what is behind "record:". */
 int target_record_check(const char *place);
+/* Whether such a target, which has been checked, has a client core. */
+bool target_has_client(const char *specification);
 /* Calls prepare or release, if it has them. The first: 0, or -errno after one line on standard error. */
 int target_prepare(const char *specification);
 void target_release(const char *specification);

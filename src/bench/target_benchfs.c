@@ -178,6 +178,11 @@ static int wait_for(struct target *target, struct benchfs_io **done, unsigned mi
     return result(benchfs_wait(fs_of(target), done, minimum, maximum, NULL));
 }
 
+static struct client *core(struct target *target)
+{
+    return client_get(fs_of(target));
+}
+
 static struct metrics *measured(struct target *target)
 {
     struct worker *worker = worker_get(fs_of(target));
@@ -207,5 +212,6 @@ const struct target_operations target_benchfs = {
     .truncate = path_truncate,
     .submit = submit,
     .wait = wait_for,
+    .client = core,
     .metrics = measured,
 };
