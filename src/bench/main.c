@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/cache.h"
 #include "bench/caller.h"
 #include "bench/compare.h"
 #include "bench/hash.h"
@@ -25,8 +26,8 @@
 
 /* Benchmarks of the suite (bench/suite.h), and those that run a loop of their own. */
 static const struct suite_workload *const workloads[] = {
-    &bench_io,     &bench_md,   &bench_ior,  &bench_mdtest, &bench_iozone, &bench_io500, &bench_mixed,
-    &bench_replay, &bench_hash, &bench_ring, &bench_rma,    &bench_rpc,    &bench_meta,
+    &bench_io,     &bench_md,    &bench_ior,  &bench_mdtest, &bench_iozone, &bench_io500, &bench_mixed,
+    &bench_replay, &bench_cache, &bench_hash, &bench_ring,   &bench_rma,    &bench_rpc,   &bench_meta,
 };
 static const struct bench_verb *const verbs[] = {
     &bench_store, &bench_targets, &bench_compare, &bench_import, &bench_convert,

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "bench/private_cluster.h"
 #include "bench/spread.h"
 #include "unit/bench_run.h"
 
@@ -122,6 +123,66 @@ static void one_sided_transfers_are_counted(void **state)
     json_decref(results);
 }
 
+static void round_trips_are_counted(void)
+{
+    json_t *results =
+        bench_results("rpc --size 0,100,70000 --depth 1,4 --count 200 --raw --repeats 1 --json");
+    /* ping; eager up to 64 KiB; fetched from 1 KiB on */
+    assert_int_equal(json_array_size(results), 2 * (3 + 2 + 1));
+    size_t i;
+    const json_t *result;
+    json_array_foreach(results, i, result)
+    {
+        const json_t *parameters = json_object_get(result, "parameters");
+        double operations = bench_number(result, "operations"), size = bench_number(parameters, "size");
+        assert_true(operations >= 16.0 && (size > 100.0 || operations == 200.0));
+        assert_true(bench_number(result, "bytes") == operations * size);
+        assert_true(bench_number(result, "p50_ns") > 0.0);
+        if (strcmp(json_string_value(json_object_get(result, "phase")), "ping") == 0 && size > 0.0)
+            assert_true(bench_measure(result, "rendezvous") == (size > 32768.0));
+    }
+    json_decref(results);
+    bench_fails("rpc --target posix:/tmp", 2, "benchfs:");
+    bench_fails("rpc --raw --processes 2", 2, "--raw");
+}
+
+/* 20 directories two deep below that of the member, which is one deep: "/bench-cache.X/0/3/1/f". */
+static void hits_and_misses_are_counted(void)
+{
+    json_t *results =
+        bench_results("cache --directories 20 --depth 2 --skew 0,0.9 --calls 300 --repeats 1 --json");
+    assert_int_equal(json_array_size(results), 4 + 1);
+    const json_t *cold = bench_result(results, "cold", NULL, NULL);
+    assert_int_equal(bench_number(cold, "operations"), 20);
+    /* 20 leaves in directories of 5 (4 are used), and the two above. */
+    assert_near(bench_measure(cold, "misses_per_call"), (20.0 + 4.0 + 2.0) / 20.0, 1e-9);
+    const json_t *hit = bench_result(results, "hit", NULL, NULL);
+    assert_near(bench_measure(hit, "hit_rate"), 1.0, 1e-9);
+    assert_int_equal(bench_number(hit, "operations"), 300);
+    const json_t *miss = bench_result(results, "miss", NULL, NULL);
+    assert_near(bench_measure(miss, "hit_rate"), 0.0, 1e-9);
+    assert_near(bench_measure(miss, "misses_per_call"), 4.0, 1e-9);
+    const json_t *walk = bench_result(results, "walk", "skew", "0.9");
+    assert_true(bench_measure(walk, "hit_rate") > 0.9);
+    assert_non_null(bench_result(results, "walk", "skew", "0"));
+    json_decref(results);
+    bench_fails("cache --skew x", 2, "--skew");
+    bench_fails("cache --target posix:/tmp", 2, "benchfs:");
+}
+
+static void a_cluster_is_measured(void **state)
+{
+    (void)state;
+    struct private_cluster cluster;
+    const int pin[] = {-1, -1};
+    assert_int_equal(private_cluster_start(&cluster, 2, pin, UINT64_C(32) << 20), 0);
+    setenv("BENCHFS_CLUSTER", cluster.file, 1);
+    unsetenv("BENCHFS_SERVERS");
+    round_trips_are_counted();
+    hits_and_misses_are_counted();
+    private_cluster_stop(&cluster);
+}
+
 static void wrong_names_are_refused(void **state)
 {
     (void)state;
@@ -141,6 +202,7 @@ int main(void)
         cmocka_unit_test(rings_are_told_apart),
         cmocka_unit_test(metadata_is_counted),
         cmocka_unit_test(one_sided_transfers_are_counted),
+        cmocka_unit_test(a_cluster_is_measured),
         cmocka_unit_test(wrong_names_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
