@@ -16,6 +16,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/comparison.h"
 #include "report/page.h"
 
 #define MOMENTS_MAX 600u /* of a time series on the page */
@@ -226,6 +227,9 @@ static json_t *result_json(const struct result *result, uint32_t run, double ste
                   (json_int_t)result->errors, "repeats", (int)result->repeats);
     if (object == NULL)
         return NULL;
+    double floor = comparison_floor_of_halves(&result->ops_per_s);
+    if (floor > 1.0)
+        json_object_set_new(object, "noise_floor", json_real(floor));
     add_rate(object, "ops_per_s", &result->operation_rate);
     add_rate(object, "bytes_per_s", &result->byte_rate);
     add_optional(object, result, step);

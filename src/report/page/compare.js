@@ -1,18 +1,20 @@
 /* Who is faster, by how much, and whether that is more than noise.
 
-   The rule: a difference counts only if the 95 % intervals of the two medians do not overlap. That is stricter
-   than a 5 % test, and needs no assumption on how the repeats are distributed. The interval of a ratio is the
-   widest that the two intervals allow. With fewer than two repeats nothing is known of the noise. */
+   The rule is that of "benchfs bench compare", in its strict form: there are at least four repeats on both sides (two
+   equal sides of three lie apart in one of ten comparisons); the 95 % intervals of the two medians do not overlap; and
+   the ratio is farther from 1 than the first half of a side's repeats is from its second (what a machine differs from
+   itself: `noise_floor` of a result, a factor). The interval of a ratio is the widest that the two intervals allow. */
 
-const RATIO_RULE = 'A difference counts as outside the noise only if the 95 % intervals of both medians do not overlap; '
-  + 'the interval of a ratio is the widest that both allow.';
+const repeatsNeeded = 4;
+const RATIO_RULE = 'A difference counts as outside the noise only if both sides have at least four repeats, the 95 % intervals of their medians do not '
+  + 'overlap, and the ratio is farther from 1 than the halves of a side’s own repeats are from each other. The interval of a ratio is the widest that both '
+  + 'intervals allow.';
 
 function interval(result, measure) {
   const median = result[measure];
   let low = result[measure + '_low'];
   let high = result[measure + '_high'];
-  if (!known(low) || !known(high) || low > median || high < median) low = high = undefined;
-  if (result.repeats < 2) low = high = undefined;
+  if (!known(low) || !known(high) || low > median || high < median || result.repeats < 2) low = high = undefined;
   return {median, low, high, known: low !== undefined};
 }
 
@@ -23,8 +25,12 @@ function compare(one, other, measure) {
   if (!(a.median > 0) || !(b.median > 0)) return undefined;
   const ratio = a.median / b.median;
   if (!a.known || !b.known) return {ratio, verdict: 'unknown'};
-  const verdict = a.low > b.high ? 'faster' : a.high < b.low ? 'slower' : 'noise';
-  return {ratio, low: b.high > 0 ? a.low / b.high : 0, high: b.low > 0 ? a.high / b.low : undefined, verdict};
+  const compared = {ratio, low: b.high > 0 ? a.low / b.high : 0, high: b.low > 0 ? a.high / b.low : undefined};
+  const floor = Math.max(one.noise_floor || 1, other.noise_floor || 1);
+  if (Math.min(one.repeats, other.repeats) < repeatsNeeded) compared.verdict = 'unknown';
+  else if (Math.max(ratio, 1 / ratio) <= floor) compared.verdict = 'noise';
+  else compared.verdict = a.low > b.high ? 'faster' : a.high < b.low ? 'slower' : 'noise';
+  return compared;
 }
 
 function geometricMean(values) {

@@ -5,7 +5,8 @@
    The *point* is the setting that a reader has chosen; figures show results at the point, or along one axis
    through it. */
 
-const embedded = JSON.parse(document.getElementById('data').textContent);
+// Characters that turn the direction of writing would reach beyond the text that has them; the data are ASCII.
+const embedded = JSON.parse(document.getElementById('data').textContent.replace(/\\u(?:202[a-e]|206[6-9]|200[ef])/gi, '\\ufffd'));
 const data = embedded.head;
 const runs = data.runs;
 const results = embedded.results;

@@ -144,6 +144,22 @@ function axis(frame, side, scale, ticks, text, label) {
   if (label && side === 'left') frame.inner.append('text').attr('x', 0).attr('y', -8).attr('text-anchor', 'start').text(label);
 }
 
+const ruler = document.createElement('canvas').getContext('2d');
+
+/* Room that the widest of these texts takes as labels of a plot, but at most a share of its width. */
+function labelRoom(texts, width, share = 0.42) {
+  ruler.font = '11px ' + getComputedStyle(document.body).fontFamily;
+  return Math.min(width * share, 12 + Math.ceil(d3.max(texts, text => ruler.measureText(text).width) || 0));
+}
+
+/* The text cut to what fits into so much room. */
+function fitted(text, room) {
+  let length = text.length;
+  ruler.font = '11px ' + getComputedStyle(document.body).fontFamily;
+  while (length > 4 && ruler.measureText(shorten(text, length)).width > room) length--;
+  return shorten(text, length);
+}
+
 const symbols = [d3.symbolCircle, d3.symbolSquare, d3.symbolTriangle, d3.symbolDiamond, d3.symbolCross, d3.symbolStar, d3.symbolWye, d3.symbolCircle];
 
 function symbolPath(subject, area) {

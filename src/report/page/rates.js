@@ -48,7 +48,7 @@ function drawBars(node, width, panel) {
   const thick = panel.groups.some(group => group.results.length > 4) ? 9 : 12;
   const between = 8;
   const measure = measures[panel.measure];
-  const left = Math.min(width * 0.4, 12 + 6.6 * Math.max(...panel.groups.map(group => Math.min(26, group.label.length))));
+  const left = labelRoom(panel.groups.map(group => group.label), width, 0.36);
   let y = 0;
   const bars = [];
   const places = [];
@@ -80,7 +80,7 @@ function drawBars(node, width, panel) {
   frame.inner.append('line').attr('class', 'zero').attr('y1', 0).attr('y2', frame.height);
   frame.inner.selectAll('text.label').data(places).enter().append('text').attr('class', 'label')
     .attr('x', -8).attr('y', place => (place.top + place.bottom) / 2).attr('dy', '0.35em').attr('text-anchor', 'end')
-    .text(place => shorten(place.group.label, 26)).append('title').text(place => place.group.label);
+    .text(place => fitted(place.group.label, left - 10)).append('title').text(place => place.group.label);
   const shapes = frame.inner.selectAll('rect.bar').data(bars).enter().append('rect').attr('class', 'bar')
     .attr('y', bar => bar.y).attr('height', thick).attr('width', bar => Math.max(0.5, x(bar.median || 0)))
     .style('fill', bar => bar.result.subject.color).style('fill-opacity', 0.88);
@@ -214,7 +214,7 @@ function ratioFigure(parent, benchmark) {
   const figure = addFigure(parent, {
     file: `${fileName(benchmark.name)}-ratios`,
     title: () => `Ratio to ${shorten(baseline.label, 60)}`,
-    note: () => `Right of the line is faster. Full marks: outside the noise (the 95 % intervals do not overlap); hollow: within it, or too few repeats to tell.`,
+    note: () => 'Right of the line is faster. Full marks: outside the noise; hollow: within it, or too few repeats to tell.',
     controls: [select('baseline', benchmark.subjects, baseline, benchmark.subjects.map(subject => subject.label), value => {
       baseline = value;
       figure.update();

@@ -22,14 +22,14 @@ function scoresSection(parent) {
     note: () => 'With the two values that it is made of.',
     draw: (body, width) => {
       panels(body, width, kinds, 300, kind => kind.title, (node, own, kind) => {
-        const left = Math.min(own * 0.45, 14 + 6.2 * Math.max(...rows.map(row => Math.min(30, row.label.length))));
+        const left = labelRoom(rows.map(row => row.label), own, 0.45);
         const frame = picture(node, own, rows.length * 18 + 26, {left, right: 60, top: 2, bottom: 24}, kind.title);
         const x = d3.scaleLinear().domain([0, d3.max(rows, row => row[kind.key]) || 1]).range([0, frame.width]);
         axis(frame, 'bottom', x, x.ticks(3), format.plain);
         const bars = frame.inner.selectAll('g.row').data(rows).enter().append('g').attr('transform', (row, i) => `translate(0,${i * 18 + 2})`);
         bars.append('rect').attr('class', 'bar').attr('height', 12).attr('width', row => Math.max(0.5, x(row[kind.key] || 0)))
           .style('fill', row => row.subject ? row.subject.color : 'var(--c6)');
-        bars.append('text').attr('class', 'label').attr('x', -8).attr('y', 6).attr('dy', '0.35em').attr('text-anchor', 'end').text(row => shorten(row.label, 30));
+        bars.append('text').attr('class', 'label').attr('x', -8).attr('y', 6).attr('dy', '0.35em').attr('text-anchor', 'end').text(row => fitted(row.label, left - 10));
         bars.append('text').attr('class', 'value').attr('x', row => x(row[kind.key] || 0) + 6).attr('y', 6).attr('dy', '0.35em').text(row => kind.text(row[kind.key]));
       });
     },
@@ -37,7 +37,7 @@ function scoresSection(parent) {
       columns: [
         {name: 'target', value: row => row.target}, {name: 'run', value: row => row.run},
         ...kinds.map(kind => ({name: kind.title, value: row => row[kind.key]})),
-        {name: 'note', value: row => row.note},
+        {name: 'note', value: () => 'not a submission'},
       ],
       rows,
     }),

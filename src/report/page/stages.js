@@ -1,7 +1,6 @@
 /* Where the time of an operation goes: mean time in each stage, stacked; and how evenly servers are loaded. */
 
 const stageOrder = ['client_queue', 'wire', 'server_queue', 'handler', 'storage', 'reply'];
-const stageNames = {client_queue: 'client queue', wire: 'wire', server_queue: 'server queue', handler: 'handler', storage: 'storage', reply: 'reply'};
 
 function stagesOf(stages) {
   const known = stageOrder.filter(name => stages[name]);
@@ -9,7 +8,7 @@ function stagesOf(stages) {
 }
 
 function stageName(name) {
-  return stageNames[name] || name;
+  return stageOrder.includes(name) ? name.replace('_', ' ') : name;
 }
 
 function stageColor(name) {
@@ -100,12 +99,12 @@ function drawStages(node, width, rows, relative) {
   const step = 19;
   const several = new Set(rows.map(row => row.result.subject)).size > 1;
   const label = row => several ? `${shorten(row.label, 30)} · ${shorten(row.result.subject.label, 24)}` : shorten(row.label, 40);
-  const left = Math.min(width * 0.42, 14 + 6.2 * Math.max(...rows.map(row => label(row).length)));
+  const left = labelRoom(rows.map(label), width);
   const frame = picture(node, width, rows.length * step + 26, {left, right: 64, top: 2, bottom: 24}, `Mean time in each stage, ${rows.length} bars`);
   const x = d3.scaleLinear().domain([0, relative ? 1 : d3.max(rows, row => row.total)]).range([0, frame.width]);
   axis(frame, 'bottom', x, linearTicks(x, 80), relative ? format.share : format.time);
   const groups = frame.inner.selectAll('g.row').data(rows).enter().append('g').attr('class', 'row').attr('transform', (row, i) => `translate(0,${i * step + 2})`);
-  groups.append('text').attr('class', 'label').attr('x', -8).attr('y', 7).attr('dy', '0.35em').attr('text-anchor', 'end').text(label);
+  groups.append('text').attr('class', 'label').attr('x', -8).attr('y', 7).attr('dy', '0.35em').attr('text-anchor', 'end').text(row => fitted(label(row), left - 10));
   const scale = row => relative ? 1 / row.total : 1;
   groups.each(function (row) {
     const parts = d3.select(this).selectAll('g.stage').data(row.parts).enter().append('g').attr('class', 'stage');
@@ -185,13 +184,13 @@ function drawServers(node, width, rows, load) {
   const step = 20;
   const several = new Set(rows.map(row => row.result.subject)).size > 1;
   const label = row => several ? `${shorten(row.phase, 26)} · ${shorten(row.result.subject.label, 24)}` : shorten(row.phase, 40);
-  const left = Math.min(width * 0.42, 14 + 6.2 * Math.max(...rows.map(row => label(row).length)));
+  const left = labelRoom(rows.map(label), width);
   const frame = picture(node, width, rows.length * step + 40, {left, right: 132, top: 16, bottom: 24}, `Load of servers against the mean, ${rows.length} rows`);
   const x = d3.scaleLinear().domain([0, Math.max(1.2, d3.max(rows, row => row.peak))]).range([0, frame.width]);
   axis(frame, 'bottom', x, linearTicks(x, 70), format.ratio);
   frame.inner.append('line').attr('class', 'zero').attr('x1', x(1)).attr('x2', x(1)).attr('y2', frame.height).style('stroke', 'var(--ink)');
   const groups = frame.inner.selectAll('g.row').data(rows).enter().append('g').attr('class', 'row').attr('transform', (row, i) => `translate(0,${i * step + step / 2})`);
-  groups.append('text').attr('class', 'label').attr('x', -8).attr('dy', '0.35em').attr('text-anchor', 'end').text(label);
+  groups.append('text').attr('class', 'label').attr('x', -8).attr('dy', '0.35em').attr('text-anchor', 'end').text(row => fitted(label(row), left - 10));
   groups.append('line').attr('x1', row => x(d3.min(row.servers, load.value) / row.mean)).attr('x2', row => x(row.peak))
     .style('stroke', row => row.result.subject.color).attr('stroke-opacity', 0.4).attr('stroke-width', 3);
   groups.each(function (row) {

@@ -32,7 +32,7 @@ function pairSentence(benchmark, phase, one, other) {
     const [only] = over.found;
     const rates = `${text(only.result[over.measure])} against ${text(only.against[over.measure])}`;
     if (only.verdict === 'noise') return [strong(phase), `: ${name} and ${against} do not differ outside the noise (${rates}).`];
-    if (only.verdict === 'unknown') return [strong(phase), `: ${name} did ${times(only.ratio)} the rate of ${against} (${rates}); too few repeats to tell this from noise.`];
+    if (only.verdict === 'unknown' || only.low === undefined) return [strong(phase), `: ${name} did ${times(only.ratio)} the rate of ${against} (${rates}); too few repeats to tell this from noise.`];
     return [strong(phase), ': ', strong(`${name} is ${times(only.ratio)} as fast as ${against}`), ` (${rates}; ${plainRatio(only.low)} to ${only.high === undefined ? 'any' : plainRatio(only.high)}), outside the noise.`];
   }
   const parts = [];
@@ -42,7 +42,8 @@ function pairSentence(benchmark, phase, one, other) {
   if (over.noise) parts.push(`within the noise in ${over.noise}`);
   if (over.unknown) parts.push(`too few repeats to tell in ${over.unknown}`);
   const spread = `(geometric mean over ${settingsWord(all)}; ${plainRatio(over.least)} to ${plainRatio(over.most)})`;
-  if (over.faster === 0 && over.slower === 0 && over.unknown === 0)
+  if (over.unknown === all) return [strong(phase), `: ${name} did ${times(over.mean)} the rate of ${against} ${spread}; too few repeats to tell this from noise.`];
+  if (over.noise === all)
     return [strong(phase), `: ${name} and ${against} do not differ outside the noise in any of ${settingsWord(all)}; on the mean ${times(over.mean)} ${spread}.`];
   // "is as fast as" needs more than half of the settings behind it.
   if (2 * over.faster <= all) return [strong(phase), `: no clear winner. ${name} did ${times(over.mean)} the rate of ${against} ${spread}, but was ${listing(parts)}.`];
@@ -64,10 +65,13 @@ function rankSentence(benchmark, phase) {
   if (rest.length === 0) return undefined;
   const settings = Math.max(...rest.map(each => each.over.found.length));
   const clear = each => each.over.faster === each.over.found.length;
-  const words = rest.slice(0, 6).map(each => `${shorten(each.subject.label, 48)} reaches ${format.share(1 / each.over.mean)} of its rate`
-    + (clear(each) ? '' : each.over.found.length === 1 ? (each.over.noise ? ' (within the noise)' : each.over.unknown ? ' (too few repeats to tell)' : '')
-      : ` (outside the noise in ${each.over.faster} of ${each.over.found.length})`));
-  return [strong(phase), ': ', strong(`${shorten(best.label, 60)} is the fastest`), ` (geometric mean over ${settingsWord(settings)}); ${listing(words)}`,
+  // Leading all others in more than half of the settings, outside the noise.
+  const leads = rest.every(each => 2 * each.over.faster > each.over.found.length);
+  const doubt = ({over}) => over.unknown === over.found.length ? ' (too few repeats to tell)' : over.noise === over.found.length ? ' (within the noise)'
+    : ` (outside the noise in ${over.faster} of ${over.found.length})`;
+  const words = rest.slice(0, 6).map(each => `${shorten(each.subject.label, 48)} reaches ${format.share(1 / each.over.mean)} of its rate${clear(each) ? '' : doubt(each)}`);
+  const head = leads ? [strong(`${shorten(best.label, 60)} is the fastest`)] : [`no clear winner. ${shorten(best.label, 60)} comes first`];
+  return [strong(phase), ': ', ...head, ` (geometric mean over ${settingsWord(settings)}); ${listing(words)}`,
     rest.every(clear) ? ', all outside the noise.' : '.', rest.length > 6 ? ` ${rest.length - 6} more are in the figures.` : ''];
 }
 
@@ -75,7 +79,7 @@ function rankSentence(benchmark, phase) {
 function onceSentence(benchmark, phases) {
   if (phases.length < 4 || benchmark.subjects.length !== 2) return undefined;
   const overs = phases.map(phase => ({phase, over: compareOverSettings(benchmark, phase, ...benchmark.subjects)})).filter(each => each.over.found.length > 0);
-  if (overs.length < 4 || overs.some(each => each.over.unknown !== each.over.found.length)) return undefined;
+  if (overs.length < 4 || benchmark.results.some(result => result.repeats >= 2)) return undefined;
   const [one, other] = benchmark.subjects;
   const words = overs.map(({phase, over}) => `${format.ratio(over.mean)} in ${phase}`);
   return ['Every setting was measured once, so nothing here is known to be outside the noise. ', strong(shorten(one.label, 60)), ` against ${shorten(other.label, 60)}: ${listing(words)}.`];
@@ -199,8 +203,7 @@ function summarySection(parent) {
     section.append(element('ul', {}, ...present.map(sentenceElement)));
   };
   if (data.scores.length > 0)
-    add('IO500', data.scores.map(score => [strong(shorten(score.target.replace(/:$/, ''), 60)), `: score ${digits(score.score)} (bandwidth ${digits(score.bandwidth_gib_s)} GiB/s, metadata ${digits(score.metadata_kiops)} kIOPS), `
-      + `${score.note || 'not a submission'}.`]));
+    add('IO500', data.scores.map(score => [strong(shorten(score.target.replace(/:$/, ''), 60)), `: score ${digits(score.score)} (bandwidth ${digits(score.bandwidth_gib_s)} GiB/s, metadata ${digits(score.metadata_kiops)} kIOPS), not a submission.`]));
   for (const benchmark of benchmarks) {
     const phases = benchmark.phases.slice(0, 16);
     const once = onceSentence(benchmark, phases);
