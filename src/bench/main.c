@@ -18,6 +18,7 @@
 #include "bench/meta.h"
 #include "bench/mixed.h"
 #include "bench/replay.h"
+#include "bench/result.h"
 #include "bench/ring.h"
 #include "bench/rma.h"
 #include "bench/rpc.h"
@@ -57,6 +58,7 @@ static void print_overview(FILE *out)
 int bench_main(int argc, char **argv)
 {
     bench_error_name("");
+    result_set_command(argc, argv);
     if (argc < 2) {
         bench_error("which benchmark? try \"benchfs bench --help\"");
         return BENCH_USAGE;

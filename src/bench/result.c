@@ -239,6 +239,32 @@ static void read_processor(char *text, size_t size)
     fclose(file);
 }
 
+static int command_length;
+static char **command_words;
+
+void result_set_command(int argc, char **argv)
+{
+    command_length = argc;
+    command_words = argv;
+}
+
+/* NULL: unknown, or not to be told in UTF-8. */
+static json_t *command_json(void)
+{
+    json_t *command = json_pack("[s]", "benchfs");
+    for (int i = 0; i < command_length; i++) {
+        if (json_array_append_new(command, json_string(command_words[i])) != 0) {
+            json_decref(command);
+            return NULL;
+        }
+    }
+    if (command_length == 0) {
+        json_decref(command);
+        return NULL;
+    }
+    return command;
+}
+
 json_t *result_run_line(const char *benchmark, const char *id, json_t *options)
 {
     struct utsname name = {0};
@@ -251,11 +277,12 @@ json_t *result_run_line(const char *benchmark, const char *id, json_t *options)
     read_processor(processor, sizeof(processor));
     read_word("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", governor, sizeof(governor));
     strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    return json_pack("{ss si ss ss ss ss ss ss ss ss si sI ss so}", "type", "run", "format", RESULT_FORMAT,
-                     "id", id, "benchmark", benchmark, "version", BENCHFS_VERSION, "commit", BENCHFS_COMMIT,
-                     "time", when, "host", name.nodename, "kernel", name.release, "processor", processor,
-                     "processors", (int)sysconf(_SC_NPROCESSORS_ONLN), "memory",
-                     (json_int_t)memory.totalram * memory.mem_unit, "governor", governor, "options", options);
+    return json_pack("{ss si ss ss ss ss ss ss ss ss si sI ss so* so}", "type", "run", "format",
+                     RESULT_FORMAT, "id", id, "benchmark", benchmark, "version", BENCHFS_VERSION, "commit",
+                     BENCHFS_COMMIT, "time", when, "host", name.nodename, "kernel", name.release, "processor",
+                     processor, "processors", (int)sysconf(_SC_NPROCESSORS_ONLN), "memory",
+                     (json_int_t)memory.totalram * memory.mem_unit, "governor", governor, "command",
+                     command_json(), "options", options);
 }
 
 static json_t *text_value(const char *text)

@@ -104,6 +104,9 @@ void result_settle(struct result *result);
 
 /* A random id for a run. */
 void result_make_id(char id[RESULT_ID_SIZE]);
+/* The words of the command that measures, which are kept: argv[0] is "bench". Run lines tell it from now on,
+ * so that it can be repeated. */
+void result_set_command(int argc, char **argv);
 /* The first line: benchmark, options, version and machine. A new object, to which more may be added. */
 struct json_t *result_run_line(const char *benchmark, const char *id, struct json_t *options);
 /* The options of a verb by name with their values; lists as arrays. A new object. */

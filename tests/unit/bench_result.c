@@ -96,6 +96,27 @@ static void what_was_written_is_read(void **state)
     free(text);
 }
 
+static void a_run_tells_its_command(void **state)
+{
+    (void)state;
+    char *words[] = {"bench", "io", "--size", "4KiB"}, *foreign[] = {"bench", "\xff"};
+    json_t *line = result_run_line("io", "aa", json_object());
+    assert_null(json_object_get(line, "command"));
+    json_decref(line);
+    result_set_command(4, words);
+    line = result_run_line("io", "aa", json_object());
+    const json_t *command = json_object_get(line, "command");
+    assert_int_equal(json_array_size(command), 5);
+    assert_string_equal(json_string_value(json_array_get(command, 0)), "benchfs");
+    assert_string_equal(json_string_value(json_array_get(command, 4)), "4KiB");
+    json_decref(line);
+    result_set_command(2, foreign);
+    line = result_run_line("io", "aa", json_object());
+    assert_non_null(line);
+    assert_null(json_object_get(line, "command"));
+    json_decref(line);
+}
+
 static void a_repeat_of_no_time_has_no_rate(void **state)
 {
     (void)state;
@@ -214,6 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_read),
+        cmocka_unit_test(a_run_tells_its_command),
         cmocka_unit_test(a_repeat_of_no_time_has_no_rate),
         cmocka_unit_test(a_summary_without_samples_stands),
         cmocka_unit_test(wider_buckets_count_as_their_middle),
