@@ -75,14 +75,16 @@ function rankSentence(benchmark, phase) {
     rest.every(clear) ? ', all outside the noise.' : '.', rest.length > 6 ? ` ${rest.length - 6} more are in the figures.` : ''];
 }
 
-/* Many phases, two subjects, measured once each: what can be said fits into one sentence. */
-function onceSentence(benchmark, phases) {
-  if (phases.length < 4 || benchmark.subjects.length !== 2) return undefined;
+/* Two subjects, measured too few times for any verdict: what can be said fits into one sentence. */
+function fewSentence(benchmark, phases) {
+  if (benchmark.subjects.length !== 2) return undefined;
+  const most = d3.max(benchmark.results, result => result.repeats);
   const overs = phases.map(phase => ({phase, over: compareOverSettings(benchmark, phase, ...benchmark.subjects)})).filter(each => each.over.found.length > 0);
-  if (overs.length < 4 || benchmark.results.some(result => result.repeats >= 2)) return undefined;
+  if (overs.length < 2 || !(most < repeatsNeeded)) return undefined;
   const [one, other] = benchmark.subjects;
   const words = overs.map(({phase, over}) => `${format.ratio(over.mean)} in ${phase}`);
-  return ['Every setting was measured once, so nothing here is known to be outside the noise. ', strong(shorten(one.label, 60)), ` against ${shorten(other.label, 60)}: ${listing(words)}.`];
+  return [`With ${most === 1 ? 'one repeat' : `${most} repeats`} no difference can be told from noise; at least ${repeatsNeeded} are needed. `, strong(shorten(one.label, 60)),
+    ` against ${shorten(other.label, 60)}${benchmark.varying.length > 0 ? ' (geometric means)' : ''}: ${listing(words)}.`];
 }
 
 /* One subject: its best rate. */
@@ -175,7 +177,7 @@ function limitSentence(benchmark) {
 function noiseSentence(benchmark) {
   const widths = benchmark.results.map(result => interval(result, benchmark.naturalMeasure(result.phase)))
     .filter(each => each.known && each.median > 0).map(each => (each.high - each.low) / 2 / each.median).sort((a, b) => a - b);
-  if (widths.length === 0) return [strong('Noise'), ': unknown, every setting was measured once. Measure with --repeats to learn it.'];
+  if (widths.length === 0) return [strong('Noise'), ': unknown, every setting was measured once.'];
   return [strong('Noise'), `: 95 % intervals are ± ${format.share(widths[Math.floor(widths.length / 2)])} wide in the middle, ± ${format.share(widths[widths.length - 1])} at worst.`];
 }
 
@@ -206,11 +208,11 @@ function summarySection(parent) {
     add('IO500', data.scores.map(score => [strong(shorten(score.target.replace(/:$/, ''), 60)), `: score ${digits(score.score)} (bandwidth ${digits(score.bandwidth_gib_s)} GiB/s, metadata ${digits(score.metadata_kiops)} kIOPS), not a submission.`]));
   for (const benchmark of benchmarks) {
     const phases = benchmark.phases.slice(0, 16);
-    const once = onceSentence(benchmark, phases);
-    const sentences = once ? [once] : phases.map(phase => benchmark.subjects.length > 1 ? rankSentence(benchmark, phase) || bestSentence(benchmark, phase, benchmark.results.find(result => result.phase === phase).subject)
+    const few = fewSentence(benchmark, phases);
+    const sentences = few ? [few] : phases.map(phase => benchmark.subjects.length > 1 ? rankSentence(benchmark, phase) || bestSentence(benchmark, phase, benchmark.results.find(result => result.phase === phase).subject)
       : bestSentence(benchmark, phase, benchmark.subjects[0]));
     add(benchmarks.length > 1 ? benchmark.name : '', sentences.concat([limitSentence(benchmark)], stageSentences(benchmark), scalingSentences(benchmark),
-      [balanceSentence(benchmark), tailSentence(benchmark), once ? undefined : noiseSentence(benchmark)]));
+      [balanceSentence(benchmark), tailSentence(benchmark), noiseSentence(benchmark)]));
   }
   add('Explained', explanationSentences());
   if (subjects.length > 1) section.append(element('p', {class: 'rule'}, RATIO_RULE));
