@@ -82,8 +82,9 @@ def result(identity, benchmark, target, phase, parameters, rate, size, noise=0.0
 
 def stages(count, total, storage):
     shares = {'client_queue': 0.05, 'wire': 0.34, 'server_queue': 0.12, 'handler': 0.2, 'storage': storage, 'reply': 0.15}
-    whole = sum(shares.values())
-    return {name: histogram(count, max(1, total * share / whole), 0.4) for name, share in shares.items() if share > 0}
+    whole = sum(share for name, share in shares.items() if name != 'reply')  # which is part of wire
+    made = {name: histogram(count if name != 'reply' else count // 16, max(1, total * share / whole), 0.1, tail=0) for name, share in shares.items() if share > 0}
+    return {'total': histogram(count, total, 0.1, tail=0), **made}
 
 
 def full():

@@ -215,7 +215,7 @@ def body_text(browser):
 def every_figure_is_drawn(browser):
     found = opened(browser, full_page(), figures=[
         'IO500 score, not a submission', 'Bandwidth by size', 'Operations per second by servers', 'Ratio to posix:/dev/shm/bench', 'Latency by percentile',
-        'Distribution of latency', 'Bandwidth of write by size and depth', 'Scaling over processes', 'Scaling over servers', 'Where the time of an operation goes',
+        'Distribution of latency', 'Bandwidth of write by size and depth', 'Scaling over processes', 'Scaling over servers', 'Where the time of a request goes',
         'Load of each server', 'Rate over time', 'io under the limits', 'Calibrated limits'])
     assert not any(each['empty'] and 'Beyond' not in each['empty'] for each in found), found
     texts = [text for each in found for text in each['texts']]
@@ -262,6 +262,12 @@ def files_hold_what_the_plots_show(browser):
     for row in files['io-stages.csv']:
         shares[row['phase']] = shares.get(row['phase'], 0) + float(row['share'])
     assert shares and all(abs(share - 1) < 1e-9 for share in shares.values())
+    means = {row['stage']: float(row['mean ns of a request']) for row in files['io-stages.csv'] if row['phase'] == 'write'}
+    whole = next(result for result in results if result['benchmark'] == 'io' and result['target'] == 'benchfs:' and result['phase'] == 'write'
+                 and (result['parameters']['size'], result['parameters']['depth'], result['parameters']['processes']) == (65536, 8, 2))['stages']
+    mean = {name: stage['sum'] / stage['count'] for name, stage in whole.items()}
+    assert 'total' not in means and abs(sum(means.values()) / mean['total'] - 1) < 0.05, (means, mean)
+    assert means['reply'] > 0.1 * mean['total'] and abs((means['wire'] + means['reply']) / mean['wire'] - 1) < 0.05, (means, mean)
     last = {row['target']: row for row in files['md-scaling.csv'] if row['phase'] == 'create'}
     assert abs(float(last['benchfs:']['efficiency']) * 8 - float(last['benchfs:']['speedup'])) < 1e-6
 
@@ -297,7 +303,7 @@ def choices_redraw_the_figures(browser):
     found = browser.run(FIGURES)
     captions = ' '.join(each['caption'] for each in found)
     for words in ('Operations per second by depth', 'At size 1 MiB, processes 2', 'Ratio to chfs', 'Ratio to benchfs of write by size and processes',
-                  'Where the time of a request goes', 'Load of each server: busy'):
+                  'Where the time of each kind of request goes', 'Load of each server: busy'):
         assert words in captions, words
     assert all(each['bad'] == 0 and (each['empty'] or each['marks']) for each in found)
     browser.run('document.querySelector(".legend button").click(); for (const details of document.querySelectorAll("details")) details.open = true;')

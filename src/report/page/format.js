@@ -37,6 +37,8 @@ const format = {
   plain: value => known(value) ? (Number.isInteger(value) && Math.abs(value) < 1e15 ? String(value) : digits(value)) : value === undefined || value === null ? missing : String(value),
   size: value => {
     if (!known(value)) return missing;
+    // 47,008 bytes have a name of their own, 45.9 KiB is nobody's transfer.
+    if (value < 1e6 && value % 1024 !== 0 && Number.isInteger(value)) return value.toLocaleString('en-US') + ' B';
     for (const [power, unit] of [[50, 'PiB'], [40, 'TiB'], [30, 'GiB'], [20, 'MiB'], [10, 'KiB']])
       if (Math.abs(value) >= 2 ** power) {
         const number = value / 2 ** power;

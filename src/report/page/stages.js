@@ -2,11 +2,6 @@
 
 const stageOrder = ['client_queue', 'wire', 'server_queue', 'handler', 'storage', 'reply'];
 
-function stagesOf(stages) {
-  const known = stageOrder.filter(name => stages[name]);
-  return known.concat(Object.keys(stages).filter(name => !stageOrder.includes(name)));
-}
-
 function stageName(name) {
   return stageOrder.includes(name) ? name.replace('_', ' ') : name;
 }
@@ -16,42 +11,67 @@ function stageColor(name) {
   return place < 0 ? 'var(--c6)' : `var(--s${place})`;
 }
 
-/* Mean time of each stage over `count` operations: a stage that not every operation enters counts for as much of
-   the mean operation as it took. */
-function stageShares(stages, count) {
+/* Mean time of a request in each stage.
+
+   With "total" (call to result) the stages are its parts, wire being what no other has; the reply's sending is part of
+   wire and is measured for some requests only, `reply` says its mean over all. Without "total" a stage counts for as
+   much of the mean request as it took. What parts do not explain is "rest". */
+function stageShares(stages, reply) {
+  const whole = stages.total;
+  const count = whole ? whole.count : Math.max(0, ...Object.values(stages).map(stage => stage.count));
   const parts = [];
   let start = 0;
-  for (const name of stagesOf(stages)) {
-    const stage = stages[name];
-    const mean = count > 0 ? stage.mean * stage.count / count : stage.mean;
-    if (!(mean >= 0)) continue;
-    parts.push({name, stage, start, mean});
+  const add = (name, mean) => {
+    if (!(mean > 0)) return;
+    parts.push({name, stage: stages[name], start, mean});
     start += mean;
+  };
+  if (count === 0) return {parts, total: 0};
+  for (const name of stageOrder.filter(each => stages[each]).concat(Object.keys(stages).filter(each => each !== 'total' && !stageOrder.includes(each)))) {
+    const mean = stages[name].mean * stages[name].count / count;
+    if (!whole) add(name, mean);
+    else if (name === 'wire') add(name, Math.max(0, mean - (reply || 0)));
+    else if (name === 'reply') add(name, Math.min(reply || 0, stages.wire ? stages.wire.mean * stages.wire.count / count : Infinity));
+    else add(name, mean);
   }
+  if (whole && whole.mean > 1.01 * start) add('rest', whole.mean - start);
   return {parts, total: start};
 }
 
-function mostEntered(stages) {
-  return Math.max(0, ...Object.values(stages).map(stage => stage.count));
+function replyMean(request) {
+  return request.stages && request.stages.reply ? request.stages.reply.mean : 0;
+}
+
+/* A result's reply over all its requests: each kind's mean for as many as there were. */
+function replyOf(result) {
+  const kinds = Object.values(result.operations_by_rpc || {}).filter(kind => kind.stages && kind.stages.total);
+  const count = d3.sum(kinds, kind => kind.stages.total.count);
+  if (count > 0) return d3.sum(kinds, kind => replyMean(kind) * kind.stages.total.count) / count;
+  const {reply, total} = result.stages;
+  return reply && total && total.count > 0 ? reply.mean * reply.count / total.count : 0;
+}
+
+function hasStages(result) {
+  return result.stages && Object.values(result.stages).some(stage => stage.count > 0);
 }
 
 function stageRows(benchmark, byRequest) {
   const rows = [];
   for (const phase of benchmark.visiblePhases())
     for (const result of benchmark.at(phase)) {
-      if (byRequest) {
-        for (const [name, request] of Object.entries(result.operations_by_rpc || {}))
-          if (request.stages && mostEntered(request.stages) > 0)
-            rows.push({result, label: `${phase}: ${name}`, count: request.count || mostEntered(request.stages), stages: request.stages});
-      } else if (result.stages && mostEntered(result.stages) > 0)
-        rows.push({result, label: phase, count: mostEntered(result.stages), stages: result.stages});
+      if (!byRequest) {
+        if (hasStages(result)) rows.push({result, label: phase, ...stageShares(result.stages, replyOf(result))});
+        continue;
+      }
+      for (const [name, kind] of Object.entries(result.operations_by_rpc || {}))
+        if (hasStages(kind)) rows.push({result, label: `${phase}: ${name}`, request: name, ...stageShares(kind.stages, replyMean(kind))});
     }
-  return rows.map(row => ({...row, ...stageShares(row.stages, row.count)})).filter(row => row.total > 0);
+  return rows.filter(row => row.total > 0);
 }
 
 function stagesFigure(parent, benchmark) {
-  const byResult = benchmark.results.some(result => result.stages && mostEntered(result.stages) > 0);
-  const byRpc = benchmark.results.some(result => result.operations_by_rpc && Object.keys(result.operations_by_rpc).length > 0);
+  const byResult = benchmark.results.some(hasStages);
+  const byRpc = benchmark.results.some(result => Object.values(result.operations_by_rpc || {}).some(hasStages));
   if (!byResult && !byRpc) return undefined;
   const state = {byRequest: !byResult, relative: false};
   const choices = [];
@@ -65,10 +85,10 @@ function stagesFigure(parent, benchmark) {
   }));
   const figure = addFigure(parent, {
     file: `${fileName(benchmark.name)}-stages`,
-    title: () => state.byRequest ? 'Where the time of a request goes' : 'Where the time of an operation goes',
+    title: () => state.byRequest ? 'Where the time of each kind of request goes' : 'Where the time of a request goes',
     note: () => {
       const point = benchmark.pointText();
-      return (point ? `At ${point}. ` : '') + 'Mean time in each stage.';
+      return (point ? `At ${point}. ` : '') + 'Mean time of a request to a server in each stage; one operation may need several requests, or none.';
     },
     controls: choices,
     draw: (body, width) => {
@@ -80,16 +100,16 @@ function stagesFigure(parent, benchmark) {
     },
     table: () => ({
       columns: identityColumns(benchmark).concat([
-        {name: 'request', value: row => state.byRequest ? row.label.slice(row.label.indexOf(':') + 2) : undefined},
+        {name: 'request', value: row => row.request},
         {name: 'stage', value: row => row.part.name},
-        {name: 'count', value: row => row.part.stage.count, text: format.count},
-        {name: 'mean ns of an operation', value: row => row.part.mean, text: format.time},
+        {name: 'count', value: row => row.part.stage && row.part.stage.count, text: format.count},
+        {name: 'mean ns of a request', value: row => row.part.mean, text: format.time},
         {name: 'share', value: row => row.part.mean / row.total, text: format.share},
-        {name: 'p50 ns', value: row => row.part.stage.p50, text: format.time},
-        {name: 'p99 ns', value: row => row.part.stage.p99, text: format.time},
-        {name: 'max ns', value: row => row.part.stage.max, text: format.time},
+        {name: 'p50 ns', value: row => row.part.stage && row.part.stage.p50, text: format.time},
+        {name: 'p99 ns', value: row => row.part.stage && row.part.stage.p99, text: format.time},
+        {name: 'max ns', value: row => row.part.stage && row.part.stage.max, text: format.time},
       ]),
-      rows: stageRows(benchmark, state.byRequest).flatMap(row => row.parts.map(part => ({result: row.result, label: row.label, total: row.total, part}))),
+      rows: stageRows(benchmark, state.byRequest).flatMap(row => row.parts.map(part => ({...row, part}))),
     }),
   });
   return figure;
@@ -111,10 +131,10 @@ function drawStages(node, width, rows, relative) {
     parts.append('rect').attr('x', part => x(part.start * scale(row))).attr('width', part => Math.max(0, x(part.mean * scale(row)) - 0.5)).attr('height', 14)
       .style('fill', part => stageColor(part.name));
     parts.filter(part => x(part.mean * scale(row)) > 34).append('text').attr('x', part => x((part.start + part.mean / 2) * scale(row))).attr('y', 7).attr('dy', '0.35em')
-      .attr('text-anchor', 'middle').attr('pointer-events', 'none').style('fill', part => part.name === 'wire' || part.name === 'handler' ? 'var(--ground)' : 'var(--ink)')
+      .attr('text-anchor', 'middle').attr('pointer-events', 'none').style('fill', part => ['wire', 'handler', 'rest'].includes(part.name) ? 'var(--ground)' : 'var(--ink)')
       .text(part => format.share(part.mean / row.total));
-    tipOn(parts, part => `${row.result.subject.label}\n${row.label}, ${stageName(part.name)}\nmean ${format.time(part.mean)}: ${format.share(part.mean / row.total)}\n`
-      + `p50 ${format.time(part.stage.p50)}, p99 ${format.time(part.stage.p99)}, max ${format.time(part.stage.max)}`);
+    tipOn(parts, part => `${row.result.subject.label}\n${row.label}, ${stageName(part.name)}\nmean ${format.time(part.mean)}: ${format.share(part.mean / row.total)}`
+      + (!part.stage ? '' : `\np50 ${format.time(part.stage.p50)}, p99 ${format.time(part.stage.p99)}, max ${format.time(part.stage.max)}`));
   });
   groups.append('text').attr('class', 'value').attr('x', row => x(row.total * scale(row)) + 6).attr('y', 7).attr('dy', '0.35em').text(row => format.time(row.total));
 }

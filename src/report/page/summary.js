@@ -135,8 +135,8 @@ function scalingSentences(benchmark) {
 function stageSentences(benchmark) {
   const seen = new Map();
   for (const result of benchmark.results) {
-    if (!result.stages || mostEntered(result.stages) === 0) continue;
-    const {parts, total} = stageShares(result.stages, mostEntered(result.stages));
+    if (!hasStages(result)) continue;
+    const {parts, total} = stageShares(result.stages, replyOf(result));
     if (!(total > 0)) continue;
     const top = parts.reduce((a, b) => b.mean > a.mean ? b : a);
     const key = JSON.stringify([result.phase, result.subject.index]);
@@ -144,7 +144,7 @@ function stageSentences(benchmark) {
   }
   const words = [...seen.values()].map(({result, name, share}) =>
     `${format.share(share)} in ${stageName(name)} for ${result.phase}${benchmark.subjects.length > 1 ? ' on ' + shorten(result.subject.label, 40) : ''}${at(benchmark, result)}`);
-  return words.length > 0 ? [[strong('Time'), `: the greatest part is ${listing(words.slice(0, 6))}.`]] : [];
+  return words.length > 0 ? [[strong('Time of requests'), `: the greatest part is ${listing(words.slice(0, 6))}.`]] : [];
 }
 
 function balanceSentence(benchmark) {
