@@ -593,6 +593,8 @@ static int run_all(const struct bench_verb *verb, uint32_t combinations)
     sweep_choose(&sweep, 0);
     if (open_lanes() < 0) {
         close_lanes();
+        if (interrupted())
+            bench_error("interrupted");
         return interrupted() ? BENCH_FAILED : BENCH_USAGE;
     }
     for (uint32_t i = 0; i < lane_count; i++)
