@@ -252,6 +252,12 @@ static void describe(uint32_t phase, const void *shared, struct result *result)
         result_warn(result, "one worker reads what it wrote itself: start several");
 }
 
+static bool supports(const struct target_operations *calls, uint32_t phase)
+{
+    (void)phase;
+    return depth == 1 || calls->submit != NULL;
+}
+
 const struct suite_workload bench_io500 = {
     .name = "io500",
     .help = "IO500's phases in order and the score by its formula (never a submission)",
@@ -259,6 +265,7 @@ const struct suite_workload bench_io500 = {
     .phases = phases,
     .shared_size = sizeof(struct outcome),
     .check = check,
+    .supports = supports,
     .working_set = working_set,
     .run = run,
     .describe = describe,

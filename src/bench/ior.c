@@ -135,6 +135,12 @@ static void describe(uint32_t phase, const void *shared, struct result *result)
                     "workers read what they wrote themselves: start several and leave --reorder at 1");
 }
 
+static bool supports(const struct target_operations *calls, uint32_t phase)
+{
+    (void)phase;
+    return depth == 1 || calls->submit != NULL;
+}
+
 const struct suite_workload bench_ior = {
     .name = "ior",
     .help = "Bandwidth as IOR measures it: easy, hard and random transfers, checked",
@@ -142,6 +148,7 @@ const struct suite_workload bench_ior = {
     .phases = phases,
     .shared_size = sizeof(struct outcome),
     .check = check,
+    .supports = supports,
     .working_set = working_set,
     .run = run,
     .describe = describe,

@@ -364,7 +364,7 @@ json_t *result_latency_json(const struct histogram *histogram)
                      (json_int_t)histogram->maximum, "buckets", buckets);
 }
 
-static json_t *parameters_json(const struct result *result)
+json_t *result_parameters_json(const struct result *result)
 {
     json_t *parameters = json_object();
     for (uint32_t i = 0; i < result->parameter_count; i++) {
@@ -462,7 +462,7 @@ int result_write(FILE *out, const struct result *result)
 {
     json_t *line = json_pack("{ss ss ss ss ss so sI sI sI si so}", "type", "result", "run", result->run,
                              "benchmark", result->benchmark, "target", result->target, "phase", result->phase,
-                             "parameters", parameters_json(result), "operations",
+                             "parameters", result_parameters_json(result), "operations",
                              (json_int_t)result->operations, "bytes", (json_int_t)result->bytes, "errors",
                              (json_int_t)result->errors, "repeats", (int)result->repeats, "samples",
                              json_pack("{so so so}", "seconds", sample_json(&result->seconds), "ops_per_s",

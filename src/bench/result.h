@@ -112,6 +112,8 @@ struct json_t *result_run_line(const char *benchmark, const char *id, struct jso
 /* The options of a verb by name with their values; lists as arrays. A new object. */
 struct json_t *result_options(const struct bench_verb *verb);
 
+/* The result's parameters by name. A new object. */
+struct json_t *result_parameters_json(const struct result *result);
 /* A line of its own, handed over to the system before it returns. Takes the object over. Returns 0 or
  * -errno. */
 int result_write_line(FILE *out, struct json_t *object);

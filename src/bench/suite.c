@@ -46,14 +46,21 @@ static struct suite_output output;
 static char run_id[RESULT_ID_SIZE];
 static uint32_t phase_count;
 
-static const struct bench_option target_option = {
-    "target",
-    BENCH_TEXTS,
-    &targets,
-    0,
-    0,
-    "TARGET",
-    "benchfs:[DIR] or posix:DIR; may be repeated, then they take turns [benchfs:]"};
+static const struct bench_option target_option = {"target",
+                                                  BENCH_TEXTS,
+                                                  &targets,
+                                                  0,
+                                                  0,
+                                                  "TARGET",
+                                                  TARGET_SYNTAX
+                                                  "; may be repeated, then they take turns [benchfs:]"};
+static const struct bench_option library_option = {"library",
+                                                   BENCH_TEXTS,
+                                                   &target_libraries,
+                                                   0,
+                                                   0,
+                                                   "FILE",
+                                                   "client library for chfs: or finchfs:; may be repeated"};
 static const struct bench_option crew_options[] = {
     {"processes", BENCH_NUMBER, &processes, 1, CREW_MAX, "N", "processes"},
     {"threads", BENCH_NUMBER, &threads, 1, CREW_MAX, "N", "threads in each"},
@@ -74,7 +81,8 @@ struct lane {
     void *shared;               /* workload->shared_size bytes */
     struct stages *stages;      /* NULL: the workload has a subject */
     struct result results[SUITE_PHASES_MAX];
-    bool seen[SUITE_PHASES_MAX]; /* the phase did run */
+    bool seen[SUITE_PHASES_MAX];        /* the phase did run */
+    bool unsupported[SUITE_PHASES_MAX]; /* the target cannot do it */
 };
 
 static struct lane lanes[BENCH_LIST_MAX];
@@ -106,6 +114,12 @@ int suite_fail(const struct suite_member *member, const char *what, const char *
     bench_error("target %s%s: %s %s: %s", member->target->operations->scheme, member->target->root, what,
                 path, strerror(-status));
     return status;
+}
+
+static bool supports(const char *specification, uint32_t phase)
+{
+    return workload->subject != NULL || workload->supports == NULL ||
+           workload->supports(target_kind(specification), phase);
 }
 
 static void name_directory(struct suite_member *member, uint64_t tag)
@@ -301,6 +315,7 @@ static void begin_results(struct lane *lane)
         result->benchmark = workload->name;
         result->target = lane->specification;
         result->phase = workload->phases[phase].name;
+        lane->unsupported[phase] = !supports(lane->specification, phase);
         if (lane->facts->servers > 0)
             result_number(result, "servers", lane->facts->servers);
         name_parameters(result);
@@ -383,6 +398,8 @@ static int finish_results(bool whole)
         const struct result *first = NULL;
         for (uint32_t i = 0; i < lane_count && status == 0; i++) {
             const struct result *result = &lanes[i].results[phase];
+            if (lanes[i].unsupported[phase])
+                status = suite_show_unsupported(&output, result);
             if (!lanes[i].seen[phase])
                 continue;
             status = suite_show_result(&output, result);
@@ -449,6 +466,16 @@ static int run_once(struct lane *lane, uint32_t run, const char *where)
     return add_run(lane, &looking, totals);
 }
 
+/* Whether there is anything that the target can do. */
+static bool can_run(const struct lane *lane)
+{
+    for (uint32_t phase = 0; phase < phase_count; phase++) {
+        if (!lane->unsupported[phase])
+            return true;
+    }
+    return false;
+}
+
 static int measure(uint32_t combination, uint32_t combinations)
 {
     int status = 0;
@@ -459,6 +486,8 @@ static int measure(uint32_t combination, uint32_t combinations)
     for (uint32_t run = 0; run < warmup + repeats && status == 0; run++) {
         for (uint32_t i = 0; i < lane_count && status == 0; i++) {
             struct lane *lane = &lanes[run % 2 == 0 ? i : lane_count - 1 - i];
+            if (!can_run(lane))
+                continue;
             describe_where(where, sizeof(where), combination, combinations, run, lane);
             status = interrupted() ? -EINTR : run_once(lane, run, where);
         }
@@ -628,8 +657,10 @@ static void collect_options(struct bench_option *all)
 {
     processes = threads = 1;
     repeats = 5;
-    if (workload->subject == NULL)
+    if (workload->subject == NULL) {
         add_option(all, &target_option, false);
+        add_option(all, &library_option, false);
+    }
     for (const struct bench_option *option = workload->options; option->name != NULL; option++)
         add_option(all, option, true);
     for (size_t i = 0; i < sizeof(crew_options) / sizeof(crew_options[0]) && !workload->serial; i++)

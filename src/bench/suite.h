@@ -15,7 +15,8 @@
  * BENCH_TEXT may be given as lists without further ado: while a combination is checked and measured, the
  * variables hold its values. They and the flags are the results' parameters, under the options' names.
  *
- * The suite adds these options: --target (may be repeated), --processes, --threads (both may be lists),
+ * The suite adds these options: --target and --library (may be repeated), --processes, --threads (both may be
+ * lists),
  * --repeats, --warmup, --json, --output, --limits. */
 #pragma once
 
@@ -66,6 +67,10 @@ struct suite_workload {
     /* Whether the combination makes sense: 0, or BENCH_USAGE after bench_error. Called for every combination
      * before anything is measured. May be NULL. */
     int (*check)(void);
+    /* Whether a target with these calls can do the phase of the combination at all. If not, the phase is
+     * reported as TARGET_UNSUPPORTED on it, and `run` must leave it out. A target that
+     * can do none of them is not run. NULL: any target can. */
+    bool (*supports)(const struct target_operations *calls, uint32_t phase);
     /* Bytes of file contents that the combination has at once, of all members, for warnings. NULL: none. */
     uint64_t (*working_set)(uint32_t members);
     /* The life of a member: phases by crew_phase(member->crew, i) ... crew_phase_end, i as in `phases`. Adds

@@ -162,6 +162,22 @@ int suite_show_result(struct suite_output *output, const struct result *result)
     return status;
 }
 
+int suite_show_unsupported(struct suite_output *output, const struct result *result)
+{
+    live_clear();
+    if (!output->json) {
+        printf("%-*s %-10s", output->target_width, result->target, result->phase);
+        for (uint32_t i = 0; i < output->column_count; i++)
+            print_parameter(output->columns[i]->option, output->widths[i], result);
+        puts(" " TARGET_UNSUPPORTED);
+        fflush(stdout);
+    }
+    json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s}", "type", "unsupported", "run", result->run,
+                             "benchmark", result->benchmark, "target", result->target, "phase", result->phase,
+                             "parameters", result_parameters_json(result), "reason", TARGET_UNSUPPORTED);
+    return line != NULL ? write_line(output, line) : -ENOMEM;
+}
+
 int suite_show_line(struct suite_output *output, json_t *line, const char *text)
 {
     int status = write_line(output, line);

@@ -31,6 +31,8 @@ void suite_show_target(struct suite_output *output, const char *target);
 /* These return 0, or -errno when lines cannot be written. Lines are taken over. */
 int suite_show_begin(struct suite_output *output, struct json_t *run, const struct sweep *sweep);
 int suite_show_result(struct suite_output *output, const struct result *result);
+/* A phase that its target cannot do: no result, and told as that. */
+int suite_show_unsupported(struct suite_output *output, const struct result *result);
 int suite_show_line(struct suite_output *output, struct json_t *line, const char *text);
 
 /* Says how much faster one is than other, or that nobody can tell. For people. */

@@ -6,7 +6,8 @@
 
 #include "bench/options.h"
 
-static const struct target_operations *const kinds[] = {&target_benchfs, &target_posix, &target_record};
+static const struct target_operations *const kinds[] = {&target_benchfs, &target_posix, &target_chfs,
+                                                        &target_finchfs, &target_record};
 
 static const struct target_operations *find(const char *specification)
 {
@@ -17,25 +18,35 @@ static const struct target_operations *find(const char *specification)
     return NULL;
 }
 
+const struct target_operations *target_kind(const char *specification)
+{
+    const struct target_operations *kind = find(specification);
+    const char *inner =
+        kind == &target_record ? target_record_inner(specification + strlen(kind->scheme)) : NULL;
+    return inner != NULL ? find(inner) : kind;
+}
+
+int target_check_directory(const char *scheme, const char *place)
+{
+    if (place[0] != 0 && place[0] != '/') {
+        bench_error("target %s takes a directory from / on, not \"%s\"", scheme, place);
+        return -EINVAL;
+    }
+    if (strlen(place) >= sizeof(((struct target *)0)->root)) {
+        bench_error("target %s the directory's path is too long", scheme);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 int target_check(const char *specification)
 {
     const struct target_operations *kind = find(specification);
     if (kind == NULL) {
-        bench_error(
-            "option --target takes benchfs:[DIRECTORY], posix:DIRECTORY or record:FILE:TARGET, not \"%s\"",
-            specification);
+        bench_error("option --target takes " TARGET_SYNTAX ", not \"%s\"", specification);
         return -EINVAL;
     }
-    const char *place = specification + strlen(kind->scheme);
-    if (strlen(place) >= sizeof(((struct target *)0)->root)) {
-        bench_error("option --target: directory too long");
-        return -EINVAL;
-    }
-    if (kind == &target_posix && place[0] == 0) {
-        bench_error("option --target posix: needs a directory, as in posix:/dev/shm");
-        return -EINVAL;
-    }
-    return kind == &target_record ? target_record_check(place) : 0;
+    return kind->check(specification + strlen(kind->scheme));
 }
 
 bool target_has_client(const char *specification)

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/config.h"
+#include "bench/options.h"
 #include "benchfs.h"
 
 struct client;
@@ -33,6 +34,8 @@ struct target_facts {
 struct target_operations {
     const char *scheme; /* "posix:", before the place in --target */
     const char *help;
+    /* Whether the place can be meant, without going there: 0, or -EINVAL after one line on standard error. */
+    int (*check)(const char *place);
     /* These two may be NULL: called once for each target, before it is first opened by a worker and after
      * the last has closed it, in the process that starts the workers, which itself never opens it. */
     int (*prepare)(const char *place);
@@ -54,7 +57,8 @@ struct target_operations {
     /* Calls `each` for the entries other than "." and ".."; what it returns other than 0 ends it and is
      * returned. */
     int (*list)(struct target *target, const char *path, target_entry each, void *argument);
-    /* These two may be NULL: a file system without such a call. */
+    /* These, submit and wait may be NULL: a file system without such a call. What needs it is reported as
+     * TARGET_UNSUPPORTED, and neither tried in other ways nor counted. */
     int (*rename)(struct target *target, const char *path, const char *new_path);
     int (*truncate)(struct target *target, const char *path, off_t length);
     /* As benchfs_submit and benchfs_wait. */
@@ -73,15 +77,31 @@ struct target {
 };
 
 #define TARGET_DEPTH_MAX 256u
+#define TARGET_UNSUPPORTED "not supported by this target"
 
-extern const struct target_operations target_benchfs, target_posix, target_record;
+extern const struct target_operations target_benchfs, target_posix, target_chfs, target_finchfs,
+    target_record;
+
+/* Values of --library: paths of client libraries of other file systems. */
+extern struct bench_list target_libraries;
+
+/* What --target takes, for help texts. */
+#define TARGET_SYNTAX                                                                                        \
+    "benchfs:[DIRECTORY], benchfs:KEY=VALUE,..., posix:DIRECTORY[,direct], chfs:[DIRECTORY], "               \
+    "finchfs:[DIRECTORY] or record:FILE:TARGET"
+
+/* The calls that a specification's kind of target has, of "record:" those of the target behind it; NULL:
+ * there is no such kind. */
+const struct target_operations *target_kind(const char *specification);
+/* For `check`: a directory's path, or nothing. */
+int target_check_directory(const char *scheme, const char *place);
 
 /* Checks a --target argument without opening it. 0, or -EINVAL after one line on standard error. */
 int target_check(const char *specification);
-/* The same for what is behind "record:". */
-int target_record_check(const char *place);
 /* Whether such a target, which has been checked, has a client core. */
 bool target_has_client(const char *specification);
+/* What is measured behind "record:"; NULL: nothing. */
+const char *target_record_inner(const char *place);
 /* Calls prepare or release, if it has them. The first: 0, or -errno after one line on standard error. */
 int target_prepare(const char *specification);
 void target_release(const char *specification);

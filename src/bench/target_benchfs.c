@@ -1,4 +1,5 @@
-/* The cluster of BENCHFS_CLUSTER or BENCHFS_SERVERS, by the public calls of libbenchfs. */
+/* The cluster of BENCHFS_CLUSTER or BENCHFS_SERVERS, or one that was started with the options behind
+ * "benchfs:", by the public calls of libbenchfs. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +7,7 @@
 
 #include "bench/options.h"
 #include "bench/target.h"
+#include "bench/target_private.h"
 #include "client/library.h"
 #include "cluster/file.h"
 #include "net/stream.h"
@@ -13,6 +15,7 @@
 struct benchfs_target {
     struct target target;
     benchfs *fs;
+    const char *file; /* of a cluster of the benchmark's own; else NULL */
 };
 
 static benchfs *fs_of(struct target *target)
@@ -25,14 +28,39 @@ static int result(int returned)
     return returned < 0 ? -errno : returned;
 }
 
+static int check(const char *place)
+{
+    static struct config config;
+    return target_private_is(place) ? target_private_parse(place, &config)
+                                    : target_check_directory("benchfs:", place);
+}
+
+static int prepare(const char *place)
+{
+    return target_private_is(place) ? target_private_start(place) : 0;
+}
+
+static void release(const char *place)
+{
+    if (target_private_is(place))
+        target_private_stop(place);
+}
+
 static int open_target(const char *place, struct target **target)
 {
     struct benchfs_target *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
     made->target.operations = &target_benchfs;
-    snprintf(made->target.root, sizeof(made->target.root), "%s", place[0] != 0 ? place : "/");
-    made->fs = benchfs_connect(NULL);
+    bool private = target_private_is(place);
+    made->file = private ? target_private_file(place) : NULL;
+    if (private && made->file == NULL) {
+        bench_error("target benchfs:%s: this benchmark starts no servers", place);
+        free(made);
+        return -EINVAL;
+    }
+    snprintf(made->target.root, sizeof(made->target.root), "%s", private || place[0] == 0 ? "/" : place);
+    made->fs = benchfs_connect(made->file);
     if (made->fs == NULL) {
         int status = -errno;
         bench_error("target benchfs:%s: %s", place, benchfs_error());
@@ -51,12 +79,14 @@ static void close_target(struct target *target)
 
 /* The configuration that the cluster's servers were started with; there is none where BENCHFS_SERVERS alone
  * says where they are. */
-static void read_configuration(struct target_facts *facts)
+static void read_configuration(const char *own, struct target_facts *facts)
 {
     char path[4096], error[512];
     struct cluster_file file;
-    if (getenv("BENCHFS_SERVERS") != NULL || cluster_file_default_path(path, sizeof(path)) != 0 ||
-        cluster_file_read(path, &file, error, sizeof(error)) != 0)
+    if (own == NULL &&
+        (getenv("BENCHFS_SERVERS") != NULL || cluster_file_default_path(path, sizeof(path)) != 0))
+        return;
+    if (cluster_file_read(own != NULL ? own : path, &file, error, sizeof(error)) != 0)
         return;
     config_defaults(&facts->configuration);
     facts->configured = file.config[0] != 0 &&
@@ -84,7 +114,7 @@ static int describe(struct target *target, struct target_facts *facts)
         return -errno;
     facts->servers = client_map(worker->client)->server_count;
     facts->client_cache = fs->consistency == CONSISTENCY_RELAXED;
-    read_configuration(facts);
+    read_configuration(((struct benchfs_target *)target)->file, facts);
     facts->in_memory = facts->configured && (strcmp(facts->configuration.store.engine, "mem") == 0 ||
                                              strcmp(facts->configuration.store.engine, "null") == 0);
     name_transports(fs, worker->net->name, facts);
@@ -194,7 +224,10 @@ static struct metrics *measured(struct target *target)
 
 const struct target_operations target_benchfs = {
     .scheme = "benchfs:",
-    .help = "the current cluster",
+    .help = "the current cluster, or one with these options",
+    .check = check,
+    .prepare = prepare,
+    .release = release,
     .open = open_target,
     .close = close_target,
     .describe = describe,

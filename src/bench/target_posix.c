@@ -1,9 +1,14 @@
-/* Any mounted directory, by system calls; transfers beyond depth 1 by io_uring. */
+/* Any mounted directory, by system calls; transfers beyond depth 1 by io_uring.
+ *
+ * With ",direct" files are opened with O_DIRECT. What is not aligned as that demands goes through the page
+ * cache: the flag is taken from the descriptor before such a transfer and given back before the next aligned
+ * one, so that opening costs what it costs without. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
 #include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -16,27 +21,75 @@ struct posix_target {
     struct target target;
     struct io_uring ring;
     bool ring_ready;
+    bool direct;
+    uint64_t *buffered; /* direct: a bit for each descriptor whose flag is taken away */
+    size_t buffered_words;
 };
+
+#define DIRECT_SUFFIX ",direct"
+#define DIRECT_ALIGNMENT 4096u
 
 static int result(int returned)
 {
     return returned < 0 ? -errno : returned;
 }
 
+/* The directory, and whether O_DIRECT is wanted. */
+static bool split(const char *place, char *root, size_t size)
+{
+    size_t length = strlen(place), suffix = strlen(DIRECT_SUFFIX);
+    bool direct = length > suffix && strcmp(place + length - suffix, DIRECT_SUFFIX) == 0;
+    snprintf(root, size, "%.*s", (int)(direct ? length - suffix : length), place);
+    return direct;
+}
+
+static int check(const char *place)
+{
+    if (place[0] == 0) {
+        bench_error("option --target posix: needs a directory, as in posix:/dev/shm");
+        return -EINVAL;
+    }
+    if (strlen(place) >= sizeof(((struct target *)0)->root)) {
+        bench_error("option --target posix: the directory's path is too long");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* Whether files in the directory can be opened past the page cache. 0 or -errno. */
+static int try_direct(const char *root)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/benchfs-bench.XXXXXX", root);
+    int fd = mkostemp(path, O_DIRECT | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    unlink(path);
+    return 0;
+}
+
 static int open_target(const char *place, struct target **target)
 {
     struct stat status;
-    errno = ENOTDIR;
-    if (stat(place, &status) != 0 || !S_ISDIR(status.st_mode)) {
-        int error = errno;
-        bench_error("target posix:%s: not a directory that can be used: %s", place, strerror(error));
-        return -error;
-    }
     struct posix_target *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
     made->target.operations = &target_posix;
-    snprintf(made->target.root, sizeof(made->target.root), "%s", place);
+    made->direct = split(place, made->target.root, sizeof(made->target.root));
+    errno = ENOTDIR;
+    if (stat(made->target.root, &status) != 0 || !S_ISDIR(status.st_mode)) {
+        int error = errno;
+        bench_error("target posix:%s: not a directory that can be used: %s", place, strerror(error));
+        free(made);
+        return -error;
+    }
+    int direct = made->direct ? try_direct(made->target.root) : 0;
+    if (direct < 0) {
+        bench_error("target posix:%s: no files past the page cache there: %s", place, strerror(-direct));
+        free(made);
+        return direct;
+    }
     *target = &made->target;
     return 0;
 }
@@ -46,7 +99,34 @@ static void close_target(struct target *target)
     struct posix_target *posix = (struct posix_target *)target;
     if (posix->ring_ready)
         io_uring_queue_exit(&posix->ring);
+    free(posix->buffered);
     free(posix);
+}
+
+/* Sets or takes O_DIRECT as the transfer needs it. 0 or -errno. */
+static int choose_way(struct posix_target *posix, int fd, const void *bytes, size_t length, off_t offset)
+{
+    if (!posix->direct || fd < 0)
+        return 0;
+    size_t word = (size_t)fd / 64;
+    uint64_t bit = UINT64_C(1) << (fd % 64);
+    bool aligned = (((uintptr_t)bytes | length | (uintptr_t)offset) & (DIRECT_ALIGNMENT - 1)) == 0;
+    bool buffered = word < posix->buffered_words && (posix->buffered[word] & bit) != 0;
+    if (aligned != buffered)
+        return 0;
+    if (word >= posix->buffered_words) {
+        uint64_t *words = reallocarray(posix->buffered, word + 1, sizeof(*words));
+        if (words == NULL)
+            return -ENOMEM;
+        memset(words + posix->buffered_words, 0, (word + 1 - posix->buffered_words) * sizeof(*words));
+        posix->buffered = words;
+        posix->buffered_words = word + 1;
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, aligned ? flags | O_DIRECT : flags & ~O_DIRECT) != 0)
+        return -errno;
+    posix->buffered[word] ^= bit;
+    return 0;
 }
 
 /* What statfs says of file systems that keep contents in memory, and of mounts of FUSE. */
@@ -62,33 +142,39 @@ static int describe(struct target *target, struct target_facts *facts)
         return -errno;
     uint32_t magic = (uint32_t)status.f_type;
     facts->in_memory = magic == MAGIC_TMPFS || magic == MAGIC_RAMFS || magic == MAGIC_HUGETLBFS;
-    facts->page_cache = !facts->in_memory;
+    facts->page_cache = !facts->in_memory && !((struct posix_target *)target)->direct;
     facts->through_mount = magic == MAGIC_FUSE;
     return 0;
 }
 
 static int file_open(struct target *target, const char *path, int flags, mode_t mode)
 {
-    (void)target;
-    return result(open(path, flags | O_CLOEXEC, mode));
+    int direct = ((struct posix_target *)target)->direct ? O_DIRECT : 0;
+    return result(open(path, flags | direct | O_CLOEXEC, mode));
 }
 
 static int file_close(struct target *target, int fd)
 {
-    (void)target;
+    struct posix_target *posix = (struct posix_target *)target;
+    if (fd >= 0 && (size_t)fd / 64 < posix->buffered_words)
+        posix->buffered[fd / 64] &= ~(UINT64_C(1) << (fd % 64));
     return result(close(fd));
 }
 
 static ssize_t file_read(struct target *target, int fd, void *bytes, size_t length, off_t offset)
 {
-    (void)target;
+    int way = choose_way((struct posix_target *)target, fd, bytes, length, offset);
+    if (way < 0)
+        return way;
     ssize_t count = pread(fd, bytes, length, offset);
     return count < 0 ? -errno : count;
 }
 
 static ssize_t file_write(struct target *target, int fd, const void *bytes, size_t length, off_t offset)
 {
-    (void)target;
+    int way = choose_way((struct posix_target *)target, fd, bytes, length, offset);
+    if (way < 0)
+        return way;
     ssize_t count = pwrite(fd, bytes, length, offset);
     return count < 0 ? -errno : count;
 }
@@ -166,9 +252,10 @@ static int submit(struct target *target, struct benchfs_io *const *ios, unsigned
         posix->ring_ready = true;
     }
     for (unsigned i = 0; i < count; i++) {
-        struct io_uring_sqe *sqe = io_uring_get_sqe(&posix->ring);
+        int way = choose_way(posix, ios[i]->fd, ios[i]->buffer, ios[i]->count, ios[i]->offset);
+        struct io_uring_sqe *sqe = way == 0 ? io_uring_get_sqe(&posix->ring) : NULL;
         if (sqe == NULL)
-            return -EBUSY;
+            return way < 0 ? way : -EBUSY;
         if (ios[i]->kind == BENCHFS_IO_WRITE)
             io_uring_prep_write(sqe, ios[i]->fd, ios[i]->buffer, (unsigned)ios[i]->count,
                                 (uint64_t)ios[i]->offset);
@@ -205,6 +292,7 @@ static int wait_for(struct target *target, struct benchfs_io **done, unsigned mi
 const struct target_operations target_posix = {
     .scheme = "posix:",
     .help = "a mounted directory",
+    .check = check,
     .open = open_target,
     .close = close_target,
     .describe = describe,

@@ -46,10 +46,15 @@ static const char *split(const char *place, char *file, size_t size)
     return colon + 1;
 }
 
-int target_record_check(const char *place)
+const char *target_record_inner(const char *place)
 {
     char file[512];
-    const char *inner = split(place, file, sizeof(file));
+    return split(place, file, sizeof(file));
+}
+
+static int check(const char *place)
+{
+    const char *inner = target_record_inner(place);
     if (inner == NULL || strncmp(inner, target_record.scheme, strlen(target_record.scheme)) == 0) {
         bench_error(
             "option --target record: needs a file and a target, as in record:/tmp/trace:posix:/dev/shm");
@@ -278,6 +283,7 @@ static int wait_for(struct target *target, struct benchfs_io **done, unsigned mi
 const struct target_operations target_record = {
     .scheme = "record:",
     .help = "another target, whose operations are recorded",
+    .check = check,
     .prepare = prepare,
     .release = release,
     .open = open_target,

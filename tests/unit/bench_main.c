@@ -94,7 +94,7 @@ static void wrong_usage_is_one_line(void **state)
         {"io --limits /proc/self/status", "\"/proc/self/status\": line 1: not a result"},
         {"io --target posix:/nonexistent/directory", "No such file"},
         {"io --json=yes", "option --json takes no value"},
-        {"io --target nfs:/x", "option --target takes benchfs:[DIRECTORY] or posix:DIRECTORY"},
+        {"io --target nfs:/x", "option --target takes benchfs:[DIRECTORY], benchfs:KEY=VALUE,..., posix:"},
         {"io --target posix:", "needs a directory"},
         {"io --total 1KiB --size 4KiB", "--total is less than one transfer"},
         {"md --processes 64 --threads 2", "--processes times --threads is more than 64"},
