@@ -259,9 +259,13 @@ static int argument_path(struct converter *converter, int at, unsigned index, ui
     char text[TRACE_PATH_MAX], whole[TRACE_PATH_MAX + 1];
     const char *directory = converter->process->directory;
     int64_t descriptor;
-    if (index >= converter->call->argument_count ||
-        !strace_string(&converter->call->arguments[index], text, sizeof(text)))
+    if (index >= converter->call->argument_count)
         return 0;
+    const struct strace_text *argument = &converter->call->arguments[index];
+    if (!strace_string(argument, text, sizeof(text))) {
+        *converter->ignored += argument->text[0] == '"';
+        return 0;
+    }
     if (at >= 0 && argument_number(converter, (unsigned)at, &descriptor)) {
         const struct open_file *file = file_of(converter, descriptor);
         if (file == NULL && text[0] != '/')
@@ -272,11 +276,12 @@ static int argument_path(struct converter *converter, int at, unsigned index, ui
             return file != NULL;
         }
     }
-    if (text[0] == 0 || !join(directory, text, whole))
+    if (text[0] == 0)
         return 0;
-    if (whole[0] == 0)
-        strcpy(whole, "/");
-    int status = trace_path(converter->trace, whole, path);
+    int status = -EINVAL;
+    if (join(directory, text, whole))
+        status = trace_path(converter->trace, whole[0] == 0 ? "/" : whole, path);
+    *converter->ignored += status == -EINVAL;
     return status == -EINVAL ? 0 : status < 0 ? status : 1;
 }
 

@@ -90,13 +90,21 @@ static ssize_t note(struct target *target, struct trace_event event, uint64_t st
     event.process = record->process;
     event.error = result < 0 ? (int)-result : 0;
     event.fd |= record->process << FDS_BITS;
-    if (record->used + TRACE_LINE_MAX > BUFFER_SIZE && flush(record) < 0)
-        return record->failed;
+    if (record->used + TRACE_LINE_MAX > BUFFER_SIZE)
+        flush(record);
     /* Within the target's directory; "/" ends some of them. */
     if (root > 0 && target->root[root - 1] == '/')
         root--;
-    record->used += trace_format(record->buffer + record->used, &event, path == NULL ? NULL : path + root,
-                                 new_path == NULL ? NULL : new_path + root);
+    path = path == NULL ? NULL : path + root;
+    new_path = new_path == NULL ? NULL : new_path + root;
+    if ((path != NULL && strlen(path) >= TRACE_PATH_MAX) ||
+        (new_path != NULL && strlen(new_path) >= TRACE_PATH_MAX)) {
+        bench_error("a path is too long for a trace: %s", path);
+        record->failed = -ENAMETOOLONG;
+    }
+    if (record->failed < 0)
+        return record->failed;
+    record->used += trace_format(record->buffer + record->used, &event, path, new_path);
     return result;
 }
 

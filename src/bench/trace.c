@@ -84,6 +84,10 @@ int trace_path(struct trace *trace, const char *text, uint32_t *found)
         trace->paths = paths;
         trace->path_room = room;
     }
+    json_t *text_of_json = json_string(path);
+    if (text_of_json == NULL) /* no UTF-8 */
+        return -EINVAL;
+    json_decref(text_of_json);
     char *copy = strdup(path);
     if (copy == NULL || map_put(&trace->by_path, key, (void *)((uintptr_t)trace->path_count + 1)) < 0) {
         free(copy);

@@ -67,7 +67,8 @@ struct trace {
 
 void trace_init(struct trace *trace);
 void trace_free(struct trace *trace);
-/* Adds a path, or finds it. 0, -EINVAL: it is not absolute, has a part ".." or is too long; or -ENOMEM. */
+/* Adds a path, or finds it. 0, -EINVAL: it is not absolute, has a part "..", is too long or no
+ * UTF-8; or -ENOMEM. */
 int trace_path(struct trace *trace, const char *text, uint32_t *path);
 /* Adds an event. 0, -ENOMEM, or -E2BIG: more than TRACE_EVENTS_MAX. */
 int trace_add(struct trace *trace, const struct trace_event *event);
@@ -83,8 +84,9 @@ int trace_read(const char *file, struct trace *trace, uint64_t *ignored);
 /* Writes it in our format. 0 or -errno. */
 int trace_write(const struct trace *trace, FILE *out);
 /* One event as a line, and the line that comes first. For those who write events as they happen: the path is
- * given as text. Returns the length; a line of any event fits in 2048 bytes. */
-#define TRACE_LINE_MAX 2048u
+ * given as text of less than TRACE_PATH_MAX bytes. Returns the length. Any line fits: each byte of two paths
+ * takes six at most. */
+#define TRACE_LINE_MAX (2 * 6 * TRACE_PATH_MAX + 512u)
 size_t trace_format(char line[TRACE_LINE_MAX], const struct trace_event *event, const char *path,
                     const char *new_path);
 size_t trace_format_head(char line[TRACE_LINE_MAX]);

@@ -186,6 +186,32 @@ static void calls_become_operations(void **state)
     assert_int_equal(ignored, 1);
 }
 
+/* The longest line: two paths of bytes that take six each. */
+static void long_paths_are_written(void **state)
+{
+    (void)state;
+    char line[8192], *text = NULL;
+    size_t length = (size_t)sprintf(line, "1 1.5 rename(\""), size = 0;
+    for (int path = 0; path < 2; path++) {
+        length += (size_t)sprintf(line + length, "/%c", 'a' + path);
+        for (unsigned i = 2; i < TRACE_PATH_MAX - 1; i++)
+            length += (size_t)sprintf(line + length, "\\1");
+        length += (size_t)sprintf(line + length, "%s", path == 0 ? "\", \"" : "\") = 0\n");
+    }
+    assert_int_equal(parse(line), 0);
+    assert_int_equal(trace.event_count, 1);
+    assert_int_equal(strlen(trace.paths[0]), TRACE_PATH_MAX - 1);
+    FILE *out = open_memstream(&text, &size);
+    assert_int_equal(trace_write(&trace, out), 0);
+    fclose(out);
+    assert_int_equal(parse(text), 0);
+    assert_int_equal(trace.event_count, 1);
+    free(text);
+    assert_int_equal(parse("1 1.5 stat(\"/\\377\", {}) = 0\n"), 0); /* no UTF-8 */
+    assert_int_equal(trace.event_count, 0);
+    assert_int_equal(ignored, 1);
+}
+
 static void processes_share_and_inherit(void **state)
 {
     (void)state;
@@ -223,7 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_read),      cmocka_unit_test(time_counts_from_the_first),
         cmocka_unit_test(what_is_wrong_is_told_by_line), cmocka_unit_test(calls_become_operations),
-        cmocka_unit_test(processes_share_and_inherit),
+        cmocka_unit_test(processes_share_and_inherit),   cmocka_unit_test(long_paths_are_written),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     trace_free(&trace);
