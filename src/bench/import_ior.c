@@ -157,7 +157,7 @@ static int column(const char *const *words, int count, const char *name)
 
 static bool read_head(const char *line, struct columns *columns)
 {
-    char copy[512];
+    char copy[IMPORT_LINE_SIZE];
     const char *words[WORDS_MAX];
     snprintf(copy, sizeof(copy), "%s", line);
     int count = split(copy, words);
@@ -174,7 +174,7 @@ static bool read_head(const char *line, struct columns *columns)
 static int read_row(struct import_text *text, struct test *test, const struct columns *columns,
                     const char *line)
 {
-    char copy[512];
+    char copy[IMPORT_LINE_SIZE];
     const char *words[WORDS_MAX];
     struct row row = {.bandwidth = -1.0};
     snprintf(copy, sizeof(copy), "%s", line);
@@ -224,10 +224,10 @@ static bool ends_table(const char *line)
 
 int import_ior(struct import_text *text, const char *first)
 {
-    char line[4096];
+    char line[IMPORT_LINE_SIZE];
     struct import_run run = {.benchmark = "ior"};
     struct test test = {0};
-    struct columns columns;
+    struct columns columns = {.count = 0};
     bool begun = false, in_table = false;
     int status = 0;
     begin_test(&test);

@@ -68,7 +68,7 @@ static bool phase_of(const char *operation, char *phase, size_t size)
 /* Splits "   File creation  :  1.0  2.0" into the operation and its figures; returns how many. */
 static int read_figures(const char *line, char *operation, size_t size, double *figures)
 {
-    char copy[512];
+    char copy[IMPORT_LINE_SIZE];
     int count = 0;
     operation[0] = 0;
     snprintf(copy, sizeof(copy), "%s", line);
@@ -178,7 +178,7 @@ static int take_line(struct import_text *text, struct state *state, const char *
 
 int import_mdtest(struct import_text *text, const char *first)
 {
-    char line[4096];
+    char line[IMPORT_LINE_SIZE];
     struct state state = {.run.benchmark = "mdtest", .api = "POSIX"};
     const char *launched = strstr(first, " was launched with ");
     int status = 0;

@@ -112,7 +112,7 @@ void import_target(const char *api, const char *path, char *target, size_t size)
 
 int import_parse(const char *bytes, size_t length, const struct import_sink *sink, char *error, size_t size)
 {
-    char line[4096];
+    char line[IMPORT_LINE_SIZE];
     struct import_text text = {
         .bytes = bytes, .length = length, .sink = sink, .error = error, .error_size = size};
     size_t blank = 0;

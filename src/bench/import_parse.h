@@ -8,6 +8,7 @@
 #include "bench/result.h"
 
 #define IMPORT_TEXT_SIZE 512u
+#define IMPORT_LINE_SIZE 4096u
 
 /* A run that was found. Texts are printable. */
 struct import_run {

@@ -5,6 +5,7 @@
  * what a repeat measured; medians, intervals and quantiles follow from that in result_settle, so that a table
  * and a file can not say different things. Files of foreign benchmarks may know the summary only: then there
  * are no samples, and the summary stands as it was told. */
+#include "commit.h"
 #include "bench/result.h"
 
 #include <errno.h>
