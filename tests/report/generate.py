@@ -120,7 +120,13 @@ def full():
                             moment['bytes_per_s'] = moment['ops_per_s'] * size
                         if phase == 'read' and target.startswith('posix'):
                             more['warnings'] = ['read may come from the page cache: the working set of 256 MiB fits in memory']
-                        result(io, 'io', target, phase, {'size': size, 'depth': depth, 'processes': processes, 'threads': 1, 'servers': 4}, rate, size, **more)
+                        made = result(io, 'io', target, phase, {'size': size, 'depth': depth, 'processes': processes, 'threads': 1, 'servers': 4}, rate, size, **more)
+                        if target == 'benchfs:':
+                            line(type='explanation', run=io, benchmark='io', target=target, phase=phase, outcome='decided', parameters=made['parameters'],
+                                 text=f'{phase} of {size} bytes: most time goes to the way there and back; what limits it is waking processes that sleep',
+                                 stage='wire', stage_p99='wire', resource='wakeup' if depth == 1 else 'memory-copy', notes=['without it the next limit would be the handler'],
+                                 limit={'unit': 'op/s', 'measured': rate, 'value': rate * 1.5, 'low': rate, 'high': 2 * rate, 'ratio': 0.67},
+                                 next={'stage': 'handler', 'resource': 'server-processor', 'gain': 1.4})
     md = run(2, 'md', {'target': ['benchfs:', 'posix:/dev/shm/bench'], 'files': 2000, 'servers': [1, 2, 4, 8], 'repeats': 5})
     for target, factor in targets[:2]:
         for phase, rate in (('create', 195511), ('stat', 159240 * 2), ('unlink', 213664)):

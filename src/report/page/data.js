@@ -218,24 +218,47 @@ function parallelism(result) {
   return factor(depth) * factor(processes ?? ranks) * factor(threads);
 }
 
-/* The value of a limit for a result: of the same run, or of the only run that has limits; of several sizes and
-   depths the nearest. */
-const limitRuns = new Set(data.limits.map(limit => limit.run));
+/* Limits that hold for a result: of its own run, else of the last calibration on the same host. */
+const limitsByRun = new Map();
 
 function limitsFor(result) {
-  const run = runs[result.run].id;
-  const own = data.limits.filter(limit => limit.run === run);
-  return own.length > 0 || limitRuns.size > 1 ? own : data.limits;
+  if (data.limits.length === 0) return data.limits;
+  if (!limitsByRun.has(result.run)) {
+    const run = runs[result.run];
+    let chosen = data.limits.filter(limit => limit.run === run.id);
+    if (chosen.length === 0) {
+      const there = runs.filter(each => each.host === run.host && data.limits.some(limit => limit.run === each.id));
+      const last = there.sort((a, b) => compareValues(String(a.time), String(b.time))).pop();
+      chosen = last ? data.limits.filter(limit => limit.run === last.id) : [];
+    }
+    // Of the transports only those that were used, if the run tells.
+    const used = Array.isArray(run.transports) ? run.transports.map(String) : [];
+    const fits = limit => !limit.transport || used.length === 0 || used.some(name => name.split(/\W+/).includes(limit.transport));
+    if (chosen.some(limit => limit.transport && fits(limit))) chosen = chosen.filter(fits);
+    limitsByRun.set(result.run, chosen);
+  }
+  return limitsByRun.get(result.run);
 }
 
+/* Bytes that all clients of a result go through. */
+function footprintOf(result) {
+  const {total, processes, threads} = result.parameters;
+  if (known(total) && total > 0) return total * (known(processes) ? processes : 1) * (known(threads) ? threads : 1);
+  return result.bytes > 0 && result.repeats > 0 ? result.bytes / result.repeats : undefined;
+}
+
+/* Of the limits of this name that for the nearest size, then number of processes, then footprint and depth. */
 function limitNamed(result, name) {
-  const size = transferSize(result) || 1;
+  const off = (one, other) => one > 0 && other > 0 ? Math.abs(Math.log2(one / other)) : 0;
+  const size = transferSize(result);
+  const {processes} = result.parameters;
+  const footprint = footprintOf(result);
   const depth = parallelism(result);
   let best;
   let distance = Infinity;
   for (const limit of limitsFor(result)) {
     if (limit.name !== name) continue;
-    const away = Math.abs(Math.log2((limit.size || size) / size)) * 16 + Math.abs(Math.log2((limit.depth || depth) / depth));
+    const away = 1e6 * off(limit.size, size) + 1e4 * off(limit.processes, known(processes) ? processes : 1) + 100 * off(limit.footprint, footprint) + off(limit.depth, depth);
     if (away < distance) {
       best = limit;
       distance = away;

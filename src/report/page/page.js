@@ -34,7 +34,8 @@ function machineText(run) {
 }
 
 function headSection(parent) {
-  const names = [...new Set(runs.map(run => String(run.benchmark)))];
+  const shownNames = benchmarks.map(benchmark => benchmark.name);
+  const names = shownNames.length > 0 ? shownNames : [...new Set(runs.map(run => String(run.benchmark)))];
   const title = data.title || `BenchFS report: ${listing(names) || 'no runs'}`;
   document.title = title;
   const header = element('header', {}, element('h1', {}, title));
@@ -133,7 +134,7 @@ function benchmarkSection(parent, benchmark, number) {
   parent.append(place);
   const made = [
     ratesFigure(place, benchmark), ratioFigure(place, benchmark), latencyFigure(place, benchmark, 'percentiles'), latencyFigure(place, benchmark, 'distribution'),
-    heatFigure(place, benchmark), scalingFigure(place, benchmark), stagesFigure(place, benchmark), serversFigure(place, benchmark), seriesFigure(place, benchmark),
+    heatFigure(place, benchmark), scalingFigure(place, benchmark), stagesFigure(place, benchmark), explainFigure(place, benchmark), serversFigure(place, benchmark), seriesFigure(place, benchmark),
   ];
   benchmark.figures.push(...made.filter(figure => figure));
   allResults(parent, benchmark);

@@ -114,8 +114,8 @@ function flagged(result) {
 function limitText(limit) {
   const text = limit.unit === 'ns' ? format.time : limit.unit === 'B/s' ? format.bandwidth : format.ops;
   const size = limit.size ? ` at ${format.size(limit.size)}` : '';
-  const depth = limit.depth ? `, depth ${limit.depth}` : '';
-  return `limit ${limit.name}${size}${depth}: ${text(limit.value)}`;
+  const more = [limit.depth && `depth ${limit.depth}`, limit.transport, limit.processes && `${limit.processes} processes`, limit.footprint && `over ${format.size(limit.footprint)}`];
+  return `limit ${limit.name}${size}${more.filter(Boolean).map(word => ', ' + word).join('')}: ${text(limit.value)}`;
 }
 
 function barText(bar, measure) {

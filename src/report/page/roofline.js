@@ -31,6 +31,9 @@ function limitsTable() {
       {name: 'limit', value: limit => limit.name},
       {name: 'size', value: limit => limit.size || undefined, text: format.size},
       {name: 'depth', value: limit => limit.depth || undefined},
+      {name: 'transport', value: limit => limit.transport},
+      {name: 'footprint', value: limit => limit.footprint || undefined, text: format.size},
+      {name: 'processes', value: limit => limit.processes || undefined},
       {name: 'value', value: limit => limit.value, text: format.plain},
       {name: 'low', value: limit => limit.low, text: format.plain},
       {name: 'high', value: limit => limit.high, text: format.plain},
@@ -53,6 +56,12 @@ function roofPanels(benchmark) {
   return list.slice(0, panelsMax);
 }
 
+function nearestFootprint(limits, list) {
+  const wanted = d3.max(list, footprintOf);
+  const known = [...new Set(limits.map(limit => limit.footprint).filter(footprint => footprint > 0))];
+  return wanted > 0 ? known.sort((a, b) => Math.abs(Math.log2(a / wanted)) - Math.abs(Math.log2(b / wanted)))[0] : Math.max(...known);
+}
+
 /* Roofs for one phase: {name, at(size)}. */
 function roofsFor(panel) {
   const roofs = [];
@@ -60,9 +69,11 @@ function roofsFor(panel) {
   const flat = new Set(panel.results.flatMap(result => limitNames(result, true)));
   const steep = new Set(panel.results.flatMap(result => limitNames(result, false)));
   for (const name of flat) {
-    // Of one size the best depth counts: a limit is what could be had.
+    // Of one size the best depth counts, for a limit is what could be had; and the footprint of the results.
     const bySize = new Map();
-    for (const limit of limits.filter(each => each.name === name)) bySize.set(limit.size || 0, Math.max(limit.value, bySize.get(limit.size || 0) || 0));
+    const named = limits.filter(each => each.name === name);
+    const footprint = nearestFootprint(named, panel.results);
+    for (const limit of named.filter(each => !each.footprint || each.footprint === footprint)) bySize.set(limit.size || 0, Math.max(limit.value, bySize.get(limit.size || 0) || 0));
     const points = [...bySize].sort((a, b) => a[0] - b[0]);
     if (points.length === 0) continue;
     roofs.push({

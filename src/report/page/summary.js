@@ -181,16 +181,6 @@ function noiseSentence(benchmark) {
   return [strong('Noise'), `: 95 % intervals are ± ${format.share(widths[Math.floor(widths.length / 2)])} wide in the middle, ± ${format.share(widths[widths.length - 1])} at worst.`];
 }
 
-function explanationSentences() {
-  const sentences = [];
-  for (const explanation of data.explanations.slice(0, 12)) {
-    const text = explanation.text ?? explanation.summary;
-    if (typeof text === 'string' && text !== '')
-      sentences.push([strong([explanation.phase, explanation.target].filter(word => typeof word === 'string').join(' on ') || 'Explained'), `: ${shorten(text, 400)}`]);
-  }
-  return sentences;
-}
-
 function summarySection(parent) {
   const section = element('section', {class: 'summary', id: 'summary'}, element('h2', {}, 'Summary'));
   parent.append(section);
@@ -211,10 +201,9 @@ function summarySection(parent) {
     const few = fewSentence(benchmark, phases);
     const sentences = few ? [few] : phases.map(phase => benchmark.subjects.length > 1 ? rankSentence(benchmark, phase) || bestSentence(benchmark, phase, benchmark.results.find(result => result.phase === phase).subject)
       : bestSentence(benchmark, phase, benchmark.subjects[0]));
-    add(benchmarks.length > 1 ? benchmark.name : '', sentences.concat([limitSentence(benchmark)], stageSentences(benchmark), scalingSentences(benchmark),
+    add(benchmarks.length > 1 ? benchmark.name : '', sentences.concat([limitSentence(benchmark), explainSentence(benchmark)], stageSentences(benchmark), scalingSentences(benchmark),
       [balanceSentence(benchmark), tailSentence(benchmark), noiseSentence(benchmark)]));
   }
-  add('Explained', explanationSentences());
   if (subjects.length > 1) section.append(element('p', {class: 'rule'}, RATIO_RULE));
 }
 
