@@ -36,11 +36,15 @@ function barPanels(benchmark) {
   return list;
 }
 
-/* The limits of a group: one for each name, of the first result that has it. */
+/* The limits of a group, and which of its bars they hold for: {limit, first, last}. */
 function groupLimits(group, measure) {
   const limits = new Map();
-  for (const result of group.results)
-    for (const limit of applicableLimits(result, measure)) if (!limits.has(limit.name)) limits.set(limit.name, limit);
+  group.results.forEach((result, i) => {
+    for (const limit of applicableLimits(result, measure)) {
+      if (!limits.has(limit)) limits.set(limit, {limit, first: i});
+      limits.get(limit).last = i;
+    }
+  });
   return [...limits.values()];
 }
 
@@ -66,8 +70,8 @@ function drawBars(node, width, panel) {
   const marks = [];
   const beyond = new Map();
   for (const place of places)
-    for (const limit of groupLimits(place.group, panel.measure)) {
-      if (limit.value <= 2 * highest) marks.push({...place, limit});
+    for (const {limit, first, last} of groupLimits(place.group, panel.measure)) {
+      if (limit.value <= 2 * highest) marks.push({top: place.top + first * (thick + 1), bottom: place.top + last * (thick + 1) + thick, limit});
       else if (!beyond.has(limit.name) || beyond.get(limit.name) > limit.value) beyond.set(limit.name, limit.value);
     }
   // Of each name only the first mark is written.
@@ -91,20 +95,20 @@ function drawBars(node, width, panel) {
       const middle = bar.y + thick / 2;
       return `M${x(bar.low)},${middle}H${x(bar.high)}M${x(bar.low)},${middle - 3}v6M${x(bar.high)},${middle - 3}v6`;
     });
-  const texts = frame.inner.selectAll('text.value').data(bars).enter().append('text').attr('class', 'value halo')
-    .attr('x', bar => x(Math.max(bar.median || 0, bar.known ? bar.high : 0)) + 6).attr('y', bar => bar.y + thick / 2).attr('dy', '0.35em')
-    .text(bar => measure.text(bar.median));
-  texts.filter(bar => flagged(bar.result)).append('tspan').attr('class', 'flag').text(' !');
   const lines = frame.inner.selectAll('g.limits').data(marks).enter().append('g').attr('class', 'limits');
   lines.append('line').attr('class', 'limit').attr('x1', mark => x(mark.limit.value)).attr('x2', mark => x(mark.limit.value))
     .attr('y1', mark => mark.top - 3).attr('y2', mark => mark.bottom + 3);
   tipOn(lines, mark => limitText(mark.limit));
+  const texts = frame.inner.selectAll('text.value').data(bars).enter().append('text').attr('class', 'value halo')
+    .attr('x', bar => x(Math.max(bar.median || 0, bar.known ? bar.high : 0)) + 6).attr('y', bar => bar.y + thick / 2).attr('dy', '0.35em')
+    .text(bar => measure.text(bar.median));
+  texts.filter(bar => flagged(bar.result)).append('tspan').attr('class', 'flag').text(' !');
   const names = [...named.values()].map(mark => ({text: mark.limit.name, x: x(mark.limit.value), y: -5, width: 5.4 * mark.limit.name.length}));
   for (const name of spread(names, 11, true))
     frame.inner.append('text').attr('class', 'limit-name').attr('x', name.x).attr('y', name.y).attr('text-anchor', 'middle').text(name.text);
   const notes = [...beyond].map(([name, value]) => `${name} from ${measure.text(value)}`);
-  if (notes.length > 0) node.append(element('p', {class: 'empty'}, `Beyond the scale: ${listing(notes)}.`));
-  if (panel.left > 0) node.append(element('p', {class: 'empty'}, `${panel.left} more values of ${panel.title} are in the table.`));
+  if (notes.length > 0) node.append(element('p', {class: 'aside'}, `Beyond the scale: ${listing(notes)}.`));
+  if (panel.left > 0) node.append(element('p', {class: 'aside'}, `${panel.left} more values of ${panel.title} are in the table.`));
 }
 
 function flagged(result) {

@@ -14,8 +14,8 @@ function stageColor(name) {
 /* Mean time of a request in each stage.
 
    With "total" (call to result) the stages are its parts, wire being what no other has; the reply's sending is part of
-   wire and is measured for some requests only, `reply` says its mean over all; a server may notice its end after the
-   caller has it all, and then wire is not divided. Without "total" a stage counts for as
+   wire and is measured for some requests only, `reply` says its mean over all. A server may notice its end after the
+   caller has it all; then it is all of wire. Without "total" a stage counts for as
    much of the mean request as it took. What parts do not explain is "rest". */
 function stageShares(stages, reply) {
   const whole = stages.total;
@@ -29,7 +29,7 @@ function stageShares(stages, reply) {
   };
   if (count === 0) return {parts, total: 0};
   const wire = stages.wire ? stages.wire.mean * stages.wire.count / count : 0;
-  const divided = whole && reply > 0 && reply < wire ? reply : 0;
+  const divided = whole ? Math.min(reply, wire) : 0;
   for (const name of stageOrder.filter(each => stages[each]).concat(Object.keys(stages).filter(each => each !== 'total' && !stageOrder.includes(each)))) {
     const mean = stages[name].mean * stages[name].count / count;
     if (!whole) add(name, mean);
