@@ -192,6 +192,14 @@ static void add_rate(json_t *object, const char *name, const struct result_inter
     json_object_set_new(object, high, json_real(interval->high));
 }
 
+static void add_measures(json_t *object, const struct result *result)
+{
+    json_t *measures = json_object();
+    for (uint32_t i = 0; i < result->measure_count; i++)
+        json_object_set_new(measures, result->measures[i].name, json_real(result->measures[i].value));
+    json_object_set_new(object, "measures", measures);
+}
+
 static void add_optional(json_t *object, const struct result *result, double step)
 {
     if (result->maximum > 0) {
@@ -208,6 +216,8 @@ static void add_optional(json_t *object, const struct result *result, double ste
         json_object_set_new(object, "operations_by_rpc", requests_json(result->operations_by_rpc));
     if (result->servers != NULL)
         json_object_set(object, "servers", result->servers);
+    if (result->measure_count > 0)
+        add_measures(object, result);
     if (result->moment_count > 0)
         json_object_set_new(object, "series", series_json(result));
     if (result->warning_count == 0)

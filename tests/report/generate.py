@@ -134,6 +134,11 @@ def full():
                 grown = rate * servers ** 0.85 if target == 'benchfs:' else rate * 0.9
                 result(md, 'md', target, phase, {'files': 2000, 'processes': 2, 'servers': servers}, grown, 0, noise=0.08,
                        errors=3 if phase == 'unlink' and servers == 8 and target == 'benchfs:' else 0)
+    names = run(4, 'hash', {'hash': ['xxhash64', 'md5'], 'repeats': 5})
+    for name, speed in (('xxhash64', 6e7), ('md5', 4e6)):
+        for size in (8, 64):
+            result(names, 'hash', 'hash', 'speed', {'hash': name, 'size': size}, speed, size, optional=False, measures={'ns_per_key': 1e9 / speed})
+        line(type='result', run=names, benchmark='hash', target='hash', phase='spread', parameters={'hash': name, 'size': 8}, repeats=1, measures={'max_mean': 1.07})
     score = run(3, 'io500', {'target': ['benchfs:', 'posix:/dev/shm/bench'], 'scale': 'small'})
     for target, factor in targets[:2]:
         for phase, rate, size in (('ior-easy-write', 5200, 1 << 20), ('mdtest-easy-write', 150000, 0), ('ior-hard-write', 31000, 47008), ('mdtest-hard-write', 90000, 3901),

@@ -53,7 +53,7 @@ function bySetting(benchmark, phase) {
 function compareOverSettings(benchmark, phase, one, other) {
   const measure = benchmark.naturalMeasure(phase);
   const found = [];
-  for (const own of bySetting(benchmark, phase).values()) {
+  if (!measures[measure].own) for (const own of bySetting(benchmark, phase).values()) {
     if (!own.has(one) || !own.has(other)) continue;
     const compared = compare(own.get(one), own.get(other), measure);
     if (compared) found.push({...compared, result: own.get(one), against: own.get(other)});

@@ -31,35 +31,41 @@ function runNames(group) {
 
 const subjects = [];
 
-function makeSubjects() {
-  const measuredBy = new Map(); // benchmark and target → runs
-  for (const result of results) {
-    const key = JSON.stringify([result.benchmark, result.target]);
-    if (!measuredBy.has(key)) measuredBy.set(key, new Set());
-    measuredBy.get(key).add(result.run);
+/* Of a benchmark of one target in one run, the parameter that takes its place in comparisons: a text of several
+   values, such as the name of a hash function. */
+function comparedParameter(own) {
+  if (new Set(own.map(result => JSON.stringify([result.run, result.target]))).size > 1) return undefined;
+  const values = new Map();
+  for (const result of own)
+    for (const [name, value] of Object.entries(result.parameters)) if (typeof value === 'string') values.set(name, (values.get(name) || new Set()).add(value));
+  return [...values.keys()].filter(name => values.get(name).size > 1 && values.get(name).size <= 12).sort((a, b) => values.get(b).size - values.get(a).size)[0];
+}
+
+function addSubject(key, target, label) {
+  let subject = subjects.find(each => each.key === key);
+  if (!subject) {
+    const index = subjects.length;
+    subject = {index, key, target, label: label || '(no name)', color: `var(--c${index % 8})`, dash: ['', '7 3', '2 2', '8 3 2 3'][Math.floor(index / 8) % 4], hidden: false};
+    subjects.push(subject);
   }
-  const several = new Set();
-  for (const set of measuredBy.values())
-    if (set.size > 1) for (const run of set) several.add(run);
-  const numbers = [...several];
-  const names = new Map(runNames(numbers.map(run => runs[run])).map((name, i) => [numbers[i], name]));
-  const byKey = new Map();
-  for (const result of results) {
-    const many = measuredBy.get(JSON.stringify([result.benchmark, result.target])).size > 1;
-    const key = JSON.stringify([result.target, many ? names.get(result.run) : null]);
-    let subject = byKey.get(key);
-    if (!subject) {
-      const name = result.target.replace(/:$/, '') || '(no target)';
-      subject = {
-        index: subjects.length, key, target: result.target, label: many ? `${name} · ${names.get(result.run)}` : name,
-        color: `var(--c${subjects.length % 8})`,
-        dash: ['', '7 3', '2 2', '8 3 2 3'][Math.floor(subjects.length / 8) % 4],
-        hidden: false,
-      };
-      byKey.set(key, subject);
-      subjects.push(subject);
+  return subject;
+}
+
+function makeSubjects(byBenchmark) {
+  const targetKey = result => JSON.stringify([result.benchmark, result.target]);
+  const measuredBy = new Map(); // benchmark and target → runs
+  for (const result of results) measuredBy.set(targetKey(result), (measuredBy.get(targetKey(result)) || new Set()).add(result.run));
+  const several = [...new Set([...measuredBy.values()].filter(set => set.size > 1).flatMap(set => [...set]))];
+  const names = new Map(runNames(several.map(run => runs[run])).map((name, i) => [several[i], name]));
+  for (const own of byBenchmark.values()) {
+    const parameter = comparedParameter(own);
+    for (const result of own) {
+      const name = result.target.replace(/:$/, '');
+      const run = measuredBy.get(targetKey(result)).size > 1 ? names.get(result.run) : null;
+      const value = parameter === undefined ? null : result.parameters[parameter] ?? missing;
+      result.subject = addSubject(JSON.stringify([result.target, run, parameter, value]), result.target, value ?? (run === null ? name : `${name} · ${run}`));
     }
-    result.subject = subject;
+    own.comparedParameter = parameter;
   }
 }
 
@@ -85,6 +91,7 @@ class Benchmark {
     this.name = name;
     this.results = own;
     this.runs = [...new Set(own.map(result => result.run))];
+    this.comparedParameter = own.comparedParameter;
     this.subjects = subjects.filter(subject => own.some(result => result.subject === subject));
     this.phases = [...new Set(own.map(result => result.phase))];
     this.addClients();
@@ -121,7 +128,7 @@ class Benchmark {
         values.add(value);
         this.valuesOfPhase.get(result.phase).get(name).add(value);
       }
-      if (values.size === 0) continue;
+      if (values.size === 0 || name === this.comparedParameter) continue;
       this.values.set(name, [...values].sort(compareValues));
       // A parameter that differs between phases only has nothing to choose.
       const chosen = this.phases.some(phase => this.valuesOfPhase.get(phase).get(name).size > 1);
@@ -181,12 +188,26 @@ class Benchmark {
   }
 
   measureOf(phase) {
-    if (this.measure !== 'auto') return this.measure;
-    return this.naturalMeasure(phase);
+    return this.measure !== 'auto' ? this.measure : this.naturalMeasure(phase);
   }
 
   naturalMeasure(phase) {
+    const own = this.results.filter(result => result.phase === phase);
+    if (own.some(result => result.bytes_per_s > 0)) return 'bytes_per_s';
+    if (own.some(result => result.ops_per_s > 0)) return 'ops_per_s';
+    return this.ownMeasures().find(key => own.some(result => known(result[key]))) || 'ops_per_s';
+  }
+
+  /* The measure, if it is a rate; else the rate that the phase has. */
+  rateOf(phase) {
+    const measure = this.measureOf(phase);
+    if (!measures[measure].own) return measure;
     return this.results.some(result => result.phase === phase && result.bytes_per_s > 0) ? 'bytes_per_s' : 'ops_per_s';
+  }
+
+  /* Measures that are not rates. */
+  ownMeasures() {
+    return Object.keys(measures).filter(key => measures[key].own && this.results.some(result => known(result[key])));
   }
 
   pointText(free = []) {
@@ -297,12 +318,26 @@ function limitNames(result, bandwidth) {
 /* The limits that may bound a rate of this result. One that it exceeds does not: it was measured with fewer clients,
    or is passed by (a cache is no device). */
 function applicableLimits(result, measure) {
-  if (data.limits.length === 0) return [];
+  if (data.limits.length === 0 || measures[measure].own) return [];
   return limitNames(result, measure === 'bytes_per_s').map(name => limitNamed(result, name))
     .filter(limit => limit && limit.value > 0 && !(result[measure] > 1.1 * limit.value));
 }
 
-makeSubjects();
-const benchmarks = [];
-for (const name of new Set(results.map(result => result.benchmark)))
-  benchmarks.push(new Benchmark(name, results.filter(result => result.benchmark === name)));
+/* Numbers of a benchmark's own are measures like the rates, without intervals. */
+function registerMeasures() {
+  for (const result of results)
+    for (const [name, value] of Object.entries(result.measures || {})) {
+      const key = 'measure ' + name;
+      if (!measures[key]) measures[key] = {name: name.replace(/_/g, ' '), title: name.replace(/_/g, ' '), text: /(^|_)ns(_|$)/.test(name) ? format.time : /bytes/.test(name) ? format.size : format.plain, unit: name, own: true};
+      result[key] = value;
+    }
+}
+
+registerMeasures();
+const resultsOf = new Map();
+for (const result of results) {
+  if (!resultsOf.has(result.benchmark)) resultsOf.set(result.benchmark, []);
+  resultsOf.get(result.benchmark).push(result);
+}
+makeSubjects(resultsOf);
+const benchmarks = [...resultsOf].map(([name, own]) => new Benchmark(name, own));

@@ -68,7 +68,7 @@ function identityColumns(benchmark, free = []) {
     {name: 'phase', value: row => row.result.phase},
   ];
   if (benchmark.runs.length > 1) columns.unshift({name: 'run', value: row => runs[row.result.run].id});
-  for (const name of benchmark.varying.concat(free))
+  for (const name of (benchmark.comparedParameter === undefined ? [] : [benchmark.comparedParameter]).concat(benchmark.varying, free))
     columns.push({name, value: row => parameterOrClients(row.result, name), text: value => parameterText(name, value)});
   return columns;
 }
@@ -80,6 +80,10 @@ function rateColumns(measure) {
     {name: unit + ' low', value: row => row.result[measure + '_low'], text},
     {name: unit + ' high', value: row => row.result[measure + '_high'], text},
   ];
+}
+
+function ownMeasureColumns(benchmark) {
+  return benchmark.ownMeasures().map(key => ({name: measures[key].unit, value: row => row.result[key], text: measures[key].text}));
 }
 
 function latencyColumns() {

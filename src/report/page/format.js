@@ -54,6 +54,7 @@ const byteParameters = /(^|_|-)(size|block|transfer|total|record|chunk|stripe|by
 function parameterText(name, value) {
   if (value === undefined || value === null) return missing;
   if (typeof value === 'number') {
+    if (/^(time|seconds|duration|interval)$/.test(name) && value >= 1000) return trimmed(format.time(value)); // ns, as all durations
     if (byteParameters.test(name) && (value >= 1024 || /size|block|transfer/.test(name))) return format.size(value);
     return Number.isInteger(value) ? String(value) : digits(value);
   }

@@ -26,7 +26,8 @@ function heatFigure(parent, benchmark) {
   const state = {x: numeric[0], y: numeric.includes('depth') && numeric[0] !== 'depth' ? 'depth' : numeric[1], phase: benchmark.phases[0]};
   const pairOf = () => [...new Set([state.x, state.y].flatMap(name => name === 'clients' ? ['clients', 'processes', 'threads'] : [name]))];
   const found = () => benchmark.at(state.phase, pairOf());
-  const usable = heatMeasures.filter(each => benchmark.results.some(result => each.value(result) > 0));
+  const own = benchmark.ownMeasures().map(key => ({name: measures[key].name, value: result => result[key], text: measures[key].text}));
+  const usable = heatMeasures.concat(own).filter(each => benchmark.results.some(result => each.value(result) > 0));
   if (usable.length === 0) return undefined;
   state.measure = usable.find(each => each.name === measures[benchmark.naturalMeasure(state.phase)].name) || usable[0];
   const ratios = benchmark.subjects.length > 1 ? benchmark.subjects.map(subject => ({
@@ -47,7 +48,7 @@ function heatFigure(parent, benchmark) {
       let value;
       if (state.measure.against) {
         const against = list.find(each => each.subject === state.measure.against && parameterOrClients(each, state.x) === x && parameterOrClients(each, state.y) === y);
-        const compared = against && compare(result, against, benchmark.measureOf(state.phase));
+        const compared = against && compare(result, against, benchmark.rateOf(state.phase));
         value = compared && compared.ratio;
       } else value = state.measure.value(result);
       if (known(value) && value > 0 && x !== undefined && y !== undefined) cells.push({result, x, y, value});

@@ -92,8 +92,9 @@ function lens(benchmark) {
     benchmark.update();
   };
   const kinds = new Set(benchmark.results.flatMap(result => [result.bytes_per_s > 0 && 'bytes_per_s', result.ops_per_s > 0 && 'ops_per_s']).filter(Boolean));
-  if (kinds.size > 1)
-    node.append(select('measure', ['auto', 'bytes_per_s', 'ops_per_s'], benchmark.measure, ['bandwidth where bytes move', 'bandwidth', 'operations per second'], changed(value => {
+  const choices = [...kinds, ...benchmark.ownMeasures()];
+  if (choices.length > 1)
+    node.append(select('measure', ['auto', ...choices], benchmark.measure, [kinds.size > 1 ? 'bandwidth where bytes move' : 'rate', ...choices.map(key => measures[key].name)], changed(value => {
       benchmark.measure = value;
     })));
   if (benchmark.phases.length > 1)
@@ -117,7 +118,7 @@ function benchmarkSection(parent, benchmark, number) {
   parent.append(element('h2', {id}, benchmark.name));
   const constant = benchmark.fixed.filter(name => benchmark.values.get(name).length === 1).map(name => `${name} ${parameterText(name, benchmark.values.get(name)[0])}`);
   const parts = [`${format.count(benchmark.results.length)} ${benchmark.results.length === 1 ? 'result' : 'results'}`];
-  if (benchmark.subjects.length > 1) parts.push(`${benchmark.subjects.length} targets`);
+  if (benchmark.subjects.length > 1) parts.push(benchmark.comparedParameter === undefined ? `${benchmark.subjects.length} targets` : `compared: ${shorten(benchmark.comparedParameter, 40)} (${benchmark.subjects.length})`);
   else parts.push(shorten(benchmark.subjects[0].label, 80));
   if (benchmark.varying.length > 0) parts.push(`varied: ${benchmark.varying.map(name => `${name} (${benchmark.values.get(name).length})`).join(', ')}`);
   if (constant.length > 0) parts.push(`fixed: ${constant.join(', ')}`);
@@ -143,7 +144,7 @@ function benchmarkSection(parent, benchmark, number) {
 /* Every result, whatever the point is. */
 function allResults(parent, benchmark) {
   const table = () => ({
-    columns: identityColumns(benchmark).concat(rateColumns('ops_per_s'), rateColumns('bytes_per_s'), latencyColumns(), [
+    columns: identityColumns(benchmark).concat(rateColumns('ops_per_s'), rateColumns('bytes_per_s'), latencyColumns(), ownMeasureColumns(benchmark), [
       {name: 'repeats', value: row => row.result.repeats},
       {name: 'operations', value: row => row.result.operations, text: format.count},
       {name: 'bytes', value: row => row.result.bytes, text: format.count},

@@ -8,10 +8,10 @@ function barPanels(benchmark) {
   const phases = benchmark.visiblePhases();
   const axisVaries = phase => benchmark.axis && benchmark.valuesOfPhase.get(phase).get(benchmark.axis).size > 1;
   const list = [];
-  for (const measure of ['bytes_per_s', 'ops_per_s']) {
+  for (const measure of ['bytes_per_s', 'ops_per_s', ...benchmark.ownMeasures()]) {
     const flat = {title: '', measure, groups: []};
     for (const phase of phases.filter(each => benchmark.measureOf(each) === measure)) {
-      const found = benchmark.at(phase, benchmark.axis ? [benchmark.axis] : []);
+      const found = benchmark.at(phase, benchmark.axis ? [benchmark.axis] : []).filter(result => known(result[measure]));
       if (found.length === 0) continue;
       if (!axisVaries(phase)) {
         flat.groups.push({label: phase, results: found});
@@ -163,7 +163,7 @@ function ratesFigure(parent, benchmark) {
       for (const panel of barPanels(benchmark))
         for (const group of panel.groups) for (const result of group.results) rows.push({result});
       return {
-        columns: identityColumns(benchmark).concat(rateColumns('ops_per_s'), rateColumns('bytes_per_s'), latencyColumns(), [
+        columns: identityColumns(benchmark).concat(rateColumns('ops_per_s'), rateColumns('bytes_per_s'), latencyColumns(), ownMeasureColumns(benchmark), [
           {name: 'repeats', value: row => row.result.repeats},
           {name: 'operations', value: row => row.result.operations, text: format.count},
           {name: 'errors', value: row => row.result.errors},
@@ -195,7 +195,7 @@ function ratioFigure(parent, benchmark) {
   const rowsOf = () => {
     const rows = [];
     for (const phase of benchmark.visiblePhases()) {
-      const measure = benchmark.measureOf(phase);
+      const measure = benchmark.rateOf(phase);
       const found = benchmark.results.filter(result => result.phase === phase && benchmark.matches(result, benchmark.axis ? [benchmark.axis] : []));
       const groups = new Map();
       for (const result of found) {

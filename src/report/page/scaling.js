@@ -2,6 +2,7 @@
    a straight line at 45 degrees and every curve can be held against it. */
 
 function scalingParametersOf(benchmark) {
+  if (['ring', 'hash', 'meta', 'cache'].includes(benchmark.name)) return []; // here more servers are more work
   return scalingParameters.filter(name => {
     if (name === 'clients' && benchmark.results.some(result => result.clients !== undefined)) return true;
     return benchmark.varying.includes(name) && benchmark.values.get(name).filter(value => typeof value === 'number' && value > 0).length > 1;
@@ -14,7 +15,7 @@ function scalingCurves(benchmark, phase, parameter) {
   const curves = [];
   for (const subject of benchmark.visibleSubjects()) {
     const best = new Map(); // of the ways to have so many clients, the fastest
-    const measure = benchmark.measureOf(phase);
+    const measure = benchmark.rateOf(phase);
     for (const result of benchmark.at(phase, free)) {
       const x = parameterOrClients(result, parameter);
       if (result.subject !== subject || typeof x !== 'number' || x <= 0 || !(result[measure] > 0)) continue;
@@ -53,7 +54,7 @@ function scalingFigure(parent, benchmark) {
       const rows = [];
       for (const panel of list())
         for (const curve of panel.curves)
-          for (const point of curve.points) rows.push({...point, measure: benchmark.measureOf(panel.phase), first: curve.points[0]});
+          for (const point of curve.points) rows.push({...point, measure: benchmark.rateOf(panel.phase), first: curve.points[0]});
       return {
         columns: identityColumns(benchmark, parameter === 'clients' && !benchmark.varying.includes('clients') ? ['clients'] : []).concat([
           {name: 'measure', value: row => measures[row.measure].unit},
@@ -75,7 +76,7 @@ function efficiency(first, point) {
 }
 
 function drawScaling(node, width, panel, parameter, benchmark) {
-  const measure = measures[benchmark.measureOf(panel.phase)];
+  const measure = measures[benchmark.rateOf(panel.phase)];
   const frame = picture(node, width, 230, {left: 64, right: 46, top: 10, bottom: 34}, `${measure.title} of ${panel.phase} over ${parameter}`);
   const xs = [...new Set(panel.curves.flatMap(curve => curve.points.map(point => point.x)))].sort((a, b) => a - b);
   const x = d3.scaleLog().domain([xs[0], xs[xs.length - 1]]).range([0, frame.width]);

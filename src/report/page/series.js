@@ -4,7 +4,7 @@ const hasSeries = result => (result.series || []).length > 1;
 
 function seriesPanels(benchmark) {
   return benchmark.visiblePhases().map(phase => ({
-    phase, measure: benchmark.measureOf(phase), results: benchmark.at(phase).filter(hasSeries),
+    phase, measure: benchmark.rateOf(phase), results: benchmark.at(phase).filter(hasSeries),
   })).filter(panel => panel.results.length > 0).slice(0, panelsMax);
 }
 

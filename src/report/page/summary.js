@@ -91,7 +91,7 @@ function fewSentence(benchmark, phases) {
 function bestSentence(benchmark, phase, subject) {
   const measure = benchmark.naturalMeasure(phase);
   const own = benchmark.results.filter(result => result.phase === phase && result.subject === subject && result[measure] > 0);
-  if (own.length === 0) return undefined;
+  if (own.length === 0 || measures[measure].own) return undefined;
   const best = own.reduce((a, b) => b[measure] > a[measure] ? b : a);
   const {text} = measures[measure];
   const spread = interval(best, measure);
