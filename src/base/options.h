@@ -140,10 +140,13 @@ OPTION(
     "Keep what servers and clients measure of themselves in files of /dev/shm/benchfs-UID, where \"benchfs "
     "top\", \"benchfs trace\" and the benchmarks read it; half a MiB for each server and each thread of a "
     "client. "
-    "false: nobody else sees it.")
+    "false: servers tell it only who asks them, clients nobody.")
 OPTION(
     metrics, trace_entries, POWER, "4096", "64", "16777216",
     "How many operations each server, and each thread of a client, remembers for \"benchfs trace\", 64 bytes "
     "each; a power of two.")
+OPTION(metrics, slow, DURATION, "0", "0", "1h",
+       "Requests that take a server so long or longer are noted for \"benchfs top\" and logged, at most ten a "
+       "second, with what the time went to. 0: none. \"benchfs trace --slow\" changes it while servers run.")
 OPTION(metrics, log_interval, DURATION, "0", "0", "1h", "How often a server logs how busy it was. 0: never.")
 TABLE_END(metrics)

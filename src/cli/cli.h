@@ -21,7 +21,7 @@ struct verb {
     int (*run)(int argc, char **argv); /* argv[0] is the verb; returns a cli_exit */
 };
 
-extern const struct verb verb_start, verb_stop, verb_status;
+extern const struct verb verb_start, verb_stop, verb_status, verb_top, verb_trace;
 extern const struct verb verb_ls, verb_find, verb_stat, verb_cat;
 extern const struct verb verb_mkdir, verb_rmdir, verb_rm, verb_cp, verb_pin;
 extern const struct verb verb_mount, verb_run;
@@ -83,6 +83,8 @@ struct session {
 
 /* Connects by BENCHFS_SERVERS, BENCHFS_CLUSTER or the default path. 0, or -errno with the reason printed. */
 int session_open(struct session *session);
+/* The same without a word. */
+int session_try(struct session *session);
 void session_close(struct session *session);
 
 /* ---- many operations at once (pool.c) ---- */

@@ -168,38 +168,56 @@ static void ask_all(struct rpc *rpc, struct loop *loop, const struct cluster *cl
     }
 }
 
-int cluster_ask(const struct cluster *cluster, unsigned operation, uint64_t patience,
-                struct server_answer *answers)
+int cluster_link_open(const struct cluster *cluster, uint64_t patience, struct cluster_link *link)
 {
     struct config *config = malloc(sizeof(*config));
-    struct question *questions = calloc(cluster->file.server_count, sizeof(*questions));
-    struct loop *loop = NULL;
-    struct net *net = NULL;
-    struct rpc *rpc = NULL;
     struct loop_options loop_options = {0};
     struct net_ucx_options net_options = {0};
     struct rpc_options rpc_options = {
         .cluster_key = cluster->key, .deadline_ns = patience, .server_id = UINT32_MAX};
-    int status = config == NULL || questions == NULL ? -ENOMEM : 0;
+    *link = (struct cluster_link){.config = config};
+    int status = config == NULL ? -ENOMEM : 0;
     if (status == 0) {
         transport_options(cluster, config, &net_options);
-        status = loop_create(&loop_options, &loop);
+        status = loop_create(&loop_options, &link->loop);
     }
     if (status == 0)
-        status = net_create(loop, &net_options, &net);
+        status = net_create(link->loop, &net_options, &link->net);
     if (status == 0)
-        status = rpc_create(net, &rpc_options, &rpc);
-    if (status == 0)
-        ask_all(rpc, loop, cluster, operation, patience, questions, answers);
-    else
+        status = rpc_create(link->net, &rpc_options, &link->rpc);
+    if (status != 0) {
         cli_error("cannot reach the network: %s", status_text(status));
-    if (rpc != NULL)
-        rpc_destroy(rpc);
-    if (net != NULL)
-        net_destroy(net);
-    if (loop != NULL)
-        loop_destroy(loop);
+        cluster_link_close(link);
+    }
+    return status;
+}
+
+void cluster_link_close(struct cluster_link *link)
+{
+    if (link->rpc != NULL)
+        rpc_destroy(link->rpc);
+    if (link->net != NULL)
+        net_destroy(link->net);
+    if (link->loop != NULL)
+        loop_destroy(link->loop);
+    free(link->config);
+    *link = (struct cluster_link){0};
+}
+
+int cluster_ask(const struct cluster *cluster, unsigned operation, uint64_t patience,
+                struct server_answer *answers)
+{
+    struct question *questions = calloc(cluster->file.server_count, sizeof(*questions));
+    struct cluster_link link;
+    if (questions == NULL) {
+        cli_error("%s", status_text(-ENOMEM));
+        return -ENOMEM;
+    }
+    int status = cluster_link_open(cluster, patience, &link);
+    if (status == 0) {
+        ask_all(link.rpc, link.loop, cluster, operation, patience, questions, answers);
+        cluster_link_close(&link);
+    }
     free(questions);
-    free(config);
     return status;
 }

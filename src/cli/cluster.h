@@ -32,6 +32,18 @@ struct cluster {
 int cluster_open(struct cluster *cluster);
 void cluster_close(struct cluster *cluster);
 
+/* What it takes to send requests to servers without a cluster map. */
+struct cluster_link {
+    struct config *config; /* what `net` refers to */
+    struct loop *loop;
+    struct net *net;
+    struct rpc *rpc;
+};
+
+/* patience: ns that a request may take unless it says otherwise. 0, or -errno with the reason printed. */
+int cluster_link_open(const struct cluster *cluster, uint64_t patience, struct cluster_link *link);
+void cluster_link_close(struct cluster_link *link);
+
 /* What a server said. status 0: it answered. */
 struct server_answer {
     int status;

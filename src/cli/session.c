@@ -5,6 +5,20 @@
 #include "cli/cli.h"
 #include "client/library.h"
 
+int session_try(struct session *session)
+{
+    session->fs = benchfs_connect(NULL);
+    session->client = session->fs == NULL ? NULL : client_get(session->fs);
+    if (session->client == NULL) {
+        int status = -errno;
+        if (session->fs != NULL)
+            benchfs_disconnect(session->fs);
+        return status;
+    }
+    session->loop = client_loop(session->client);
+    return 0;
+}
+
 int session_open(struct session *session)
 {
     session->fs = benchfs_connect(NULL);

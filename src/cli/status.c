@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "cli/cli.h"
 #include "cli/cluster.h"
+#include "cli/status.h"
 
 #define PATIENCE (2 * NSEC_PER_SEC)
 
@@ -85,7 +86,8 @@ static void print_tiers(const struct cluster *cluster, const struct server_answe
     }
 }
 
-static int print_json(const struct cluster *cluster, const struct server_answer *answers)
+static int print_json(const struct cluster *cluster, const struct server_answer *answers,
+                      const struct observer *observer)
 {
     json_t *servers = json_array();
     for (uint32_t i = 0; i < cluster->file.server_count; i++) {
@@ -129,9 +131,12 @@ static int print_json(const struct cluster *cluster, const struct server_answer 
                                                     : json_null());
         if (answer->status != 0)
             json_object_set_new(object, "error", json_string(status_text(answer->status)));
+        status_json_server(observer, i, object);
         json_array_append_new(servers, object);
     }
     json_t *root = json_pack("{s:o}", "servers", servers);
+    if (root != NULL)
+        status_json_cluster(observer, root);
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
     json_decref(root);
     if (text == NULL) {
@@ -143,6 +148,24 @@ static int print_json(const struct cluster *cluster, const struct server_answer 
     return CLI_OK;
 }
 
+static int show_json(const struct cluster *cluster, const struct server_answer *answers)
+{
+    struct observer *observer = calloc(1, sizeof(*observer));
+    if (observer == NULL || observer_open(observer) != 0) {
+        free(observer);
+        return CLI_FAILED;
+    }
+    int status = observer_sample(observer);
+    int result = CLI_FAILED;
+    if (status == 0)
+        result = print_json(cluster, answers, observer);
+    else
+        cli_error("%s", status_text(status));
+    observer_close(observer);
+    free(observer);
+    return result;
+}
+
 static int show(const struct cluster *cluster, bool json)
 {
     struct server_answer *answers = calloc(cluster->file.server_count, sizeof(*answers));
@@ -150,10 +173,8 @@ static int show(const struct cluster *cluster, bool json)
         free(answers);
         return CLI_FAILED;
     }
-    int result = CLI_OK;
-    if (json) {
-        result = print_json(cluster, answers);
-    } else {
+    int result = json ? show_json(cluster, answers) : CLI_OK;
+    if (!json) {
         print_table(cluster, answers);
         print_tiers(cluster, answers);
     }
@@ -191,8 +212,9 @@ const struct verb verb_status = {
     .name = "status",
     .usage = "[--json]",
     .help = "Show the servers of the cluster",
-    .text = "Exit code 0 when all servers are up, 1 otherwise.\n"
-            "      --json  {\"servers\": [{\"id\", \"pid\", \"address\", \"state\", \"used\", \"capacity\", "
-            "...}]}\n",
+    .text =
+        "Exit code 0 when all servers are up, 1 otherwise.\n"
+        "      --json  everything that servers and the clients of this host measure, since they started:\n"
+        "              servers, their counters, operations by stage, memory by owner; balance; clients\n",
     .run = run_status,
 };

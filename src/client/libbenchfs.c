@@ -9,6 +9,7 @@
  * A child after fork must not touch its parent's workers: their connections and shared-memory queues belong
  * to the parent. A counter tells that a worker comes from before a fork; the child leaves it alone and makes
  * its own. */
+#include "client/application.h"
 #include "client/library.h"
 
 #include <limits.h>
@@ -25,7 +26,7 @@
 #include "cluster/file.h"
 #include "metrics/files.h"
 
-__thread struct worker_current worker_current;
+__thread struct worker_current worker_current = {.detail_until = &application_untraced};
 static __thread struct worker *thread_workers; /* all workers of this thread, whatever their file system */
 static __thread char last_error[1024];
 
@@ -73,6 +74,7 @@ static struct benchfs *file_system_find(uint64_t id)
 
 static void worker_free(struct worker *worker)
 {
+    metrics_destroy(worker->metrics);
     free(worker->identity);
     free(worker);
 }
@@ -125,7 +127,7 @@ static void thread_exit(void *argument)
 {
     (void)argument;
     guard_enter();
-    worker_current = (struct worker_current){0};
+    worker_current = (struct worker_current){.detail_until = &application_untraced};
     while (thread_workers != NULL) {
         struct worker *worker = thread_workers;
         thread_workers = worker->next;
@@ -226,6 +228,16 @@ static void prepare(void)
 
 /* ---- workers ---- */
 
+static void worker_set_current(struct worker *worker)
+{
+    worker_current = (struct worker_current){
+        .fs_id = worker->fs_id,
+        .forks = worker->forks,
+        .worker = worker,
+        .detail_until = &worker->metrics->header->detail_until,
+    };
+}
+
 /* Made by the first worker of a process. */
 static uint64_t instance_get(struct benchfs *fs)
 {
@@ -291,6 +303,7 @@ destroy_loop:
     loop_destroy(worker->loop);
 destroy_metrics:
     metrics_destroy(worker->metrics);
+    worker->metrics = NULL;
     return status;
 }
 
@@ -331,7 +344,7 @@ int worker_adopt(struct worker *worker)
     list_remove(&worker->link);
     list_push_back(&fs->workers, &worker->link);
     pthread_mutex_unlock(&fs->mutex);
-    worker_current = (struct worker_current){.fs_id = fs->id, .forks = worker->forks, .worker = worker};
+    worker_set_current(worker);
     return 0;
 }
 
@@ -361,7 +374,7 @@ void worker_shut_down(struct worker *worker)
     client_destroy(worker->client);
     net_destroy(worker->net);
     loop_destroy(worker->loop);
-    metrics_destroy(worker->metrics);
+    metrics_end(worker->metrics); /* the thread may look into it until it knows */
     free(worker->remembered);
     worker->remembered = NULL;
     worker->client = NULL;
@@ -392,7 +405,7 @@ struct worker *worker_get_slow(struct benchfs *fs)
     for (struct worker *worker = thread_workers; worker != NULL; worker = worker->next) {
         if (worker->fs_id != fs->id || worker->forks != library_forks)
             continue;
-        worker_current = (struct worker_current){.fs_id = fs->id, .forks = worker->forks, .worker = worker};
+        worker_set_current(worker);
         return worker;
     }
     struct worker *worker;
@@ -678,7 +691,7 @@ void benchfs_disconnect(benchfs *fs)
     pthread_mutex_unlock(&fs->mutex);
     pthread_mutex_unlock(&library_mutex);
     forget_dead_workers();
-    worker_current = (struct worker_current){0};
+    worker_current = (struct worker_current){.detail_until = &application_untraced};
     open_files_destroy(fs);
     file_caches_destroy(fs);
     map_free(&fs->locks.inodes);
@@ -715,6 +728,7 @@ int library_publish(struct benchfs *fs)
 
 int benchfs_sync(benchfs *fs)
 {
+    APPLICATION_CALL(SYNC, fs, -1, NULL);
     struct client *client = client_get(fs);
     if (client == NULL)
         return -1;

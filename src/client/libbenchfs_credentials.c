@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/application.h"
 #include "client/library.h"
 
 int identity_of_process(struct identity *identity)
@@ -125,6 +126,7 @@ static int access_as_real(struct worker *worker, uint64_t directory, const char 
 
 int benchfs_faccessat(benchfs *fs, int dirfd, const char *path, int mode, int flags)
 {
+    APPLICATION_CALL(FACCESSAT, fs, -1, path);
     uint64_t directory;
     struct worker *worker = worker_get(fs);
     if (worker == NULL)

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/application.h"
 #include "client/library.h"
 
 struct descriptor_chunk {
@@ -249,6 +250,7 @@ static int close_publish(benchfs *fs, int fd)
 
 int benchfs_close(benchfs *fs, int fd)
 {
+    APPLICATION_CALL(CLOSE, fs, fd, NULL);
     int status = close_works(fs) ? close_publish(fs, fd) : 0;
     int closed = close_number(fs, fd);
     return closed < 0 ? closed : finish(status);
@@ -403,6 +405,7 @@ static int open_at(benchfs *fs, int dirfd, const char *path, int flags, mode_t m
 
 int benchfs_open(benchfs *fs, const char *path, int flags, ...)
 {
+    APPLICATION_CALL(OPEN, fs, -1, path);
     mode_t mode = 0;
     if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE) {
         va_list arguments;
@@ -415,6 +418,7 @@ int benchfs_open(benchfs *fs, const char *path, int flags, ...)
 
 int benchfs_openat(benchfs *fs, int dirfd, const char *path, int flags, ...)
 {
+    APPLICATION_CALL(OPENAT, fs, -1, path);
     mode_t mode = 0;
     if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE) {
         va_list arguments;
@@ -487,6 +491,7 @@ static off_t seek_locked(benchfs *fs, struct open_file *slot, off_t offset, int 
 
 off_t benchfs_lseek(benchfs *fs, int fd, off_t offset, int whence)
 {
+    APPLICATION_CALL(LSEEK, fs, fd, NULL);
     struct open_file *slot = open_file_acquire_opened(fs, fd);
     if (slot == NULL)
         return -1;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/application.h"
 #include "client/library.h"
 
 #define POSITION_FIRST 2u
@@ -138,6 +139,7 @@ static benchfs_dir *directory_make(benchfs *fs, const struct client_file *file, 
 
 benchfs_dir *benchfs_opendir(benchfs *fs, const char *path)
 {
+    APPLICATION_CALL(OPENDIR, fs, -1, path);
     struct client_file file;
     struct client *client = client_get(fs);
     if (client == NULL)
@@ -225,6 +227,7 @@ static int next_listed(struct benchfs_dir *dir, struct attributes *attributes, b
 
 struct dirent *benchfs_readdirplus(benchfs_dir *dir, struct stat *result)
 {
+    APPLICATION_CALL(READDIR, dir->fs, -1, NULL);
     struct attributes attributes;
     struct client *client =
         result == NULL || atomic_load(&dir->fs->dirty_files) == 0 ? NULL : client_get(dir->fs);

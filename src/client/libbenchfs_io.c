@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "client/application.h"
 #include "client/library.h"
 
 #define TRANSFER_MAX ((size_t)0x7ffff000) /* what one read(2) or write(2) moves at most on Linux */
@@ -141,6 +142,7 @@ static ssize_t write_call(benchfs *fs, int fd, const struct memory *memory, cons
 
 ssize_t benchfs_pread(benchfs *fs, int fd, void *buffer, size_t count, off_t offset)
 {
+    APPLICATION_CALL(PREAD, fs, fd, NULL);
     struct iovec vector = {buffer, count};
     struct memory memory = memory_one(&vector);
     return read_call(fs, fd, &memory, &offset);
@@ -148,6 +150,7 @@ ssize_t benchfs_pread(benchfs *fs, int fd, void *buffer, size_t count, off_t off
 
 ssize_t benchfs_read(benchfs *fs, int fd, void *buffer, size_t count)
 {
+    APPLICATION_CALL(READ, fs, fd, NULL);
     struct iovec vector = {buffer, count};
     struct memory memory = memory_one(&vector);
     return read_call(fs, fd, &memory, NULL);
@@ -155,6 +158,7 @@ ssize_t benchfs_read(benchfs *fs, int fd, void *buffer, size_t count)
 
 ssize_t benchfs_pwrite(benchfs *fs, int fd, const void *buffer, size_t count, off_t offset)
 {
+    APPLICATION_CALL(PWRITE, fs, fd, NULL);
     struct iovec vector = {(void *)(uintptr_t)buffer, count};
     struct memory memory = memory_one(&vector);
     return write_call(fs, fd, &memory, &offset, 0);
@@ -162,6 +166,7 @@ ssize_t benchfs_pwrite(benchfs *fs, int fd, const void *buffer, size_t count, of
 
 ssize_t benchfs_write(benchfs *fs, int fd, const void *buffer, size_t count)
 {
+    APPLICATION_CALL(WRITE, fs, fd, NULL);
     struct iovec vector = {(void *)(uintptr_t)buffer, count};
     struct memory memory = memory_one(&vector);
     return write_call(fs, fd, &memory, NULL, 0);
@@ -193,31 +198,37 @@ static ssize_t write_vector(benchfs *fs, int fd, const struct iovec *vector, int
 
 ssize_t benchfs_readv(benchfs *fs, int fd, const struct iovec *vector, int count)
 {
+    APPLICATION_CALL(READV, fs, fd, NULL);
     return read_vector(fs, fd, vector, count, NULL, 0);
 }
 
 ssize_t benchfs_writev(benchfs *fs, int fd, const struct iovec *vector, int count)
 {
+    APPLICATION_CALL(WRITEV, fs, fd, NULL);
     return write_vector(fs, fd, vector, count, NULL, 0);
 }
 
 ssize_t benchfs_preadv(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset)
 {
+    APPLICATION_CALL(PREADV, fs, fd, NULL);
     return read_vector(fs, fd, vector, count, &offset, 0);
 }
 
 ssize_t benchfs_pwritev(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset)
 {
+    APPLICATION_CALL(PWRITEV, fs, fd, NULL);
     return write_vector(fs, fd, vector, count, &offset, 0);
 }
 
 ssize_t benchfs_preadv2(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
+    APPLICATION_CALL(PREADV2, fs, fd, NULL);
     return read_vector(fs, fd, vector, count, offset == -1 ? NULL : &offset, flags);
 }
 
 ssize_t benchfs_pwritev2(benchfs *fs, int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
+    APPLICATION_CALL(PWRITEV2, fs, fd, NULL);
     return write_vector(fs, fd, vector, count, offset == -1 ? NULL : &offset, flags);
 }
 
@@ -225,6 +236,7 @@ ssize_t benchfs_pwritev2(benchfs *fs, int fd, const struct iovec *vector, int co
 
 int benchfs_fsync(benchfs *fs, int fd)
 {
+    APPLICATION_CALL(FSYNC, fs, fd, NULL);
     struct client *client = client_get(fs);
     struct open_file *slot = client == NULL ? NULL : open_file_acquire_opened(fs, fd);
     if (slot == NULL)
@@ -243,6 +255,7 @@ int benchfs_fdatasync(benchfs *fs, int fd)
 
 int benchfs_ftruncate(benchfs *fs, int fd, off_t length)
 {
+    APPLICATION_CALL(FTRUNCATE, fs, fd, NULL);
     struct client *client = client_get(fs);
     struct open_file *slot = client == NULL ? NULL : open_file_acquire_opened(fs, fd);
     if (slot == NULL)
@@ -298,11 +311,13 @@ static int allocate(benchfs *fs, int fd, int mode, off_t offset, off_t length)
 
 int benchfs_fallocate(benchfs *fs, int fd, int mode, off_t offset, off_t length)
 {
+    APPLICATION_CALL(FALLOCATE, fs, fd, NULL);
     return finish(allocate(fs, fd, mode, offset, length));
 }
 
 int benchfs_posix_fallocate(benchfs *fs, int fd, off_t offset, off_t length)
 {
+    APPLICATION_CALL(POSIX_FALLOCATE, fs, fd, NULL);
     int saved = errno;
     int status = allocate(fs, fd, 0, offset, length);
     errno = saved;
@@ -356,6 +371,7 @@ static void copy_unlock(struct open_file *first, struct open_file *second)
 ssize_t benchfs_copy_file_range(benchfs *fs, int in_fd, off_t *in_offset, int out_fd, off_t *out_offset,
                                 size_t count, unsigned flags)
 {
+    APPLICATION_CALL(COPY_FILE_RANGE, fs, in_fd, NULL);
     struct client *client = client_get(fs);
     struct open_file *in = client == NULL ? NULL : open_file_acquire(fs, in_fd);
     struct open_file *out = in == NULL ? NULL : open_file_acquire(fs, out_fd);
@@ -394,6 +410,7 @@ ssize_t benchfs_copy_file_range(benchfs *fs, int in_fd, off_t *in_offset, int ou
 
 int benchfs_fstat(benchfs *fs, int fd, struct stat *result)
 {
+    APPLICATION_CALL(FSTAT, fs, fd, NULL);
     struct attributes attributes;
     struct client *client = client_get(fs);
     struct open_file *slot = client == NULL ? NULL : open_file_acquire(fs, fd);
@@ -413,6 +430,7 @@ struct transfer_state {
     struct list link; /* in worker->finished */
     struct worker *worker;
     struct open_file *slot;
+    uint64_t started; /* loop_now; 0: it is not traced */
 };
 static_assert(sizeof(struct transfer_state) <= sizeof(((struct benchfs_io *)NULL)->reserved), "fits");
 
@@ -427,6 +445,9 @@ static void transfer_finish(struct benchfs_io *io, ssize_t result)
     struct worker *worker = state->worker;
     io->result = result < 0 ? -public_errno((int)result) : result;
     file_cache_changed(state->slot);
+    if (__builtin_expect(state->started != 0, 0))
+        application_transfer(worker, io->kind == BENCHFS_IO_WRITE, state->slot->file.inode, state->started,
+                             io->result);
     open_file_release(worker->fs, state->slot);
     list_push_back(&worker->finished, &state->link);
     worker->under_way--;
@@ -466,6 +487,7 @@ static int transfer_prepare(struct worker *worker, struct benchfs_io *io)
     }
     struct transfer_state *state = state_of(io);
     state->worker = worker;
+    state->started = application_traced() ? loop_now(worker->loop) : 0;
     state->slot = acquire_for(worker->fs, io->fd, io->kind == BENCHFS_IO_READ ? FOR_READING : FOR_WRITING);
     if (state->slot == NULL)
         return -1;
@@ -478,6 +500,7 @@ static int transfer_prepare(struct worker *worker, struct benchfs_io *io)
 
 int benchfs_submit(benchfs *fs, struct benchfs_io *const *ios, unsigned count)
 {
+    APPLICATION_CALL(SUBMIT, fs, -1, NULL);
     struct worker *worker = worker_get(fs);
     if (worker == NULL)
         return -1;
@@ -515,6 +538,7 @@ static void wait_finished(struct worker *worker, unsigned minimum, uint64_t dead
 int benchfs_wait(benchfs *fs, struct benchfs_io **done, unsigned minimum, unsigned maximum,
                  const struct timespec *timeout)
 {
+    APPLICATION_CALL(WAIT, fs, -1, NULL);
     struct worker *worker = worker_get(fs);
     if (worker == NULL)
         return -1;

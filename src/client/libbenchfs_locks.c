@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 
+#include "client/application.h"
 #include "client/library.h"
 
 /* Asked by a waiting thread whether to go on. */
@@ -133,6 +134,7 @@ void descriptions_share_locks(struct benchfs *fs, struct client *client)
 
 int benchfs_flock(benchfs *fs, int fd, int operation)
 {
+    APPLICATION_CALL(FLOCK, fs, fd, NULL);
     static const uint8_t types[] = {
         [LOCK_SH] = LOCK_SHARED, [LOCK_EX] = LOCK_EXCLUSIVE, [LOCK_UN] = LOCK_NONE};
     struct worker *worker = worker_get(fs);

@@ -3,6 +3,7 @@
 #include <stdio.h> /* RENAME_NOREPLACE, RENAME_EXCHANGE */
 #include <string.h>
 
+#include "client/application.h"
 #include "client/library.h"
 
 #define NSEC INT64_C(1000000000)
@@ -67,16 +68,19 @@ static int stat_path(benchfs *fs, int dirfd, const char *path, bool follow, stru
 
 int benchfs_stat(benchfs *fs, const char *path, struct stat *status)
 {
+    APPLICATION_CALL(STAT, fs, -1, path);
     return stat_path(fs, AT_FDCWD, path, true, status);
 }
 
 int benchfs_lstat(benchfs *fs, const char *path, struct stat *status)
 {
+    APPLICATION_CALL(LSTAT, fs, -1, path);
     return stat_path(fs, AT_FDCWD, path, false, status);
 }
 
 int benchfs_fstatat(benchfs *fs, int dirfd, const char *path, struct stat *status, int flags)
 {
+    APPLICATION_CALL(FSTATAT, fs, -1, path);
     if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT)) {
         errno = EINVAL;
         return -1;
@@ -91,6 +95,7 @@ int benchfs_fstatat(benchfs *fs, int dirfd, const char *path, struct stat *statu
 
 int benchfs_statvfs(benchfs *fs, struct statvfs *result)
 {
+    APPLICATION_CALL(STATVFS, fs, -1, NULL);
     enum { BLOCK = 4096 };
     struct statfs_reply total;
     struct client *client = client_get(fs);
@@ -120,6 +125,7 @@ int benchfs_statvfs(benchfs *fs, struct statvfs *result)
 
 int benchfs_fstatvfs(benchfs *fs, int fd, struct statvfs *result)
 {
+    APPLICATION_CALL(FSTATVFS, fs, fd, NULL);
     struct open_file *slot = open_file_acquire(fs, fd);
     if (slot == NULL)
         return -1;
@@ -131,6 +137,7 @@ int benchfs_fstatvfs(benchfs *fs, int fd, struct statvfs *result)
 
 int benchfs_mkdirat(benchfs *fs, int dirfd, const char *path, mode_t mode)
 {
+    APPLICATION_CALL(MKDIRAT, fs, -1, path);
     struct client *client;
     uint64_t directory;
     if (!begin(fs, dirfd, path, &client, &directory))
@@ -145,6 +152,7 @@ int benchfs_mkdir(benchfs *fs, const char *path, mode_t mode)
 
 int benchfs_mknodat(benchfs *fs, int dirfd, const char *path, mode_t mode, dev_t device)
 {
+    APPLICATION_CALL(MKNODAT, fs, -1, path);
     struct client *client;
     uint64_t directory;
     struct attributes attributes;
@@ -170,6 +178,7 @@ int benchfs_mkfifo(benchfs *fs, const char *path, mode_t mode)
 
 int benchfs_unlinkat(benchfs *fs, int dirfd, const char *path, int flags)
 {
+    APPLICATION_CALL(UNLINKAT, fs, -1, path);
     struct client *client;
     uint64_t directory;
     if (flags & ~AT_REMOVEDIR) {
@@ -195,6 +204,7 @@ int benchfs_rmdir(benchfs *fs, const char *path)
 int benchfs_renameat2(benchfs *fs, int old_dirfd, const char *old_path, int new_dirfd, const char *new_path,
                       unsigned flags)
 {
+    APPLICATION_CALL(RENAMEAT2, fs, -1, old_path);
     struct client *client;
     uint64_t old_directory, new_directory;
     if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0 ||
@@ -240,6 +250,7 @@ static int link_by_descriptor(benchfs *fs, int old_fd, int new_dirfd, const char
 int benchfs_linkat(benchfs *fs, int old_dirfd, const char *old_path, int new_dirfd, const char *new_path,
                    int flags)
 {
+    APPLICATION_CALL(LINKAT, fs, -1, old_path);
     struct client *client;
     uint64_t old_directory, new_directory;
     if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) {
@@ -262,6 +273,7 @@ int benchfs_link(benchfs *fs, const char *old_path, const char *new_path)
 
 int benchfs_symlinkat(benchfs *fs, const char *target, int dirfd, const char *path)
 {
+    APPLICATION_CALL(SYMLINKAT, fs, -1, path);
     struct client *client;
     uint64_t directory;
     if (!begin(fs, dirfd, path, &client, &directory))
@@ -291,6 +303,7 @@ static ssize_t readlink_by_descriptor(benchfs *fs, int fd, char *buffer, size_t 
 
 ssize_t benchfs_readlinkat(benchfs *fs, int dirfd, const char *path, char *buffer, size_t size)
 {
+    APPLICATION_CALL(READLINKAT, fs, -1, path);
     struct client *client;
     uint64_t directory;
     if (size == 0) {
@@ -327,6 +340,7 @@ int library_truncate(struct benchfs *fs, int dirfd, const char *path, off_t leng
 
 int benchfs_truncate(benchfs *fs, const char *path, off_t length)
 {
+    APPLICATION_CALL(TRUNCATE, fs, -1, path);
     return library_truncate(fs, AT_FDCWD, path, length);
 }
 
@@ -370,6 +384,7 @@ static int set_by_path(benchfs *fs, int dirfd, const char *path, int flags,
 
 int benchfs_fchmodat(benchfs *fs, int dirfd, const char *path, mode_t mode, int flags)
 {
+    APPLICATION_CALL(FCHMODAT, fs, -1, path);
     struct set_attributes_request set = {.fields = SET_MODE, .mode = mode & 07777};
     return set_by_path(fs, dirfd, path, flags, &set);
 }
@@ -381,6 +396,7 @@ int benchfs_chmod(benchfs *fs, const char *path, mode_t mode)
 
 int benchfs_fchmod(benchfs *fs, int fd, mode_t mode)
 {
+    APPLICATION_CALL(FCHMOD, fs, fd, NULL);
     struct set_attributes_request set = {.fields = SET_MODE, .mode = mode & 07777};
     return set_by_descriptor(fs, fd, &set);
 }
@@ -396,6 +412,7 @@ static void set_owner(struct set_attributes_request *set, uid_t owner, gid_t gro
 
 int benchfs_fchownat(benchfs *fs, int dirfd, const char *path, uid_t owner, gid_t group, int flags)
 {
+    APPLICATION_CALL(FCHOWNAT, fs, -1, path);
     struct set_attributes_request set;
     set_owner(&set, owner, group);
     return set_by_path(fs, dirfd, path, flags, &set);
@@ -413,6 +430,7 @@ int benchfs_lchown(benchfs *fs, const char *path, uid_t owner, gid_t group)
 
 int benchfs_fchown(benchfs *fs, int fd, uid_t owner, gid_t group)
 {
+    APPLICATION_CALL(FCHOWN, fs, fd, NULL);
     struct set_attributes_request set;
     set_owner(&set, owner, group);
     return set_by_descriptor(fs, fd, &set);
@@ -460,6 +478,7 @@ static int set_times(struct set_attributes_request *set, const struct timespec t
 
 int benchfs_utimensat(benchfs *fs, int dirfd, const char *path, const struct timespec times[2], int flags)
 {
+    APPLICATION_CALL(UTIMENSAT, fs, -1, path);
     struct set_attributes_request set;
     if (set_times(&set, times) < 0)
         return -1;
@@ -468,6 +487,7 @@ int benchfs_utimensat(benchfs *fs, int dirfd, const char *path, const struct tim
 
 int benchfs_futimens(benchfs *fs, int fd, const struct timespec times[2])
 {
+    APPLICATION_CALL(FUTIMENS, fs, fd, NULL);
     struct set_attributes_request set;
     if (set_times(&set, times) < 0)
         return -1;

@@ -2,6 +2,7 @@
  * descriptor. */
 #include <sys/xattr.h>
 
+#include "client/application.h"
 #include "client/library.h"
 
 /* Where a call by path goes; false with errno set. */
@@ -40,6 +41,7 @@ static int set(struct client *client, const struct client_place *place, const ch
 
 ssize_t benchfs_getxattr(benchfs *fs, const char *path, const char *name, void *value, size_t size)
 {
+    APPLICATION_CALL(GETXATTR, fs, -1, path);
     struct client *client;
     struct client_place place;
     if (!by_path(fs, path, true, &client, &place))
@@ -49,6 +51,7 @@ ssize_t benchfs_getxattr(benchfs *fs, const char *path, const char *name, void *
 
 ssize_t benchfs_lgetxattr(benchfs *fs, const char *path, const char *name, void *value, size_t size)
 {
+    APPLICATION_CALL(LGETXATTR, fs, -1, path);
     struct client *client;
     struct client_place place;
     if (!by_path(fs, path, false, &client, &place))
@@ -58,6 +61,7 @@ ssize_t benchfs_lgetxattr(benchfs *fs, const char *path, const char *name, void 
 
 ssize_t benchfs_fgetxattr(benchfs *fs, int fd, const char *name, void *value, size_t size)
 {
+    APPLICATION_CALL(FGETXATTR, fs, fd, NULL);
     struct client *client;
     struct client_place place;
     struct open_file *slot;
@@ -71,6 +75,7 @@ ssize_t benchfs_fgetxattr(benchfs *fs, int fd, const char *name, void *value, si
 int benchfs_setxattr(benchfs *fs, const char *path, const char *name, const void *value, size_t size,
                      int flags)
 {
+    APPLICATION_CALL(SETXATTR, fs, -1, path);
     struct client *client;
     struct client_place place;
     if (!by_path(fs, path, true, &client, &place))
@@ -81,6 +86,7 @@ int benchfs_setxattr(benchfs *fs, const char *path, const char *name, const void
 int benchfs_lsetxattr(benchfs *fs, const char *path, const char *name, const void *value, size_t size,
                       int flags)
 {
+    APPLICATION_CALL(LSETXATTR, fs, -1, path);
     struct client *client;
     struct client_place place;
     if (!by_path(fs, path, false, &client, &place))
@@ -90,6 +96,7 @@ int benchfs_lsetxattr(benchfs *fs, const char *path, const char *name, const voi
 
 int benchfs_fsetxattr(benchfs *fs, int fd, const char *name, const void *value, size_t size, int flags)
 {
+    APPLICATION_CALL(FSETXATTR, fs, fd, NULL);
     struct client *client;
     struct client_place place;
     struct open_file *slot;
@@ -102,6 +109,7 @@ int benchfs_fsetxattr(benchfs *fs, int fd, const char *name, const void *value, 
 
 ssize_t benchfs_listxattr(benchfs *fs, const char *path, char *names, size_t size)
 {
+    APPLICATION_CALL(LISTXATTR, fs, -1, path);
     struct client *client;
     struct client_place place;
     if (!by_path(fs, path, true, &client, &place))
@@ -111,6 +119,7 @@ ssize_t benchfs_listxattr(benchfs *fs, const char *path, char *names, size_t siz
 
 ssize_t benchfs_llistxattr(benchfs *fs, const char *path, char *names, size_t size)
 {
+    APPLICATION_CALL(LLISTXATTR, fs, -1, path);
     struct client *client;
     struct client_place place;
     if (!by_path(fs, path, false, &client, &place))
@@ -120,6 +129,7 @@ ssize_t benchfs_llistxattr(benchfs *fs, const char *path, char *names, size_t si
 
 ssize_t benchfs_flistxattr(benchfs *fs, int fd, char *names, size_t size)
 {
+    APPLICATION_CALL(FLISTXATTR, fs, fd, NULL);
     struct client *client;
     struct client_place place;
     struct open_file *slot;
@@ -132,6 +142,7 @@ ssize_t benchfs_flistxattr(benchfs *fs, int fd, char *names, size_t size)
 
 int benchfs_removexattr(benchfs *fs, const char *path, const char *name)
 {
+    APPLICATION_CALL(REMOVEXATTR, fs, -1, path);
     struct client *client;
     struct client_place place;
     if (!by_path(fs, path, true, &client, &place))
@@ -141,6 +152,7 @@ int benchfs_removexattr(benchfs *fs, const char *path, const char *name)
 
 int benchfs_lremovexattr(benchfs *fs, const char *path, const char *name)
 {
+    APPLICATION_CALL(LREMOVEXATTR, fs, -1, path);
     struct client *client;
     struct client_place place;
     if (!by_path(fs, path, false, &client, &place))
@@ -150,6 +162,7 @@ int benchfs_lremovexattr(benchfs *fs, const char *path, const char *name)
 
 int benchfs_fremovexattr(benchfs *fs, int fd, const char *name)
 {
+    APPLICATION_CALL(FREMOVEXATTR, fs, fd, NULL);
     struct client *client;
     struct client_place place;
     struct open_file *slot;

@@ -178,7 +178,10 @@ struct worker_current {
     uint64_t fs_id;
     uint32_t forks;
     struct worker *worker;
+    const uint64_t *detail_until; /* of the worker's region: 0 while nobody traces calls */
+    int64_t told;                 /* what the last finish() was told */
 };
+extern const uint64_t application_untraced; /* 0 */
 extern __thread struct worker_current worker_current
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
@@ -230,6 +233,7 @@ static inline int public_errno(int status)
 /* Turns a status into the POSIX convention. */
 static inline int finish(int status)
 {
+    worker_current.told = status;
     if (__builtin_expect(status >= 0, 1))
         return status;
     errno = public_errno(status);
@@ -237,6 +241,7 @@ static inline int finish(int status)
 }
 static inline ssize_t finish_size(ssize_t result)
 {
+    worker_current.told = result;
     if (__builtin_expect(result >= 0, 1))
         return result;
     errno = public_errno((int)result);

@@ -228,10 +228,15 @@ static void ask_servers(struct sources *sources)
     }
 }
 
-int sources_refresh(struct sources *sources)
+int sources_look(struct sources *sources)
 {
     look_for_ends(sources);
-    int status = look_at_files(sources);
+    return look_at_files(sources);
+}
+
+int sources_refresh(struct sources *sources)
+{
+    int status = sources_look(sources);
     if (status == 0)
         ask_servers(sources);
     return status;

@@ -50,5 +50,7 @@ int sources_open(const struct sources_options *options, struct sources *sources)
  * for who has ended. Pointers to sources stay. A source whose server became another process has its `own` as
  * before and a reader with another header.started_ns. 0 or -ENOMEM. Suspends. */
 int sources_refresh(struct sources *sources);
+/* The same without asking servers. 0 or -ENOMEM. Does not suspend. */
+int sources_look(struct sources *sources);
 /* Closes the readers. `own` is the user's. */
 void sources_close(struct sources *sources);

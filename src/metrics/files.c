@@ -93,6 +93,9 @@ uint64_t metrics_process_start(uint32_t pid)
         return 0;
     /* The second field is a name in parentheses, which may hold anything; the start is field 22. */
     const char *at = strrchr(text, ')');
+    /* One that has ended and that nobody has asked about yet does not live. */
+    if (at != NULL && (at[2] == 'Z' || at[2] == 'X'))
+        return 0;
     for (unsigned field = 2; at != NULL && field < 22; field++)
         at = strchr(at + 1, ' ');
     return at == NULL ? 0 : strtoull(at, NULL, 10);

@@ -17,7 +17,7 @@ int metrics_file_make(const char *directory, char **path);
 /* Removes it, and the directory with the last one. */
 void metrics_file_remove(const char *path);
 
-/* When the process was started, clock ticks after boot; 0: there is none. */
+/* When the process was started, clock ticks after boot; 0: there is none, or it has ended. */
 uint64_t metrics_process_start(uint32_t pid);
 /* Resident memory of this process, bytes; 0: the system does not tell. */
 uint64_t metrics_process_memory(void);

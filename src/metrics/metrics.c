@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -112,16 +113,21 @@ int metrics_create(const char *directory, uint32_t trace_count, struct metrics *
     return 0;
 }
 
+void metrics_end(struct metrics *metrics)
+{
+    if (metrics->pid != (uint32_t)getpid() || metrics->header->ended != 0)
+        return;
+    metrics_fold(metrics, UINT32_MAX);
+    metrics->header->ended = 1;
+    if (metrics->path != NULL)
+        metrics_file_remove(metrics->path);
+}
+
 void metrics_destroy(struct metrics *metrics)
 {
     if (metrics == NULL)
         return;
-    if (metrics->pid == (uint32_t)getpid()) {
-        metrics_fold(metrics, UINT32_MAX);
-        metrics->header->ended = 1;
-        if (metrics->path != NULL)
-            metrics_file_remove(metrics->path);
-    }
+    metrics_end(metrics);
     munmap(metrics->header, METRICS_BYTES(metrics->mask + 1));
     free(metrics->path);
     free(metrics);
@@ -133,6 +139,12 @@ void metrics_identify(struct metrics *metrics, enum metrics_role role, uint32_t 
     header->role = role;
     header->server = server;
     snprintf(header->cluster, sizeof(header->cluster), "%s", cluster);
+}
+
+uint64_t metrics_memory(const struct metrics *metrics)
+{
+    struct stat status;
+    return metrics->path != NULL && stat(metrics->path, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
 }
 
 /* ---- folding ---- */
@@ -151,13 +163,12 @@ static void note_slow(struct metrics *metrics, const struct metrics_entry *entry
     struct metrics_header *header = metrics->header;
     metrics->slow[header->slow_head % METRICS_SLOW] = *entry;
     __atomic_store_n(&header->slow_head, header->slow_head + 1, __ATOMIC_RELEASE);
-    if (metrics->slow_request != NULL)
-        metrics->slow_request(metrics->owner, entry);
 }
 
 static void fold_entry(struct metrics *metrics, const struct metrics_entry *entry)
 {
-    uint32_t operation = entry->operation % METRICS_CALLED;
+    uint32_t operation =
+        entry->kind == METRICS_APPLICATION_CALL ? METRICS_APPLICATION : entry->operation % METRICS_CALLED;
     operation += entry->kind == METRICS_CALL ? METRICS_CALLED : 0;
     struct metrics_operation *sums = &metrics->operations[operation];
     sums->count++;

@@ -28,8 +28,6 @@ struct metrics {
      * through this process. */
     void (*refresh)(void *owner);
     void *owner;
-    /* Told of each request that took longer than header->slow_ns; may be NULL. */
-    void (*slow_request)(void *owner, const struct metrics_entry *entry);
     char *path; /* of the file; NULL: memory of this process alone */
     uint32_t pid;
 };
@@ -39,7 +37,10 @@ struct metrics {
  * region is private and *shared_status, if it is not NULL, tells why (0 or -errno). Returns 0 or -ENOMEM. May
  * block on the file system of the directory, for which memory is meant. */
 int metrics_create(const char *directory, uint32_t trace_count, struct metrics **metrics, int *shared_status);
-/* Marks the region as ended and removes its file, if this is the process that made it. */
+/* Marks the region as ended and removes its file, if this is the process that made it; its memory stays.
+ * Harmless when it was done before. */
+void metrics_end(struct metrics *metrics);
+/* The same, and frees it. NULL is harmless. */
 void metrics_destroy(struct metrics *metrics);
 /* Who this is, for readers. server: UINT32_MAX for a client. cluster: the bootstrap address of its first
  * server. */
@@ -47,6 +48,9 @@ void metrics_identify(struct metrics *metrics, enum metrics_role role, uint32_t 
 /* Removes files of processes that are gone and have said nothing for at least `age` ns; of one cluster, if it
  * is not NULL. Looks at no more than a few thousand. */
 void metrics_prune(const char *directory, const char *cluster, uint64_t age);
+
+/* Bytes of memory that the region's file takes by now; 0: it has none. */
+uint64_t metrics_memory(const struct metrics *metrics);
 
 static inline bool metrics_unfolded(const struct metrics *metrics)
 {

@@ -53,7 +53,7 @@ enum metrics_operation_number {
     METRICS_DISK_READ = 100,
     METRICS_DISK_WRITE = 101,
     METRICS_DISK_SYNC = 102,
-    METRICS_APPLICATION = 110, /* first of the library's calls: client/ names them */
+    METRICS_APPLICATION = 110, /* all of the library's calls, while they are recorded: client/application.h */
 };
 
 /* M(id, name, kind, unit, help). Kind: COUNTER only grows, GAUGE is a present value. Names are those of the
@@ -106,7 +106,7 @@ enum metrics_operation_number {
     M(TASK_MEMORY, "task_memory_bytes", GAUGE, "bytes", "Address space of tasks' stacks")                    \
     M(TASKS, "tasks", GAUGE, "", "Tasks under way")                                                          \
     M(METRICS_MEMORY, "metrics_memory_bytes", GAUGE, "bytes",                                                \
-      "Address space of this region, of which only what is used takes memory")                               \
+      "Memory that the file of this region takes, 0 of a private one")                                       \
     M(PROCESS_MEMORY, "process_memory_bytes", GAUGE, "bytes", "Resident memory of the whole process")
 
 enum metric {
@@ -177,13 +177,19 @@ enum metrics_kind {
     METRICS_APPLICATION_CALL, /* a call of the library; recorded while somebody traces */
 };
 
+/* A call of the library carries in the upper 48 bits of its correlation those of the last request that the
+ * thread had sent before, and in the lower 16 how many it sent until its end, this many or more. */
+#define METRICS_CALLS_MAX UINT16_MAX
+
 enum metrics_transfer { METRICS_NO_BULK, METRICS_EAGER, METRICS_RENDEZVOUS };
 
 struct metrics_entry {
     uint64_t sequence;    /* 1 + its number; 0: being written */
     uint64_t started;     /* monotonic ns */
-    uint64_t correlation; /* the same at both ends of a request, and of what a request has the disk do */
-    uint64_t subject;     /* inode, or the directory of a name; 0: none */
+    uint64_t correlation; /* the same at both ends of a request, and of what a request has the disk do; of a
+                             call of the library see METRICS_CALLS_MAX */
+    uint64_t subject;     /* inode, or the directory of a name; of a call of the library the inode, or a hash
+                             of the path; 0: none */
     uint32_t total_ns;
     uint32_t client_queue_ns;
     uint32_t server_queue_ns;

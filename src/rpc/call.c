@@ -27,7 +27,7 @@
 #include "base/clock.h"
 #include "rpc/party.h"
 
-#define FLIGHT_INDEX_BITS 16
+#define FLIGHT_INDEX_BITS RPC_GENERATION_SHIFT
 #define FLIGHTS_MAX (1u << FLIGHT_INDEX_BITS)
 #define FLIGHTS_PER_BLOCK 16u
 

@@ -85,6 +85,9 @@ struct rpc {
     struct timer silence;
     void (*instance_event)(void *owner, uint64_t instance, enum rpc_instance_event event);
     void (*notice)(void *owner, uint32_t serial, uint64_t notice);
+    uint64_t slow_since;     /* loop_now: when the second began in which slow requests are counted */
+    uint32_t slow_logged;    /* in it */
+    uint64_t slow_unlogged;  /* since the last one that was logged */
     struct completion quiet; /* awaited by rpc_destroy */
 };
 

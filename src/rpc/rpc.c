@@ -195,6 +195,11 @@ void rpc_refresh_metrics(const struct rpc *rpc)
     metrics_set(rpc->metrics, METRIC_RPC_MEMORY, rpc_memory(rpc));
 }
 
+uint64_t rpc_generation(const struct rpc *rpc)
+{
+    return rpc->generation;
+}
+
 void rpc_counters(const struct rpc *rpc, struct rpc_counters *counters)
 {
     *counters = rpc->counters;

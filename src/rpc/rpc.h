@@ -20,6 +20,7 @@
 #define RPC_BODY_MAX 640u
 #define RPC_INSTANCE_GRACE (1 * NSEC_PER_SEC)
 #define RPC_NOTICES_MAX 64u /* of a peer, waiting */
+#define RPC_GENERATION_SHIFT 16 /* correlation >> this counts a party's calls up */
 
 struct rpc;
 struct rpc_peer;
@@ -205,6 +206,9 @@ int rpc_peer_connect(struct rpc_peer *peer, uint64_t deadline);
  * RPC_NOTICES_MAX wait. */
 bool rpc_peer_notice(struct rpc_peer *peer, uint64_t notice);
 uint32_t rpc_peer_notices(const struct rpc_peer *peer);
+
+/* Correlation >> RPC_GENERATION_SHIFT of the last call that was sent. */
+uint64_t rpc_generation(const struct rpc *rpc);
 
 struct rpc_counters {
     uint64_t requests; /* served */

@@ -13,6 +13,8 @@
  * A party's calls to itself take the same way from the handler on; request and bulk are memory of this
  * process then. */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +100,7 @@ static void serve_run(void *argument)
     struct rpc *rpc = served->request.rpc;
     struct rpc_session *session = served->request.session;
     served->task = task_current();
+    task_set_tag(served->request.header->correlation);
     rpc->handlers[served->request.header->operation](rpc->owner, &served->request);
     if (!served->replied) {
         log_error("the handler of %s returned without a reply", served->operation->name);
@@ -347,10 +350,12 @@ void serve_local(struct rpc *rpc, struct rpc_call *call, const struct operation 
         return;
     }
     uint64_t left = (call->deadline - now) / NSEC_PER_USEC;
+    call->correlation = ++rpc->generation << RPC_GENERATION_SHIFT;
     *(struct rpc_request_header *)served->bytes = (struct rpc_request_header){
         .version = RPC_PROTOCOL_VERSION,
         .operation = call->operation,
         .session = UINT32_MAX,
+        .correlation = call->correlation,
         .map_epoch = rpc->map_epoch,
         .namespace_epoch = call->namespace_epoch,
         .deadline_us = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX,
@@ -530,6 +535,33 @@ static int send_reply(struct rpc_served *served, uint32_t length, const struct i
     return status == -EINPROGRESS ? await_transfer(served, &sent) : status;
 }
 
+#define SLOW_LOGGED_MAX 10u /* in a second */
+
+static __attribute__((noinline)) void log_slow(const struct rpc_served *served,
+                                               const struct metrics_entry *entry)
+{
+    struct rpc *rpc = served->request.rpc;
+    uint64_t now = entry->started + entry->total_ns;
+    if (now - rpc->slow_since >= NSEC_PER_SEC) {
+        rpc->slow_since = now;
+        rpc->slow_logged = 0;
+    }
+    if (rpc->slow_logged++ >= SLOW_LOGGED_MAX) {
+        rpc->slow_unlogged++;
+        return;
+    }
+    char more[64] = "";
+    if (rpc->slow_unlogged > 0)
+        snprintf(more, sizeof(more), " (%" PRIu64 " more were not logged)", rpc->slow_unlogged);
+    rpc->slow_unlogged = 0;
+    log_warning("slow %s of inode %" PRIx64 " for %s: %.3f ms: queue %.3f, handler %.3f, storage %.3f, reply "
+                "%.3f; %" PRIu32 " bytes, %s%s",
+                served->operation->name, entry->subject,
+                served->is_local ? "itself" : served->request.session->peer, entry->total_ns / 1e6,
+                entry->server_queue_ns / 1e6, entry->handler_ns / 1e6, entry->storage_ns / 1e6,
+                entry->reply_ns / 1e6, entry->bytes, status_text(entry->status), more);
+}
+
 /* replied: when the reply was ready; sent: when it had been sent, 0: not looked at. */
 static void served_record(const struct rpc_served *served, const struct rpc_reply_header *header,
                           uint64_t bytes, uint64_t replied, uint64_t sent)
@@ -551,6 +583,9 @@ static void served_record(const struct rpc_served *served, const struct rpc_repl
         .status = (int16_t)header->status,
     };
     metrics_record(rpc->metrics, &entry);
+    uint64_t slow = __atomic_load_n(&rpc->metrics->header->slow_ns, __ATOMIC_RELAXED);
+    if (__builtin_expect(slow != 0 && entry.total_ns >= slow, 0))
+        log_slow(served, &entry);
 }
 
 int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_t body_length,

@@ -43,9 +43,27 @@ static int answers_arm(struct reactor *reactor)
     return list_empty(&container_of(reactor, struct disk, answers)->answered) ? 0 : -EBUSY;
 }
 
+void disk_record(const struct disk_io *io, int status)
+{
+    if (io->file->disk->discards)
+        return; /* the disk below has */
+    struct loop *loop = io->file->disk->loop;
+    struct metrics_entry entry = {
+        .started = io->started,
+        .correlation = io->tag,
+        .total_ns = metrics_clip(loop_now(loop) - io->started),
+        .bytes = status > 0 ? (uint32_t)status : 0,
+        .operation = (uint8_t)(METRICS_DISK_READ + io->call),
+        .kind = METRICS_DISK,
+        .status = (int16_t)(status < 0 ? status : 0),
+    };
+    metrics_record(loop_metrics(loop), &entry);
+}
+
 void disk_answer(struct disk_io *io, int status, bool later)
 {
     struct disk_transfer *transfer = disk_transfer(io);
+    disk_record(io, status);
     if (!later && io->done.notify == NULL) {
         completion_fire(&io->done, status);
         return;
@@ -295,6 +313,8 @@ void disk_start(struct disk_io *io)
     struct disk_transfer *transfer = disk_transfer(io);
     transfer->done = 0;
     transfer->cut = false;
+    io->started = loop_now(io->file->disk->loop);
+    io->tag = task_tag();
     int status = check_transfer(io, &transfer->length);
     if (status == 0 && io->file->disk->fault != NULL)
         status = ask_transfer(io, transfer);

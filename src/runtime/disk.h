@@ -78,7 +78,7 @@ int disk_file_allocate(struct disk_file *file, uint64_t offset, uint64_t length)
 /* Gives the blocks of the range back; it reads as zeros. -EOPNOTSUPP. May suspend. */
 int disk_file_punch(struct disk_file *file, uint64_t offset, uint64_t length);
 
-enum disk_call { DISK_READ, DISK_WRITE, DISK_SYNC };
+enum disk_call { DISK_READ, DISK_WRITE, DISK_SYNC }; /* in the order of METRICS_DISK_READ, ... */
 
 /* A transfer under way. Zero it, fill the first part, disk_start, disk_finish. */
 struct disk_io {
@@ -88,7 +88,9 @@ struct disk_io {
     uint32_t count;
     uint64_t offset;
     struct completion done; /* fired with bytes or -errno; `notify` may be set: never called in disk_start */
-    void *private[8];       /* the implementation's own */
+    uint64_t started;       /* this and the rest: the implementation's own */
+    uint64_t tag;
+    void *private[8];
 };
 /* Never suspends: what finds the queue full waits in it. All that one turn of the loop starts enters the
  * kernel together. */

@@ -335,10 +335,13 @@ static void transfer_told(struct completion *completion)
     struct uring_request *request = container_of(completion, struct uring_request, done);
     struct disk_io *io = disk_transfer_io(container_of(request, struct disk_transfer, request));
     int result = completion->status;
-    if (transfer_goes_on(io, &result))
+    if (transfer_goes_on(io, &result)) {
         transfer_queue(io);
-    else
-        completion_fire(&io->done, transfer_result(io, result));
+        return;
+    }
+    result = transfer_result(io, result);
+    disk_record(io, result);
+    completion_fire(&io->done, result);
 }
 
 static void local_start(struct disk_io *io)

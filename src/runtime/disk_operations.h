@@ -81,7 +81,10 @@ int disk_init(struct disk *disk, struct loop *loop, const struct disk_operations
 void disk_exit(struct disk *disk);
 void disk_file_init(struct disk_file *file, struct disk *disk, const char *name, unsigned flags);
 
-/* The transfer is over. At once, so that whoever waits does not suspend; `later`: by the next turn, as always
+/* Records that the transfer is over with this result, for the request that the starting task served; to be
+ * called by who fires io->done itself. */
+void disk_record(const struct disk_io *io, int status);
+/* The same, and tells. At once, so that whoever waits does not suspend; `later`: by the next turn, as always
  * when `notify` is set. */
 void disk_answer(struct disk_io *io, int status, bool later);
 

@@ -116,6 +116,8 @@ static void transfer_tell(struct sim_transfer *transfer, int status)
     struct disk_io *io = transfer->io;
     struct completion *done = transfer->done;
     transfer_free(transfer);
+    if (io != NULL)
+        disk_record(io, status);
     completion_fire(io != NULL ? &io->done : done, status);
 }
 

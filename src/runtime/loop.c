@@ -332,7 +332,6 @@ static void refresh_metrics(struct loop *loop, uint64_t now)
     metrics_set(metrics, METRIC_TASKS, loop->scheduler.live);
     metrics_set(metrics, METRIC_TASK_MEMORY,
                 (uint64_t)(loop->scheduler.live + loop->scheduler.pooled) * loop->scheduler.stack_size);
-    metrics_set(metrics, METRIC_METRICS_MEMORY, metrics->header->bytes);
     metrics_settle(metrics);
 }
 

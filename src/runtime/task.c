@@ -51,6 +51,7 @@ struct task {
     enum task_state state;
     bool cancelled; /* the next await that would suspend returns -ECANCELED */
     int result;     /* of the await it is in */
+    uint64_t tag;
     struct completion *awaiting;
     struct timer timeout;
     char *stack;
@@ -152,7 +153,19 @@ static struct task *task_prepare(struct loop *loop, void (*entry)(void *argument
     task->entry = entry;
     task->argument = argument;
     task->cancelled = false;
+    task->tag = 0;
     return task;
+}
+
+void task_set_tag(uint64_t tag)
+{
+    if (running != NULL)
+        running->tag = tag;
+}
+
+uint64_t task_tag(void)
+{
+    return running == NULL ? 0 : running->tag;
 }
 
 int task_spawn(struct loop *loop, void (*entry)(void *argument), void *argument)

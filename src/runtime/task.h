@@ -43,6 +43,11 @@ int task_spawn_later(struct loop *loop, void (*entry)(void *argument), void *arg
 /* The running task of this thread, or NULL outside any task. */
 struct task *task_current(void);
 
+/* A number by which what the running task has others do can be told apart: the correlation of the request
+ * that it serves. 0, as at first: none, or no task runs. */
+void task_set_tag(uint64_t tag);
+uint64_t task_tag(void);
+
 /* Makes the await that task is suspended in return -ECANCELED, or, when it is not suspended or its completion
  * has already fired, the next await that would suspend it. So nothing that was granted is lost. The awaited
  * completion is detached and left to its owner. task is valid until its entry returns. */

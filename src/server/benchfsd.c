@@ -594,6 +594,8 @@ static int create_metrics(struct daemon *daemon)
         metrics_prune(directory, NULL, METRICS_LEFT_MAX);
     int status =
         metrics_create(directory, (uint32_t)config->metrics.trace_entries, &daemon->metrics, &shared);
+    if (status == 0)
+        daemon->metrics->header->slow_ns = config->metrics.slow;
     if (shared != 0)
         log_warning("cannot share measurements in %s: %s", directory, status_text(shared));
     return status;

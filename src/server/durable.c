@@ -20,7 +20,6 @@
 /* A handler that ends with so many inodes waiting to be recorded records them: cutting a group then never
  * takes long. */
 #define UNCOLLECTED_MAX 1024u
-#define ROOM_LOOK_NS (100 * NSEC_PER_MSEC)
 
 /* ---- promises ---- */
 
@@ -59,22 +58,6 @@ static bool is_promised(const struct server *server, uint16_t operation, bool fr
     return true;
 }
 
-/* The device is full. Of a step of a transaction nobody may be told that it failed: it has been done, and
- * will last once there is room. Within this server the operation that it is a step of tells the client;
- * another server waits, as for any slow device. */
-static int wait_for_room(struct server *server, const struct rpc_request *request)
-{
-    int status = -ENOSPC;
-    if (request->session == NULL)
-        return 0;
-    while (status == -ENOSPC && loop_now(server->loop) < request->deadline && !server->stopping) {
-        status = task_sleep(server->loop, ROOM_LOOK_NS);
-        if (status == 0)
-            status = journal_commit(server->journal);
-    }
-    return status;
-}
-
 int durable_answer(struct server *server, const struct rpc_request *request, int status)
 {
     if ((request->flags & RPC_MUTATES) == 0)
@@ -90,8 +73,6 @@ int durable_answer(struct server *server, const struct rpc_request *request, int
         status = durable_commit(server);
     else /* what the namespace alone changes needs no bytes */
         status = journal_commit(server->journal);
-    if (__builtin_expect(status == -ENOSPC && request->peer_is_server, 0))
-        status = wait_for_room(server, request);
     /* Another server has to know that nobody knows. */
     return from_server && status != 0 ? -EIO : status;
 }

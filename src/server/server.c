@@ -179,6 +179,7 @@ static void refresh_metrics(void *owner)
     if (!loop_simulated(server->loop) && now - server->memory_measured >= MEMORY_INTERVAL) {
         server->memory_measured = now;
         metrics_set(server->metrics, METRIC_PROCESS_MEMORY, metrics_process_memory());
+        metrics_set(server->metrics, METRIC_METRICS_MEMORY, metrics_memory(server->metrics));
     }
     metrics_set(server->metrics, METRIC_STORE_USED, store.used);
     metrics_set(server->metrics, METRIC_STORE_CAPACITY, store.capacity);

@@ -218,7 +218,6 @@ int main(int argc, char **argv)
         return 2;
     }
     files = (unsigned)atoi(argv[2]);
-    cluster_patience_ms += (int)(files / 100); /* they recover them */
     dup2(STDOUT_FILENO, STDERR_FILENO);
     setvbuf(stdout, NULL, _IOLBF, 0);
     struct cluster cluster;

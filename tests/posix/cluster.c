@@ -15,9 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define START_MS 8000
 #define SETTINGS_MAX 16
-
-int cluster_patience_ms = 8000;
 
 static int make_key(const char *path)
 {
@@ -79,7 +78,7 @@ static int read_line(int fd, char *line, size_t size)
     size_t length = 0;
     while (length + 1 < size) {
         struct pollfd waiting = {.fd = fd, .events = POLLIN};
-        if (poll(&waiting, 1, cluster_patience_ms) <= 0 || read(fd, line + length, 1) != 1)
+        if (poll(&waiting, 1, START_MS) <= 0 || read(fd, line + length, 1) != 1)
             return -1;
         if (line[length] == '\n') {
             line[length] = '\0';

@@ -19,9 +19,6 @@ struct cluster {
     char servers[CLUSTER_SERVERS_MAX * 64]; /* as BENCHFS_SERVERS wants it */
 };
 
-/* How long each step of a server's start may take. */
-extern int cluster_patience_ms;
-
 /* Starts `count` servers with `settings` ("table.key=value", NULL at the end; NULL: none), and points
  * BENCHFS_SERVERS and BENCHFS_KEY at them. The program is $BENCHFSD; the mode $CONSISTENCY, if that is set.
  * Returns 0, or -1 after a message. */

@@ -300,6 +300,9 @@ static void what_a_dead_process_left_can_be_read_and_is_removed_later(void **sta
         metrics_record(metrics, &(struct metrics_entry){.operation = OPERATION, .correlation = 99});
         raise(SIGKILL);
     }
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    assert_int_equal(metrics_process_start((uint32_t)child), 0); /* nobody has asked about it yet */
     waitpid(child, NULL, 0);
     struct metrics *living = make_shared(); /* is not touched */
     assert_true(living->header->process_start != 0);

@@ -1,0 +1,127 @@
+/* Calls of the library as trace entries, recorded while somebody traces (metrics_header.detail_until).
+ *
+ * Each public call begins with APPLICATION_CALL, which costs a predicted branch as long as nobody does. Its
+ * end, on whatever way the function returns, records the entry; what the call returned it knows from finish()
+ * and finish_size(), or from errno. */
+#pragma once
+
+#include "client/library.h"
+
+/* A(id, name, moves): moves - what it returns is a number of bytes. */
+#define APPLICATION_TABLE(A)                                                                                 \
+    A(SYNC, "sync", false)                                                                                   \
+    A(FACCESSAT, "faccessat", false)                                                                         \
+    A(CLOSE, "close", false)                                                                                 \
+    A(OPEN, "open", false)                                                                                   \
+    A(OPENAT, "openat", false)                                                                               \
+    A(LSEEK, "lseek", false)                                                                                 \
+    A(OPENDIR, "opendir", false)                                                                             \
+    A(PREAD, "pread", true)                                                                                  \
+    A(READ, "read", true)                                                                                    \
+    A(PWRITE, "pwrite", true)                                                                                \
+    A(WRITE, "write", true)                                                                                  \
+    A(READV, "readv", true)                                                                                  \
+    A(WRITEV, "writev", true)                                                                                \
+    A(PREADV, "preadv", true)                                                                                \
+    A(PWRITEV, "pwritev", true)                                                                              \
+    A(PREADV2, "preadv2", true)                                                                              \
+    A(PWRITEV2, "pwritev2", true)                                                                            \
+    A(FSYNC, "fsync", false)                                                                                 \
+    A(FTRUNCATE, "ftruncate", false)                                                                         \
+    A(FALLOCATE, "fallocate", false)                                                                         \
+    A(POSIX_FALLOCATE, "posix_fallocate", false)                                                             \
+    A(COPY_FILE_RANGE, "copy_file_range", true)                                                              \
+    A(FSTAT, "fstat", false)                                                                                 \
+    A(SUBMIT, "submit", false)                                                                               \
+    A(WAIT, "wait", false)                                                                                   \
+    A(FLOCK, "flock", false)                                                                                 \
+    A(STAT, "stat", false)                                                                                   \
+    A(LSTAT, "lstat", false)                                                                                 \
+    A(FSTATAT, "fstatat", false)                                                                             \
+    A(STATVFS, "statvfs", false)                                                                             \
+    A(FSTATVFS, "fstatvfs", false)                                                                           \
+    A(MKDIRAT, "mkdirat", false)                                                                             \
+    A(MKNODAT, "mknodat", false)                                                                             \
+    A(UNLINKAT, "unlinkat", false)                                                                           \
+    A(RENAMEAT2, "renameat2", false)                                                                         \
+    A(LINKAT, "linkat", false)                                                                               \
+    A(SYMLINKAT, "symlinkat", false)                                                                         \
+    A(READLINKAT, "readlinkat", false)                                                                       \
+    A(TRUNCATE, "truncate", false)                                                                           \
+    A(FCHMODAT, "fchmodat", false)                                                                           \
+    A(FCHMOD, "fchmod", false)                                                                               \
+    A(FCHOWNAT, "fchownat", false)                                                                           \
+    A(FCHOWN, "fchown", false)                                                                               \
+    A(UTIMENSAT, "utimensat", false)                                                                         \
+    A(FUTIMENS, "futimens", false)                                                                           \
+    A(GETXATTR, "getxattr", false)                                                                           \
+    A(LGETXATTR, "lgetxattr", false)                                                                         \
+    A(FGETXATTR, "fgetxattr", false)                                                                         \
+    A(SETXATTR, "setxattr", false)                                                                           \
+    A(LSETXATTR, "lsetxattr", false)                                                                         \
+    A(FSETXATTR, "fsetxattr", false)                                                                         \
+    A(LISTXATTR, "listxattr", false)                                                                         \
+    A(LLISTXATTR, "llistxattr", false)                                                                       \
+    A(FLISTXATTR, "flistxattr", false)                                                                       \
+    A(REMOVEXATTR, "removexattr", false)                                                                     \
+    A(LREMOVEXATTR, "lremovexattr", false)                                                                   \
+    A(FREMOVEXATTR, "fremovexattr", false)                                                                   \
+    A(READDIR, "readdir", false)                                                                             \
+    A(IO_READ, "io_read", true)                                                                              \
+    A(IO_WRITE, "io_write", true)
+
+enum application {
+#define A(id, name, moves) APPLICATION_##id,
+    APPLICATION_TABLE(A)
+#undef A
+        APPLICATIONS
+};
+static_assert(APPLICATIONS <= UINT8_MAX, "metrics_entry.operation");
+
+/* Name of a call, or NULL. */
+const char *application_name(unsigned call);
+
+/* A call under way. */
+struct application_call {
+    struct worker *worker; /* NULL: it is not recorded */
+    enum application call;
+    int error; /* errno before */
+    uint64_t started;
+    uint64_t subject;
+    uint64_t generation; /* of the last request sent before it */
+};
+
+void application_begin_slow(struct application_call *application, struct benchfs *fs, int fd,
+                            const char *path);
+void application_end_slow(struct application_call *application);
+/* Records a transfer that ran beside others from `started` on. */
+void application_transfer(struct worker *worker, bool writes, uint64_t inode, uint64_t started,
+                          ssize_t result);
+
+static inline bool application_traced(void)
+{
+    return __builtin_expect(*worker_current.detail_until != 0, 0);
+}
+
+static inline struct application_call application_begin(enum application call, struct benchfs *fs, int fd,
+                                                        const char *path)
+{
+    struct application_call application;
+    application.worker = NULL;
+    if (application_traced()) {
+        application.call = call;
+        application_begin_slow(&application, fs, fd, path);
+    }
+    return application;
+}
+
+static inline void application_end(struct application_call *application)
+{
+    if (__builtin_expect(application->worker != NULL, 0))
+        application_end_slow(application);
+}
+
+/* fd: the descriptor that it is about, or -1; path: or NULL. */
+#define APPLICATION_CALL(id, fs, fd, path)                                                                   \
+    __attribute__((cleanup(application_end), unused)) struct application_call application =                  \
+        application_begin(APPLICATION_##id, fs, fd, path)

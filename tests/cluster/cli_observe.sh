@@ -1,0 +1,69 @@
+#!/bin/bash
+# status --json and top: what they tell of a cluster is what was done to it.
+. "$(dirname "$0")/cluster.sh"
+tests=$(realpath "$(dirname "$0")")
+
+# json EXPRESSION: is it true of what status tells? `d` is the document.
+json() {
+    benchfs status --json >"$work/.json" || return
+    python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+s = d["servers"]
+def of(server, name, called=False):
+    return next((o for o in server["operations"] if o["name"] == name and o["called"] == called), {"count": 0, "bytes": 0})
+def total(name, key="count"): return sum(of(one, name)[key] for one in s)
+print(eval(sys.argv[2].split(";")[0]))
+sys.exit(0 if eval(sys.argv[2]) else 1)' "$work/.json" "$1"
+}
+top() { benchfs top --once --interval 100ms "$@"; }
+shows() { "${@:2}" >"$work/.shown" || return; cat "$work/.shown"; grep -qE -- "$1" "$work/.shown"; }
+status_down() { benchfs status --json || [ $? -eq 1 ]; }
+
+ok "top without a cluster says how to start one" fails 1 'benchfs start' benchfs top --once
+ok "start" benchfs start -n 2 --store mem --set store.capacity=64MiB
+benchfs mkdir /data >/dev/null
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    head -c 10000 /dev/urandom >"$work/file.$i"
+done
+benchfs cp "$work"/file.* benchfs:/data >/dev/null
+benchfs ls /missing 2>/dev/null
+
+ok "creations are counted" json 'total("CREATE_FILE") + total("OPEN") >= 10'
+ok "bytes are counted" json 'total("WRITE_CHUNK", "bytes") == 100000'
+ok "each operation has its stages" json 'all(o["stages"]["total"]["p50_ns"] <= o["stages"]["total"]["p99_ns"] <= o["stages"]["total"]["max_ns"]
+    for one in s for o in one["operations"] if "total" in o["stages"])'
+ok "stages do not exceed the whole" json 'all(sum(v["mean_ns"] for k, v in o["stages"].items() if k != "total") <=
+    o["stages"]["total"]["mean_ns"] + 8 for one in s for o in one["operations"] if not o["called"] and "total" in o["stages"])'
+ok "memory is told by owner" json 'all(one["memory"][k] > 0 for one in s for k in ("store", "rpc", "tasks", "metrics", "process"))'
+ok "owners do not hold more than the process has" json 'all(sum(one["memory"][k] for k in ("meta", "rpc", "metrics")) <
+    one["memory"]["process"] for one in s)'
+ok "the balance is told" json 'd["balance"]["store_bytes"]["max_over_mean"] >= 1 and d["balance"]["partitions"]["in_use"] > 0'
+ok "the store's bytes agree with those of the servers" json 'all(one["counters"]["store_used_bytes"] == one["used"] for one in s)'
+ok "servers of this host are read from memory" json 'all(one["measured_by"] == "file" for one in s)'
+ok "hot inodes are told" json 'len(d["hottest"]) > 0 and any(h["directory"] for h in d["hottest"])'
+ok "slow requests have stages" json 'all(r["total_ns"] >= r["handler_ns"] + r["storage_ns"] for r in d["slowest"])'
+
+ok "top shows the servers" shows '^ +1 .* MiB' top
+ok "top names the busiest directory" shows 'dir +/data' top --total
+ok "top counts operations as clients see them" shows 'WIRE' top --clients
+ok "top shows no line wider than 80 columns" [ "$(top | wc -L)" -le 80 ]
+ok "a bad interval is refused" fails 2 'interval' benchfs top --interval soon
+ok "an argument is refused" fails 2 'unexpected' benchfs top now
+ok "on a terminal: alternate screen, keys, everything put back" python3 "$tests/top_terminal.py" benchfs
+
+pid=$(server_pids | tail -1)
+kill -KILL "$pid"
+while is_ours "$pid"; do :; done
+ok "a server that is down is shown so" shows 'does not answer' top
+ok "and told so in JSON" shows '"counters": null' status_down
+benchfs stop >/dev/null 2>&1
+
+ok "start without shared memory" benchfs start -n 2 --store mem --set store.capacity=64MiB --set metrics.shared=false
+benchfs mkdir /there >/dev/null
+ok "servers that share nothing are asked" json 'all(one["measured_by"] == "request" for one in s) and total("CREATE_DIRECTORY") == 1'
+ok "and the offset of their clock, which is this one, is within its bound" json 'all(abs(one["clock"]["offset_ns"]) <=
+    one["clock"]["error_ns"] for one in s)'
+ok "top shows them, too" shows '^ +0 .*\*' top
+ok "and what they did" shows 'CREATE_DIRECT' top --total
+ok "stop" benchfs stop
+finish

@@ -1,0 +1,70 @@
+#!/bin/bash
+# trace: from the calls of a program to the disks, of servers that live and of one that was killed.
+. "$(dirname "$0")/cluster.sh"
+tests=$(realpath "$(dirname "$0")")
+
+check() { python3 "$tests/check_trace.py" "$@"; }
+load() { benchfs bench io --total 4MiB --size 4KiB --passes 8 --repeats 64 >/dev/null 2>&1 & loader=$!; }
+# Ends it; what it was doing does not matter.
+unload() { kill "$loader" 2>/dev/null; wait "$loader" 2>/dev/null; }
+traced() { benchfs trace -o "$work/trace.json" "$@"; }
+threshold() { [ "$(benchfs status --json | grep -c "\"slow_threshold_ns\": $1,")" = 2 ]; }
+logged() { grep -h "slow .* of inode .* for .*: .* ms: queue" "$BENCHFS_CLUSTER".d/*.log; }
+quiet() { ! "$@"; }
+
+ok "trace without a cluster says how to start one" fails 1 'benchfs start' benchfs trace
+ok "a bad time is refused" fails 2 'seconds' benchfs trace --seconds soon
+ok "a bad threshold is refused" fails 2 'duration' benchfs trace --slow soon
+ok "an argument is refused" fails 2 'unexpected' benchfs trace now
+mkdir "$work/store"
+ok "start" benchfs start -n 2 --store uring --set store.path="$work/store" --set store.capacity=64MiB \
+    --set metrics.trace_entries=65536
+load
+for i in $(seq 100); do
+    benchfs status --json | grep -q '"name": "WRITE_CHUNK"' && break
+done
+ok "trace" traced --seconds 1
+ok "it is a trace that hangs together" check "$work/trace.json" 'application > 50 and request > 50 and served > 50 and disk > 0'
+ok "nearly every request was made by a call" check "$work/trace.json" 'joined_call >= 0.95 * request - 2'
+ok "nearly every request was served" check "$work/trace.json" 'joined_request >= 0.95 * min(request, served) - 2'
+ok "transfers of the disk belong to requests" check "$work/trace.json" 'joined_disk > 0'
+ok "nothing was lost" check "$work/trace.json" 'lost == 0'
+ok "servers and threads are named" check "$work/trace.json" \
+    'sum(n.startswith("server ") for n in processes_named.values()) == 2 and any(n.startswith("thread ") for n in names.values())'
+ok "calls have names and bytes" check "$work/trace.json" \
+    'any(s["cat"] == "application" and s["name"] in ("pread", "pwrite", "io_read", "io_write") and s["args"]["bytes"] == 4096 for s in slices)'
+unload
+
+ok "nothing is slow unless asked" quiet logged
+ok "what is slow can be set" benchfs trace --seconds 0 --slow 1ns
+ok "it is told" threshold 1
+benchfs mkdir /slow >/dev/null
+ok "slow requests are logged with their stages" logged
+ok "not more than ten a second and server" [ "$(logged | wc -l)" -le 40 ]
+ok "and shown" eval 'benchfs top --total | grep -q "[0-9] noted"'
+ok "and switched off" benchfs trace --seconds 0 --slow 0
+ok "that is told, too" threshold 0
+
+pid=$(server_pids | head -1)
+load
+for i in $(seq 100); do
+    benchfs status --json | grep -q '"name": "WRITE_CHUNK"' && break
+done
+kill -KILL "$pid"
+while is_ours "$pid"; do :; done
+ok "what a killed server left" traced --dead "$pid"
+ok "is a trace, too" check "$work/trace.json" 'served > 10 and processes == 1 and lost == 0'
+ok "so is what all have left" eval 'traced --left && check "$work/trace.json" "served > 10"'
+ok "a living process has left nothing" fails 1 'left nothing' benchfs trace --dead $$
+unload
+benchfs stop >/dev/null 2>&1
+end_servers
+
+ok "start without shared memory" benchfs start -n 2 --store mem --set store.capacity=64MiB --set metrics.shared=false
+load
+ok "servers that share nothing are traced" traced --seconds 1
+ok "with the offset of their clock, which is this one, within its bound" check "$work/trace.json" \
+    'served > 10 and all(abs(r["clock_offset_ns"]) <= r["clock_error_ns"] and r["clock_pairs"] > 10 for r in regions if r["server"] >= 0)'
+unload
+ok "stop" benchfs stop
+finish
