@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "bench/bench.h"
-#include "bench/report.h"
+#include "bench/options.h"
 #include "benchfs.h"
 #include "metrics/histogram.h"
 

@@ -100,7 +100,7 @@ static bool parse_list(const struct bench_option *option, const char *text, stru
 /* The values of an option that may be a list. */
 static bool parse_axis(struct sweep_axis *axis, const char *text)
 {
-    struct sweep_axis parsed = {.option = axis->option};
+    struct sweep_axis parsed = {.option = axis->option, .in_turns = axis->in_turns};
     char *copy = strdup(text);
     bool texts = axis->option->kind == BENCH_TEXT, right = copy != NULL;
     char *rest = copy;

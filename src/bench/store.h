@@ -1,6 +1,6 @@
 /* `bench store`: storage engines alone, beside plain system calls in the same directory. */
 #pragma once
 
-#include "bench/options.h"
+#include "bench/suite.h"
 
-extern const struct bench_verb bench_store;
+extern const struct suite_workload bench_store;

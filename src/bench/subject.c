@@ -50,6 +50,8 @@ void subject_end(struct subject *subject)
 
 bool subject_next(const struct subject *subject, struct subject_pass *pass, uint64_t *block)
 {
+    if (pass->failure == 0 && pass->worker != NULL && crew_stopping(pass->worker))
+        pass->failure = -ECANCELED;
     if (pass->started == pass->count || pass->failure < 0)
         return false;
     uint64_t n = pass->started++;

@@ -30,7 +30,9 @@ struct subject_pass {
     bool random;
     uint8_t generation; /* what is written differs by it */
     uint64_t count;     /* transfers */
-    uint64_t started;   /* the rest is the subject's own */
+    const struct crew_member
+        *worker;      /* whose pass ends with -ECANCELED when the crew stops; NULL: nobody's */
+    uint64_t started; /* the rest is the subject's own */
     int failure;
 };
 

@@ -36,6 +36,7 @@
 
 static const struct suite_workload *workload;
 static struct sweep sweep;
+static struct sweep_axis *subjects; /* what is measured in turns in place of targets; NULL: targets are */
 static struct bench_list targets;
 static uint64_t processes, threads, repeats, warmup;
 static const char *output_path, *limits_path;
@@ -303,8 +304,16 @@ static void name_parameters(struct result *result)
     }
 }
 
+/* The option that names the subject has the lane's. */
+static void choose_subject(const char *name)
+{
+    if (subjects != NULL)
+        *(const char **)subjects->option->value = name;
+}
+
 static void begin_results(struct lane *lane)
 {
+    choose_subject(lane->specification);
     memset(lane->seen, 0, sizeof(lane->seen));
     if (lane->stages != NULL)
         stages_clear(lane->stages);
@@ -424,7 +433,7 @@ static void describe_where(char *text, size_t size, uint32_t combination, uint32
     for (uint32_t i = 0; i < sweep.axis_count && length < size; i++) {
         const struct bench_option *option = sweep.axes[i].option;
         char value[64];
-        if (sweep.axes[i].count == 1)
+        if (sweep.axes[i].count == 1 || sweep.axes[i].in_turns)
             continue;
         bool is_text = option->kind == BENCH_TEXT;
         sweep_format(option, is_text ? 0 : *(const uint64_t *)option->value,
@@ -456,6 +465,7 @@ static int run_once(struct lane *lane, uint32_t run, const char *where)
     if (workload->shared_size > 0)
         memset(lane->shared, 0, workload->shared_size);
     live_show("%s", where);
+    choose_subject(lane->specification);
     int status = crew_execute_watched((uint32_t)processes, (uint32_t)threads, NULL, phase_count, be_member,
                                       &plan, &watch, totals);
     live_clear();
@@ -520,10 +530,12 @@ static void *share(size_t size)
 
 static int open_lanes(void)
 {
-    lane_count = workload->subject != NULL ? 1 : targets.count;
+    lane_count = subjects != NULL ? subjects->count : workload->subject != NULL ? 1 : targets.count;
     for (uint32_t i = 0; i < lane_count; i++) {
         struct lane *lane = &lanes[i];
-        lane->specification = workload->subject != NULL ? workload->subject : targets.texts[i];
+        lane->specification = subjects != NULL            ? subjects->texts[i]
+                              : workload->subject != NULL ? workload->subject
+                                                          : targets.texts[i];
         lane->facts = share(sizeof(*lane->facts));
         lane->shared = share(workload->shared_size + 1);
         if (lane->facts == NULL || lane->shared == NULL) {
@@ -531,7 +543,7 @@ static int open_lanes(void)
             return -ENOMEM;
         }
         if (workload->subject != NULL)
-            return 0;
+            continue;
         if (stages_create(phase_count, &lane->stages) < 0) {
             bench_error("out of memory");
             return -ENOMEM;
@@ -578,8 +590,11 @@ static uint32_t check_combinations(void)
             bench_error("--processes times --threads is more than %u", CREW_MAX);
             return 0;
         }
-        if (workload->check != NULL && workload->check() != 0)
-            return 0;
+        for (uint32_t k = 0; k < (subjects != NULL ? subjects->count : 1); k++) {
+            choose_subject(subjects != NULL ? subjects->texts[k] : NULL);
+            if (workload->check != NULL && workload->check() != 0)
+                return 0;
+        }
     }
     return count;
 }
@@ -669,6 +684,17 @@ static void collect_options(struct bench_option *all)
         add_option(all, &common_options[i], false);
 }
 
+static void find_subjects(const struct bench_verb *verb)
+{
+    for (uint32_t i = 0; i < sweep.axis_count && workload->subjects != NULL; i++) {
+        if (strcmp(sweep.axes[i].option->name, workload->subjects) != 0)
+            continue;
+        bench_options_default(verb, workload->subjects, workload->all_subjects());
+        subjects = &sweep.axes[i];
+        subjects->in_turns = true;
+    }
+}
+
 int suite_main(const struct suite_workload *chosen, int argc, char **argv)
 {
     static struct bench_option all[OPTIONS_MAX];
@@ -680,6 +706,7 @@ int suite_main(const struct suite_workload *chosen, int argc, char **argv)
         .name = workload->name, .help = workload->help, .options = all, .sweep = &sweep};
     for (const char *const *list = workload->lists; list != NULL && *list != NULL; list += 2)
         bench_options_default(&verb, list[0], list[1]);
+    find_subjects(&verb);
     int status = bench_options_parse(&verb, argc, argv);
     if (status >= 0)
         return status;

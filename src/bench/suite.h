@@ -60,8 +60,12 @@ struct suite_workload {
     const struct suite_phase
         *phases;         /* in the order of results; ends with name NULL. A run may leave some out */
     const char *subject; /* what is measured when that is no target; NULL: targets are */
-    bool client_only;    /* targets have to have a client core (target.h): those of scheme benchfs: */
-    bool serial;         /* one member; no --processes and --threads */
+    /* The option (BENCH_TEXT) whose values are measured in turns in place of targets, under their names, and
+     * what values it has when none are given, separated by commas. With a subject; may be NULL. */
+    const char *subjects;
+    const char *(*all_subjects)(void);
+    bool client_only; /* targets have to have a client core (target.h): those of scheme benchfs: */
+    bool serial;      /* one member; no --processes and --threads */
     size_t shared_size;
 
     /* Whether the combination makes sense: 0, or BENCH_USAGE after bench_error. Called for every combination

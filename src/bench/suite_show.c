@@ -73,7 +73,7 @@ static void choose_columns(struct suite_output *output, const struct sweep *swee
     for (uint32_t i = 0; i < sweep->axis_count; i++) {
         const struct sweep_axis *axis = &sweep->axes[i];
         const char *name = axis->option->name;
-        if (axis->count == 1 && strcmp(name, "size") != 0 && strcmp(name, "depth") != 0)
+        if (axis->in_turns || (axis->count == 1 && strcmp(name, "size") != 0 && strcmp(name, "depth") != 0))
             continue;
         int width = (int)strlen(name);
         for (uint32_t k = 0; k < axis->count; k++) {

@@ -34,7 +34,7 @@ uint32_t sweep_count(const struct sweep *sweep)
 {
     uint32_t count = 1;
     for (uint32_t i = 0; i < sweep->axis_count; i++) {
-        count *= sweep->axes[i].count;
+        count *= sweep->axes[i].in_turns ? 1 : sweep->axes[i].count;
         if (count > SWEEP_COMBINATIONS_MAX)
             return 0;
     }
@@ -45,6 +45,8 @@ void sweep_choose(const struct sweep *sweep, uint32_t combination)
 {
     for (uint32_t i = sweep->axis_count; i-- > 0;) {
         const struct sweep_axis *axis = &sweep->axes[i];
+        if (axis->in_turns)
+            continue;
         uint32_t digit = combination % axis->count;
         combination /= axis->count;
         if (axis->option->kind == BENCH_TEXT)

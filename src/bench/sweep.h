@@ -14,6 +14,7 @@ struct bench_option;
 /* An option and the values to take; which member, its kind says. */
 struct sweep_axis {
     const struct bench_option *option;
+    bool in_turns; /* its values are measured in turns: no part of the product */
     uint32_t count;
     union {
         uint64_t numbers[SWEEP_VALUES_MAX];

@@ -21,7 +21,7 @@
 #include "base/status.h"
 #include "bench/crew.h"
 #include "bench/interrupt.h"
-#include "bench/report.h"
+#include "bench/result.h"
 #include "client/library.h"
 
 struct target_row {
@@ -180,7 +180,7 @@ static void print_row(const struct target_row *row, const struct target_samples 
             row->required, "ok", ok, "skipped", samples->skipped, "detail_unit", samples->detail, "samples",
             sample_values(&samples->measured), "own", sample_values(&samples->own), "reference",
             sample_values(&samples->reference));
-        report_json(object);
+        result_write_line(stdout, object);
         return;
     }
     int digits = strcmp(row->unit, "x") == 0 || strcmp(row->unit, "%") == 0 ? 2 : 0;
@@ -269,6 +269,13 @@ static int measure_groups(struct target_run *target_run)
     return missed > 0 || failure < 0 ? BENCH_FAILED : BENCH_OK;
 }
 
+static void write_head(void)
+{
+    char id[RESULT_ID_SIZE];
+    result_make_id(id);
+    result_write_line(stdout, result_run_line(bench_targets.name, id, result_options(&bench_targets)));
+}
+
 static int run(void)
 {
     if (list_only) {
@@ -290,7 +297,7 @@ static int run(void)
         target_run->quick = quick;
         target_run->repeats = quick ? 3 : (uint32_t)repeats;
         if (json)
-            report_json(report_provenance(&bench_targets));
+            write_head();
         interrupt_catch();
         result = measure_groups(target_run);
     }

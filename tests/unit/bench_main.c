@@ -100,7 +100,7 @@ static void wrong_usage_is_one_line(void **state)
         {"md --processes 64 --threads 2", "--processes times --threads is more than 64"},
         {"md --processes 1,64 --threads 1,2", "--processes times --threads is more than 64"},
         {"md --files 0", "option --files takes numbers, separated by commas, from 1"},
-        {"rpc --reply 1TiB", "option --reply takes a size from 0"},
+        {"rpc --reply 1TiB", "option --reply takes sizes, separated by commas, from 0"},
         {"store --store mem,foo", "option --store takes of mem, null"},
         {"store --store ", "option --store needs a value"},
         {"store --size 12", "option --size takes multiples of 8, not 12"},
@@ -146,7 +146,7 @@ static void missing_directory_fails(void **state)
     assert_non_null(strstr(output, "No such file"));
     assert_int_equal(run("io --target posix:/dev/null --total 4KiB --size 4KiB --repeats 1"), 2);
     assert_non_null(strstr(output, "Not a directory"));
-    assert_int_equal(run("store --dir /nonexistent/directory"), 1);
+    assert_int_equal(run("store --dir /nonexistent/directory"), 2);
     assert_non_null(strstr(output, "No such file"));
     assert_int_equal(run("store --store pwrite --dir /dev/null --total 4KiB --size 4KiB --repeats 1"), 1);
     assert_non_null(strstr(output, "Not a directory"));
