@@ -191,10 +191,10 @@ const struct verb verb_report = {
     .name = "report",
     .usage = "[-o FILE] [--title TEXT] RESULTS...",
     .help = "Make a page of plots and tables from the results of benchmarks",
-    .text =
-        "  -o, --output FILE  the page [report.html]; \"-\": standard output\n"
-        "      --title TEXT   its title\n\n"
-        "RESULTS are files that \"benchfs bench ... --json\" or \"benchfs bench import\" wrote; several are\n"
-        "compared with each other. The page needs nothing but a browser, and no network.\n",
+    .text = "  -o, --output FILE  the page [report.html]; \"-\": standard output\n"
+            "      --title TEXT   its title\n\n"
+            "RESULTS are files that \"benchfs bench ... --output\" or \"benchfs bench import\" wrote; "
+            "several are\n"
+            "compared with each other. The page needs nothing but a browser, and no network.\n",
     .run = run_report,
 };

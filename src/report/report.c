@@ -275,10 +275,11 @@ static json_t *head_json(const struct report *report, double step)
         json_array_append_new(files, name != NULL ? name : json_string("(a name that is not UTF-8)"));
     }
     json_t *title = report->title != NULL ? json_string(report->title) : NULL;
-    json_t *head = json_pack("{ss ss sf so so so so so}", "version", BENCHFS_VERSION, "made", made,
-                             "curve_step", step - 1.0, "files", files, "runs", lines_json(report, "run"),
-                             "limits", lines_json(report, "limit"), "scores", lines_json(report, "score"),
-                             "explanations", lines_json(report, "explanation"));
+    json_t *head =
+        json_pack("{ss ss sf so so so so so so}", "version", BENCHFS_VERSION, "made", made, "curve_step",
+                  step - 1.0, "files", files, "runs", lines_json(report, "run"), "limits",
+                  lines_json(report, "limit"), "scores", lines_json(report, "score"), "explanations",
+                  lines_json(report, "explanation"), "comparisons", lines_json(report, "comparison"));
     if (title != NULL)
         json_object_set_new(head, "title", title);
     return head;

@@ -348,6 +348,23 @@ def two_runs_of_one_target_are_compared(browser):
 
 
 @case
+def verdicts_of_bench_compare_are_shown(browser):
+    path, first, second = WORK / 'compared.json', WORK / 'first.jsonl', WORK / 'second.jsonl'
+    for side, file in ((1.0, first), (1.5, second)):
+        lines = [json.dumps({'type': 'run', 'format': 1, 'id': file.name, 'benchmark': 'io'})]
+        for size in (1, 2):
+            rates = [side * size * rate for rate in (99.0, 100.0, 101.0, 99.5, 100.5)]
+            lines.append(json.dumps({'type': 'result', 'run': file.name, 'benchmark': 'io', 'target': 'posix:/tmp', 'phase': 'write', 'parameters': {'size': size}, 'repeats': 5,
+                                     'samples': {'seconds': [1.0] * 5, 'ops_per_s': rates}, 'ops_per_s': side * size * 100}))
+        file.write_text('\n'.join(lines) + '\n')
+    with path.open('wb') as out:
+        subprocess.run([BENCHFS, 'bench', 'compare', first, second, '--json'], stdout=out, check=True, timeout=60)
+    opened(browser, page('compared', path), figures=['Ratio of the other side to the base'])
+    assert 'judged 2 pairs: faster in 2' in body_text(browser)
+    assert [row['verdict'] for row in saved_files(browser)['comparisons.csv']] == ['faster', 'faster']
+
+
+@case
 def hostile_texts_do_nothing(browser):
     opened(browser, page('hostile', generate('hostile', 'hostile')))
     browser.run('for (const details of document.querySelectorAll("details")) details.open = true; window.dispatchEvent(new Event("resize"));')

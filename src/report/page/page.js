@@ -198,11 +198,12 @@ function provenanceSection(parent) {
 function build() {
   const page = document.getElementById('page');
   headSection(page);
-  const entries = [['summary', 'Summary'], ...(data.scores.length ? [['scores', 'IO500 score']] : []),
+  const entries = [['summary', 'Summary'], ...(data.comparisons.length ? [['comparisons', 'Compared']] : []), ...(data.scores.length ? [['scores', 'IO500 score']] : []),
     ...benchmarks.map((benchmark, i) => [`benchmark-${i}`, benchmark.name]), ...(data.limits.length ? [['limits', 'Limits']] : []), ['provenance', 'Provenance']];
   navigation(page, entries);
   warningsSection(page);
   summarySection(page);
+  comparisonsSection(page);
   scoresSection(page);
   benchmarks.forEach((benchmark, i) => benchmarkSection(page, benchmark, i));
   limitsSection(page);

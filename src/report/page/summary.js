@@ -184,6 +184,10 @@ function noiseSentence(benchmark) {
 function summarySection(parent) {
   const section = element('section', {class: 'summary', id: 'summary'}, element('h2', {}, 'Summary'));
   parent.append(section);
+  if (results.length === 0 && data.scores.length === 0 && data.comparisons.length > 0) {
+    section.remove();
+    return;
+  }
   if (results.length === 0 && data.scores.length === 0) {
     section.append(element('p', {}, 'There are no results in these files.'));
     return;
