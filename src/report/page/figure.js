@@ -89,7 +89,7 @@ function logTicks([low, high], most) {
       const tick = digit * 10 ** power;
       if (tick >= low * 0.999 && tick <= high * 1.001) ticks.push(tick);
     }
-  return ticks;
+  return ticks.length > 2 ? ticks : d3.ticks(low, high, Math.min(5, most)).filter(tick => tick > 0);
 }
 
 /* About one tick for each `room` pixels of a linear scale, and never more. */

@@ -247,7 +247,7 @@ function ratioFigure(parent, benchmark) {
 }
 
 function ratioText(value) {
-  return `${Number(value.toPrecision(2))}×`;
+  return `${Number(value.toPrecision(3))}×`;
 }
 
 function drawRatios(node, width, group, domain, benchmark) {
