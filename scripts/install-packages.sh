@@ -10,7 +10,7 @@ set -euo pipefail
 build_packages=(
     gcc g++ meson ninja-build pkg-config
     libucx-dev liburing-dev libxxhash-dev libsodium-dev libjansson-dev libtomlplusplus-dev libfuse3-dev libisal-dev libpmem2-dev
-    librocksdb-dev
+    librocksdb-dev libmicrohttpd-dev
     node-d3-axis node-d3-scale node-d3-selection node-d3-shape
 )
 check_packages=(

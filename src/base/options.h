@@ -145,6 +145,11 @@ OPTION(
     metrics, trace_entries, POWER, "4096", "64", "16777216",
     "How many operations each server, and each thread of a client, remembers for \"benchfs trace\", 64 bytes "
     "each; a power of two.")
+OPTION(
+    metrics, listen, STRING, "", "", "",
+    "Where each server answers Prometheus, as host:port; server number n takes port + n. Port 0 lets the "
+    "system choose; the server's log and \"benchfs status --json\" tell which it was. Anybody who reaches it "
+    "may read it. Empty: nowhere.")
 OPTION(metrics, slow, DURATION, "0", "0", "1h",
        "Requests that take a server so long or longer are noted for \"benchfs top\" and logged, at most ten a "
        "second, with what the time went to. 0: none. \"benchfs trace --slow\" changes it while servers run.")

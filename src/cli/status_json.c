@@ -96,6 +96,7 @@ void status_json_server(const struct observer *observer, uint32_t index, json_t 
     json_object_set_new(object, "memory", memory_json(watched));
     json_object_set_new(object, "counters", counters_json(watched));
     json_object_set_new(object, "operations", operations_json(source));
+    json_object_set_new(object, "exporter", json_string(source->reader->header.exporter));
     set(object, "slow_threshold_ns", source->reader->header.slow_ns);
     set(object, "slow_noted", source->reader->header.slow_head);
     int64_t offset;

@@ -398,8 +398,10 @@ static void draw_slow(struct page *page, const struct observer *observer, const 
     char text[256], noted[64] = "";
     if (observer->slow_noted > 0)
         snprintf(noted, sizeof(noted), "; %" PRIu64 " noted", observer->slow_noted);
-    line(page, TITLE, "%-16s %3s %6s %6s %7s %7s %6s  SLOWEST IN A MINUTE%s", "OPERATION", "SRV", "TOTAL",
-         "QUEUE", "HANDLER", "STORAGE", "REPLY", noted);
+    else
+        snprintf(noted, sizeof(noted), " IN A MINUTE");
+    line(page, TITLE, "%-16s %3s %6s %6s %7s %7s %6s  SLOWEST%s", "OPERATION", "SRV", "TOTAL", "QUEUE",
+         "HANDLER", "STORAGE", "REPLY", noted);
     for (uint32_t i = 0; i < observer->slow_count && i < room; i++) {
         const struct slow_request *slow = &observer->slow[i];
         const struct metrics_entry *entry = &slow->entry;

@@ -66,6 +66,7 @@ int metrics_source_check(struct metrics_source *source)
     header->host[sizeof(header->host) - 1] = '\0';
     header->program[sizeof(header->program) - 1] = '\0';
     header->cluster[sizeof(header->cluster) - 1] = '\0';
+    header->exporter[sizeof(header->exporter) - 1] = '\0';
     return header_is_valid(header) ? 0 : -EPROTO;
 }
 

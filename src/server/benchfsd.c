@@ -36,6 +36,7 @@
 #include "journal/identity.h"
 #include "metrics/files.h"
 #include "server/configure.h"
+#include "server/exporter.h"
 #include "server/server.h"
 
 enum { EXIT_USAGE = 2 };
@@ -48,6 +49,7 @@ struct daemon {
     const char *key_file;
     struct config config;
     struct metrics *metrics;
+    struct exporter *exporter; /* NULL: there is none */
     struct loop *loop;
     struct net *net;
     struct server *server;
@@ -318,6 +320,22 @@ static void log_recovery(struct daemon *daemon)
              recovery.torn ? "; an incomplete group at the end was cut off" : "");
 }
 
+/* Once the server knows who it is. Who cannot be scraped serves all the same. */
+static void start_exporter(struct daemon *daemon)
+{
+    const char *listen = daemon->config.metrics.listen;
+    char *bound = daemon->metrics->header->exporter;
+    if (listen[0] == '\0')
+        return;
+    int status = exporter_start(listen, daemon->id, daemon->metrics, bound, &daemon->exporter);
+    if (status != 0)
+        log_error("cannot answer Prometheus at %s (metrics.listen; server %" PRIu32 " adds its number to the "
+                  "port): %s",
+                  listen, daemon->id, status_text(status));
+    else
+        log_info("metrics at http://%s/metrics", bound);
+}
+
 /* A task: everything between "go" and "serving". */
 static void begin_to_serve(void *argument)
 {
@@ -336,6 +354,7 @@ static void begin_to_serve(void *argument)
         return;
     }
     log_recovery(daemon);
+    start_exporter(daemon);
     say("%s\n", "serving");
 }
 
@@ -655,6 +674,7 @@ static void end(struct daemon *daemon)
         loop_watch_remove(daemon->loop, &daemon->input);
     while (daemon->beginning)
         loop_poll(daemon->loop);
+    exporter_stop(daemon->exporter);
     if (daemon->server != NULL) {
         timer_clear(daemon->loop, &daemon->log_timer);
         if (daemon->disk != NULL && disk_discards(daemon->disk))
