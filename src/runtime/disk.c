@@ -324,6 +324,12 @@ void disk_start(struct disk_io *io)
         io->file->disk->operations->start(io);
 }
 
+void disk_push(struct disk *disk)
+{
+    if (disk->operations->push != NULL)
+        disk->operations->push(disk);
+}
+
 ssize_t disk_finish(struct disk_io *io)
 {
     return disk_await(io->file->disk->loop, &io->done);

@@ -95,6 +95,9 @@ struct disk_io {
 /* Never suspends: what finds the queue full waits in it. All that one turn of the loop starts enters the
  * kernel together. */
 void disk_start(struct disk_io *io);
+/* What was started enters the kernel now: for one who is about to compute for longer than that takes,
+ * meanwhile. */
+void disk_push(struct disk *disk);
 /* Waits; a cancelled task is told only after the device has let go of the memory. Bytes or -errno. */
 ssize_t disk_finish(struct disk_io *io);
 

@@ -23,6 +23,7 @@ struct disk_operations {
     int (*file_punch)(struct disk_file *file, uint64_t offset, uint64_t length);
     /* Ends in disk_answer. disk_transfer(io)->length says how many bytes to transfer. */
     void (*start)(struct disk_io *io);
+    void (*push)(struct disk *disk); /* may be NULL */
     int (*make_directory)(struct disk *disk, const char *name);
     int (*unlink)(struct disk *disk, const char *name);
     int (*rename)(struct disk *disk, const char *from, const char *to);

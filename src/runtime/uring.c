@@ -104,6 +104,18 @@ void uring_start(struct uring *uring, struct uring_request *request)
     uring_fill(uring);
 }
 
+void uring_push(struct uring *uring)
+{
+    if (io_uring_sq_ready(&uring->ring) == 0)
+        return;
+    int count =
+        io_uring_submit(&uring->ring); /* what fails is tried again by the turn's end, which says why */
+    if (count <= 0)
+        return;
+    metrics_add(uring->metrics, METRIC_URING_SUBMITS, 1);
+    metrics_add(uring->metrics, METRIC_URING_ENTRIES, (uint64_t)count);
+}
+
 static int uring_reap(struct uring *uring)
 {
     unsigned head;

@@ -43,5 +43,8 @@ struct uring_request {
  * has fired, which never happens in this call. */
 void uring_start(struct uring *uring, struct uring_request *request);
 
+/* Hands over at once what was started in this turn, for one who is about to compute. */
+void uring_push(struct uring *uring);
+
 /* For registering buffers and files, on the thread that runs the loop. */
 struct io_uring *uring_ring(struct uring *uring);

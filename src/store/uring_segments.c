@@ -28,6 +28,8 @@
 /* Of the device so much is left to others, above all to the journal, without which nothing can be freed: a
  * sixteenth, and at most this. */
 #define LEFT_MOST (UINT64_C(256) << 20)
+/* From so much on a transfer takes longer than a system call of its own. */
+#define PUSH_BYTES (64u << 10)
 /* How long a full device is taken to stay full. */
 #define FULL_NS UINT64_C(1000000000)
 
@@ -427,6 +429,13 @@ static void batch_start(struct uring_batch *batch, enum disk_call call, uint32_t
                                      .count = call == DISK_SYNC ? 0 : 1,
                                      .offset = offset};
     disk_start(&batch->io[at]);
+    batch->bytes += vector.iov_len;
+}
+
+void uring_batch_push(struct uring_batch *batch)
+{
+    if (batch->bytes >= PUSH_BYTES)
+        disk_push(batch->segments->disk);
 }
 
 void uring_batch_add(struct uring_batch *batch, enum disk_call call, struct uring_run run, char *memory)

@@ -65,6 +65,7 @@ struct uring_batch {
     struct uring_segments *segments;
     uint32_t started;
     uint32_t finished;
+    size_t bytes; /* started */
     int status;
     struct disk_io io[URING_BATCH];
     struct iovec vector[URING_BATCH];
@@ -74,12 +75,16 @@ static inline void uring_batch_begin(struct uring_batch *batch, struct uring_seg
 {
     batch->segments = segments;
     batch->started = batch->finished = 0;
+    batch->bytes = 0;
     batch->status = 0;
 }
 /* Starts the transfer of a run of blocks (also over the end of a segment) to or from memory. May suspend. */
 void uring_batch_add(struct uring_batch *batch, enum disk_call call, struct uring_run run, char *memory);
 /* Waits for all. 0 or the first error. May suspend. */
 int uring_batch_end(struct uring_batch *batch);
+/* A large one reaches the device now, and not at the end of the turn, in which others may compute for as long
+ * as the transfer takes. */
+void uring_batch_push(struct uring_batch *batch);
 
 /* Synchronises every segment that was written to since. 0 or -errno: they stay to be synchronised. May
  * suspend. */

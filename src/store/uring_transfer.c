@@ -343,18 +343,20 @@ static int blocks_take(struct uring_store *uring, struct uring_transfer *transfe
     return 0;
 }
 
+/* Starts to write blocks [at, at + count) and computes their checksums while the device works. */
 static void write_blocks(struct uring_store *uring, struct uring_batch *batch,
                          struct uring_transfer *transfer, uint32_t at, uint32_t count)
 {
-    for (uint32_t i = at; i < at + count; i++) {
+    uint32_t end = at + count;
+    for (uint32_t next = at; next < end;) {
+        struct uring_run run = run_at(transfer->blocks, end, next);
+        uring_batch_add(batch, DISK_WRITE, run, transfer->memory + ((size_t)next << PAGE_SHIFT));
+        next += run.count;
+    }
+    uring_batch_push(batch);
+    for (uint32_t i = at; i < end; i++) {
         const char *memory = transfer->memory + ((size_t)i << PAGE_SHIFT);
         transfer->blocks[i].checksum = uring->checksum ? uring_checksum(memory) : URING_NO_CHECKSUM;
-    }
-    while (count > 0) {
-        struct uring_run run = run_at(transfer->blocks, at + count, at);
-        uring_batch_add(batch, DISK_WRITE, run, transfer->memory + ((size_t)at << PAGE_SHIFT));
-        at += run.count;
-        count -= run.count;
     }
 }
 
@@ -445,6 +447,7 @@ static int fetch(struct uring_store *uring, struct uring_transfer *transfer)
         uring_batch_add(&batch, DISK_READ, run, memory);
         at += run.count;
     }
+    uring_batch_push(&batch);
     int status = uring_batch_end(&batch);
     uring_segments_read_end(uring->segments, &reading);
     return status;
