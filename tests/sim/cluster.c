@@ -71,6 +71,8 @@ static void start_servers(struct cluster *cluster, const struct cluster_options 
         struct cluster_map *map;
         int status = cluster_map_create(1, members, options->servers, &map);
         if (status == 0)
+            status = cluster_map_assign(map, options->ring, options->hash);
+        if (status == 0)
             map->durability = options->durability;
         if (status == 0 && i < options->servers) {
             status = server_recover(cluster->servers[i]);

@@ -32,6 +32,8 @@ struct cluster_options {
     uint64_t interval_ns;   /* 0: 1 s */
     uint64_t start_ns;      /* virtual time at which it starts: clusters one after another have one clock */
     uint64_t journal_limit; /* 0: 256 KiB, so that there are snapshots */
+    enum ring_strategy ring;
+    enum hash_function hash;
 };
 
 struct worker {

@@ -56,24 +56,42 @@ static void body(struct cluster *cluster)
     cluster_check_empty(cluster);
 }
 
-static void run(uint64_t seed, uint32_t servers, uint64_t store_capacity, struct outcome *outcome)
+/* Among these every strategy and every hash function. */
+static const struct {
+    enum ring_strategy ring;
+    enum hash_function hash;
+} rings[] = {{RING_BOUNDED, HASH_MURMUR3},
+             {RING_RENDEZVOUS, HASH_MD5},
+             {RING_MODULO, HASH_KOYAMA},
+             {RING_ROUND_ROBIN, HASH_MD5}};
+
+static void run(struct cluster_options options, struct outcome *outcome)
 {
-    struct cluster_options options = {
-        .seed = seed, .servers = servers, .clients = CLIENTS, .store_capacity = store_capacity};
+    options.clients = CLIENTS;
     for (uint32_t i = 0; i < WORKERS; i++)
         regions[i] = (struct region){0};
-    tight = store_capacity != 0;
+    tight = options.store_capacity != 0;
     sim_run(&options, body, outcome);
 }
 
 static void run_roomy(uint64_t seed, uint32_t servers, struct outcome *outcome)
 {
-    run(seed, servers, 0, outcome);
+    run((struct cluster_options){.seed = seed, .servers = servers}, outcome);
 }
 
 static void run_tight(uint64_t seed, uint32_t servers, struct outcome *outcome)
 {
-    run(seed, servers, (1u << 20) / servers, outcome);
+    run((struct cluster_options){.seed = seed, .servers = servers, .store_capacity = (1u << 20) / servers},
+        outcome);
+}
+
+static void run_other_ring(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    uint64_t chosen = seed / 13 % (sizeof(rings) / sizeof(rings[0])); /* the fixed seeds choose each */
+    run(
+        (struct cluster_options){
+            .seed = seed, .servers = servers, .ring = rings[chosen].ring, .hash = rings[chosen].hash},
+        outcome);
 }
 
 int main(int argc, char **argv)
@@ -81,6 +99,7 @@ int main(int argc, char **argv)
     static const struct sim_case cases[] = {
         {"own trees", run_roomy, {1, 3, 5}},
         {"own trees, full servers", run_tight, {1, 3}},
+        {"own trees, another ring", run_other_ring, {3}},
     };
     static const uint64_t seeds[] = {1, 13, 29, 71, 95};
     return SIM_MAIN(argc, argv, cases, seeds);
