@@ -169,7 +169,8 @@ void stages_leave(struct stages *stages, uint32_t phase, const struct metrics *m
         add(&sums->calls[call].errors, now->errors - then->errors);
         add(&sums->calls[call].bytes, now->bytes - then->bytes);
         for (size_t i = 0; i < STAGE_BUCKETS; i++)
-            add(&sums->calls[call].buckets[0][i], buckets[i] - (earlier != NULL ? earlier[i] : 0));
+            add(&sums->calls[call].buckets[i / HISTOGRAM_BUCKETS][i % HISTOGRAM_BUCKETS],
+                buckets[i] - (earlier != NULL ? earlier[i] : 0));
     }
     before_free(*before);
     *before = NULL;

@@ -182,7 +182,7 @@ static int path_list(struct target *target, const char *path, target_entry each,
             break;
         }
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            status = each(argument, entry->d_name, DTTOIF(entry->d_type));
+            status = each(argument, entry->d_name, (mode_t)DTTOIF(entry->d_type));
     }
     benchfs_closedir(directory);
     return status;

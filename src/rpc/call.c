@@ -104,7 +104,7 @@ static void call_record(struct rpc_call *call, int status)
         .bytes = metrics_clip(bytes),
         .operation = (uint8_t)call->operation,
         .kind = METRICS_CALL,
-        .transfer = transfer_of(rpc, bytes),
+        .transfer = transfer_of(rpc, bytes) & 15,
         .status = (int16_t)status,
     };
     metrics_record(rpc->metrics, &entry);

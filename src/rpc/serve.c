@@ -579,7 +579,7 @@ static void served_record(const struct rpc_served *served, const struct rpc_repl
         .bytes = metrics_clip(bytes),
         .operation = (uint8_t)served->request.header->operation,
         .kind = METRICS_SERVED,
-        .transfer = transfer_of(rpc, bytes),
+        .transfer = transfer_of(rpc, bytes) & 15,
         .status = (int16_t)header->status,
     };
     metrics_record(rpc->metrics, &entry);

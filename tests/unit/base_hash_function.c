@@ -98,7 +98,7 @@ static void sixty_four_bits_of_each(void **state)
 static void names_lead_there_and_back(void **state)
 {
     (void)state;
-    for (int function = 0; function < HASH_FUNCTIONS; function++)
+    for (enum hash_function function = 0; function < HASH_FUNCTIONS; function++)
         assert_int_equal(hash_function_from_name(hash_function_name(function)), function);
     assert_int_equal(hash_function_from_name("sha1"), -EINVAL);
     assert_int_equal(hash_function_from_name(""), -EINVAL);
@@ -123,7 +123,7 @@ static double chi_square(enum hash_function function)
 static void those_that_spread_do(void **state)
 {
     (void)state;
-    for (int function = 0; function < HASH_FUNCTIONS; function++) {
+    for (enum hash_function function = 0; function < HASH_FUNCTIONS; function++) {
         double sum = chi_square(function);
         print_message("# %s: chi-square %.1f\n", hash_function_name(function), sum);
         if (hash_function_spreads(function))

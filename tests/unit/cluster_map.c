@@ -99,8 +99,8 @@ static void the_strategy_is_told(void **state)
     assert_int_equal(map->hash, HASH_XXHASH64);
     assert_int_equal(cluster_map_assign(map, RING_BOUNDED, HASH_KOYAMA), -EINVAL);
     assert_int_equal(map->ring, RING_CONSISTENT);
-    for (int ring = 0; ring < RING_STRATEGIES; ring++) {
-        for (int hash = 0; hash < HASH_FUNCTIONS; hash++) {
+    for (enum ring_strategy ring = 0; ring < RING_STRATEGIES; ring++) {
+        for (enum hash_function hash = 0; hash < HASH_FUNCTIONS; hash++) {
             if (strategy_check(ring, hash) != 0)
                 continue;
             assert_int_equal(cluster_map_assign(map, ring, hash), 0);

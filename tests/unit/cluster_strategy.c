@@ -53,8 +53,8 @@ static void shares_are_balanced(void **state)
     static const double bound[RING_STRATEGIES] = {
         [RING_CONSISTENT] = 1.30, [RING_BOUNDED] = 1.25, [RING_RENDEZVOUS] = 1.12, [RING_MODULO] = 1.12};
     const double mean = PARTITION_COUNT / 16.0;
-    for (int strategy = 0; strategy < RING_ROUND_ROBIN; strategy++) {
-        for (int function = 0; function < HASH_KOYAMA; function++) {
+    for (enum ring_strategy strategy = 0; strategy < RING_ROUND_ROBIN; strategy++) {
+        for (enum hash_function function = 0; function < HASH_KOYAMA; function++) {
             struct shares shares = shares_of(strategy, function, 16);
             print_message("# %s, %s: %u to %u\n", strategy_name(strategy), hash_function_name(function),
                           shares.least, shares.most);
@@ -85,8 +85,8 @@ static void the_order_of_ids_does_not_matter(void **state)
     (void)state;
     const uint32_t forward[] = {3, 8, 1, 900, 17}, backward[] = {17, 1, 900, 8, 3};
     uint16_t one[PARTITION_COUNT], other[PARTITION_COUNT];
-    for (int strategy = 0; strategy < RING_STRATEGIES; strategy++) {
-        for (int function = 0; function < HASH_FUNCTIONS; function++) {
+    for (enum ring_strategy strategy = 0; strategy < RING_STRATEGIES; strategy++) {
+        for (enum hash_function function = 0; function < HASH_FUNCTIONS; function++) {
             if (strategy_check(strategy, function) != 0)
                 continue;
             assign(strategy, function, forward, 5, one);
@@ -123,7 +123,7 @@ static void only_what_must_moves(void **state)
 {
     (void)state;
     uint32_t moved, needless;
-    for (int function = 0; function < HASH_KOYAMA; function++) {
+    for (enum hash_function function = 0; function < HASH_KOYAMA; function++) {
         for (uint32_t left = 0; left < 16; left += 5) {
             leave(RING_CONSISTENT, function, 16, left, &moved, &needless);
             assert_int_equal(needless, 0);
@@ -165,8 +165,8 @@ static void owners_are_fixed(void **state)
     uint32_t ids[200];
     uint16_t owner[PARTITION_COUNT];
     fill_ids(ids, 200);
-    for (int strategy = 0; strategy < RING_STRATEGIES; strategy++) {
-        for (int function = 0; function < HASH_FUNCTIONS; function++) {
+    for (enum ring_strategy strategy = 0; strategy < RING_STRATEGIES; strategy++) {
+        for (enum hash_function function = 0; function < HASH_FUNCTIONS; function++) {
             if (strategy_check(strategy, function) != 0)
                 continue;
             uint64_t fold = UINT64_C(0xcbf29ce484222325);
@@ -187,7 +187,7 @@ static void the_ring_needs_a_hash_that_spreads(void **state)
     assert_int_equal(strategy_check(RING_BOUNDED, HASH_KOYAMA), -EINVAL);
     assert_int_equal(strategy_check(RING_MODULO, HASH_KOYAMA), 0);
     assert_int_equal(strategy_check(RING_CONSISTENT, HASH_MD5), 0);
-    for (int strategy = 0; strategy < RING_STRATEGIES; strategy++)
+    for (enum ring_strategy strategy = 0; strategy < RING_STRATEGIES; strategy++)
         assert_int_equal(strategy_from_name(strategy_name(strategy)), strategy);
     assert_int_equal(strategy_from_name("star"), -EINVAL);
 }
