@@ -326,6 +326,21 @@ def one_result_with_nothing_optional(browser):
 
 
 @case
+def what_benchmarks_write_is_shown(browser):
+    directory = WORK / 'measured'
+    directory.mkdir()
+    files = []
+    for arguments in (['io', '--size', '4KiB,64KiB', '--depth', '1,2', '--total', '256KiB'], ['md', '--files', '20', '--processes', '1,2']):
+        files.append(WORK / f'{arguments[0]}.jsonl')
+        subprocess.run([BENCHFS, 'bench', *arguments, '--repeats', '4', '--target', f'posix:{directory}', '--output', files[-1]], check=True, timeout=60,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    opened(browser, page('measured', *files), figures=['Bandwidth by size', 'Latency by percentile', 'by size and depth', 'Scaling over depth', 'Scaling over processes'])
+    assert 'benchfs bench io --size 4KiB,64KiB --depth 1,2 --total 256KiB --repeats 4' in body_text(browser)
+    written = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert len(saved_files(browser)['md-results.csv']) == sum(line['type'] == 'result' and line['benchmark'] == 'md' for line in written) > 0
+
+
+@case
 def what_is_no_target_is_compared_too(browser):
     opened(browser, full_page())
     assert 'xxhash64 is 15' in body_text(browser) or 'xxhash64 is 14' in body_text(browser), 'no comparison of hash functions'
