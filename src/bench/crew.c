@@ -7,6 +7,10 @@
  * worker's start to the last one's end. The last worker to come opens the barrier, so what it does before
  * that (CREW_BEGINS) it does while nobody works.
  *
+ * Under MPI every rank has such a crew, and its parent goes to meetings of all ranks (bench/ranks.h) for it:
+ * the last of its workers at a barrier asks for one, and the barrier opens when all ranks have come. Workers
+ * know nothing of MPI.
+ *
  * Who looks on reads the workers' own counters, which nobody adds up for him and nobody locks: a look costs a
  * worker a cache line that it has to fetch again. */
 #include "bench/crew.h"
@@ -27,11 +31,13 @@
 
 #include "bench/interrupt.h"
 #include "bench/options.h"
+#include "bench/ranks.h"
 
 #define BARRIER_STEP_NS 20000L
+#define ATTEND_STEP_NS 2000000L /* the parent's */
 
 struct crew {
-    uint32_t workers;
+    uint32_t workers; /* of this rank */
     uint32_t phases;
     size_t length; /* of the mapping */
     void *argument;
@@ -42,6 +48,9 @@ struct crew {
     _Atomic uint64_t opened;                    /* barriers */
     _Atomic uint32_t beginning;                 /* phases that the next one begins */
     _Atomic uint32_t in_phase[CREW_PHASES_MAX]; /* workers */
+    /* Meetings of all ranks, at each of which the workers of this one wait: the last of them asks for it, the
+     * parent goes there. Not used when there is one rank. */
+    _Atomic uint64_t meetings_wanted, meetings_held;
     /* Of crew_maximum, used in turn: one is read, one filled, and the next emptied. */
     _Atomic uint64_t maxima[3];
     struct crew_part parts[]; /* [worker][phase] */
@@ -80,15 +89,29 @@ void crew_pin(unsigned number)
     }
 }
 
-/* As the last one to come. */
+/* As the last one to come: until the last ones of all ranks have come. */
+static void meet(struct crew *crew)
+{
+    if (ranks_count() == 1)
+        return;
+    uint64_t wanted = atomic_fetch_add(&crew->meetings_wanted, 1) + 1;
+    while (atomic_load(&crew->meetings_held) < wanted && !atomic_load(&crew->failed))
+        nanosleep(&(struct timespec){.tv_nsec = BARRIER_STEP_NS}, NULL);
+}
+
+/* As the last one to come. What is looked at when a phase begins is looked at while nobody does anything, in
+ * any rank. */
 static void open_barrier(struct crew_member *worker, uint64_t barrier)
 {
     struct crew *crew = worker->crew;
     uint32_t phases = atomic_exchange(&crew->beginning, 0);
+    meet(crew);
     for (uint32_t phase = 0; phase < crew->phases && crew->edge != NULL; phase++) {
         if ((phases >> phase & 1) != 0)
             crew->edge(worker, phase, CREW_BEGINS);
     }
+    if (phases != 0 && crew->edge != NULL)
+        meet(crew);
     atomic_store(&crew->opened, barrier);
 }
 
@@ -125,14 +148,20 @@ bool crew_stopping(const struct crew_member *worker)
     return atomic_load_explicit(&worker->crew->failed, memory_order_relaxed) != 0;
 }
 
+/* worker: its number within the rank. */
 static struct crew_part *part_of(struct crew *crew, uint32_t worker, uint32_t phase)
 {
     return &crew->parts[worker * crew->phases + phase];
 }
 
+static struct crew_part *own_part(const struct crew_member *worker, uint32_t phase)
+{
+    return part_of(worker->crew, worker->number % worker->crew->workers, phase);
+}
+
 struct crew_part *crew_phase(struct crew_member *worker, uint32_t phase)
 {
-    struct crew_part *part = part_of(worker->crew, worker->number, phase);
+    struct crew_part *part = own_part(worker, phase);
     histogram_init(&part->latency);
     if (worker->crew->edge != NULL)
         worker->crew->edge(worker, phase, CREW_COMES);
@@ -147,7 +176,7 @@ struct crew_part *crew_phase(struct crew_member *worker, uint32_t phase)
 void crew_phase_end(struct crew_member *worker, uint32_t phase)
 {
     struct crew *crew = worker->crew;
-    part_of(crew, worker->number, phase)->ended = crew_now();
+    own_part(worker, phase)->ended = crew_now();
     if (crew->edge != NULL)
         crew->edge(worker, phase, CREW_LEAVES);
     if (atomic_fetch_sub(&crew->in_phase[phase], 1) == 1 && crew->edge != NULL)
@@ -156,20 +185,20 @@ void crew_phase_end(struct crew_member *worker, uint32_t phase)
 
 struct crew_part *crew_phase_within(struct crew_member *worker, uint32_t phase, uint32_t outer)
 {
-    struct crew_part *part = part_of(worker->crew, worker->number, phase);
+    struct crew_part *part = own_part(worker, phase);
     histogram_init(&part->latency);
-    part->started = part_of(worker->crew, worker->number, outer)->started;
+    part->started = own_part(worker, outer)->started;
     return part;
 }
 
 void crew_phase_end_within(struct crew_member *worker, uint32_t phase, uint32_t outer)
 {
-    part_of(worker->crew, worker->number, phase)->ended = part_of(worker->crew, worker->number, outer)->ended;
+    own_part(worker, phase)->ended = own_part(worker, outer)->ended;
 }
 
 void crew_phase_took(struct crew_member *worker, uint32_t phase, uint64_t ns)
 {
-    struct crew_part *part = part_of(worker->crew, worker->number, phase);
+    struct crew_part *part = own_part(worker, phase);
     part->ended = part->started + (ns > 0 ? ns : 1);
 }
 
@@ -191,8 +220,10 @@ static int run_process(struct crew *crew, uint32_t first, uint32_t threads)
     uint32_t started = 1;
     int status = 0;
     for (uint32_t i = 0; i < threads; i++)
-        members[i].worker = (struct crew_member){
-            .crew = crew, .number = first + i, .count = crew->workers, .argument = crew->argument};
+        members[i].worker = (struct crew_member){.crew = crew,
+                                                 .number = ranks_number() * crew->workers + first + i,
+                                                 .count = ranks_count() * crew->workers,
+                                                 .argument = crew->argument};
     for (; started < threads && status == 0; started++)
         status = -pthread_create(&members[started].thread, NULL, run_thread, &members[started]);
     if (status < 0) {
@@ -236,6 +267,35 @@ static void add_up(struct crew *crew, struct crew_total *totals)
         }
         total->seconds = ended > started ? (double)(ended - started) / 1e9 : 0.0;
     }
+}
+
+/* The same of all ranks. A phase takes as long as in the rank in which it took longest: hosts have clocks of
+ * their own, and all have begun together. Returns 0 or -ECANCELED. */
+static int add_up_ranks(uint32_t phases, struct crew_total *totals)
+{
+    int status = 0;
+    for (uint32_t phase = 0; phase < phases && ranks_count() > 1 && status == 0; phase++) {
+        struct crew_total *total = &totals[phase];
+        struct histogram *latency = &total->latency;
+        uint64_t sums[] = {total->operations, total->bytes, total->errors, latency->count, latency->sum};
+        uint64_t maxima[] = {(uint64_t)(total->seconds * 1e9), total->worst_p99, latency->maximum,
+                             ~latency->minimum};
+        status = ranks_sum(sums, sizeof(sums) / sizeof(sums[0]));
+        if (status == 0)
+            status = ranks_sum(latency->buckets, HISTOGRAM_BUCKETS);
+        if (status == 0)
+            status = ranks_maximum(maxima, sizeof(maxima) / sizeof(maxima[0]));
+        total->operations = sums[0];
+        total->bytes = sums[1];
+        total->errors = sums[2];
+        latency->count = sums[3];
+        latency->sum = sums[4];
+        total->seconds = (double)maxima[0] / 1e9;
+        total->worst_p99 = maxima[1];
+        latency->maximum = maxima[2];
+        latency->minimum = ~maxima[3];
+    }
+    return status;
 }
 
 /* The phase that has begun and not ended, if there is one. */
@@ -319,25 +379,104 @@ static void kill_all(const pid_t *pids, uint32_t count)
     }
 }
 
-/* Until all have ended. 0, or what went wrong. */
-static int attend(struct crew *crew, pid_t *pids, uint32_t started, const struct crew_watch *watch)
+/* The parent's part in meetings of all ranks. */
+struct meetings {
+    uint64_t crew;  /* number of this one */
+    uint64_t count; /* of its meetings so far */
+    bool under_way;
+    bool elsewhere; /* another rank has failed: what its workers give up for is not their failure */
+    struct ranks_meeting meeting;
+};
+
+static void go_to_meeting(struct meetings *meetings, struct crew *crew, bool failed)
 {
-    int status = 0;
+    meetings->meeting =
+        (struct ranks_meeting){.place = meetings->crew << 32 | meetings->count++, .failed = failed};
+    for (size_t i = 0; i < sizeof(crew->maxima) / sizeof(crew->maxima[0]); i++)
+        meetings->meeting.maxima[i] = atomic_load(&crew->maxima[i]);
+    meetings->under_way = true;
+    if (ranks_meet(&meetings->meeting) < 0)
+        atomic_store(&crew->failed, 1);
+}
+
+/* Goes to the meeting that the workers wait for, and lets them go on when all have come. */
+static void look_after_ranks(struct meetings *meetings, struct crew *crew)
+{
+    if (!meetings->under_way) {
+        if (ranks_alarmed()) {
+            meetings->elsewhere = true;
+            atomic_store(&crew->failed, 1);
+        }
+        if (atomic_load(&crew->meetings_wanted) == atomic_load(&crew->meetings_held) ||
+            atomic_load(&crew->failed))
+            return;
+        go_to_meeting(meetings, crew, false);
+    }
+    int met = ranks_met(&meetings->meeting);
+    if (met == 0)
+        return;
+    meetings->under_way = false;
+    if (met < 0) {
+        meetings->elsewhere = true;
+        atomic_store(&crew->failed, 1);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(crew->maxima) / sizeof(crew->maxima[0]); i++)
+        atomic_store(&crew->maxima[i], meetings->meeting.maxima[i]);
+    atomic_fetch_add(&crew->meetings_held, 1);
+}
+
+/* When the workers have ended: the last meeting, at which it shows whether all ranks are well. Returns
+ * status, or -ECANCELED when another rank has failed. */
+static int meet_at_end(struct meetings *meetings, struct crew *crew, int status)
+{
+    int met = 1;
+    if (ranks_count() == 1)
+        return status;
+    /* First one that is under way: the workers were killed while they waited for it. */
+    for (bool last = false; met > 0 && !last;) {
+        last = !meetings->under_way;
+        if (last)
+            go_to_meeting(meetings, crew, status < 0 && !meetings->elsewhere);
+        while ((met = ranks_met(&meetings->meeting)) == 0)
+            nanosleep(&(struct timespec){.tv_nsec = BARRIER_STEP_NS}, NULL);
+        meetings->under_way = false;
+    }
+    return status < 0 ? status : met < 0 ? -ECANCELED : 0;
+}
+
+/* Takes note of a process that has ended, if there is one. */
+static bool take_ended(struct crew *crew, pid_t *pids, uint32_t count, int *status)
+{
+    int state = 0;
+    if (one_that_ended(pids, count, &state) < 0)
+        return false;
+    if (WIFEXITED(state) && WEXITSTATUS(state) == 0)
+        return true;
+    if (WIFSIGNALED(state) && !interrupted())
+        bench_error("a worker was ended by signal %d", WTERMSIG(state));
+    atomic_store(&crew->failed, 1);
+    *status = *status < 0 ? *status : interrupted() ? -EINTR : -EIO;
+    return true;
+}
+
+/* Until all have ended. Returns status, or what went wrong. */
+static int attend(struct crew *crew, pid_t *pids, uint32_t started, const struct crew_watch *watch,
+                  int status)
+{
+    static uint64_t crews;
+    struct meetings meetings = {.crew = ++crews};
+    long step = ranks_count() > 1 ? BARRIER_STEP_NS : ATTEND_STEP_NS;
     uint64_t next_look = crew_now() + (watch != NULL ? watch->interval : 0);
     uint64_t give_up = 0;
     for (uint32_t left = started; left > 0;) {
-        int state = 0;
-        if (one_that_ended(pids, started, &state) >= 0) {
+        if (take_ended(crew, pids, started, &status)) {
             left--;
-            if (WIFEXITED(state) && WEXITSTATUS(state) == 0)
-                continue;
-            if (WIFSIGNALED(state) && !interrupted())
-                bench_error("a worker was ended by signal %d", WTERMSIG(state));
-            atomic_store(&crew->failed, 1);
-            status = status < 0 ? status : interrupted() ? -EINTR : -EIO;
             continue;
         }
         uint64_t now = crew_now();
+        if (ranks_count() > 1)
+            look_after_ranks(&meetings, crew);
         if (interrupted() && give_up == 0) {
             atomic_store(&crew->failed, 1);
             give_up = now + (watch != NULL ? watch->grace : 0);
@@ -348,9 +487,9 @@ static int attend(struct crew *crew, pid_t *pids, uint32_t started, const struct
             look_on(crew, watch);
             next_look += watch->interval;
         }
-        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = step}, NULL);
     }
-    return status;
+    return meet_at_end(&meetings, crew, status);
 }
 
 int crew_execute_watched(uint32_t processes, uint32_t threads, const int *pin, uint32_t phases, crew_run run,
@@ -370,11 +509,11 @@ int crew_execute_watched(uint32_t processes, uint32_t threads, const int *pin, u
     crew->edge = watch != NULL ? watch->edge : NULL;
     pid_t pids[CREW_MAX];
     uint32_t started = start_processes(crew, processes, threads, pin, watch != NULL, pids);
-    int status = attend(crew, pids, started, watch);
-    if (status == 0 && started < processes)
-        status = -EAGAIN;
+    int status = attend(crew, pids, started, watch, started < processes ? -EAGAIN : 0);
     if (status == 0)
         add_up(crew, totals);
+    if (status == 0)
+        status = add_up_ranks(phases, totals);
     munmap(crew, length);
     return status;
 }

@@ -1,4 +1,6 @@
-/* Workers: processes and threads that run the same phases at the same time and report what they measured. */
+/* Workers: processes and threads that run the same phases at the same time and report what they measured.
+ * Under MPI (bench/ranks.h) those of all ranks: number and count of a member are of all, totals too, in every
+ * rank. */
 #pragma once
 
 #include <stdbool.h>
@@ -38,7 +40,7 @@ struct crew_total {
     uint64_t operations;
     uint64_t bytes;
     uint64_t errors;
-    double seconds;     /* first start to last end */
+    double seconds;     /* first start to last end; of ranks: where that took longest */
     uint64_t worst_p99; /* of the workers, ns */
     struct histogram latency;
 };

@@ -21,6 +21,7 @@
 #include "bench/result.h"
 #include "bench/ring.h"
 #include "bench/rma.h"
+#include "bench/ranks.h"
 #include "bench/rpc.h"
 #include "bench/store.h"
 #include "bench/targets.h"
@@ -59,6 +60,27 @@ static void print_overview(FILE *out)
     fputs("\n\"benchfs bench BENCHMARK --help\" lists the options.\n", out);
 }
 
+static bool has_argument(int argc, char **argv, const char *wanted)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], wanted) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* By all ranks together, if there are any. */
+static int run_workload(const struct suite_workload *workload, int argc, char **argv)
+{
+    bool targets = workload->subject == NULL && !workload->serial;
+    bench_error_name(workload->name);
+    if (!targets && ranks_expected())
+        return ranks_refuse("measures one process: start it without mpirun");
+    if (targets && ranks_start(has_argument(argc, argv, "--mpi")) < 0)
+        return BENCH_USAGE;
+    return ranks_finish(suite_main(workload, argc, argv));
+}
+
 int bench_main(int argc, char **argv)
 {
     bench_error_name("");
@@ -75,11 +97,13 @@ int bench_main(int argc, char **argv)
         return caller_main(argc - 1, argv + 1);
     for (size_t i = 0; i < WORKLOADS; i++) {
         if (strcmp(argv[1], workloads[i]->name) == 0)
-            return suite_main(workloads[i], argc - 1, argv + 1);
+            return run_workload(workloads[i], argc - 1, argv + 1);
     }
     for (size_t i = 0; i < VERBS; i++) {
         if (strcmp(argv[1], verbs[i]->name) != 0)
             continue;
+        if (ranks_expected())
+            return ranks_refuse("this one runs in one process: start it without mpirun");
         int status = bench_options_parse(verbs[i], argc - 1, argv + 1);
         if (status < 0)
             status = verbs[i]->run_with != NULL ? verbs[i]->run_with(argc - 1, argv + 1) : verbs[i]->run();

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/quantity.h"
 #include "bench/sweep.h"
@@ -20,14 +21,36 @@ void bench_error_name(const char *verb)
     error_name = verb;
 }
 
+static char *kept; /* shared with forked processes; NULL: lines are written */
+#define KEPT_SIZE 1200u
+
 void bench_error(const char *format, ...)
 {
-    char text[1024];
+    char text[1024], line[KEPT_SIZE];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    fprintf(stderr, "benchfs bench%s%s: %s\n", error_name[0] != 0 ? " " : "", error_name, text);
+    snprintf(line, sizeof(line), "benchfs bench%s%s: %s\n", error_name[0] != 0 ? " " : "", error_name, text);
+    if (kept != NULL)
+        strcpy(kept, line);
+    else
+        fputs(line, stderr);
+}
+
+void bench_error_keep(void)
+{
+    void *memory = mmap(NULL, KEPT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory != MAP_FAILED)
+        kept = memory;
+}
+
+void bench_error_tell(void)
+{
+    if (kept == NULL)
+        return;
+    fputs(kept, stderr);
+    kept[0] = 0;
 }
 
 static void describe_range(const struct bench_option *option, bool list, char *text, size_t size)

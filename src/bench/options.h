@@ -70,5 +70,9 @@ void bench_options_help(const struct bench_verb *verb);
 
 /* "benchfs bench VERB: text" on standard error. */
 void bench_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* From now on lines of this process and of those that it forks are kept, the last one in place of those
+ * before; bench_error_tell writes it, if there is one. */
+void bench_error_keep(void);
+void bench_error_tell(void);
 /* The name that bench_error puts in front. */
 void bench_error_name(const char *verb);

@@ -23,6 +23,7 @@
 #include "bench/guards.h"
 #include "bench/interrupt.h"
 #include "bench/live.h"
+#include "bench/ranks.h"
 #include "bench/stages.h"
 #include "bench/suite_show.h"
 #include "bench/sweep.h"
@@ -46,6 +47,8 @@ static struct result_file limits;
 static struct suite_output output;
 static char run_id[RESULT_ID_SIZE];
 static uint32_t phase_count;
+static uint64_t run_tag; /* makes names of directories unique; the same in all ranks */
+static bool mpi;         /* read by main.c, which must know it earlier */
 
 static const struct bench_option target_option = {"target",
                                                   BENCH_TEXTS,
@@ -65,6 +68,7 @@ static const struct bench_option library_option = {"library",
 static const struct bench_option crew_options[] = {
     {"processes", BENCH_NUMBER, &processes, 1, CREW_MAX, "N", "processes"},
     {"threads", BENCH_NUMBER, &threads, 1, CREW_MAX, "N", "threads in each"},
+    {"mpi", BENCH_FLAG, &mpi, 0, 0, NULL, "as a rank of MPI, even if the environment does not tell so"},
 };
 static const struct bench_option common_options[] = {
     {"repeats", BENCH_NUMBER, &repeats, 1, SAMPLE_MAX, "N", "how often"},
@@ -105,7 +109,7 @@ struct own {
 
 uint32_t suite_members(void)
 {
-    return (uint32_t)(processes * threads);
+    return (uint32_t)(processes * threads) * ranks_count();
 }
 
 /* ---- members ---- */
@@ -291,6 +295,8 @@ static void look(void *argument, uint32_t phase, double seconds, uint64_t operat
 
 static void name_parameters(struct result *result)
 {
+    if (ranks_count() > 1)
+        result_number(result, "ranks", ranks_count());
     for (uint32_t i = 0; i < sweep.axis_count; i++) {
         const struct bench_option *option = sweep.axes[i].option;
         if (option->kind != BENCH_TEXT)
@@ -452,8 +458,7 @@ static int run_once(struct lane *lane, uint32_t run, const char *where)
     static struct crew_total totals[SUITE_PHASES_MAX];
     static uint64_t count;
     static struct looking looking;
-    struct plan plan = {
-        .lane = lane, .run = run, .tag = (uint64_t)getpid() << 24 | count++, .counts = run >= warmup};
+    struct plan plan = {.lane = lane, .run = run, .tag = run_tag << 24 | count++, .counts = run >= warmup};
     looking = (struct looking){.lane = lane, .where = where, .counts = run >= warmup};
     const struct crew_watch watch = {.interval = LOOK_INTERVAL,
                                      .look = look,
@@ -549,9 +554,10 @@ static int open_lanes(void)
             return -ENOMEM;
         }
         int status = target_prepare(lane->specification);
+        lane->prepared = status == 0;
+        status = ranks_agree(status);
         if (status < 0)
             return status;
-        lane->prepared = true;
         const struct crew_watch watch = {.interval = GRACE, .look = look, .grace = 0};
         status = crew_execute_watched(1, 1, NULL, 0, find_out, lane, &watch, NULL);
         if (status < 0)
@@ -708,15 +714,20 @@ int suite_main(const struct suite_workload *chosen, int argc, char **argv)
         bench_options_default(&verb, list[0], list[1]);
     find_subjects(&verb);
     int status = bench_options_parse(&verb, argc, argv);
+    if (ranks_number() > 0)
+        output_path = NULL; /* rank 0 writes */
     if (status >= 0)
         return status;
     uint32_t combinations = check_combinations();
-    if (combinations == 0 || (workload->subject == NULL && !check_targets()) ||
-        (limits_path != NULL && result_file_read(limits_path, &limits) < 0))
-        return BENCH_USAGE;
-    if (suite_show_open(&output, workload->name, json, output_path) < 0)
+    bool right = combinations > 0 && (workload->subject != NULL || check_targets()) &&
+                 (limits_path == NULL || result_file_read(limits_path, &limits) == 0) &&
+                 suite_show_open(&output, workload->name, json, output_path) == 0;
+    if (ranks_agree(right ? 0 : -EINVAL) < 0)
         return BENCH_USAGE;
     interrupt_catch();
+    run_tag = (uint64_t)getpid();
+    if (ranks_broadcast(&run_tag, sizeof(run_tag)) < 0)
+        return BENCH_FAILED;
     status = run_all(&verb, combinations);
     int closed = suite_show_close(&output);
     if (closed < 0)

@@ -18,6 +18,7 @@
 #include "bench/interrupt.h"
 #include "bench/options.h"
 #include "bench/private_cluster.h"
+#include "bench/ranks.h"
 #include "cluster/strategy.h"
 #include "store/store.h"
 
@@ -231,6 +232,28 @@ static void stop_all(void)
     }
 }
 
+static int start(struct private_cluster *cluster, const struct config *config)
+{
+    interrupt_catch(); /* the servers' directories are not to be left */
+    if (starter == 0)
+        atexit(stop_all);
+    starter = getpid();
+    return private_cluster_start_configured(cluster, config);
+}
+
+/* Rank 0 starts the servers; the others learn where they are. */
+static int start_of_ranks(struct private_cluster *cluster, const struct config *config)
+{
+    int status = ranks_number() == 0 ? start(cluster, config) : 0;
+    if (status == 0 && !ranks_together()) {
+        bench_error("target benchfs: servers of a benchmark cannot be reached by ranks on other hosts: use a "
+                    "running cluster");
+        status = -EINVAL;
+    }
+    status = ranks_agree(status);
+    return status == 0 ? ranks_broadcast(cluster->file, sizeof(cluster->file)) : status;
+}
+
 int target_private_start(const char *place)
 {
     static struct config config;
@@ -244,18 +267,11 @@ int target_private_start(const char *place)
         free(made);
         return -ENOMEM;
     }
-    interrupt_catch(); /* the servers' directories are not to be left */
-    if (starter == 0)
-        atexit(stop_all);
-    starter = getpid();
-    status = private_cluster_start_configured(&made->cluster, &config);
-    if (status < 0) {
-        free(made->place);
-        free(made);
-        return status;
-    }
     *slot = made;
-    return 0;
+    status = start_of_ranks(&made->cluster, &config);
+    if (status < 0)
+        stop(slot);
+    return status;
 }
 
 const char *target_private_file(const char *place)

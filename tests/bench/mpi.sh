@@ -1,0 +1,49 @@
+#!/bin/bash
+# Load from the ranks of MPI: what is measured is the sum of all ranks', and one that fails ends all, with one line.
+# Usage: mpi.sh LIBRARY RANKS PROGRAM-DIRECTORY...
+export BENCHFS_MPI_LIBRARY=$1
+ranks=$2
+shift 2
+. "$(dirname "$0")/../cluster/cluster.sh"
+export TMPDIR=$work/tmp
+mkdir "$TMPDIR" "$work/files"
+unset OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_RANK PMI_SIZE PMI_RANK PMIX_RANK
+
+same() { [ "$1" = "$2" ] || { echo "\"$1\" is not \"$2\""; return 1; }; }
+nothing_left() { same "$(ls -A "$1")" ""; }
+mpi() { timeout 60 mpirun --allow-run-as-root --oversubscribe --bind-to none --mca btl self,vader -n 3 "$@"; }
+# What the program itself says; mpirun has its own words for a job that failed.
+said() {
+    mpi "$@" >"$work/out" 2>"$work/err"
+    echo "$? $(cat "$work/out")$(grep '^benchfs' "$work/err")"
+}
+
+if ! mpi true >/dev/null 2>&1; then
+    echo "1..0 # SKIP mpirun does not run here"
+    exit 0
+fi
+expected=$(for bytes in 0 60; do
+    echo "3 ranks: 21 operations, $bytes bytes, 21 latencies from 100 to 600, median 500"
+done)
+ok "totals are those of all ranks" same "$(said "$ranks" totals)" "0 $expected"
+ok "a worker's failure ends all" same "$(said "$ranks" fail)" "1 benchfs bench test: member 3 has had enough"
+ok "also those who do not wait" same "$(said "$ranks" alarm)" "1 benchfs bench test: member 3 has had enough"
+ok "a killed worker, too" same "$(said "$ranks" die)" "1 benchfs bench test: a worker was ended by signal 9"
+ok "a rank that goes another way, too" same "$(said "$ranks" different | tail -c +3)" "benchfs bench test: rank 1 goes another way"
+ok "one rank by force" same "$("$ranks" forced | head -1)" "1 ranks: 3 operations, 0 bytes, 3 latencies from 100 to 200, median 200"
+
+ok "md from ranks" mpi benchfs bench md --files 20 --repeats 1 --processes 2 --output "$work/lines" --target "posix:$work/files"
+results=$(tr -d ' ' <"$work/lines" | grep '"type":"result"')
+ok "one result a phase" same "$(wc -l <<<"$results")" 6
+ok "of all ranks" same "$(grep -c '"ranks":3' <<<"$results")" 6
+ok "their operations" same "$(grep '"phase":"create"' <<<"$results" | grep -o '"operations":[0-9]*' | head -1)" '"operations":120'
+ok "no file is left" nothing_left "$work/files"
+ok "a cluster that rank 0 starts" eval 'mpi benchfs bench io --size 4KiB --total 64KiB --repeats 1 --target benchfs:servers=1 | grep -q fill'
+ok "none is left" nothing_left "$TMPDIR"
+ok "a target that is not there" same "$(said benchfs bench md --target posix:/nonexistent)" \
+    "2 benchfs bench md: target posix:/nonexistent: not a directory that can be used: No such file or directory"
+ok "wrong usage" same "$(said benchfs bench md --files 0 | cut -c1-40)" "2 benchfs bench md: option --files takes"
+ok "what is no load" same "$(said benchfs bench hash)" "2 benchfs bench hash: measures one process: start it without mpirun"
+BENCHFS_MPI_LIBRARY=/nonexistent
+ok "without the library" fails 2 'cannot load libbenchfs_mpi.so' env OMPI_COMM_WORLD_SIZE=2 benchfs bench md
+finish
