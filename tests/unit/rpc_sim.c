@@ -340,7 +340,8 @@ static void late_bulk_lands_nowhere(void **state)
 static void replies_are_remembered_in_a_window(void **state)
 {
     (void)state;
-    struct rpc_session session = {0};
+    struct rpc rpc = {0};
+    struct rpc_session session = {.rpc = &rpc};
     const uint8_t reply[40] = "reply";
     enum { REPLIES = 3 * RPC_REMEMBERED };
     for (uint64_t generation = 1; generation <= REPLIES; generation++) {
