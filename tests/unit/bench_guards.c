@@ -128,6 +128,7 @@ static void figures_that_limits_do_not_allow(void **state)
         "{\"type\":\"run\",\"format\":1,\"id\":\"aa\",\"benchmark\":\"calibrate\"}\n"                 //
         LIMIT("memcpy", "4096", "1", "1e10") LIMIT("memcpy", "1048576", "1", "1e6")                   //
         LIMIT("network-bandwidth", "4096", "1", "1e9") LIMIT("network-bandwidth", "4096", "4", "2e9") //
+        LIMIT("network-bandwidth", "4096", "4", "1.5e9")                                              //
         LIMIT("network-bandwidth", "4096", "16", "8e9") LIMIT("device-read", "4096", "1", "1e8");
     struct result_file limits;
     char error[256];
@@ -149,6 +150,8 @@ static void figures_that_limits_do_not_allow(void **state)
     limit(&limits, 5e8, 1, true);
     assert_true(warned("impossible") && warned("device-read"));
     limit(&limits, 5e9, 1, false); /* no limit for writing to the device: that of memory */
+    assert_int_equal(result.warning_count, 0);
+    limit(&limits, 5e8, 1, false); /* little of what memory gives is nothing to warn of */
     assert_int_equal(result.warning_count, 0);
     result_number(&result, "size", 12345);
     guards_of_limits(&result, &facts, &limits, 1, true);
