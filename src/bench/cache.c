@@ -1,5 +1,5 @@
-/* Each member makes --directories directories, each --depth below its own, with a file in each, and asks for
- * the attributes of files by path, --calls times a phase:
+/* Each member makes --directories directories, each --tree-depth below its own, with a file in each, and asks
+ * for the attributes of files by path, --calls times a phase:
  *
  *   cold   each path once, in random order, after the client has forgotten everything
  *   walk   paths drawn by Zipf's law with exponent --skew (0: all alike), the most wanted ones anywhere in
@@ -30,7 +30,8 @@ enum phase { COLD, WALK, HIT, MISS, PHASES };
 
 static const struct suite_phase phases[] = {
     {.name = "cold"}, {.name = "walk"}, {.name = "hit"}, {.name = "miss"}, {0}};
-static const char *const lists[] = {"directories", "64,1024,4096", "depth", "1,4", "skew", "0,0.99", NULL};
+static const char *const lists[] = {"directories", "64,1024,4096", "tree-depth", "1,4",
+                                    "skew",        "0,0.99",       NULL};
 
 static uint64_t directories = 1024, depth = 4, calls = 20000;
 static const char *skew = "0";
@@ -39,7 +40,7 @@ static const char
 
 static const struct bench_option options[] = {
     {"directories", BENCH_NUMBER, &directories, 1, 1000000, "N", "directories with a file, of each member"},
-    {"depth", BENCH_NUMBER, &depth, 1, DEPTH_MAX, "N", "directories on the way to each"},
+    {"tree-depth", BENCH_NUMBER, &depth, 1, DEPTH_MAX, "N", "directories on the way to each"},
     {"skew", BENCH_TEXT, &skew, 0, 0, "S", "exponent of Zipf's law, 0 to 10"},
     {"calls", BENCH_NUMBER, &calls, 1, 100000000, "N", "calls of each member in walk, hit and miss"},
     {0},

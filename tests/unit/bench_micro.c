@@ -150,7 +150,7 @@ static void round_trips_are_counted(void)
 static void hits_and_misses_are_counted(void)
 {
     json_t *results =
-        bench_results("cache --directories 20 --depth 2 --skew 0,0.9 --calls 300 --repeats 1 --json");
+        bench_results("cache --directories 20 --tree-depth 2 --skew 0,0.9 --calls 300 --repeats 1 --json");
     assert_int_equal(json_array_size(results), 4 + 1);
     const json_t *cold = bench_result(results, "cold", NULL, NULL);
     assert_int_equal(bench_number(cold, "operations"), 20);
