@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/cache.h"
+#include "bench/calibrate.h"
 #include "bench/caller.h"
 #include "bench/compare.h"
 #include "bench/hash.h"
@@ -33,10 +34,7 @@ static const struct suite_workload *const workloads[] = {
     &bench_ring,  &bench_rma,   &bench_rpc,    &bench_meta,   &bench_store,
 };
 static const struct bench_verb *const verbs[] = {
-    &bench_targets,
-    &bench_compare,
-    &bench_import,
-    &bench_convert,
+    &bench_targets, &bench_calibrate, &bench_compare, &bench_import, &bench_convert,
 };
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

@@ -348,6 +348,21 @@ int result_write_line(FILE *out, json_t *object)
     return status;
 }
 
+json_t *result_limit_json(const struct result_limit *limit)
+{
+    json_t *line =
+        json_pack("{ss ss ss ss sI sI sf sf sf}", "type", "limit", "run", limit->run, "name", limit->name,
+                  "unit", limit->unit, "size", (json_int_t)limit->size, "depth", (json_int_t)limit->depth,
+                  "value", limit->value, "low", limit->low, "high", limit->high);
+    if (limit->transport[0] != 0)
+        json_object_set_new(line, "transport", json_string(limit->transport));
+    if (limit->footprint > 0)
+        json_object_set_new(line, "footprint", json_integer((json_int_t)limit->footprint));
+    if (limit->processes > 0)
+        json_object_set_new(line, "processes", json_integer((json_int_t)limit->processes));
+    return line;
+}
+
 json_t *result_latency_json(const struct histogram *histogram)
 {
     json_t *buckets = json_array();

@@ -139,9 +139,14 @@ struct result_run {
 /* The most that a resource was measured to give. */
 struct result_limit {
     const char *run, *name, *unit;
-    uint64_t size, depth;
+    const char *transport;         /* of networks; "": another resource, or any */
+    uint64_t size, depth;          /* 0: it has none */
+    uint64_t footprint, processes; /* of memory: bytes that are used in turn, and by how many; 0: not told */
     double value, low, high;
 };
+
+/* The limit as a line. A new object. */
+struct json_t *result_limit_json(const struct result_limit *limit);
 
 struct result_score {
     const char *run, *benchmark, *target, *note;
