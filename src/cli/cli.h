@@ -26,7 +26,7 @@ extern const struct verb verb_ls, verb_find, verb_stat, verb_cat;
 extern const struct verb verb_mkdir, verb_rmdir, verb_rm, verb_cp, verb_pin;
 extern const struct verb verb_mount, verb_run;
 extern const struct verb verb_fsck, verb_scrub;
-extern const struct verb verb_bench, verb_report;
+extern const struct verb verb_bench, verb_report, verb_explain;
 
 /* ---- messages (message.c) ---- */
 

@@ -12,7 +12,7 @@
 static const struct verb *const verbs[] = {
     &verb_start, &verb_stop, &verb_status, &verb_top,   &verb_trace, &verb_ls,     &verb_find,
     &verb_stat,  &verb_cat,  &verb_cp,     &verb_mkdir, &verb_rmdir, &verb_rm,     &verb_pin,
-    &verb_mount, &verb_run,  &verb_fsck,   &verb_scrub, &verb_bench, &verb_report,
+    &verb_mount, &verb_run,  &verb_fsck,   &verb_scrub, &verb_bench, &verb_report, &verb_explain,
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

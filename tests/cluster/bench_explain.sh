@@ -1,0 +1,60 @@
+#!/bin/bash
+# Results of a cluster tell their stages, calibrated limits are what explain holds them against, and what cannot be read is one
+# line.
+. "$(dirname "$0")/cluster.sh"
+
+export TMPDIR=$work/tmp
+mkdir "$TMPDIR" "$work/directory"
+results=$work/results limits=$work/limits
+
+measure() {
+    timeout 60 benchfs bench ior --target benchfs: --target "posix:$work/directory" --block 128KiB --size 4KiB --repeats 2 \
+        --processes 2 --output "$results" >/dev/null
+}
+# stages PHASE: the result of the phase on the cluster has stages, of as many requests as there were transfers at least, and
+# the load of both servers
+stages() {
+    grep '"type":"result"' "$results" | grep -F '"target":"benchfs:"' | grep "\"phase\":\"$1\"" >"$work/line" || return 1
+    for stage in total client_queue wire server_queue handler storage reply; do
+        grep -qE "\"stages\":.*\"$stage\":\{\"count\":[0-9]" "$work/line" || { echo "no $stage"; return 1; }
+    done
+    grep -qE "\"$2\":\{\"count\":(1[2-9][0-9]|[2-9][0-9][0-9])" "$work/line" && grep -q '"servers":\[{"id":0,.*{"id":1,' "$work/line"
+}
+plain_has_none() { ! grep -F '"target":"posix:' "$results" | grep -q '"stages"'; }
+calibrate() { timeout 60 benchfs bench calibrate --duration 1ms --repeats 2 --output "$limits" >"$work/table"; }
+limit() { grep -qE "\"name\":\"$1\",.*\"value\":[1-9]" "$limits"; }
+explain() { timeout 60 benchfs explain "$@" >"$work/said"; }
+says() { grep -qE -- "$1" "$work/said"; }
+
+benchfs start -n 2 --set store.capacity=64MiB >/dev/null || exit 1
+ok "results of a cluster and of a directory" measure
+benchfs stop >/dev/null
+ok "stages of writes" stages write WRITE_CHUNK
+ok "stages of reads" stages read READ_CHUNK
+ok "a directory has none" plain_has_none
+ok "limits" calibrate
+for name in memcpy network-latency network-bandwidth syscall wakeup; do
+    ok "one of $name" limit "$name"
+done
+ok "an explanation" explain --limits "$limits" "$results"
+ok "of what was written" says '^write of 4 KiB \(benchfs:\): .*(most time goes to|do not decide)'
+ok "with its stages" says '^  wire +[0-9.]+ [num]?s'
+ok "and of the directory that it is unknown" says '\(posix:.*: stages unknown: the target is not BenchFS$'
+ok "one phase as JSON" explain --limits "$limits" "$results" --json --phase read --target benchfs:
+ok "is one line" [ "$(wc -l <"$work/said")" = 1 ]
+ok "with the roofline" says '"type":"explanation".*"ceilings":\[\{"name":"network-latency"'
+cat "$work/said" >>"$results"
+ok "it can follow the results" explain --limits "$limits" "$results" --phase write
+
+sed -i 's/"host":"[^"]*"/"host":"elsewhere"/' "$results"
+ok "of another host it goes without limits" explain "$results"
+ok "and says so" says 'no limits: the results are of another host'
+ok "no results" fails 2 'no file of results given' benchfs explain
+ok "results that are not there" fails 2 'No such file' benchfs explain "$work/nowhere"
+echo "hello" >"$work/foreign"
+ok "a foreign file" fails 2 'foreign.*line 1' benchfs explain "$work/foreign"
+ok "a phase that is not there" fails 2 'no results of that phase' benchfs explain "$results" --phase dance
+ok "limits that are none" fails 2 'holds no limits' benchfs explain "$results" --limits "$results"
+ok "a device where there is none" fails 1 'cannot measure the device of' benchfs bench calibrate --duration 1ms --repeats 1 \
+    --dir "$work/nowhere"
+finish
