@@ -239,8 +239,9 @@ static bool group_wanted(const struct target_run *target_run, enum target_group 
 static int measure_groups(struct target_run *target_run)
 {
     static int (*const groups[])(struct target_run *) = {
-        [GROUP_SINGLE] = targets_single, [GROUP_MANY] = targets_many,     [GROUP_DOORS] = targets_doors,
-        [GROUP_ALONE] = targets_alone,   [GROUP_DEVICE] = targets_device, [GROUP_DURABLE] = targets_durable};
+        [GROUP_SINGLE] = targets_single,   [GROUP_MANY] = targets_many,   [GROUP_DOORS] = targets_doors,
+        [GROUP_METRICS] = targets_metrics, [GROUP_ALONE] = targets_alone, [GROUP_DEVICE] = targets_device,
+        [GROUP_DURABLE] = targets_durable};
     unsigned missed = 0, judged = 0, skipped = 0;
     int failure = 0;
     for (unsigned group = 0; group < sizeof(groups) / sizeof(groups[0]); group++) {

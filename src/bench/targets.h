@@ -55,6 +55,8 @@
     T(UNTAR_PRELOAD, "untar-preload", DOORS, AT_MOST, 1.5, "x",                                              \
       "untar of 5,000 files with preload / into tmpfs")                                                      \
     T(UNTAR_FUSE, "untar-fuse", DOORS, AT_MOST, 4.0, "x", "untar of 5,000 files into a mount / into tmpfs")  \
+    T(METRICS_OVERHEAD, "metrics-overhead", METRICS, AT_MOST, 1.02, "x",                                     \
+      "stat of a file: recorded / not recorded at either end")                                               \
     T(SPAWN, "spawn", ALONE, AT_MOST, 100.0, "ns", "task: spawn, switch and finish")                         \
     T(META_CREATE, "meta-create", ALONE, AT_MOST, 400.0, "ns", "metadata engine, 10 M files: create")        \
     T(META_LOOKUP, "meta-lookup", ALONE, AT_MOST, 200.0, "ns", "metadata engine, 10 M files: lookup")        \
@@ -101,7 +103,15 @@ enum target_id {
         TARGET_ROWS
 };
 
-enum target_group { GROUP_SINGLE, GROUP_MANY, GROUP_DOORS, GROUP_ALONE, GROUP_DEVICE, GROUP_DURABLE };
+enum target_group {
+    GROUP_SINGLE,
+    GROUP_MANY,
+    GROUP_DOORS,
+    GROUP_METRICS,
+    GROUP_ALONE,
+    GROUP_DEVICE,
+    GROUP_DURABLE
+};
 enum target_bound { AT_MOST, AT_LEAST };
 
 /* What was measured for one row, one value a repeat. Lies in memory that all processes of the benchmark
@@ -126,6 +136,7 @@ struct target_run {
 int targets_single(struct target_run *run);
 int targets_many(struct target_run *run);
 int targets_doors(struct target_run *run);
+int targets_metrics(struct target_run *run);
 int targets_alone(struct target_run *run);
 int targets_device(struct target_run *run);
 int targets_durable(struct target_run *run);

@@ -83,10 +83,18 @@ static inline uint32_t metrics_clip(uint64_t value)
     return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
 }
 
+/* Whether somebody wants to know what it costs to record: then nothing is. */
+static inline bool metrics_paused(const struct metrics *metrics)
+{
+    return __builtin_expect(__atomic_load_n(&metrics->header->paused, __ATOMIC_RELAXED) != 0, 0);
+}
+
 /* Records what has ended; entry->sequence is not looked at. */
 static inline void metrics_record(struct metrics *metrics, const struct metrics_entry *entry)
 {
-    struct metrics_entry *slot = &metrics->trace[metrics->head & metrics->mask];
+    struct metrics_entry *trace = metrics->trace;
+    uint64_t head = metrics->head, mask = metrics->mask;
+    struct metrics_entry *slot = &trace[head & mask];
     __atomic_store_n(&slot->sequence, 0, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
     slot->started = entry->started;
@@ -103,8 +111,10 @@ static inline void metrics_record(struct metrics *metrics, const struct metrics_
     slot->kind = entry->kind;
     slot->transfer = entry->transfer;
     slot->status = entry->status;
-    __atomic_store_n(&slot->sequence, ++metrics->head, __ATOMIC_RELEASE);
-    __atomic_store_n(&metrics->header->trace_head, metrics->head, __ATOMIC_RELAXED);
-    if (__builtin_expect(metrics->head - metrics->folded > METRICS_BACKLOG, 0))
+    __builtin_prefetch(&trace[++head & mask], 1); /* the ring is larger than a core's first cache */
+    __atomic_store_n(&slot->sequence, head, __ATOMIC_RELEASE);
+    __atomic_store_n(&metrics->header->trace_head, head, __ATOMIC_RELAXED);
+    metrics->head = head;
+    if (__builtin_expect(head - metrics->folded > METRICS_BACKLOG, 0))
         metrics_fold(metrics, 2);
 }

@@ -191,6 +191,23 @@ void metrics_source_close(struct metrics_source *source)
         source->close(source);
 }
 
+int metrics_pause(const char *path, bool paused)
+{
+    struct metrics_source *source;
+    uint32_t value = paused;
+    int status = metrics_source_open(path, &source);
+    if (status != 0)
+        return status;
+    metrics_source_close(source);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return -errno;
+    ssize_t written = pwrite(fd, &value, sizeof(value), offsetof(struct metrics_header, paused));
+    status = written == (ssize_t)sizeof(value) ? 0 : written < 0 ? -errno : -EIO;
+    close(fd);
+    return status;
+}
+
 int metrics_list(const char *directory, char ***paths, uint32_t *count)
 {
     char place[METRICS_PATH_MAX];

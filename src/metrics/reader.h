@@ -35,6 +35,10 @@ int metrics_source_control(struct metrics_source *source, const struct metrics_c
 /* Frees it. NULL is harmless. */
 void metrics_source_close(struct metrics_source *source);
 
+/* Lets the owner of a region's file record nothing, or record again: for measurements of what that costs. 0
+ * or -errno. */
+int metrics_pause(const char *path, bool paused);
+
 /* Paths of all regions of this user in the directory, in no order, each to be freed, and the array. 0 (none
  * is no error) or -ENOMEM. */
 int metrics_list(const char *directory, char ***paths, uint32_t *count);

@@ -144,7 +144,7 @@ struct metrics_header {
     uint32_t slow_count;
     uint32_t partition_count;
     uint32_t trace_count; /* a power of two */
-    uint32_t reserved;
+    uint32_t paused;      /* written by readers: 1: nothing is recorded, to find out what recording costs */
     uint64_t counters_at; /* offsets of the parts */
     uint64_t operations_at;
     uint64_t histograms_at;

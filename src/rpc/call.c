@@ -84,9 +84,13 @@ static void flight_free(struct rpc_flight *flight)
 
 /* ---- finishing ---- */
 
-static void call_record(struct rpc_call *call, int status)
+/* total: as a value, because what was stored a moment ago cannot be loaded together with its neighbours
+ * without waiting for the store. */
+static void call_record(const struct rpc_call *call, int status, uint64_t total)
 {
     struct rpc *rpc = call->peer->rpc;
+    if (metrics_paused(rpc->metrics))
+        return;
     const struct operation *operation = operation_find(call->operation);
     if (operation == NULL || call->body_length < operation->request_size)
         return; /* it never was one */
@@ -96,7 +100,7 @@ static void call_record(struct rpc_call *call, int status)
         .started = call->timing.started,
         .correlation = call->correlation,
         .subject = operation_subject(operation, call->body),
-        .total_ns = metrics_clip(call->timing.total_ns),
+        .total_ns = metrics_clip(total),
         .client_queue_ns = call->timing.client_queue_ns,
         .server_queue_ns = call->timing.queue_ns,
         .handler_ns = call->timing.handler_ns,
@@ -113,9 +117,10 @@ static void call_record(struct rpc_call *call, int status)
 void call_finish(struct rpc_call *call, int status, uint64_t now)
 {
     struct rpc *rpc = call->peer->rpc;
-    call->timing.total_ns = now - call->timing.started;
+    uint64_t total = now - call->timing.started;
     rpc->active--;
-    call_record(call, status);
+    call_record(call, status, total);
+    call->timing.total_ns = total;
     completion_fire(&call->done, status);
 }
 

@@ -567,6 +567,8 @@ static void served_record(const struct rpc_served *served, const struct rpc_repl
                           uint64_t bytes, uint64_t replied, uint64_t sent)
 {
     struct rpc *rpc = served->request.rpc;
+    if (metrics_paused(rpc->metrics))
+        return;
     struct metrics_entry entry = {
         .started = served->request.arrived,
         .correlation = served->request.header->correlation,
@@ -630,7 +632,8 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     /* What is sent without suspending is remembered while it travels. */
     if (remembers && bulk_count == 0)
         session_remember(request->session, request->header->correlation, served->reply, length);
-    bool timed = bytes != 0 || rpc->counters.requests % DISPATCH_SAMPLE == 0;
+    bool timed =
+        (bytes != 0 && !metrics_paused(rpc->metrics)) || rpc->counters.requests % DISPATCH_SAMPLE == 0;
     served_record(served, header, bytes, now, timed ? loop_now(rpc->loop) : 0);
     if (result != 0)
         log_debug("%s: reply to %s not sent: %s", request->session->peer, served->operation->name,

@@ -454,6 +454,22 @@ static void a_slow_store_is_found(void **state)
     assert_int_equal(diagnosis.top, DIAGNOSIS_STORAGE);
 }
 
+static void a_pause_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct metrics *metrics = loop_metrics(world->fixture.loop);
+    __atomic_store_n(&metrics->header->paused, 1, __ATOMIC_RELAXED);
+    world->running = 1;
+    assert_int_equal(task_spawn(world->fixture.loop, ask, NULL), 0);
+    fixture_until(&world->fixture, world->running == 0);
+    assert_int_equal(metrics->head, 0);
+    __atomic_store_n(&metrics->header->paused, 0, __ATOMIC_RELAXED);
+    world->running = 1;
+    assert_int_equal(task_spawn(world->fixture.loop, ask, NULL), 0);
+    fixture_until(&world->fixture, world->running == 0);
+    assert_int_equal(metrics->head, 2); /* at either end */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -467,6 +483,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(exhausted_credits_are_found, open_world, close_world),
         cmocka_unit_test_setup_teardown(a_slow_handler_is_found, open_world, close_world),
         cmocka_unit_test_setup_teardown(a_slow_store_is_found, open_world, close_world),
+        cmocka_unit_test_setup_teardown(a_pause_leaves_nothing_behind, open_world, close_world),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -350,6 +350,19 @@ static void files_are_the_users_alone(void **state)
     metrics_destroy(metrics);
 }
 
+static void recording_can_be_paused(void **state)
+{
+    (void)state;
+    struct metrics *metrics = make_shared();
+    assert_false(metrics_paused(metrics));
+    assert_int_equal(metrics_pause(metrics->path, true), 0);
+    assert_true(metrics_paused(metrics));
+    assert_int_equal(metrics_pause(metrics->path, false), 0);
+    assert_false(metrics_paused(metrics));
+    assert_int_equal(metrics_pause("/dev/null", true), -EPROTO); /* nothing is written to what is no region */
+    metrics_destroy(metrics);
+}
+
 static void foreign_files_are_refused(void **state)
 {
     (void)state;
@@ -385,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_busy_writer_is_read_whole),
         cmocka_unit_test(what_a_dead_process_left_can_be_read_and_is_removed_later),
         cmocka_unit_test(files_are_the_users_alone),
+        cmocka_unit_test(recording_can_be_paused),
         cmocka_unit_test(foreign_files_are_refused),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
