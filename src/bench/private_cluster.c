@@ -17,15 +17,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "bench/crew.h"
 #include "bench/options.h"
 #include "cluster/file.h"
+#include "metrics/files.h"
 #include "server/configure.h"
 #include "server/server.h"
 
+#define METRICS_LEFT_MAX (600 * NSEC_PER_SEC) /* how long measurements of the dead are kept */
 #define START_PATIENCE_MS 30000
 #define DEPTH_MAX 8 /* of directories below a private one */
 #define STOP_PATIENCE_NS UINT64_C(5000000000)
@@ -61,6 +64,7 @@ struct host {
     struct net *net;
     struct disk *disk; /* NULL: the engine is not persistent */
     struct server *server;
+    struct metrics *metrics;
 };
 
 static int open_disk(struct host *host, uint32_t id, const struct private_cluster *cluster)
@@ -80,12 +84,17 @@ static int create_server(struct host *host, uint32_t id, const uint8_t *key,
                          const struct private_cluster *cluster, char *address)
 {
     const struct config *config = &cluster->config;
-    struct loop_options loop_options = {.spin_ns = config->server.spin};
+    const char *place = config->metrics.shared ? METRICS_DIRECTORY_DEFAULT : NULL;
+    if (place != NULL)
+        metrics_prune(place, NULL, METRICS_LEFT_MAX); /* servers of ours are killed at times */
+    int status = metrics_create(place, (uint32_t)config->metrics.trace_entries, &host->metrics, NULL);
+    struct loop_options loop_options = {.spin_ns = config->server.spin, .metrics = host->metrics};
     struct net_ucx_options ucx = {.transports =
                                       config->server.transports[0] != 0 ? config->server.transports : NULL,
                                   .devices = config->server.devices[0] != 0 ? config->server.devices : NULL,
                                   .one_host = true};
-    int status = loop_create(&loop_options, &host->control.loop);
+    if (status == 0)
+        status = loop_create(&loop_options, &host->control.loop);
     if (status == 0)
         status = net_create(host->control.loop, &ucx, &host->net);
     if (status == 0)
@@ -108,6 +117,7 @@ static void destroy_host(struct host *host)
         net_destroy(host->net);
     if (host->control.loop != NULL)
         loop_destroy(host->control.loop);
+    metrics_destroy(host->metrics);
 }
 
 /* Says where the server listens, and becomes a member. */
