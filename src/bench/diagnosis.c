@@ -167,13 +167,16 @@ static double share_of(double part, double whole)
     return whole <= 0.0 || part <= 0.0 ? 0.0 : part >= whole ? 1.0 : part / whole;
 }
 
-/* What is left of a stage's time without one that is a part of it. */
-static void subtract(struct diagnosis_part *from, double *mean, const struct diagnosis_part *part,
-                     double part_mean)
+/* Takes a part out of a stage. Both were measured at different ends, and the part is not longer than the
+ * whole. */
+static void cut(struct diagnosis_part *from, double *mean, struct diagnosis_part *part, double *part_mean)
 {
-    from->p50 -= part->p50 < from->p50 ? part->p50 : from->p50;
-    from->p99 -= part->p99 < from->p99 ? part->p99 : from->p99;
-    *mean -= part_mean < *mean ? part_mean : *mean;
+    part->p50 = part->p50 < from->p50 ? part->p50 : from->p50;
+    part->p99 = part->p99 < from->p99 ? part->p99 : from->p99;
+    *part_mean = *part_mean < *mean ? *part_mean : *mean;
+    from->p50 -= part->p50;
+    from->p99 -= part->p99;
+    *mean -= *part_mean;
 }
 
 /* Reads the stages. Returns whether there are any. */
@@ -197,8 +200,8 @@ static bool read_stages(const struct facts *facts, struct diagnosis *diagnosis, 
         part->p99 = histogram_quantile(histogram, 0.99);
         means[stage] = histogram_mean(histogram);
     }
-    subtract(&diagnosis->parts[DIAGNOSIS_WIRE], &means[DIAGNOSIS_WIRE], &diagnosis->parts[DIAGNOSIS_REPLY],
-             means[DIAGNOSIS_REPLY]);
+    cut(&diagnosis->parts[DIAGNOSIS_WIRE], &means[DIAGNOSIS_WIRE], &diagnosis->parts[DIAGNOSIS_REPLY],
+        &means[DIAGNOSIS_REPLY]);
     diagnosis->per_request =
         facts->per_operation > 1.5 || result->latency == NULL || result->latency->count == 0;
     if (!diagnosis->per_request) {
@@ -516,7 +519,7 @@ static void say_limit(const struct diagnosis *diagnosis, char *text, size_t size
         snprintf(text, size, "it runs at %.2f of the measured limit (%s)", diagnosis->ratio, limit);
 }
 
-static void say_verdict(const struct result *result, struct diagnosis *diagnosis)
+static void say_verdict(const struct result *result, uint64_t requests, struct diagnosis *diagnosis)
 {
     char phase[256], limit[256];
     const struct diagnosis_part *top = &diagnosis->parts[diagnosis->top];
@@ -529,6 +532,11 @@ static void say_verdict(const struct result *result, struct diagnosis *diagnosis
             "%s: most time goes to %s (%.0f %% of the p50, %.0f %% of the p99); what limits it is %s: %s",
             phase, stage_words[diagnosis->top], top->share50 * 100.0, top->share99 * 100.0,
             resource_words[diagnosis->resource], limit);
+    else if (diagnosis->outcome == DIAGNOSIS_UNDECIDED && requests < FEW)
+        snprintf(
+            diagnosis->verdict, sizeof(diagnosis->verdict),
+            "%s: %llu requests are too few to decide; of those most time went to %s (%.0f %% of the p50)",
+            phase, (unsigned long long)requests, stage_words[diagnosis->top], top->share50 * 100.0);
     else if (diagnosis->outcome == DIAGNOSIS_UNDECIDED)
         snprintf(diagnosis->verdict, sizeof(diagnosis->verdict),
                  "%s: the data do not decide: %s takes %.0f %% of the p50 and %s %.0f %%", phase,
@@ -593,16 +601,14 @@ int diagnose(const struct result *result, const struct result_run *run, const st
     add_ceilings(&facts, diagnosis);
     if (read_stages(&facts, diagnosis, histogram)) {
         rank(diagnosis);
-        if (facts.requests < FEW) {
+        if (facts.requests < FEW)
             diagnosis->outcome = DIAGNOSIS_UNDECIDED;
-            note(diagnosis, "%llu requests are too few to tell", (unsigned long long)facts.requests);
-        }
         diagnosis->resource = choose(&facts, diagnosis, diagnosis->top);
         look_further(&facts, diagnosis);
         hold_resource(&facts, diagnosis);
         say_more(&facts, diagnosis);
     }
-    say_verdict(result, diagnosis);
+    say_verdict(result, facts.requests, diagnosis);
     free(histogram);
     return 0;
 }

@@ -259,7 +259,15 @@ static void what_is_not_known_is_not_made_up(void **state)
     make(&made, &(struct times){.wire = 5000}, 1, 0); /* one sample */
     assert_int_equal(diagnose(&made.result, &made.run, &limits, &diagnosis), 0);
     assert_int_equal(diagnosis.outcome, DIAGNOSIS_UNDECIDED);
-    assert_non_null(strstr(diagnosis.notes[0], "too few"));
+    assert_non_null(strstr(diagnosis.verdict, "1 requests are too few"));
+    unmake(&made);
+
+    make(&made, &(struct times){.storage = 5000}, 1000,
+         0); /* a reply that was longer than the way it is a part of */
+    json_object_set_new(made.result.stages, "reply", histogram_of(4000, 1000));
+    assert_int_equal(diagnose(&made.result, &made.run, &limits, &diagnosis), 0);
+    assert_int_equal(diagnosis.top, DIAGNOSIS_STORAGE);
+    assert_int_equal(diagnosis.parts[DIAGNOSIS_REPLY].p50, 0);
     unmake(&made);
 
     make(&made, &(struct times){0}, 1000, 0); /* nothing took any time */
