@@ -35,9 +35,9 @@ static void write_and_read(struct worker *worker)
     int status = client_open(worker->client, INODE_ROOT, path, O_CREAT | O_RDWR, 0644, &file);
     for (uint32_t i = 0; i < BLOCKS && status == 0; i++) {
         memset(bytes, (int)(i + 1), sizeof bytes);
-        ssize_t count = client_write(worker->client, &file, bytes, BLOCK, (off_t)i * BLOCK);
+        ssize_t count = client_write(worker->client, &file, bytes, BLOCK, (uint64_t)i * BLOCK);
         if (count == (ssize_t)BLOCK)
-            count = client_read(worker->client, &file, bytes, BLOCK, (off_t)i * BLOCK);
+            count = client_read(worker->client, &file, bytes, BLOCK, (uint64_t)i * BLOCK);
         status = count == (ssize_t)BLOCK ? 0 : count < 0 ? (int)count : -EIO;
         worker->cluster->operations += 2;
     }
