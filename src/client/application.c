@@ -51,14 +51,15 @@ static struct worker *traced_worker(const struct benchfs *fs)
     return worker;
 }
 
-void application_begin_slow(struct application_call *application, struct benchfs *fs, int fd,
-                            const char *path)
+void application_begin(struct application_call *application, enum application call, struct benchfs *fs,
+                       int fd, const char *path)
 {
     struct worker *worker = traced_worker(fs);
     uint64_t now = worker == NULL ? 0 : loop_now(worker->loop);
     if (worker == NULL || now >= *worker_current.detail_until)
         return;
     application->worker = worker;
+    application->call = call;
     application->started = now;
     application->subject = subject_of(fs, fd, path);
     application->generation = rpc_generation(worker->client->rpc);

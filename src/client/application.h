@@ -91,8 +91,8 @@ struct application_call {
     uint64_t generation; /* of the last request sent before it */
 };
 
-void application_begin_slow(struct application_call *application, struct benchfs *fs, int fd,
-                            const char *path);
+void application_begin(struct application_call *application, enum application call, struct benchfs *fs,
+                       int fd, const char *path);
 void application_end_slow(struct application_call *application);
 /* Records a transfer that ran beside others from `started` on. */
 void application_transfer(struct worker *worker, bool writes, uint64_t inode, uint64_t started,
@@ -103,18 +103,6 @@ static inline bool application_traced(void)
     return __builtin_expect(*worker_current.detail_until != 0, 0);
 }
 
-static inline struct application_call application_begin(enum application call, struct benchfs *fs, int fd,
-                                                        const char *path)
-{
-    struct application_call application;
-    application.worker = NULL;
-    if (application_traced()) {
-        application.call = call;
-        application_begin_slow(&application, fs, fd, path);
-    }
-    return application;
-}
-
 static inline void application_end(struct application_call *application)
 {
     if (__builtin_expect(application->worker != NULL, 0))
@@ -123,5 +111,7 @@ static inline void application_end(struct application_call *application)
 
 /* fd: the descriptor that it is about, or -1; path: or NULL. */
 #define APPLICATION_CALL(id, fs, fd, path)                                                                   \
-    __attribute__((cleanup(application_end), unused)) struct application_call application =                  \
-        application_begin(APPLICATION_##id, fs, fd, path)
+    __attribute__((cleanup(application_end))) struct application_call application;                           \
+    application.worker = NULL;                                                                               \
+    if (application_traced())                                                                                \
+    application_begin(&application, APPLICATION_##id, fs, fd, path)
