@@ -107,7 +107,7 @@ int chfs_readdir(const char *path, void *argument, filler each)
     if (directory == NULL)
         return -1;
     for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        struct stat status = {.st_mode = DTTOIF(entry->d_type)};
+        struct stat status = {.st_mode = (mode_t)DTTOIF(entry->d_type)};
         if (each(argument, entry->d_name, &status, 0) != 0)
             break;
     }
