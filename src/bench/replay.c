@@ -108,6 +108,15 @@ static int check(void)
     return load_plan();
 }
 
+/* A trace cannot be replayed in part: what follows builds on what is left out. */
+static bool supports(const struct target_operations *calls, uint32_t phase)
+{
+    (void)phase;
+    const struct replay_plan *plan = &find_plan()->plan;
+    return (plan->operations[TRACE_RENAME] == 0 || calls->rename != NULL) &&
+           (plan->operations[TRACE_TRUNCATE] == 0 || calls->truncate != NULL);
+}
+
 static uint64_t working_set(uint32_t members)
 {
     (void)members;
@@ -174,6 +183,7 @@ const struct suite_workload bench_replay = {
     .phases = phases,
     .shared_size = sizeof(struct replay_outcome),
     .check = check,
+    .supports = supports,
     .working_set = working_set,
     .run = run,
     .describe = describe,
