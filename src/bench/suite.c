@@ -33,6 +33,7 @@
 #define MOMENTS_MAX 100000u
 #define LOOK_INTERVAL UINT64_C(100000000)
 #define GRACE UINT64_C(5000000000)
+#define REMOVE_GRACE UINT64_C(60000000000) /* removing many files takes about as long as making them did */
 #define REMOVE_DEPTH 64u
 
 static const struct suite_workload *workload;
@@ -474,8 +475,11 @@ static int run_once(struct lane *lane, uint32_t run, const char *where)
     int status = crew_execute_watched((uint32_t)processes, (uint32_t)threads, NULL, phase_count, be_member,
                                       &plan, &watch, totals);
     live_clear();
-    if (status < 0 && workload->subject == NULL)
-        crew_execute_watched(1, 1, NULL, 0, remove_left, &plan, &watch, NULL);
+    if (status < 0 && workload->subject == NULL) {
+        struct crew_watch removing = watch;
+        removing.grace = REMOVE_GRACE;
+        crew_execute_watched(1, 1, NULL, 0, remove_left, &plan, &removing, NULL);
+    }
     if (status < 0 || run < warmup)
         return status;
     return add_run(lane, &looking, totals);
