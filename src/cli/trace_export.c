@@ -504,6 +504,13 @@ static void write_other(FILE *out, const struct trace *trace)
     fputs("\n]}}\n", out);
 }
 
+/* The time in the slice that is next to it. The ends of a flow belong into their slices, and where a clock's
+ * offset is only known within a bound, a server may seem to begin before it was asked. */
+static int64_t within(int64_t time, const struct slice *slice)
+{
+    return time < slice->start ? slice->start : time > slice->end ? slice->end : time;
+}
+
 static int write_events(struct export *export, const struct lanes *lanes, FILE *out)
 {
     struct event *events = calloc(3 * (size_t) export->count + 1, sizeof(*events));
@@ -517,8 +524,10 @@ static int write_events(struct export *export, const struct lanes *lanes, FILE *
         events[count++] = (struct event){slice->start, i, EVENT_SLICE};
         if (slice->parent == NONE)
             continue;
-        events[count++] = (struct event){slice->start, i, EVENT_FLOW_BEGIN};
-        events[count++] = (struct event){slice->start, i, EVENT_FLOW_END};
+        const struct slice *from = &export->slices[slice->parent];
+        int64_t begin = within(slice->start, from), end = within(begin, slice);
+        events[count++] = (struct event){begin, i, EVENT_FLOW_BEGIN};
+        events[count++] = (struct event){end, i, EVENT_FLOW_END};
     }
     qsort(events, count, sizeof(*events), by_time);
     fputs("{\"traceEvents\":[", out);

@@ -99,10 +99,11 @@ static void a_full_file_is_read(void **state)
 static void unknown_names_are_refused(void **state)
 {
     (void)state;
-    assert_refused("[store]\n\ncapacty = 1\n",
-                   "test.toml:3: [store] capacty: unknown key: remove it or use one of engine, path, "
-                   "capacity, durability, interval, journal_limit, prefault, checksum, buffer, queue_depth, "
-                   "fast, slow, fast_capacity");
+    assert_refused(
+        "[store]\n\ncapacty = 1\n",
+        "test.toml:3: [store] capacty: unknown key: remove it or use one of engine, path, discard, "
+        "capacity, durability, interval, journal_limit, prefault, checksum, buffer, queue_depth, "
+        "fast, slow, fast_capacity");
     assert_refused("\n[stor]\n",
                    "test.toml:2: [stor] unknown table: remove it or use one of [cluster] [server] "
                    "[store] [rpc] [meta] [client] [metrics]");
@@ -243,7 +244,7 @@ static void command_line_sets_single_options(void **state)
                         "store.capacity: \"much\" is not valid: use a size such as \"64KiB\" or \"1GiB\"");
     assert_int_equal(config_set(&config, "store", "colour", "red", error, sizeof error), -EINVAL);
     assert_string_equal(error,
-                        "store.colour: unknown key: remove it or use one of engine, path, capacity, "
+                        "store.colour: unknown key: remove it or use one of engine, path, discard, capacity, "
                         "durability, interval, journal_limit, prefault, checksum, buffer, queue_depth, "
                         "fast, slow, fast_capacity");
     assert_int_equal(config_set(&config, "stoer", "path", "/", error, sizeof error), -EINVAL);
