@@ -28,7 +28,6 @@
 #include "server/configure.h"
 #include "server/server.h"
 
-#define METRICS_LEFT_MAX (600 * NSEC_PER_SEC) /* how long measurements of the dead are kept */
 #define START_PATIENCE_MS 30000
 #define DEPTH_MAX 8 /* of directories below a private one */
 #define STOP_PATIENCE_NS UINT64_C(5000000000)
@@ -86,7 +85,8 @@ static int create_server(struct host *host, uint32_t id, const uint8_t *key,
     const struct config *config = &cluster->config;
     const char *place = config->metrics.shared ? METRICS_DIRECTORY_DEFAULT : NULL;
     if (place != NULL)
-        metrics_prune(place, NULL, METRICS_LEFT_MAX); /* servers of ours are killed at times */
+        metrics_prune(place, NULL, METRICS_LEFT_AGE,
+                      METRICS_LEFT_COUNT); /* servers of ours are killed at times */
     int status = metrics_create(place, (uint32_t)config->metrics.trace_entries, &host->metrics, NULL);
     struct loop_options loop_options = {.spin_ns = config->server.spin, .metrics = host->metrics};
     struct net_ucx_options ucx = {.transports =

@@ -211,36 +211,63 @@ void metrics_settle(struct metrics *metrics)
 
 /* ---- what others left behind ---- */
 
-static bool is_left_behind(const char *path, const char *cluster, uint64_t age)
+/* When a process that is gone said something last; 0: it lives, or the file is no region of the cluster. */
+static uint64_t last_of_dead(const char *path, const char *cluster)
 {
     struct metrics_header header;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
-        return false;
+        return 0;
     bool whole = pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header);
     close(fd);
     if (!whole || header.magic != METRICS_MAGIC || metrics_process_lives(&header))
-        return false;
+        return 0;
     header.cluster[sizeof(header.cluster) - 1] = '\0';
     if (cluster != NULL && strcmp(header.cluster, cluster) != 0)
-        return false;
-    uint64_t last = header.updated_ns > header.started_ns ? header.updated_ns : header.started_ns;
-    uint64_t now = clock_now();
-    return now >= last && now - last >= age;
+        return 0;
+    return header.updated_ns > header.started_ns ? header.updated_ns : header.started_ns;
 }
 
-void metrics_prune(const char *directory, const char *cluster, uint64_t age)
+struct left {
+    uint64_t last;
+    char name[64];
+};
+
+static int by_last(const void *left, const void *right)
+{
+    uint64_t a = ((const struct left *)left)->last, b = ((const struct left *)right)->last;
+    return a > b ? -1 : a < b;
+}
+
+void metrics_prune(const char *directory, const char *cluster, uint64_t age, uint32_t keep)
 {
     char place[METRICS_PATH_MAX], path[METRICS_PATH_MAX + 256];
     metrics_directory(directory, place);
     DIR *stream = opendir(place);
-    if (stream == NULL)
-        return;
+    struct left *dead = stream == NULL ? NULL : malloc(PRUNE_MAX * sizeof(*dead));
+    uint32_t count = 0;
     struct dirent *entry;
-    for (uint32_t seen = 0; seen < PRUNE_MAX && (entry = readdir(stream)) != NULL; seen++) {
+    for (uint32_t seen = 0; dead != NULL && seen < PRUNE_MAX && (entry = readdir(stream)) != NULL; seen++) {
         snprintf(path, sizeof(path), "%s/%s", place, entry->d_name);
-        if (entry->d_name[0] != '.' && is_left_behind(path, cluster, age))
-            metrics_file_remove(path);
+        uint64_t last = entry->d_name[0] == '.' || strlen(entry->d_name) >= sizeof(dead->name)
+                            ? 0
+                            : last_of_dead(path, cluster);
+        if (last == 0)
+            continue;
+        dead[count].last = last;
+        strcpy(dead[count++].name, entry->d_name);
     }
-    closedir(stream);
+    if (stream != NULL)
+        closedir(stream);
+    if (dead == NULL)
+        return;
+    qsort(dead, count, sizeof(*dead), by_last);
+    uint64_t now = clock_now();
+    for (uint32_t i = 0; i < count; i++) {
+        if (i < keep && (now < dead[i].last || now - dead[i].last < age))
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", place, dead[i].name);
+        metrics_file_remove(path);
+    }
+    free(dead);
 }

@@ -11,6 +11,9 @@
 
 #include "metrics/region.h"
 
+/* How long, and how many of, the regions of the dead are kept. */
+#define METRICS_LEFT_AGE (UINT64_C(600) * 1000000000)
+#define METRICS_LEFT_COUNT 32u
 #define METRICS_BACKLOG 64u /* entries not folded yet at which recording folds, too */
 
 struct metrics {
@@ -45,9 +48,9 @@ void metrics_destroy(struct metrics *metrics);
 /* Who this is, for readers. server: UINT32_MAX for a client. cluster: the bootstrap address of its first
  * server. */
 void metrics_identify(struct metrics *metrics, enum metrics_role role, uint32_t server, const char *cluster);
-/* Removes files of processes that are gone and have said nothing for at least `age` ns; of one cluster, if it
- * is not NULL. Looks at no more than a few thousand. */
-void metrics_prune(const char *directory, const char *cluster, uint64_t age);
+/* Removes files of processes that are gone, of one cluster if it is not NULL: those that have said nothing
+ * for at least `age` ns, and all but the `keep` that spoke last. Looks at no more than a few thousand. */
+void metrics_prune(const char *directory, const char *cluster, uint64_t age, uint32_t keep);
 
 /* Bytes of memory that the region's file takes by now; 0: it has none. */
 uint64_t metrics_memory(const struct metrics *metrics);

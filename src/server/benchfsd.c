@@ -41,8 +41,6 @@
 
 enum { EXIT_USAGE = 2 };
 
-#define METRICS_LEFT_MAX (600 * NSEC_PER_SEC) /* how long measurements of the dead are kept */
-
 struct daemon {
     uint32_t id;
     bool id_given;
@@ -610,7 +608,7 @@ static int create_metrics(struct daemon *daemon)
     const char *directory = config->metrics.shared ? METRICS_DIRECTORY_DEFAULT : NULL;
     int shared = 0;
     if (directory != NULL)
-        metrics_prune(directory, NULL, METRICS_LEFT_MAX);
+        metrics_prune(directory, NULL, METRICS_LEFT_AGE, METRICS_LEFT_COUNT);
     int status =
         metrics_create(directory, (uint32_t)config->metrics.trace_entries, &daemon->metrics, &shared);
     if (status == 0)

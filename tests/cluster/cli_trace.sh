@@ -4,7 +4,7 @@
 tests=$(realpath "$(dirname "$0")")
 
 check() { python3 "$tests/check_trace.py" "$@"; }
-load() { benchfs bench io --total 4MiB --size 4KiB --passes 8 --repeats 64 >/dev/null 2>&1 & loader=$!; }
+load() { benchfs bench mixed --rate 4000 --size 4KiB --seconds 60s --repeats 1 >/dev/null 2>&1 & loader=$!; }
 # Ends it; what it was doing does not matter.
 unload() { kill "$loader" 2>/dev/null; wait "$loader" 2>/dev/null; }
 traced() { benchfs trace -o "$work/trace.json" "$@"; }
@@ -18,7 +18,7 @@ ok "a bad threshold is refused" fails 2 'duration' benchfs trace --slow soon
 ok "an argument is refused" fails 2 'unexpected' benchfs trace now
 mkdir "$work/store"
 ok "start" benchfs start -n 2 --store uring --set store.path="$work/store" --set store.capacity=64MiB \
-    --set metrics.trace_entries=65536
+    --set metrics.trace_entries=16384
 load
 for i in $(seq 100); do
     benchfs status --json | grep -q '"name": "WRITE_CHUNK"' && break

@@ -22,7 +22,7 @@ static int remove_place(void **state)
 {
     (void)state;
     char place[METRICS_PATH_MAX];
-    metrics_prune(directory, NULL, 0);
+    metrics_prune(directory, NULL, 0, 100);
     metrics_directory(directory, place);
     rmdir(place);
     return rmdir(directory);
@@ -115,7 +115,7 @@ static void what_the_dead_left_is_found(void **state)
     assert_int_equal(sources.count, 2);
     sources_close(&sources);
     metrics_destroy(four);
-    metrics_prune(directory, NULL, 0);
+    metrics_prune(directory, NULL, 0, 100);
 }
 
 static void servers_elsewhere_are_asked(void **state)

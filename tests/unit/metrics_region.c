@@ -308,10 +308,10 @@ static void what_a_dead_process_left_can_be_read_and_is_removed_later(void **sta
     assert_true(living->header->process_start != 0);
     assert_true(metrics_process_lives(living->header));
     assert_int_equal(region_count(), 2);
-    metrics_prune(directory, NULL, UINT64_C(3600) * 1000000000);
-    metrics_prune(directory, "127.0.0.1:1", 0);
+    metrics_prune(directory, NULL, UINT64_C(3600) * 1000000000, 100);
+    metrics_prune(directory, "127.0.0.1:1", 0, 100);
     assert_int_equal(region_count(), 2); /* too young; of another cluster */
-    metrics_prune(directory, "", 0);
+    metrics_prune(directory, "", 0, 100);
     assert_int_equal(region_count(), 2); /* its process lives */
     metrics_destroy(living);
     struct metrics_source *source = open_only();
@@ -325,7 +325,32 @@ static void what_a_dead_process_left_can_be_read_and_is_removed_later(void **sta
     assert_int_equal(metrics_trace_read(source, &position, &entry, 1, &lost), 1);
     assert_int_equal(entry.correlation, 99);
     metrics_source_close(source);
-    metrics_prune(directory, "127.0.0.1:4711", 0);
+    metrics_prune(directory, "127.0.0.1:4711", 0, 100);
+    assert_int_equal(region_count(), 0);
+}
+
+static void of_the_dead_only_the_latest_are_kept(void **state)
+{
+    (void)state;
+    pid_t last = 0;
+    for (unsigned i = 0; i < 5; i++) {
+        last = fork();
+        if (last == 0) {
+            struct metrics *metrics;
+            if (metrics_create(directory, TRACE, &metrics, NULL) != 0)
+                _exit(1);
+            raise(SIGKILL);
+        }
+        waitpid(last, NULL, 0);
+    }
+    assert_int_equal(region_count(), 5);
+    metrics_prune(directory, NULL, UINT64_C(3600) * 1000000000, 3);
+    assert_int_equal(region_count(), 3);
+    metrics_prune(directory, NULL, UINT64_C(3600) * 1000000000, 1);
+    struct metrics_source *source = open_only();
+    assert_int_equal(source->header.pid, last);
+    metrics_source_close(source);
+    metrics_prune(directory, NULL, 0, 100);
     assert_int_equal(region_count(), 0);
 }
 
@@ -397,6 +422,7 @@ int main(void)
         cmocka_unit_test(slow_requests_are_remembered),
         cmocka_unit_test(a_busy_writer_is_read_whole),
         cmocka_unit_test(what_a_dead_process_left_can_be_read_and_is_removed_later),
+        cmocka_unit_test(of_the_dead_only_the_latest_are_kept),
         cmocka_unit_test(files_are_the_users_alone),
         cmocka_unit_test(recording_can_be_paused),
         cmocka_unit_test(foreign_files_are_refused),
