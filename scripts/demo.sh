@@ -69,6 +69,7 @@ show benchfs rm -r /demo
 
 # Beside a local directory in memory: what no file system of several processes can reach, on the same machine.
 local_directory=$(mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo "$directory")/bfs-XXXXXX")
-show benchfs bench io --target benchfs: --target "posix:$local_directory" --size 4KiB,1MiB --total 32MiB
+show benchfs bench io --target benchfs: --target "posix:$local_directory" --size 4KiB,1MiB --total 32MiB --output "$directory/io.jsonl"
+show benchfs explain "$directory/io.jsonl" --target benchfs:
 show benchfs bench md --target benchfs: --target "posix:$local_directory" --files 2000
 show benchfs stop

@@ -236,6 +236,8 @@ static void create_file(struct client *client)
         alive += client->model.files[i].names > 0;
     while (index < FILES && client->model.files[index].used)
         index++;
+    if (index == FILES && alive == 0)
+        client->status = 1; /* all numbers of the round are used up, so there is nothing left to work on */
     if (name == NONE || index == FILES || alive >= FILES_ALIVE)
         return;
     struct operation *operation = begin(client, OPERATION_CREATE, index, name);
