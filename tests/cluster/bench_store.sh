@@ -19,7 +19,7 @@ mkdir "$TMPDIR"
 
 nothing_left() { [ -z "$(ls -A "$TMPDIR")" ]; }
 has_directory() { ! nothing_left; }
-measured() { tr -d " " <"$work/rows" | grep -F "\"row\":\"$1\"" | grep -qF '"repeats":3,'; }
+measured() { tr -d " " <"$work/rows" | grep -F "\"row\":\"$1\"" | grep -cF '"repeats":3,' >/dev/null; }
 not() { ! "$@"; }
 is_server() { [ -e "$(echo "$work"/device/*/server/0/lock)" ]; }
 rows_of() { tr -d " " <"$work/rows" | grep -F "\"target\":\"$1\"" | grep -c '"ops_per_s":[0-9]*[1-9]'; }

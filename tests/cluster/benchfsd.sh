@@ -67,7 +67,7 @@ refused "an address that is not there" 1 "cannot serve at 192.0.2.1:1" --id 1 --
 
 "$benchfsd" --help >"$directory/out" 2>&1
 check "--help names every table" bash -c '! for t in cluster server store rpc meta client; do grep -q "$t" "$0" || echo missing; done | grep -q .' "$directory/out"
-check "--version" bash -c '"$0" --version | grep -qE "^benchfsd [0-9]+\.[0-9]+"' "$benchfsd"
+check "--version" bash -c '"$0" --version | grep -cE "^benchfsd [0-9]+\.[0-9]+" >/dev/null' "$benchfsd"
 
 for signal in TERM INT; do
     start --set store.capacity=8MiB

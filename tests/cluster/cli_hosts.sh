@@ -10,7 +10,7 @@ states() { benchfs status --json | sed -n 's/.*"state": "\(.*\)".*/\1/p' | tr '\
 end_servers() {
     local process
     for process in /proc/[0-9]*; do
-        if tr '\0' '\n' 2>/dev/null <"$process/cmdline" | grep -q "^$work/remote/.*/key\$"; then
+        if tr '\0' '\n' 2>/dev/null <"$process/cmdline" | grep -c "^$work/remote/.*/key\$" >/dev/null; then
             kill -KILL "${process#/proc/}" 2>/dev/null
         fi
     done

@@ -20,7 +20,7 @@ until_true() {
     return 1
 }
 prints() { [ "$("${@:2}")" = "$1" ] || { "${@:2}"; return 1; }; }
-status_has() { benchfs status | grep -qE "^ID +FAST +HITS +MISSES +PROMOTIONS +DEMOTIONS +SPILLS +WRITE-BACKS$"; }
+status_has() { benchfs status | grep -cE "^ID +FAST +HITS +MISSES +PROMOTIONS +DEMOTIONS +SPILLS +WRITE-BACKS$" >/dev/null; }
 at_least() { [ "$(count "$1")" -ge "$2" ]; }
 exactly() { [ "$(count "$1")" -eq "$2" ]; }
 

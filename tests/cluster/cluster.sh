@@ -18,7 +18,7 @@ server_pids() {
 
 # A process of ours: runs with this cluster's key.
 is_ours() {
-    [ -n "$1" ] && tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | grep -qxF "$BENCHFS_CLUSTER.key"
+    [ -n "$1" ] && tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | grep -cxF "$BENCHFS_CLUSTER.key" >/dev/null
 }
 
 end_servers() {
