@@ -42,7 +42,8 @@ run() {
 sanitizer_arguments=(--buildtype=plain -Doptimization=1 -Ddebug=true -Db_lundef=false
     "-Dc_args=-Wno-format-overflow -Wno-format-truncation -Wno-nonnull")
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+# die_after_fork: benchmarks start helpers while the thread that shows progress runs.
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0
 
 CC=gcc CXX=g++ setup gcc -Dwerror=true && run gcc -t 2
 CC=clang CXX=clang++ setup clang --buildtype=plain -Doptimization=0 -Dwerror=true

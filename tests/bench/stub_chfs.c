@@ -88,7 +88,7 @@ int chfs_mkdir(const char *path, mode_t mode)
 /* The first call fails as CHFS does while chunks of unlinked files are still there. */
 int chfs_rmdir(const char *path)
 {
-    static int calls;
+    static _Atomic int calls; /* of all threads */
     if (calls++ == 0) {
         errno = EPERM;
         return -1;
