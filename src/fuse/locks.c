@@ -41,6 +41,7 @@ struct owner {
 };
 
 #define CLOSING_MAX (100 * NSEC_PER_MSEC) /* from FLUSH to RELEASE */
+#define LOOKS_MAX 16u                     /* at a lock that others keep giving back */
 #define CLOSING_NOW UINT64_MAX            /* RELEASE is here */
 
 struct mount_locks {
@@ -50,9 +51,10 @@ struct mount_locks {
     _Atomic uint32_t count; /* of owners */
     struct list closing;    /* of struct handle: their RELEASE may be on its way */
     pthread_cond_t released;
-    struct list queue; /* of struct waiting, for the waiting thread */
-    bool started;      /* the waiting thread takes from the queue */
-    bool thread_made;  /* thread is to be joined */
+    _Atomic uint64_t releases; /* of locks, that ever ended */
+    struct list queue;         /* of struct waiting, for the waiting thread */
+    bool started;              /* the waiting thread takes from the queue */
+    bool thread_made;          /* thread is to be joined */
     _Atomic bool ending;
     pthread_t thread;
     int submitted; /* eventfd: something is in the queue, or the thread is to end */
@@ -170,8 +172,11 @@ static void release_expect(struct mount_locks *locks, struct handle *file, uint6
 /* What the open file locked has been given back. */
 static void release_done(struct mount_locks *locks, struct handle *file)
 {
+    if (file->closing_until == 0)
+        return; /* there was nothing, and nobody else changes that now */
     pthread_mutex_lock(&locks->mutex);
     closing_forget(file);
+    atomic_fetch_add(&locks->releases, 1);
     pthread_cond_broadcast(&locks->released);
     pthread_mutex_unlock(&locks->mutex);
 }
@@ -208,12 +213,17 @@ static bool await_release_locked(struct mount_locks *locks, uint64_t inode)
     return waited;
 }
 
-static bool await_release(struct mount_locks *locks, uint64_t inode)
+/* Whether what was found locked may be free by now: a RELEASE was under way, which has ended, or one has
+ * ended since `seen` of them had. */
+static bool may_be_free(struct mount_locks *locks, uint64_t inode, uint64_t *seen)
 {
     pthread_mutex_lock(&locks->mutex);
     bool waited = await_release_locked(locks, inode);
+    uint64_t ended = atomic_load(&locks->releases);
+    bool changed = waited || ended != *seen;
+    *seen = ended;
     pthread_mutex_unlock(&locks->mutex);
-    return waited;
+    return changed;
 }
 
 /* Notes an owner that may get a lock through the open file. 0 or -ENOMEM. */
@@ -412,8 +422,10 @@ static struct client_lock record_lock_of(fuse_ino_t inode, const struct fuse_fil
 static void lock_or_wait(fuse_req_t request, struct client *client, const struct client_lock *lock, bool wait)
 {
     struct mount_locks *locks = request_filesystem(request)->locks;
+    uint64_t seen = atomic_load(&locks->releases);
     int status = client_lock(client, lock, false, NULL, NULL);
-    if (status == -EAGAIN && !wait && await_release(locks, lock->inode))
+    for (unsigned i = 0;
+         i < LOOKS_MAX && status == -EAGAIN && !wait && may_be_free(locks, lock->inode, &seen); i++)
         status = client_lock(client, lock, false, NULL, NULL);
     if (status == -EAGAIN && wait) {
         status = submit(locks, request, lock);
@@ -446,8 +458,11 @@ static void get_lock(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info
         return;
     struct client_lock wanted = record_lock_of(inode, info, lock);
     struct lock_reply found;
+    struct mount_locks *locks = request_filesystem(request)->locks;
+    uint64_t seen = atomic_load(&locks->releases);
     int status = client_lock_test(client, &wanted, &found);
-    if (status == 0 && found.type != LOCK_NONE && await_release(request_filesystem(request)->locks, inode))
+    for (unsigned i = 0;
+         i < LOOKS_MAX && status == 0 && found.type != LOCK_NONE && may_be_free(locks, inode, &seen); i++)
         status = client_lock_test(client, &wanted, &found);
     if (status < 0) {
         reply_status(request, status);
