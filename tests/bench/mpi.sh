@@ -12,10 +12,11 @@ unset OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_RANK PMI_SIZE PMI_RANK PMIX_RANK
 same() { [ "$1" = "$2" ] || { echo "\"$1\" is not \"$2\""; return 1; }; }
 nothing_left() { same "$(ls -A "$1")" ""; }
 mpi() { timeout 60 mpirun --allow-run-as-root --oversubscribe --bind-to none --mca btl self,vader -n 3 "$@"; }
-# What the program itself says; mpirun has its own words for a job that failed.
+# What the program itself says, once; mpirun has its own words for a job that failed. Ranks that find the same wrong at the
+# same moment all say so.
 said() {
     mpi "$@" >"$work/out" 2>"$work/err"
-    echo "$? $(cat "$work/out")$(grep '^benchfs' "$work/err")"
+    echo "$? $(cat "$work/out")$(grep '^benchfs' "$work/err" | uniq)"
 }
 
 if ! mpi true >/dev/null 2>&1; then

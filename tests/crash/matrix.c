@@ -198,8 +198,11 @@ static int run_empty(struct combination *combination, unsigned number)
     }
     if (fs != NULL)
         benchfs_disconnect(fs);
-    /* Without any promise a removal may be lost at one server only; fsck finds the chunks. */
-    if ((used == 0 || combination->history->within_servers) && inodes <= 1)
+    /* Without any promise a removal may be lost at one server only; fsck finds the chunks. Where age decides,
+     * so may one of the two records of a name and an inode on different servers, of the last moment before
+     * each crash: fsck finds the inode that has no name. */
+    uint64_t nameless = combination->level == LEVEL_INTERVAL && combination->servers > 1 ? 4 : 0;
+    if ((used == 0 || combination->history->within_servers) && inodes <= 1 + nameless)
         return 0;
     fprintf(stderr, "# after everything was removed: %llu bytes and %llu inodes\n", (unsigned long long)used,
             (unsigned long long)inodes);
