@@ -12,15 +12,14 @@
 #include "bench/bench.h"
 #include "bench/private_cluster.h"
 #include "bench/result.h"
+#include "unit/bench_run.h"
 
-static char top[128], said[65536];
+static char top[128];
 
 /* $ in arguments stands for the test's directory. Returns the exit status. */
 static int compare(const char *arguments)
 {
-    char text[2048] = "";
-    char *argv[40] = {"bench", "compare"};
-    int argc = 2, ends[2];
+    char text[2048] = "compare ";
     for (const char *at = arguments; *at != 0; at++) {
         size_t length = strlen(text);
         if (*at == '$')
@@ -28,33 +27,7 @@ static int compare(const char *arguments)
         else
             snprintf(text + length, sizeof(text) - length, "%c", *at);
     }
-    for (char *rest = text, *word; (word = strsep(&rest, " ")) != NULL;) {
-        if (word[0] != 0)
-            argv[argc++] = word;
-    }
-    assert_int_equal(pipe(ends), 0);
-    fflush(NULL);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        int status = bench_main(argc, argv);
-        fflush(NULL);
-        _exit(status);
-    }
-    close(ends[1]);
-    size_t length = 0;
-    for (ssize_t count; (count = read(ends[0], said + length, sizeof(said) - 1 - length)) > 0;)
-        length += (size_t)count;
-    said[length] = 0;
-    close(ends[0]);
-    int state;
-    assert_int_equal(waitpid(pid, &state, 0), pid);
-    assert_true(WIFEXITED(state));
-    return WEXITSTATUS(state);
+    return bench_run(text);
 }
 
 static FILE *begin(const char *name, const char *id, const char *mode)
@@ -94,7 +67,7 @@ static void add(FILE *file, const char *id, const char *target, const char *phas
 static unsigned count_said(const char *what)
 {
     unsigned count = 0;
-    for (const char *at = said; (at = strstr(at, what)) != NULL; at++)
+    for (const char *at = bench_output; (at = strstr(at, what)) != NULL; at++)
         count++;
     return count;
 }
@@ -115,11 +88,11 @@ static void files_are_compared(void **state)
     fclose(file);
     assert_int_equal(compare("$/a $/b"), 0);
     assert_int_equal(count_said("B/A"), 3); /* by parameters, not by order; 65536 has no partner */
-    assert_non_null(strstr(said, "io write"));
+    assert_non_null(strstr(bench_output, "io write"));
     assert_int_equal(count_said("  faster\n"), 1);
     assert_int_equal(count_said("  slower\n"), 1);
     assert_int_equal(count_said("no difference found\n"), 1);
-    assert_non_null(strstr(said, "warning: A and B differ in kernel: \"a\" and \"b\""));
+    assert_non_null(strstr(bench_output, "warning: A and B differ in kernel: \"a\" and \"b\""));
     assert_int_equal(compare("$/a $/b --fail-below 0.95"), 1);
     assert_int_equal(count_said("REGRESSION"), 1);
     assert_int_equal(compare("$/a $/b --fail-below 0.75"), 0); /* slower, but not so much */
@@ -135,7 +108,7 @@ static void the_gate_can_be_read_by_programs(void **state)
     struct result_file file;
     char error[256];
     assert_int_equal(compare("$/a $/b --json --fail-below 0.95 --noise $/a"), 1);
-    char *lines = strchr(said, '{'); /* after the warning */
+    char *lines = strchr(bench_output, '{'); /* after the warning */
     assert_int_equal(result_file_parse(lines, strlen(lines), &file, error, sizeof(error)), 0);
     assert_int_equal(json_array_size(file.lines), 1 + 3 + 1);
     const json_t *write = json_array_get(file.lines, 1), *all = json_array_get(file.lines, 4);
@@ -201,7 +174,7 @@ static void the_noise_floor_is_kept_to(void **state)
     fclose(file);
     assert_int_equal(compare("$/a $/b --noise $/noise --fail-below 0.95"), 0);
     assert_int_equal(count_said("inside the noise floor"), 1);
-    assert_non_null(strstr(said, "30.0 %"));
+    assert_non_null(strstr(bench_output, "30.0 %"));
     assert_int_equal(count_said("  faster\n"), 1); /* twice as fast is more */
 }
 
@@ -215,7 +188,7 @@ static void runs_of_one_file_are_put_together(void **state)
     add(file, "bb", "benchfs:", "write", 4096, 1, 1000);
     fclose(file);
     assert_int_equal(compare("$/again $/a --json"), 0);
-    assert_non_null(strstr(said, "\"repeats\":10"));
+    assert_non_null(strstr(bench_output, "\"repeats\":10"));
 }
 
 static void a_gate_that_cannot_fail_is_refused(void **state)
@@ -227,10 +200,10 @@ static void a_gate_that_cannot_fail_is_refused(void **state)
           file);
     fclose(file);
     assert_int_equal(compare("$/a $/summary"), 0);
-    assert_non_null(strstr(said, "0.500"));
-    assert_non_null(strstr(said, "too few repeats"));
+    assert_non_null(strstr(bench_output, "0.500"));
+    assert_non_null(strstr(bench_output, "too few repeats"));
     assert_int_equal(compare("$/a $/summary --fail-below 0.9"), 2);
-    assert_non_null(strstr(said, "--fail-below: 1 of 1 have too few repeats to judge: 4 are needed"));
+    assert_non_null(strstr(bench_output, "--fail-below: 1 of 1 have too few repeats to judge: 4 are needed"));
 }
 
 static void bad_input_is_one_line(void **state)
@@ -257,8 +230,8 @@ static void bad_input_is_one_line(void **state)
     fclose(file);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         int status = compare(cases[i].arguments);
-        if (status != 2 || strstr(said, cases[i].reason) == NULL || count_said("\n") != 1)
-            fail_msg("\"%s\": %d, said \"%s\"", cases[i].arguments, status, said);
+        if (status != 2 || strstr(bench_output, cases[i].reason) == NULL || count_said("\n") != 1)
+            fail_msg("\"%s\": %d, said \"%s\"", cases[i].arguments, status, bench_output);
     }
 }
 
@@ -272,7 +245,7 @@ static void a_benchmark_is_run_and_compared(void **state)
     assert_int_equal(count_said("\"type\":\"result\""), 0);
     assert_int_equal(
         compare("md --target posix:$/left --target posix:$/right --files 3 --repeats 1 --output $/kept"), 0);
-    assert_non_null(strstr(said, "95 % interval"));
+    assert_non_null(strstr(bench_output, "95 % interval"));
     struct result_file file;
     char path[256];
     snprintf(path, sizeof(path), "%s/kept", top);

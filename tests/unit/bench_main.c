@@ -12,51 +12,14 @@
 
 #include "bench/bench.h"
 #include "bench/private_cluster.h"
+#include "unit/bench_run.h"
 
-static char output[65536];
 static char directory[128];
-
-/* Runs `benchfs bench ARGUMENTS` in a child, because options keep their values; output gets what it wrote. */
-static int run(const char *arguments)
-{
-    char text[512];
-    char *argv[40] = {"bench"};
-    int argc = 1;
-    int ends[2];
-    snprintf(text, sizeof(text), "%s", arguments);
-    for (char *rest = text, *word; (word = strsep(&rest, " ")) != NULL;) {
-        if (word[0] != 0)
-            argv[argc++] = word;
-    }
-    assert_int_equal(pipe(ends), 0);
-    fflush(NULL);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        int status = bench_main(argc, argv);
-        fflush(NULL);
-        _exit(status);
-    }
-    close(ends[1]);
-    size_t length = 0;
-    for (ssize_t count; (count = read(ends[0], output + length, sizeof(output) - 1 - length)) > 0;)
-        length += (size_t)count;
-    output[length] = 0;
-    close(ends[0]);
-    int state;
-    assert_int_equal(waitpid(pid, &state, 0), pid);
-    assert_true(WIFEXITED(state));
-    return WEXITSTATUS(state);
-}
 
 static size_t lines(void)
 {
     size_t count = 0;
-    for (const char *at = output; (at = strchr(at, '\n')) != NULL; at++)
+    for (const char *at = bench_output; (at = strchr(at, '\n')) != NULL; at++)
         count++;
     return count;
 }
@@ -114,49 +77,50 @@ static void wrong_usage_is_one_line(void **state)
         {"targets --repeats 1000", "option --repeats takes a number from 1 to 64"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(run(cases[i].arguments), 2);
+        assert_int_equal(bench_run(cases[i].arguments), 2);
         assert_int_equal(lines(), 1);
-        assert_non_null(strstr(output, "benchfs bench"));
-        if (strstr(output, cases[i].said) == NULL)
-            fail_msg("\"%s\": said \"%s\"", cases[i].arguments, output);
+        assert_non_null(strstr(bench_output, "benchfs bench"));
+        if (strstr(bench_output, cases[i].said) == NULL)
+            fail_msg("\"%s\": said \"%s\"", cases[i].arguments, bench_output);
     }
 }
 
 static void help_lists_every_option(void **state)
 {
     (void)state;
-    assert_int_equal(run("--help"), 0);
-    assert_non_null(strstr(output, "targets"));
+    assert_int_equal(bench_run("--help"), 0);
+    assert_non_null(strstr(bench_output, "targets"));
     static const char *const verbs[] = {"rpc --help", "io --help", "md --help", "store --help",
                                         "targets --help"};
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-        assert_int_equal(run(verbs[i]), 0);
-        assert_non_null(strstr(output, "--repeats"));
-        assert_non_null(strstr(output, "--json"));
+        assert_int_equal(bench_run(verbs[i]), 0);
+        assert_non_null(strstr(bench_output, "--repeats"));
+        assert_non_null(strstr(bench_output, "--json"));
     }
-    assert_int_equal(run("targets --list"), 0);
-    assert_int_equal(run("targets --list --row nothing"), 0);
-    assert_non_null(strstr(output, "open-read-close"));
+    assert_int_equal(bench_run("targets --list"), 0);
+    assert_int_equal(bench_run("targets --list --row nothing"), 0);
+    assert_non_null(strstr(bench_output, "open-read-close"));
 }
 
 static void missing_directory_fails(void **state)
 {
     (void)state;
-    assert_int_equal(run("md --target posix:/nonexistent/directory --files 1 --repeats 1"), 2);
-    assert_non_null(strstr(output, "No such file"));
-    assert_int_equal(run("io --target posix:/dev/null --total 4KiB --size 4KiB --repeats 1"), 2);
-    assert_non_null(strstr(output, "Not a directory"));
-    assert_int_equal(run("store --dir /nonexistent/directory"), 2);
-    assert_non_null(strstr(output, "No such file"));
-    assert_int_equal(run("store --store pwrite --dir /dev/null --total 4KiB --size 4KiB --repeats 1"), 1);
-    assert_non_null(strstr(output, "Not a directory"));
+    assert_int_equal(bench_run("md --target posix:/nonexistent/directory --files 1 --repeats 1"), 2);
+    assert_non_null(strstr(bench_output, "No such file"));
+    assert_int_equal(bench_run("io --target posix:/dev/null --total 4KiB --size 4KiB --repeats 1"), 2);
+    assert_non_null(strstr(bench_output, "Not a directory"));
+    assert_int_equal(bench_run("store --dir /nonexistent/directory"), 2);
+    assert_non_null(strstr(bench_output, "No such file"));
+    assert_int_equal(bench_run("store --store pwrite --dir /dev/null --total 4KiB --size 4KiB --repeats 1"),
+                     1);
+    assert_non_null(strstr(bench_output, "Not a directory"));
 }
 
 /* The results' member `name` for the phase; fails if there is none. */
 static double result_of(const char *phase, const char *name)
 {
-    char copy[sizeof(output)];
-    strcpy(copy, output);
+    char copy[sizeof(bench_output)];
+    strcpy(copy, bench_output);
     double value = -1.0;
     bool head = false;
     for (char *rest = copy, *line; (line = strsep(&rest, "\n")) != NULL;) {
@@ -182,7 +146,7 @@ static void md_counts_what_it_did(void **state)
     char arguments[256];
     snprintf(arguments, sizeof(arguments),
              "md --json --target posix:%s --files 50 --repeats 2 --processes 2 --threads 2", directory);
-    assert_int_equal(run(arguments), 0);
+    assert_int_equal(bench_run(arguments), 0);
     static const char *const phases[] = {"create", "stat", "open", "write", "read"};
     for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
         assert_true(result_of(phases[i], "operations") == 50 * 4 * 2);
@@ -203,10 +167,10 @@ static void io_counts_what_it_did(void **state)
         char arguments[256];
         snprintf(arguments, sizeof(arguments),
                  "io --json --target posix:%s --size 3000 --total 100KB --repeats 1 %s", directory, ways[i]);
-        assert_int_equal(run(arguments), 2); /* KB is not a size */
+        assert_int_equal(bench_run(arguments), 2); /* KB is not a size */
         snprintf(arguments, sizeof(arguments),
                  "io --json --target posix:%s --size 3000 --total 100000 --repeats 1 %s", directory, ways[i]);
-        assert_int_equal(run(arguments), 0);
+        assert_int_equal(bench_run(arguments), 0);
         double workers = i == 4 ? 2 : 1;
         double passes = i == 3 ? 2 : 1;
         assert_true(result_of("fill", "operations") == 33 * workers);
@@ -229,7 +193,7 @@ static void store_counts_what_it_did(void **state)
         snprintf(arguments, sizeof(arguments),
                  "store --json --verify --dir %s --size 3000 --total 100000 --repeats 2 --store %s",
                  directory, ways[i]);
-        assert_int_equal(run(arguments), 0);
+        assert_int_equal(bench_run(arguments), 0);
         for (size_t k = 0; k < sizeof(phases) / sizeof(phases[0]); k++) {
             assert_true(result_of(phases[k], "operations") == 33 * 2);
             assert_true(result_of(phases[k], "bytes_per_s") > 0);
@@ -241,8 +205,8 @@ static void store_counts_what_it_did(void **state)
     char arguments[256];
     snprintf(arguments, sizeof(arguments),
              "store --dir %s --store mem --capacity 1MiB --total 4MiB --size 64KiB --repeats 1", directory);
-    assert_int_equal(run(arguments), 1);
-    assert_non_null(strstr(output, "No space left"));
+    assert_int_equal(bench_run(arguments), 1);
+    assert_non_null(strstr(bench_output, "No space left"));
 }
 
 /* What `targets` runs in processes with and without the preload library. */
@@ -255,31 +219,31 @@ static void calls_are_timed(void **state)
         char name[32];
         double value = 0;
         snprintf(arguments, sizeof(arguments), "calls libc %s 20 %s", directory, names[i]);
-        assert_int_equal(run(arguments), 0);
+        assert_int_equal(bench_run(arguments), 0);
         assert_int_equal(lines(), 1);
-        assert_int_equal(sscanf(output, "%31s %lf", name, &value), 2);
+        assert_int_equal(sscanf(bench_output, "%31s %lf", name, &value), 2);
         assert_string_equal(name, names[i]);
         assert_true(value > 0);
     }
-    assert_int_equal(run("calls libc /nonexistent 20 stat"), 1);
+    assert_int_equal(bench_run("calls libc /nonexistent 20 stat"), 1);
     assert_int_equal(lines(), 1);
     /* It looks at what it gets. */
     snprintf(arguments, sizeof(arguments), "%s/calls.data", directory);
     assert_int_equal(truncate(arguments, 12345678), 0);
     snprintf(arguments, sizeof(arguments), "calls libc %s 20 stat", directory);
-    assert_int_equal(run(arguments), 1);
+    assert_int_equal(bench_run(arguments), 1);
     static const char *const wrong[] = {"calls", "calls libc /tmp 0 stat", "calls door /tmp 20 stat",
                                         "calls libc /tmp 20 nothing"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-        assert_int_equal(run(wrong[i]), 2);
+        assert_int_equal(bench_run(wrong[i]), 2);
 }
 
 static void targets_judge(void **state)
 {
     (void)state;
-    int status = run("targets --quick --row spawn --json");
+    int status = bench_run("targets --quick --row spawn --json");
     assert_true(status == 0 || status == 1); /* slow under a sanitizer */
-    json_t *object = json_loads(strchr(output, '\n') + 1, 0, NULL);
+    json_t *object = json_loads(strchr(bench_output, '\n') + 1, 0, NULL);
     assert_non_null(object);
     assert_string_equal(json_string_value(json_object_get(object, "row")), "spawn");
     assert_true(json_number_value(json_object_get(object, "measured")) > 0.0);
@@ -296,19 +260,19 @@ static void rows_without_their_reference_are_skipped(void **state)
     char path[4096];
     snprintf(path, sizeof(path), "%s", getenv("PATH"));
     setenv("PATH", "/nonexistent", 1);
-    assert_int_equal(run("targets --quick --row uring-write-1MiB --row uring-latency-read --json"), 1);
-    json_t *object = json_loads(strchr(output, '\n') + 1, JSON_DISABLE_EOF_CHECK, NULL);
+    assert_int_equal(bench_run("targets --quick --row uring-write-1MiB --row uring-latency-read --json"), 1);
+    json_t *object = json_loads(strchr(bench_output, '\n') + 1, JSON_DISABLE_EOF_CHECK, NULL);
     assert_non_null(object);
     assert_string_equal(json_string_value(json_object_get(object, "row")), "uring-write-1MiB");
     assert_string_equal(json_string_value(json_object_get(object, "skipped")), "fio is not installed");
     assert_false(json_boolean_value(json_object_get(object, "ok")));
     json_decref(object);
-    assert_int_equal(run("targets --quick --row uring-read-4MiB"), 1);
-    assert_non_null(strstr(output, "SKIPPED  fio is not installed"));
-    assert_non_null(strstr(output, "0 of 1 targets reached"));
+    assert_int_equal(bench_run("targets --quick --row uring-read-4MiB"), 1);
+    assert_non_null(strstr(bench_output, "SKIPPED  fio is not installed"));
+    assert_non_null(strstr(bench_output, "0 of 1 targets reached"));
     setenv("PATH", path, 1);
-    assert_int_equal(run("targets --dir /nonexistent --row uring-read-4MiB"), 2);
-    assert_non_null(strstr(output, "option --dir: /nonexistent: No such file"));
+    assert_int_equal(bench_run("targets --dir /nonexistent --row uring-read-4MiB"), 2);
+    assert_non_null(strstr(bench_output, "option --dir: /nonexistent: No such file"));
 }
 
 /* A row of the engine alone beside pwrite: no server, and nothing is left. */
@@ -319,9 +283,9 @@ static void storage_rows_lie_where_they_are_told(void **state)
     snprintf(place, sizeof(place), "%s/storage", directory);
     assert_int_equal(mkdir(place, 0700), 0);
     snprintf(arguments, sizeof(arguments), "targets --repeats 1 --row file-read-1MiB --json --dir %s", place);
-    int status = run(arguments);
+    int status = bench_run(arguments);
     assert_true(status == 0 || status == 1);
-    json_t *object = json_loads(strchr(output, '\n') + 1, 0, NULL);
+    json_t *object = json_loads(strchr(bench_output, '\n') + 1, 0, NULL);
     assert_true(json_number_value(json_object_get(object, "measured")) > 0.0);
     json_decref(object);
     assert_int_equal(rmdir(place), 0);

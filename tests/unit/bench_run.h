@@ -15,7 +15,7 @@ static char bench_output[1 << 20];
 /* The exit status; bench_output gets standard output and standard error. */
 static int bench_run(const char *arguments)
 {
-    char text[512];
+    char text[2048];
     char *argv[40] = {"bench"};
     int argc = 1, ends[2], state;
     snprintf(text, sizeof(text), "%s", arguments);
