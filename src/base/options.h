@@ -150,8 +150,9 @@ OPTION(
     "Where each server answers Prometheus, as host:port; server number n takes port + n. Port 0 lets the "
     "system choose; the server's log and \"benchfs status --json\" tell which it was. Anybody who reaches it "
     "may read it. Empty: nowhere.")
-OPTION(metrics, slow, DURATION, "0", "0", "1h",
-       "Requests that take a server so long or longer are noted for \"benchfs top\" and logged, at most ten a "
-       "second, with what the time went to. 0: none. \"benchfs trace --slow\" changes it while servers run.")
+OPTION(
+    metrics, slow, DURATION, "0", "0", "1h",
+    "Requests that take a server so long or longer are noted for \"benchfs top\" and logged, at most ten a "
+    "second, with what the time went to. 0: none. \"benchfs trace --slow\" changes it while servers run.")
 OPTION(metrics, log_interval, DURATION, "0", "0", "1h", "How often a server logs how busy it was. 0: never.")
 TABLE_END(metrics)

@@ -135,7 +135,7 @@ struct metrics_header {
     int64_t realtime_ns; /* at the same moment */
     char host[64];
     char program[32];
-    char cluster[64]; /* bootstrap address of the cluster's first server; empty: not known (yet) */
+    char cluster[64];  /* bootstrap address of the cluster's first server; empty: not known (yet) */
     char exporter[64]; /* where Prometheus reads it, host:port; empty: nowhere */
     uint32_t metric_count;
     uint32_t operation_count;

@@ -19,7 +19,7 @@
 #define RPC_CREDITS 32 /* requests in flight per session: bounds replies in a shared-memory FIFO */
 #define RPC_BODY_MAX 640u
 #define RPC_INSTANCE_GRACE (1 * NSEC_PER_SEC)
-#define RPC_NOTICES_MAX 64u /* of a peer, waiting */
+#define RPC_NOTICES_MAX 64u     /* of a peer, waiting */
 #define RPC_GENERATION_SHIFT 16 /* correlation >> this counts a party's calls up */
 
 struct rpc;
