@@ -24,20 +24,11 @@ typedef int (*chfs_filler)(void *argument, const char *name, const struct stat *
     CALL(int, init, (const char *server))                                                                    \
     CALL(int, term, (void))                                                                                  \
     CALL(int, size, (void))                                                                                  \
-    CALL(int, create, (const char *path, int32_t flags, mode_t mode))                                        \
-    CALL(int, open, (const char *path, int32_t flags))                                                       \
-    CALL(int, close, (int fd))                                                                               \
-    CALL(ssize_t, pwrite, (int fd, const void *bytes, size_t size, off_t offset))                            \
-    CALL(ssize_t, pread, (int fd, void *bytes, size_t size, off_t offset))                                   \
-    CALL(int, fsync, (int fd))                                                                               \
     CALL(int, truncate, (const char *path, off_t length))                                                    \
-    CALL(int, unlink, (const char *path))                                                                    \
-    CALL(int, mkdir, (const char *path, mode_t mode))                                                        \
-    CALL(int, rmdir, (const char *path))                                                                     \
-    CALL(int, stat, (const char *path, struct stat *status))                                                 \
     CALL(int, readdir, (const char *path, void *argument, chfs_filler filler))
 
 static struct chfs_calls {
+    struct library_calls common;
 #define CALL(result, name, parameters) result(*name) parameters;
     CHFS_CALLS(CALL)
 #undef CALL
@@ -47,7 +38,10 @@ static const struct target_symbol symbols[] = {
 #define CALL(result, name, parameters) {"chfs_" #name, offsetof(struct chfs_calls, name)},
     CHFS_CALLS(CALL)
 #undef CALL
-        {0}};
+#define CALL(result, name, parameters) {"chfs_" #name, offsetof(struct chfs_calls, common.name)},
+        LIBRARY_CALLS(CALL)
+#undef CALL
+            {0}};
 
 static const struct target_library library = {.scheme = "chfs:",
                                               .file = "libchfs.so",
@@ -58,12 +52,6 @@ static const struct target_library library = {.scheme = "chfs:",
 /* How many targets of this process use the client. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static unsigned users;
-
-/* errno is not always set. */
-static int result(int returned)
-{
-    return returned >= 0 ? returned : errno > 0 ? -errno : -EIO;
-}
 
 static bool try_to_connect(void)
 {
@@ -90,13 +78,13 @@ static int prepare(const char *place)
 static int open_target(const char *place, struct target **target)
 {
     int status = chfs.init == NULL ? target_library_load(&library, &chfs) : 0;
-    struct target *made = status == 0 ? calloc(1, sizeof(*made)) : NULL;
+    struct library_target *made = status == 0 ? calloc(1, sizeof(*made)) : NULL;
     if (made == NULL)
         return status < 0 ? status : -ENOMEM;
     pthread_mutex_lock(&mutex);
     errno = 0;
     if (users == 0)
-        status = result(chfs.init(NULL));
+        status = library_result(chfs.init(NULL));
     users += status == 0;
     pthread_mutex_unlock(&mutex);
     if (status < 0) {
@@ -104,9 +92,10 @@ static int open_target(const char *place, struct target **target)
         free(made);
         return status;
     }
-    made->operations = &target_chfs;
-    snprintf(made->root, sizeof(made->root), "%s", place[0] != 0 ? place : "/");
-    *target = made;
+    made->target.operations = &target_chfs;
+    made->calls = &chfs.common;
+    snprintf(made->target.root, sizeof(made->target.root), "%s", place[0] != 0 ? place : "/");
+    *target = &made->target;
     return 0;
 }
 
@@ -132,72 +121,13 @@ static int describe(struct target *target, struct target_facts *facts)
     return 0;
 }
 
-static int file_open(struct target *target, const char *path, int flags, mode_t mode)
-{
-    (void)target;
-    errno = 0;
-    return result(flags & O_CREAT ? chfs.create(path, flags, mode) : chfs.open(path, flags));
-}
-
-static int file_close(struct target *target, int fd)
-{
-    (void)target;
-    errno = 0;
-    return result(chfs.close(fd));
-}
-
-static ssize_t file_read(struct target *target, int fd, void *bytes, size_t length, off_t offset)
-{
-    (void)target;
-    errno = 0;
-    ssize_t count = chfs.pread(fd, bytes, length, offset);
-    return count < 0 ? result(-1) : count;
-}
-
-static ssize_t file_write(struct target *target, int fd, const void *bytes, size_t length, off_t offset)
-{
-    (void)target;
-    errno = 0;
-    ssize_t count = chfs.pwrite(fd, bytes, length, offset);
-    return count < 0 ? result(-1) : count;
-}
-
-static int file_sync(struct target *target, int fd)
-{
-    (void)target;
-    errno = 0;
-    return result(chfs.fsync(fd));
-}
-
-static int path_stat(struct target *target, const char *path, struct stat *status)
-{
-    (void)target;
-    memset(status, 0, sizeof(*status));
-    errno = 0;
-    return result(chfs.stat(path, status));
-}
-
-static int path_unlink(struct target *target, const char *path)
-{
-    (void)target;
-    errno = 0;
-    return result(chfs.unlink(path));
-}
-
-static int path_mkdir(struct target *target, const char *path, mode_t mode)
-{
-    (void)target;
-    errno = 0;
-    return result(chfs.mkdir(path, mode));
-}
-
 static int path_rmdir(struct target *target, const char *path)
 {
     (void)target;
     uint64_t deadline = crew_now() + RMDIR_PATIENCE;
     for (;;) {
         errno = 0;
-        int status = result(chfs.rmdir(path));
+        int status = library_result(chfs.common.rmdir(path));
         if (status != -EPERM || crew_now() > deadline)
             return status;
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
@@ -208,7 +138,7 @@ static int path_truncate(struct target *target, const char *path, off_t length)
 {
     (void)target;
     errno = 0;
-    return result(chfs.truncate(path, length));
+    return library_result(chfs.truncate(path, length));
 }
 
 struct listing {
@@ -233,7 +163,7 @@ static int path_list(struct target *target, const char *path, target_entry each,
     struct listing listing = {.each = each, .argument = argument};
     (void)target;
     errno = 0;
-    int status = result(chfs.readdir(path, &listing, take_entry));
+    int status = library_result(chfs.readdir(path, &listing, take_entry));
     return status < 0 ? status : listing.status;
 }
 
@@ -245,14 +175,14 @@ const struct target_operations target_chfs = {
     .open = open_target,
     .close = close_target,
     .describe = describe,
-    .file_open = file_open,
-    .file_close = file_close,
-    .read = file_read,
-    .write = file_write,
-    .sync = file_sync,
-    .stat = path_stat,
-    .unlink = path_unlink,
-    .mkdir = path_mkdir,
+    .file_open = library_file_open,
+    .file_close = library_file_close,
+    .read = library_read,
+    .write = library_write,
+    .sync = library_sync,
+    .stat = library_path_stat,
+    .unlink = library_unlink,
+    .mkdir = library_mkdir,
     .rmdir = path_rmdir,
     .list = path_list,
     .truncate = path_truncate,

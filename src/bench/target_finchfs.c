@@ -21,16 +21,6 @@
 #define FINCHFS_CALLS(CALL)                                                                                  \
     CALL(int, init, (const char *address_file))                                                              \
     CALL(int, term, (void))                                                                                  \
-    CALL(int, create, (const char *path, int32_t flags, mode_t mode))                                        \
-    CALL(int, open, (const char *path, int32_t flags))                                                       \
-    CALL(int, close, (int fd))                                                                               \
-    CALL(ssize_t, pwrite, (int fd, const void *bytes, size_t size, off_t offset))                            \
-    CALL(ssize_t, pread, (int fd, void *bytes, size_t size, off_t offset))                                   \
-    CALL(int, fsync, (int fd))                                                                               \
-    CALL(int, unlink, (const char *path))                                                                    \
-    CALL(int, mkdir, (const char *path, mode_t mode))                                                        \
-    CALL(int, rmdir, (const char *path))                                                                     \
-    CALL(int, stat, (const char *path, struct stat *status))                                                 \
     CALL(int, rename, (const char *path, const char *new_path))                                              \
     CALL(ssize_t, getdents, (int fd, void *entries, size_t size))
 
@@ -45,6 +35,7 @@ struct finchfs_entry {
 static_assert(offsetof(struct finchfs_entry, name) == 19, "as the library has it");
 
 static struct finchfs_calls {
+    struct library_calls common;
 #define CALL(result, name, parameters) result(*name) parameters;
     FINCHFS_CALLS(CALL)
 #undef CALL
@@ -54,18 +45,15 @@ static const struct target_symbol symbols[] = {
 #define CALL(result, name, parameters) {"finchfs_" #name, offsetof(struct finchfs_calls, name)},
     FINCHFS_CALLS(CALL)
 #undef CALL
-        {0}};
+#define CALL(result, name, parameters) {"finchfs_" #name, offsetof(struct finchfs_calls, common.name)},
+        LIBRARY_CALLS(CALL)
+#undef CALL
+            {0}};
 
 static const struct target_library library = {
     .scheme = "finchfs:", .file = "libfinchfs.so", .variable = "BENCHFS_FINCHFS_LIBRARY", .symbols = symbols};
 
 static _Atomic bool in_use; /* the client, by a target of this process */
-
-/* errno is not always set. */
-static int result(int returned)
-{
-    return returned >= 0 ? returned : errno > 0 ? -errno : -EIO;
-}
 
 static bool try_to_connect(void)
 {
@@ -87,7 +75,7 @@ static int prepare(const char *place)
 static int open_target(const char *place, struct target **target)
 {
     int status = finchfs.init == NULL ? target_library_load(&library, &finchfs) : 0;
-    struct target *made = status == 0 ? calloc(1, sizeof(*made)) : NULL;
+    struct library_target *made = status == 0 ? calloc(1, sizeof(*made)) : NULL;
     if (made == NULL)
         return status < 0 ? status : -ENOMEM;
     if (atomic_exchange(&in_use, true)) {
@@ -96,16 +84,17 @@ static int open_target(const char *place, struct target **target)
         return -EBUSY;
     }
     errno = 0;
-    status = result(finchfs.init(NULL));
+    status = library_result(finchfs.init(NULL));
     if (status < 0) {
         bench_error("target finchfs: no server answers: %s", strerror(-status));
         atomic_store(&in_use, false);
         free(made);
         return status;
     }
-    made->operations = &target_finchfs;
-    snprintf(made->root, sizeof(made->root), "%s", place[0] != 0 ? place : "/");
-    *target = made;
+    made->target.operations = &target_finchfs;
+    made->calls = &finchfs.common;
+    snprintf(made->target.root, sizeof(made->target.root), "%s", place[0] != 0 ? place : "/");
+    *target = &made->target;
     return 0;
 }
 
@@ -124,77 +113,11 @@ static int describe(struct target *target, struct target_facts *facts)
     return 0;
 }
 
-static int file_open(struct target *target, const char *path, int flags, mode_t mode)
-{
-    (void)target;
-    errno = 0;
-    return result(flags & O_CREAT ? finchfs.create(path, flags, mode) : finchfs.open(path, flags));
-}
-
-static int file_close(struct target *target, int fd)
-{
-    (void)target;
-    errno = 0;
-    return result(finchfs.close(fd));
-}
-
-static ssize_t file_read(struct target *target, int fd, void *bytes, size_t length, off_t offset)
-{
-    (void)target;
-    errno = 0;
-    ssize_t count = finchfs.pread(fd, bytes, length, offset);
-    return count < 0 ? result(-1) : count;
-}
-
-static ssize_t file_write(struct target *target, int fd, const void *bytes, size_t length, off_t offset)
-{
-    (void)target;
-    errno = 0;
-    ssize_t count = finchfs.pwrite(fd, bytes, length, offset);
-    return count < 0 ? result(-1) : count;
-}
-
-static int file_sync(struct target *target, int fd)
-{
-    (void)target;
-    errno = 0;
-    return result(finchfs.fsync(fd));
-}
-
-static int path_stat(struct target *target, const char *path, struct stat *status)
-{
-    (void)target;
-    memset(status, 0, sizeof(*status));
-    errno = 0;
-    return result(finchfs.stat(path, status));
-}
-
-static int path_unlink(struct target *target, const char *path)
-{
-    (void)target;
-    errno = 0;
-    return result(finchfs.unlink(path));
-}
-
-static int path_mkdir(struct target *target, const char *path, mode_t mode)
-{
-    (void)target;
-    errno = 0;
-    return result(finchfs.mkdir(path, mode));
-}
-
-static int path_rmdir(struct target *target, const char *path)
-{
-    (void)target;
-    errno = 0;
-    return result(finchfs.rmdir(path));
-}
-
 static int path_rename(struct target *target, const char *path, const char *new_path)
 {
     (void)target;
     errno = 0;
-    return result(finchfs.rename(path, new_path));
+    return library_result(finchfs.rename(path, new_path));
 }
 
 /* The entries of one call of getdents. */
@@ -223,19 +146,19 @@ static int path_list(struct target *target, const char *path, target_entry each,
     if (bytes == NULL)
         return -ENOMEM;
     errno = 0;
-    int fd = result(finchfs.open(path, O_RDONLY | O_DIRECTORY));
+    int fd = library_result(finchfs.common.open(path, O_RDONLY | O_DIRECTORY));
     int status = fd < 0 ? fd : 0;
     while (status == 0) {
         errno = 0;
         ssize_t length = finchfs.getdents(fd, bytes, LISTING_SIZE);
         if (length <= 0) {
-            status = length < 0 ? result(-1) : 0;
+            status = length < 0 ? library_result(-1) : 0;
             break;
         }
         status = take_entries(bytes, (size_t)length, each, argument);
     }
     if (fd >= 0)
-        file_close(target, fd);
+        library_file_close(target, fd);
     free(bytes);
     return status;
 }
@@ -248,15 +171,15 @@ const struct target_operations target_finchfs = {
     .open = open_target,
     .close = close_target,
     .describe = describe,
-    .file_open = file_open,
-    .file_close = file_close,
-    .read = file_read,
-    .write = file_write,
-    .sync = file_sync,
-    .stat = path_stat,
-    .unlink = path_unlink,
-    .mkdir = path_mkdir,
-    .rmdir = path_rmdir,
+    .file_open = library_file_open,
+    .file_close = library_file_close,
+    .read = library_read,
+    .write = library_write,
+    .sync = library_sync,
+    .stat = library_path_stat,
+    .unlink = library_unlink,
+    .mkdir = library_mkdir,
+    .rmdir = library_rmdir,
     .list = path_list,
     .rename = path_rename,
 };

@@ -162,3 +162,73 @@ int target_library_try(const struct target_library *library, bool (*connect)(voi
                 ended ? "gave up" : "had not connected after 40 s", said[0] != 0 ? ": " : "", said);
     return -EHOSTDOWN;
 }
+
+/* ---- what these libraries have in common ---- */
+
+static const struct library_calls *calls_of(const struct target *target)
+{
+    return ((const struct library_target *)target)->calls;
+}
+
+int library_result(int returned)
+{
+    return returned >= 0 ? returned : errno > 0 ? -errno : -EIO;
+}
+
+int library_file_open(struct target *target, const char *path, int flags, mode_t mode)
+{
+    errno = 0;
+    return library_result(flags & O_CREAT ? calls_of(target)->create(path, flags, mode)
+                                          : calls_of(target)->open(path, flags));
+}
+
+int library_file_close(struct target *target, int fd)
+{
+    errno = 0;
+    return library_result(calls_of(target)->close(fd));
+}
+
+ssize_t library_read(struct target *target, int fd, void *bytes, size_t length, off_t offset)
+{
+    errno = 0;
+    ssize_t count = calls_of(target)->pread(fd, bytes, length, offset);
+    return count < 0 ? library_result(-1) : count;
+}
+
+ssize_t library_write(struct target *target, int fd, const void *bytes, size_t length, off_t offset)
+{
+    errno = 0;
+    ssize_t count = calls_of(target)->pwrite(fd, bytes, length, offset);
+    return count < 0 ? library_result(-1) : count;
+}
+
+int library_sync(struct target *target, int fd)
+{
+    errno = 0;
+    return library_result(calls_of(target)->fsync(fd));
+}
+
+int library_path_stat(struct target *target, const char *path, struct stat *status)
+{
+    memset(status, 0, sizeof(*status));
+    errno = 0;
+    return library_result(calls_of(target)->stat(path, status));
+}
+
+int library_unlink(struct target *target, const char *path)
+{
+    errno = 0;
+    return library_result(calls_of(target)->unlink(path));
+}
+
+int library_mkdir(struct target *target, const char *path, mode_t mode)
+{
+    errno = 0;
+    return library_result(calls_of(target)->mkdir(path, mode));
+}
+
+int library_rmdir(struct target *target, const char *path)
+{
+    errno = 0;
+    return library_result(calls_of(target)->rmdir(path));
+}
