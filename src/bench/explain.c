@@ -1,6 +1,9 @@
-/* Limits come from the file that --limits names; without it from the lines of type "limit" among the results;
- * without those they are measured now, if this is the host of the results. Otherwise explanations go without
- * limits, and say so: a stage is known all the same. */
+/* Limits come from the file that --limits names; without it from the lines of type "limit" among the results,
+ * or of another of the files that is of the same host; without those they are measured now, if this is the
+ * host of the results. Otherwise explanations go without limits, and say so: a stage is known all the same.
+ *
+ * What several files, or runs, measured in the same way is put side by side in the end: so it is seen what
+ * makes one of them faster. */
 #include "bench/explain.h"
 
 #include <errno.h>
@@ -12,7 +15,7 @@
 
 #include "base/clock.h"
 #include "bench/calibrate.h"
-#include "bench/diagnosis.h"
+#include "bench/explanation.h"
 #include "bench/interrupt.h"
 #include "bench/live.h"
 
@@ -21,12 +24,34 @@
 #define REPEATS 5u
 #define DEVICE_BYTES (UINT64_C(64) << 20)
 
-struct known {
-    struct result_file results, separate;
+struct input {
+    const char *path;
+    struct result_file results;
     struct limits limits;
     const char *source; /* of the limits, for people */
+};
+
+/* What is kept of an explanation, to be put side by side. */
+struct summary {
+    const struct input *input;
+    const struct result *result;
+    enum diagnosis_outcome outcome;
+    enum diagnosis_stage top;
+    enum diagnosis_resource resource;
+    double share, ratio; /* of the p50; of the limit, 0: not known */
+    uint64_t p50;
+    bool told;
+};
+
+struct known {
+    const struct explain *explain;
+    uint32_t input_count;
+    struct input *inputs;
+    struct result_file separate; /* that --limits names */
     uint32_t measured_count;
     struct result_limit measured[MEASURED_MAX];
+    uint32_t summary_count, summary_space;
+    struct summary *summaries;
 };
 
 /* ---- limits ---- */
@@ -39,12 +64,12 @@ static void keep(void *argument, const struct result_limit *limit)
 }
 
 /* The directory in which a target of the run kept its data on a device; NULL: none, or not any more. */
-static const char *device_directory(const struct known *known)
+static const char *device_directory(const struct input *input)
 {
     const char *name;
     json_t *target;
-    for (uint32_t i = 0; i < known->results.run_count; i++) {
-        json_object_foreach(json_object_get(known->results.runs[i].json, "configuration"), name, target)
+    for (uint32_t i = 0; i < input->results.run_count; i++) {
+        json_object_foreach(json_object_get(input->results.runs[i].json, "configuration"), name, target)
         {
             const json_t *store = json_object_get(target, "store");
             const char *engine = json_string_value(json_object_get(store, "engine"));
@@ -57,29 +82,47 @@ static const char *device_directory(const struct known *known)
     return NULL;
 }
 
-static bool is_here(const struct known *known)
+/* Whether all of its runs are of that host. */
+static bool is_of(const struct input *input, const char *host)
 {
-    char host[256] = "";
-    gethostname(host, sizeof(host) - 1);
-    for (uint32_t i = 0; i < known->results.run_count; i++) {
-        if (strcmp(known->results.runs[i].host, host) != 0)
+    for (uint32_t i = 0; i < input->results.run_count; i++) {
+        if (strcmp(input->results.runs[i].host, host) != 0)
             return false;
     }
     return true;
 }
 
-static bool any_stages(const struct known *known)
+static bool is_here(const struct input *input)
 {
-    for (uint32_t i = 0; i < known->results.result_count; i++) {
-        if (known->results.results[i].stages != NULL)
+    char host[256] = "";
+    gethostname(host, sizeof(host) - 1);
+    return is_of(input, host);
+}
+
+static bool any_stages(const struct input *input)
+{
+    for (uint32_t i = 0; i < input->results.result_count; i++) {
+        if (input->results.results[i].stages != NULL)
             return true;
     }
     return false;
 }
 
-static int measure_limits(struct known *known)
+/* Another of the files that holds limits of the same host; NULL: there is none. */
+static const struct input *neighbour_with_limits(const struct known *known, const struct input *input)
 {
-    const char *device = device_directory(known);
+    for (uint32_t i = 0; i < known->input_count && input->results.run_count > 0; i++) {
+        const struct input *other = &known->inputs[i];
+        if (other->results.limit_count > 0 && is_of(input, other->results.runs[0].host) &&
+            is_of(other, other->results.runs[0].host))
+            return other;
+    }
+    return NULL;
+}
+
+static int measure_limits(struct known *known, const struct input *input, char *error, size_t size)
+{
+    const char *device = device_directory(input);
     const struct calibration calibration = {.memory = true,
                                             .network = true,
                                             .device = device != NULL,
@@ -92,166 +135,134 @@ static int measure_limits(struct known *known)
                                             .argument = known};
     interrupt_catch();
     int status = calibrate(&calibration);
-    known->limits = (struct limits){known->measured_count, known->measured};
-    known->source = "limits measured just now on this host";
+    if (status == -EINTR)
+        snprintf(error, size, "interrupted");
+    else if (status < 0)
+        snprintf(error, size, "cannot measure limits: %s", strerror(-status));
     return status;
 }
 
-static int find_limits(const struct explain *explain, struct known *known, char *error, size_t size)
+static int load_limits(struct known *known, char *error, size_t size)
 {
-    if (explain->limits != NULL) {
-        char reason[512];
-        if (result_file_load(explain->limits, &known->separate, reason, sizeof(reason)) < 0) {
-            snprintf(error, size, "cannot read limits from \"%s\": %s", explain->limits, reason);
-            return -EINVAL;
-        }
-        if (known->separate.limit_count == 0) {
-            snprintf(error, size, "\"%s\" holds no limits: \"benchfs bench calibrate --output\" writes some",
-                     explain->limits);
-            return -EINVAL;
-        }
-        known->limits = (struct limits){known->separate.limit_count, known->separate.limits};
-        known->source = "limits of the file given";
-    } else if (known->results.limit_count > 0) {
-        known->limits = (struct limits){known->results.limit_count, known->results.limits};
-        known->source = "limits among the results";
-    } else if (!any_stages(known)) {
-        known->source = "no limits: there are no stages to hold against them";
-    } else if (!is_here(known)) {
-        known->source = "no limits: the results are of another host; measure them there with \"benchfs bench "
-                        "calibrate --output FILE\" and give --limits FILE";
-    } else {
-        int status = measure_limits(known);
-        if (status < 0 && status != -EINTR)
-            snprintf(error, size, "cannot measure limits: %s", strerror(-status));
-        else if (status < 0)
-            snprintf(error, size, "interrupted");
-        return status;
+    char reason[512];
+    const char *path = known->explain->limits;
+    if (result_file_load(path, &known->separate, reason, sizeof(reason)) < 0) {
+        snprintf(error, size, "cannot read limits from \"%s\": %s", path, reason);
+        return -EINVAL;
+    }
+    if (known->separate.limit_count == 0) {
+        snprintf(error, size, "\"%s\" holds no limits: \"benchfs bench calibrate --output\" writes some",
+                 path);
+        return -EINVAL;
     }
     return 0;
 }
 
-/* ---- text ---- */
-
-static void print_parts(const struct diagnosis *diagnosis)
+static int find_limits(struct known *known, struct input *input, char *error, size_t size)
 {
-    printf("  %-14s %12s %12s %7s %7s %7s\n", diagnosis->per_request ? "of a request" : "of an operation",
-           "p50", "p99", "of p50", "of p99", "of all");
-    for (uint32_t stage = 0; stage < DIAGNOSIS_STAGES; stage++) {
-        const struct diagnosis_part *part = &diagnosis->parts[stage];
-        char p50[32], p99[32];
-        if (!part->known)
-            continue;
-        limits_format_value((double)part->p50, "ns", p50, sizeof(p50));
-        limits_format_value((double)part->p99, "ns", p99, sizeof(p99));
-        printf("  %-14s %12s %12s %5.0f %% %5.0f %% %5.0f %%\n", diagnosis_stage_names[stage], p50, p99,
-               part->share50 * 100.0, part->share99 * 100.0, part->share * 100.0);
+    const struct input *neighbour = neighbour_with_limits(known, input);
+    int status = 0;
+    if (known->explain->limits != NULL) {
+        input->limits = (struct limits){known->separate.limit_count, known->separate.limits};
+        input->source = "limits of the file given";
+    } else if (input->results.limit_count > 0) {
+        input->limits = (struct limits){input->results.limit_count, input->results.limits};
+        input->source = "limits among the results";
+    } else if (!any_stages(input)) {
+        input->source = "no limits: there are no stages to hold against them";
+    } else if (neighbour != NULL) {
+        input->limits = (struct limits){neighbour->results.limit_count, neighbour->results.limits};
+        input->source = "limits among the results of another file of the same host";
+    } else if (!is_here(input)) {
+        input->source = "no limits: the results are of another host; measure them there with \"benchfs bench "
+                        "calibrate --output FILE\" and give --limits FILE";
+    } else {
+        if (known->measured_count == 0)
+            status = measure_limits(known, input, error, size);
+        input->limits = (struct limits){known->measured_count, known->measured};
+        input->source = "limits measured just now on this host";
     }
+    return status;
 }
 
-static void print_limit(const struct diagnosis *diagnosis)
+/* ---- side by side ---- */
+
+static int summarise(struct known *known, const struct input *input, const struct result *result,
+                     const struct diagnosis *diagnosis)
 {
-    char measured[64], limit[64], low[64], high[64];
-    if (!diagnosis->held || diagnosis->unit[0] == 0)
-        return;
-    limits_format_value(diagnosis->measured, diagnosis->unit, measured, sizeof(measured));
-    limits_format_value(diagnosis->limit, diagnosis->unit, limit, sizeof(limit));
-    limits_format_value(diagnosis->limit_low, diagnosis->unit, low, sizeof(low));
-    limits_format_value(diagnosis->limit_high, diagnosis->unit, high, sizeof(high));
-    printf("  %s: %s of %s (measured %s..%s)\n", diagnosis_resource_names[diagnosis->resource], measured,
-           limit, low, high);
+    if (known->summary_count == known->summary_space) {
+        uint32_t space = 2 * known->summary_space + 16;
+        struct summary *grown = reallocarray(known->summaries, space, sizeof(*grown));
+        if (grown == NULL)
+            return -ENOMEM;
+        known->summaries = grown;
+        known->summary_space = space;
+    }
+    known->summaries[known->summary_count++] = (struct summary){
+        .input = input,
+        .result = result,
+        .outcome = diagnosis->outcome,
+        .top = diagnosis->top,
+        .resource = diagnosis->resource,
+        .share = diagnosis->parts[diagnosis->top].share50,
+        .ratio = diagnosis->held ? diagnosis->ratio : 0.0,
+        .p50 = diagnosis->whole50,
+    };
+    return 0;
 }
 
-static void print_text(const struct result *result, const struct diagnosis *diagnosis)
+static bool is_same_work(const struct result *one, const struct result *other)
 {
-    (void)result;
-    printf("%s\n", diagnosis->verdict);
-    if (diagnosis->outcome != DIAGNOSIS_NOTHING) {
-        print_parts(diagnosis);
-        print_limit(diagnosis);
-    }
-    for (uint32_t i = 0; i < diagnosis->note_count; i++)
-        printf("  - %s\n", diagnosis->notes[i]);
-    printf("\n");
+    return strcmp(one->run, other->run) != 0 && strcmp(one->benchmark, other->benchmark) == 0 &&
+           strcmp(one->phase, other->phase) == 0 && strcmp(one->target, other->target) == 0 &&
+           result_same_parameters(one, other);
 }
 
-/* ---- JSON ---- */
-
-static json_t *parts_json(const struct diagnosis *diagnosis)
+static void print_summary(const struct known *known, const struct summary *summary)
 {
-    json_t *parts = json_array();
-    for (uint32_t stage = 0; stage < DIAGNOSIS_STAGES; stage++) {
-        const struct diagnosis_part *part = &diagnosis->parts[stage];
-        if (part->known)
-            json_array_append_new(
-                parts, json_pack("{ss sI sI sf sf sf}", "name", diagnosis_stage_names[stage], "p50_ns",
-                                 (json_int_t)part->p50, "p99_ns", (json_int_t)part->p99, "share", part->share,
-                                 "share_p50", part->share50, "share_p99", part->share99));
-    }
-    return parts;
+    const struct result *result = summary->result;
+    bool bytes = result->byte_rate.median > 0.0;
+    char rate[64], p50[64], ratio[64] = "", name[64];
+    limits_format_value(bytes ? result->byte_rate.median : result->operation_rate.median,
+                        bytes ? "B/s" : "op/s", rate, sizeof(rate));
+    limits_format_value((double)summary->p50, "ns", p50, sizeof(p50));
+    if (summary->ratio > 0.0)
+        snprintf(ratio, sizeof(ratio), ", %.2f of the limit", summary->ratio);
+    snprintf(name, sizeof(name), "%s%.*s", known->input_count > 1 ? "" : "run ",
+             known->input_count > 1 ? 40 : 8,
+             known->input_count > 1 ? summary->input->path : summary->result->run);
+    if (summary->outcome == DIAGNOSIS_NOTHING)
+        printf("  %-24s %12s  stages unknown\n", name, rate);
+    else
+        printf("  %-24s %12s  p50 %s: %s %.0f %%%s; %s%s\n", name, rate, p50,
+               diagnosis_stage_names[summary->top], summary->share * 100.0,
+               summary->outcome == DIAGNOSIS_UNDECIDED ? " (undecided)" : "",
+               diagnosis_resource_names[summary->resource], ratio);
 }
 
-static json_t *roofline_json(const struct diagnosis *diagnosis)
+/* What was measured in the same way by several runs. */
+static void print_together(const struct known *known)
 {
-    json_t *ceilings = json_array();
-    for (uint32_t i = 0; i < diagnosis->ceiling_count; i++) {
-        const struct diagnosis_ceiling *ceiling = &diagnosis->ceilings[i];
-        json_t *json = json_pack("{ss sf}", "name", ceiling->name, "ops_per_s", ceiling->ops_per_s);
-        if (ceiling->bytes_per_s > 0.0)
-            json_object_set_new(json, "bytes_per_s", json_real(ceiling->bytes_per_s));
-        json_array_append_new(ceilings, json);
+    bool any = false;
+    for (uint32_t i = 0; i < known->summary_count; i++) {
+        struct summary *first = &known->summaries[i];
+        bool alone = true;
+        for (uint32_t k = i + 1; k < known->summary_count && !first->told; k++) {
+            struct summary *other = &known->summaries[k];
+            if (other->told || !is_same_work(first->result, other->result))
+                continue;
+            if (alone) {
+                printf("%s%s on %s, in several runs:\n", any ? "\n" : "", first->result->phase,
+                       first->result->target);
+                print_summary(known, first);
+            }
+            print_summary(known, other);
+            other->told = any = true;
+            alone = false;
+        }
     }
-    return json_pack("{sf sf so}", "bytes_per_op", diagnosis->bytes_per_operation, "ops_per_s",
-                     diagnosis->operations_per_s, "ceilings", ceilings);
-}
-
-static json_t *parameters_json(const struct known *known, const struct result *result)
-{
-    size_t i;
-    json_t *line;
-    uint32_t number = (uint32_t)(result - known->results.results), seen = 0;
-    json_array_foreach(known->results.lines, i, line)
-    {
-        const char *type = json_string_value(json_object_get(line, "type"));
-        if (type != NULL && strcmp(type, "result") == 0 && seen++ == number)
-            return json_incref(json_object_get(line, "parameters"));
-    }
-    return NULL;
-}
-
-static int print_json(const struct known *known, const struct result *result,
-                      const struct diagnosis *diagnosis)
-{
-    static const char *const outcomes[] = {"unknown", "undecided", "decided"};
-    json_t *line = json_pack("{ss ss ss ss ss ss ss}", "type", "explanation", "run", result->run, "benchmark",
-                             result->benchmark, "target", result->target, "phase", result->phase, "outcome",
-                             outcomes[diagnosis->outcome], "text", diagnosis->verdict);
-    json_t *parameters = parameters_json(known, result), *notes = json_array();
-    if (parameters != NULL)
-        json_object_set_new(line, "parameters", parameters);
-    if (diagnosis->outcome != DIAGNOSIS_NOTHING) {
-        json_object_set_new(line, "stage", json_string(diagnosis_stage_names[diagnosis->top]));
-        json_object_set_new(line, "stage_p99", json_string(diagnosis_stage_names[diagnosis->tail]));
-        json_object_set_new(line, "resource", json_string(diagnosis_resource_names[diagnosis->resource]));
-        json_object_set_new(line, "stages", parts_json(diagnosis));
-        json_object_set_new(line, "of", json_string(diagnosis->per_request ? "request" : "operation"));
-    }
-    if (diagnosis->outcome != DIAGNOSIS_NOTHING && diagnosis->next != RESOURCE_UNKNOWN)
-        json_object_set_new(line, "next",
-                            json_pack("{ss ss sf}", "stage", diagnosis_stage_names[diagnosis->next_stage],
-                                      "resource", diagnosis_resource_names[diagnosis->next], "gain",
-                                      diagnosis->gain));
-    if (diagnosis->held)
-        json_object_set_new(line, "limit",
-                            json_pack("{ss sf sf sf sf sf}", "unit", diagnosis->unit, "measured",
-                                      diagnosis->measured, "value", diagnosis->limit, "low",
-                                      diagnosis->limit_low, "high", diagnosis->limit_high, "ratio",
-                                      diagnosis->ratio));
-    json_object_set_new(line, "roofline", roofline_json(diagnosis));
-    for (uint32_t i = 0; i < diagnosis->note_count; i++)
-        json_array_append_new(notes, json_string(diagnosis->notes[i]));
-    json_object_set_new(line, "notes", notes);
-    return result_write_line(stdout, line);
+    if (any)
+        printf("\n");
 }
 
 /* ---- all ---- */
@@ -262,67 +273,135 @@ static bool wanted(const struct explain *explain, const struct result *result)
            (explain->target == NULL || strcmp(explain->target, result->target) == 0);
 }
 
-static uint32_t count_wanted(const struct explain *explain, const struct known *known)
+static uint32_t count_wanted(const struct explain *explain, const struct result_file *file)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < known->results.result_count; i++)
-        count += wanted(explain, &known->results.results[i]);
+    for (uint32_t i = 0; i < file->result_count; i++)
+        count += wanted(explain, &file->results[i]);
     return count;
 }
 
-static int explain_all(const struct explain *explain, const struct known *known)
+static int explain_input(struct known *known, const struct input *input, struct diagnosis *diagnosis)
 {
-    struct diagnosis *diagnosis = malloc(sizeof(*diagnosis));
-    int status = diagnosis == NULL ? -ENOMEM : 0;
-    for (uint32_t i = 0; i < known->results.result_count && status == 0; i++) {
-        const struct result *result = &known->results.results[i];
+    const struct explain *explain = known->explain;
+    int status = 0;
+    if (known->input_count > 1 && !explain->json)
+        printf("==> %s <==\n", input->path);
+    for (uint32_t i = 0; i < input->results.result_count && status == 0; i++) {
+        const struct result *result = &input->results.results[i];
         if (!wanted(explain, result))
             continue;
-        status = diagnose(result, result_file_run(&known->results, result->run), &known->limits, diagnosis);
+        status = diagnose(result, result_file_run(&input->results, result->run), &input->limits, diagnosis);
         if (status == 0 && explain->json)
-            status = print_json(known, result, diagnosis);
+            status = result_write_line(stdout, explanation_json(result, diagnosis));
         else if (status == 0)
-            print_text(result, diagnosis);
+            explanation_print(diagnosis);
+        if (status == 0)
+            status = summarise(known, input, result, diagnosis);
     }
     if (status == 0 && !explain->json)
-        printf("(%s)\n", known->source);
-    free(diagnosis);
-    if (status == 0 && (fflush(stdout) != 0 || ferror(stdout)))
-        status = -EIO;
+        printf("(%s)\n%s", input->source, known->input_count > 1 ? "\n" : "");
     return status;
 }
 
-static int explain_files(const struct explain *explain, struct known *known, char *error, size_t size)
+static int finish(int status, char *error, size_t size)
 {
-    char reason[512];
-    if (result_file_load(explain->results, &known->results, reason, sizeof(reason)) < 0) {
-        snprintf(error, size, "cannot read results from \"%s\": %s", explain->results, reason);
-        return -EINVAL;
-    }
-    if (count_wanted(explain, known) == 0) {
-        snprintf(error, size, "\"%s\" holds no results%s", explain->results,
-                 known->results.result_count > 0 ? " of that phase and target" : "");
-        return -EINVAL;
-    }
-    int status = find_limits(explain, known, error, size);
-    if (status < 0)
-        return status;
-    status = explain_all(explain, known);
+    if (status == 0 && (fflush(stdout) != 0 || ferror(stdout)))
+        status = -EIO;
     if (status < 0)
         snprintf(error, size, "%s", status == -EIO ? "cannot write to standard output" : strerror(-status));
     return status;
 }
 
+static int explain_all(struct known *known, char *error, size_t size)
+{
+    struct diagnosis *diagnosis = malloc(sizeof(*diagnosis));
+    int status = diagnosis == NULL ? -ENOMEM : 0;
+    for (uint32_t i = 0; i < known->input_count && status == 0; i++)
+        status = explain_input(known, &known->inputs[i], diagnosis);
+    free(diagnosis);
+    if (status == 0 && !known->explain->json)
+        print_together(known);
+    return finish(status, error, size);
+}
+
+static int load(const struct explain *explain, struct input *input, char *error, size_t size)
+{
+    char reason[512];
+    if (result_file_load(input->path, &input->results, reason, sizeof(reason)) < 0) {
+        snprintf(error, size, "cannot read results from \"%s\": %s", input->path, reason);
+        return -EINVAL;
+    }
+    if (count_wanted(explain, &input->results) == 0) {
+        snprintf(error, size, "\"%s\" holds no results%s", input->path,
+                 input->results.result_count > 0 ? " of that phase and target" : "");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int explain_files(struct known *known, char *error, size_t size)
+{
+    const struct explain *explain = known->explain;
+    int status = 0;
+    for (uint32_t i = 0; i < explain->file_count && status == 0; i++) {
+        known->inputs[i].path = explain->files[i];
+        status = load(explain, &known->inputs[i], error, size);
+    }
+    if (status == 0 && explain->limits != NULL)
+        status = load_limits(known, error, size);
+    for (uint32_t i = 0; i < explain->file_count && status == 0; i++)
+        status = find_limits(known, &known->inputs[i], error, size);
+    return status < 0 ? status : explain_all(known, error, size);
+}
+
 int explain(const struct explain *explain, char *error, size_t size)
 {
     struct known *known = calloc(1, sizeof(*known));
-    if (known == NULL) {
+    struct input *inputs = calloc(explain->file_count, sizeof(*inputs));
+    int status = -ENOMEM;
+    if (known != NULL && inputs != NULL) {
+        known->explain = explain;
+        known->inputs = inputs;
+        known->input_count = explain->file_count;
+        status = explain_files(known, error, size);
+        result_file_free(&known->separate);
+        free(known->summaries);
+    } else {
         snprintf(error, size, "%s", strerror(ENOMEM));
-        return -ENOMEM;
     }
-    int status = explain_files(explain, known, error, size);
-    result_file_free(&known->results);
-    result_file_free(&known->separate);
+    for (uint32_t i = 0; i < explain->file_count && inputs != NULL; i++)
+        result_file_free(&inputs[i].results);
+    free(inputs);
     free(known);
     return status;
+}
+
+int explain_results(const struct explain *explain, json_t *line, const struct result *results, uint32_t count,
+                    char *error, size_t size)
+{
+    struct known known = {.explain = explain};
+    const struct result_run run = {.json = line};
+    struct diagnosis *diagnosis = malloc(sizeof(*diagnosis));
+    int status = diagnosis == NULL ? -ENOMEM : 0;
+    if (status == 0 && explain->limits != NULL && load_limits(&known, error, size) < 0) {
+        free(diagnosis);
+        result_file_free(&known.separate);
+        return -EINVAL;
+    }
+    const struct limits limits = {known.separate.limit_count, known.separate.limits};
+    if (status == 0 && explain->json)
+        status = result_write_line(stdout, json_incref(line));
+    for (uint32_t i = 0; i < count && status == 0; i++) {
+        status = diagnose(&results[i], &run, &limits, diagnosis);
+        if (status == 0 && explain->json)
+            status = result_write(stdout, &results[i]);
+        if (status == 0 && explain->json)
+            status = result_write_line(stdout, explanation_json(&results[i], diagnosis));
+        else if (status == 0)
+            explanation_print(diagnosis);
+    }
+    free(diagnosis);
+    result_file_free(&known.separate);
+    return finish(status, error, size);
 }

@@ -37,6 +37,8 @@ extern const struct verb *cli_verb;
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same with a hint at --help; returns CLI_USAGE. */
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A whole number as the argument of an option. CLI_OK and *number, or CLI_USAGE after a message. */
+int cli_number(const char *option, const char *text, uint64_t most, uint64_t *number);
 void cli_print_help(const struct verb *verb);
 
 struct option;

@@ -2,7 +2,9 @@
  * script's log tells where it came from. */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -36,6 +38,17 @@ int cli_usage(const char *format, ...)
     print_error(format, arguments, tail);
     va_end(arguments);
     return CLI_USAGE;
+}
+
+int cli_number(const char *option, const char *text, uint64_t most, uint64_t *number)
+{
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || value > most)
+        return cli_usage("%s \"%s\" is not a number up to %" PRIu64, option, text, most);
+    *number = value;
+    return CLI_OK;
 }
 
 void cli_print_help(const struct verb *verb)

@@ -308,24 +308,13 @@ static int run(struct tracing *tracing)
     return result;
 }
 
-static int parse_number(const char *option, const char *text, uint64_t most, uint64_t *number)
-{
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || value > most)
-        return cli_usage("%s \"%s\" is not a number up to %" PRIu64, option, text, most);
-    *number = value;
-    return CLI_OK;
-}
-
 static int take_option(struct tracing *tracing, int option)
 {
     uint64_t number = 0;
     int result;
     switch (option) {
     case 's':
-        return parse_number("--seconds", optarg, 86400, &tracing->seconds);
+        return cli_number("--seconds", optarg, 86400, &tracing->seconds);
     case 'o':
         tracing->output = optarg;
         return CLI_OK;
@@ -334,7 +323,7 @@ static int take_option(struct tracing *tracing, int option)
             return cli_usage("--slow \"%s\" is not a duration, such as 5ms", optarg);
         return CLI_OK;
     case 'd':
-        result = parse_number("--dead", optarg, INT32_MAX, &number);
+        result = cli_number("--dead", optarg, INT32_MAX, &number);
         tracing->dead = (uint32_t)number;
         return result == CLI_OK && number == 0 ? cli_usage("--dead needs the number of a process") : result;
     default:

@@ -1,6 +1,9 @@
 #!/bin/bash
 # Results of a cluster tell their stages, calibrated limits are what explain holds them against, and what cannot be read is one
 # line.
+# Usage: bench_explain.sh DELAY-MODULE PROGRAM-DIRECTORY...
+delay=$1
+shift
 . "$(dirname "$0")/cluster.sh"
 
 export TMPDIR=$work/tmp
@@ -24,7 +27,7 @@ plain_has_none() { ! grep -F '"target":"posix:' "$results" | grep -c '"stages"' 
 calibrate() { timeout 60 benchfs bench calibrate --duration 1ms --repeats 2 --output "$limits" >"$work/table"; }
 limit() { grep -qE "\"name\":\"$1\",.*\"value\":[1-9]" "$limits"; }
 explain() { timeout 60 benchfs explain "$@" >"$work/said"; }
-says() { grep -qE -- "$1" "$work/said"; }
+says() { grep -qE -- "$1" "$work/said" || { cat "$work/said"; return 1; }; }
 
 benchfs start -n 2 --set store.capacity=64MiB >/dev/null || exit 1
 ok "results of a cluster and of a directory" measure
@@ -46,6 +49,12 @@ ok "with the roofline" says '"type":"explanation".*"ceilings":\[\{"name":"networ
 cat "$work/said" >>"$results"
 ok "it can follow the results" explain --limits "$limits" "$results" --phase write
 
+sed 's/"id":"[^"]*"/"id":"fedcba9876543210"/; s/"run":"[^"]*"/"run":"fedcba9876543210"/' "$results" >"$work/again"
+ok "two files" explain --limits "$limits" "$results" "$work/again"
+ok "each by name" says "^==> $work/again <=="
+ok "and what both measured side by side" says '^write on benchfs:, in several runs:$'
+ok "by file" says "^  $work/again +[0-9.]+ [A-Za-z]*/s  p50 [0-9.]+ [num]?s: [a-z_]+ [0-9]+ %"
+
 sed -i 's/"host":"[^"]*"/"host":"elsewhere"/' "$results"
 ok "of another host it goes without limits" explain "$results"
 ok "and says so" says 'no limits: the results are of another host'
@@ -57,4 +66,40 @@ ok "a phase that is not there" fails 2 'no results of that phase' benchfs explai
 ok "limits that are none" fails 2 'holds no limits' benchfs explain "$results" --limits "$results"
 ok "a device where there is none" fails 1 'cannot measure the device of' benchfs bench calibrate --duration 1ms --repeats 1 \
     --dir "$work/nowhere"
+
+# live [OPTION...]: explains what the cluster does while somebody writes; the first attempt may be before they begin.
+live() {
+    for _ in $(seq 20); do
+        timeout 20 benchfs explain --live --seconds 1 "$@" >"$work/said" 2>"$work/.said" && return
+        grep -c 'nobody sent a request' "$work/.said" >/dev/null || break
+    done
+    cat "$work/.said"
+    return 1
+}
+write_on() {
+    for _ in $(seq 200); do
+        [ ! -e "$work/enough" ] || break
+        timeout 20 benchfs bench ior --target benchfs: --block 256KiB --size 4KiB --repeats 1 >/dev/null 2>&1
+    done
+}
+mkdir "$work/store"
+DELAY_US=3000 LD_PRELOAD=$delay benchfs start -n 1 --set store.engine=file --set "store.path=$work/store" --set store.capacity=64MiB >/dev/null || exit 1
+ok "nobody at work" fails 1 'nobody sent a request in 1.0 s' benchfs explain --live --seconds 1
+write_on &
+writer=$!
+ok "a running cluster" live
+ok "how much it does" says '^1.0 s: [0-9]+ requests of clients, [0-9]+ a second, at 1 server \('
+ok "all requests" says '^all requests \(benchfs:\): '
+ok "the delay in its storage engine is named" says '^WRITE_CHUNK of 4 KiB \(benchfs:\): most time goes to the storage engine \((9[0-9]|100) %'
+ok "as results" live --json --limits "$limits"
+: >"$work/enough"
+cp "$work/said" "$work/live"
+ok "which can be explained again" explain "$work/live" --limits "$limits" --phase WRITE_CHUNK
+ok "with the same outcome" says 'most time goes to the storage engine'
+wait "$writer"
+ok "live of a file" fails 2 'looks at the cluster, not at a file' benchfs explain --live "$results"
+ok "no time" fails 2 'no time to look at' benchfs explain --live --seconds 0
+ok "time of files" fails 2 'seconds is for --live' benchfs explain --seconds 1 "$results"
+benchfs stop >/dev/null
+ok "no cluster" fails 1 'cluster' benchfs explain --live --seconds 1
 finish
