@@ -321,6 +321,7 @@ const struct suite_workload bench_cache = {
     .phases = phases,
     .client_only = true,
     .shared_size = PHASES * sizeof(struct found),
+    .shared_sums = PHASES * sizeof(struct found) / sizeof(uint64_t),
     .check = check,
     .run = run,
     .describe = describe,

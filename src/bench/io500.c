@@ -100,7 +100,7 @@ static json_t *conclude(struct result *const *results, const void *shared, char 
 
 /* Of all members. */
 struct outcome {
-    _Atomic uint32_t early[IO500_PHASE_COUNT]; /* had no more to write before the time was over */
+    _Atomic uint64_t early[IO500_PHASE_COUNT]; /* had no more to write before the time was over */
 };
 
 static int run_phase(struct session *session, struct io500_files *made, enum io500_phase phase,
@@ -264,6 +264,7 @@ const struct suite_workload bench_io500 = {
     .options = options,
     .phases = phases,
     .shared_size = sizeof(struct outcome),
+    .shared_sums = IO500_PHASE_COUNT,
     .check = check,
     .supports = supports,
     .working_set = working_set,

@@ -41,7 +41,7 @@ static const struct suite_phase phases[] = {{.name = "write"}, {.name = "read", 
 
 /* Of all members. */
 struct outcome {
-    _Atomic uint32_t early; /* wrote all before the time was over */
+    _Atomic uint64_t early; /* wrote all before the time was over */
 };
 
 /* 64 MiB of each worker. */
@@ -147,6 +147,7 @@ const struct suite_workload bench_ior = {
     .options = options,
     .phases = phases,
     .shared_size = sizeof(struct outcome),
+    .shared_sums = 1,
     .check = check,
     .supports = supports,
     .working_set = working_set,

@@ -96,6 +96,7 @@ const struct suite_workload bench_mixed = {
     .options = options,
     .phases = phases,
     .shared_size = sizeof(struct mixed_outcome),
+    .shared_sums = 3,
     .check = check,
     .working_set = working_set,
     .run = run,

@@ -284,6 +284,7 @@ const struct suite_workload bench_rpc = {
     .phases = phases,
     .client_only = true,
     .shared_size = sizeof(struct found),
+    .shared_sums = 2,
     .check = check,
     .run = run,
     .describe = describe,

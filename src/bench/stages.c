@@ -2,10 +2,16 @@
  *
  * All numbers of a region only grow, so what happened in a phase is later minus earlier: counts, sums and
  * every bucket of the histograms. A member looks at its own region directly, before and after its part, so
- * the sums are exactly of what was timed. The servers' regions are read through their files by the last
- * member to come and the last to leave; when members leave at different times, what the first ones do next is
- * counted as well. Servers refresh their accounts of busy and idle time before they block, which an idle one
+ * the sums are exactly of what was timed. The servers' regions are read by the last
+ * member to come and the last to leave, through their files where they run on this host and by requests where
+ * they do not; when members leave at different times, what the first ones do next is
+ * counted as well. The requests that ask are not counted, neither as calls nor as the servers' work. Servers
+ * refresh their accounts of busy and idle time before they block, which an idle one
  * does within a fraction of a millisecond: so both looks wait a moment first.
+ *
+ * Under MPI each rank looks at all servers: when a phase begins they all see the same, and when it ends the
+ * last one to leave sees the most. So what servers did in a run is the greatest that a rank has seen, number
+ * by number, and what members did is the sum.
  *
  * Members add with atomic additions and there is no lock, so a member that is killed hinders nobody. The
  * memory is large and almost nowhere touched: a page exists once something was added to it. */
@@ -18,35 +24,46 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "metrics/files.h"
+#include "bench/ranks.h"
 #include "metrics/reader.h"
 #include "rpc/table.h"
 
 #define SERVERS_MAX 64u
-#define SERVER_IDS 65536u /* beyond that it is no server's number */
+#define SERVER_NUMBERS (uint32_t)(sizeof(struct server_sums) / sizeof(uint64_t))
 #define SETTLE_NS 1000000L
 #define DATA_SHARE 0.9 /* of all time in requests: then the others are left out of a data phase's stages */
 
+/* What members measured of a call. REPLY is not among it: only servers know that. */
 struct sums {
-    uint64_t count, errors, bytes;
+    uint64_t count, errors, bytes; /* in this order: stages_gather */
     uint64_t buckets[METRICS_STAGES][HISTOGRAM_BUCKETS];
 };
 
+struct server_sums {
+    uint64_t looks; /* 0: it could never be looked at */
+    uint64_t id, requests, bytes, busy_ns, idle_ns;
+};
+
+/* What was seen of servers. */
+struct served {
+    uint64_t counters[METRICS];
+    uint64_t requests[RPC_OPERATION_MAX];
+    uint64_t replies[RPC_OPERATION_MAX][HISTOGRAM_BUCKETS];
+    uint64_t server_count;
+    struct server_sums servers[SERVERS_MAX]; /* in the order of sources */
+};
+
 struct phase_sums {
-    uint64_t counters[METRICS];           /* of members */
-    uint64_t server_counters[METRICS];    /* of servers */
-    struct sums calls[RPC_OPERATION_MAX]; /* of members; REPLY comes from the servers */
     uint64_t missed;                      /* 1: something could not be looked at */
-    uint32_t server_count;
-    struct {
-        uint32_t id;
-        uint64_t requests, bytes, busy_ns, idle_ns;
-    } servers[SERVERS_MAX];
+    uint64_t counters[METRICS];           /* of members */
+    struct sums calls[RPC_OPERATION_MAX]; /* of members */
+    struct served served, latest;         /* of the runs that are settled, and of the one under way */
 };
 
 /* A server, when the latest phase began. */
 struct server_before {
-    uint32_t id, pid;
+    bool seen;
+    uint32_t pid;
     uint64_t process_start;
     struct metrics_snapshot snapshot;
     uint64_t replies[RPC_OPERATION_MAX][HISTOGRAM_BUCKETS];
@@ -54,9 +71,8 @@ struct server_before {
 
 struct stages {
     uint32_t phase_count;
-    size_t length; /* of the mapping */
-    uint32_t before_count;
-    struct server_before before[SERVERS_MAX];
+    size_t length;                            /* of the mapping */
+    struct server_before before[SERVERS_MAX]; /* in the order of sources */
     struct phase_sums phases[];
 };
 
@@ -90,6 +106,19 @@ void stages_free(struct stages *stages)
         munmap(stages, stages->length);
 }
 
+/* Of what is large, only what is in use. */
+static void served_clear(struct served *served)
+{
+    for (uint32_t i = 0; i < RPC_OPERATION_MAX; i++) {
+        if (served->requests[i] != 0)
+            memset(served->replies[i], 0, sizeof(served->replies[i]));
+    }
+    memset(served->requests, 0, sizeof(served->requests));
+    memset(served->counters, 0, sizeof(served->counters));
+    memset(served->servers, 0, sizeof(served->servers));
+    served->server_count = 0;
+}
+
 void stages_clear(struct stages *stages)
 {
     for (uint32_t i = 0; i < stages->phase_count; i++) {
@@ -99,10 +128,9 @@ void stages_clear(struct stages *stages)
                 memset(&phase->calls[call], 0, sizeof(phase->calls[call]));
         }
         memset(phase->counters, 0, sizeof(phase->counters));
-        memset(phase->server_counters, 0, sizeof(phase->server_counters));
-        memset(phase->servers, 0, sizeof(phase->servers));
         phase->missed = 0;
-        phase->server_count = 0;
+        served_clear(&phase->served);
+        served_clear(&phase->latest);
     }
 }
 
@@ -178,122 +206,207 @@ void stages_leave(struct stages *stages, uint32_t phase, const struct metrics *m
 
 /* ---- servers ---- */
 
-/* Calls `each` for every server of the cluster that runs on this host. Returns how many there are. */
-static uint32_t for_each_server(struct stages *stages, uint32_t phase, const char *directory,
-                                const char *cluster,
-                                int (*each)(struct stages *stages, uint32_t phase, uint32_t number,
-                                            struct metrics_source *source))
+/* NULL: it cannot be read, or there is no room for it. */
+static struct metrics_source *reader_of(const struct sources *sources, uint32_t server)
 {
-    char **paths;
-    uint32_t count, found = 0;
-    nanosleep(&(struct timespec){.tv_nsec = SETTLE_NS}, NULL);
-    if (metrics_list(directory, &paths, &count) != 0) {
-        stages->phases[phase].missed = 1;
-        return 0;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct metrics_source *source;
-        if (metrics_source_open(paths[i], &source) == 0) {
-            const struct metrics_header *header = &source->header;
-            if (header->role == METRICS_ROLE_SERVER && header->ended == 0 && found < SERVERS_MAX &&
-                strcmp(header->cluster, cluster) == 0 && metrics_process_lives(header) &&
-                each(stages, phase, found, source) == 0)
-                found++;
-            metrics_source_close(source);
-        }
-        free(paths[i]);
-    }
-    free(paths);
-    return found;
+    return server < SERVERS_MAX && sources->list[server]->status == 0 ? sources->list[server]->reader : NULL;
 }
 
-static int server_begin(struct stages *stages, uint32_t phase, uint32_t number, struct metrics_source *source)
+static void let_settle(void)
 {
-    struct server_before *before = &stages->before[number];
-    (void)phase;
-    before->id = source->header.server;
-    before->pid = source->header.pid;
-    before->process_start = source->header.process_start;
-    int status = metrics_snapshot_read(source, &before->snapshot);
+    nanosleep(&(struct timespec){.tv_nsec = SETTLE_NS}, NULL);
+}
+
+static int server_begin(struct server_before *before, struct metrics_source *reader)
+{
+    int status = metrics_snapshot_read(reader, &before->snapshot);
+    before->pid = reader->header.pid;
+    before->process_start = reader->header.process_start;
     for (uint32_t i = 0; i < RPC_OPERATION_MAX && status == 0; i++) {
         if (before->snapshot.operations[i].count != 0)
-            status = metrics_buckets_read(source, i, STAGE_REPLY, before->replies[i]);
+            status = metrics_buckets_read(reader, i, STAGE_REPLY, before->replies[i]);
     }
     return status;
 }
 
-void stages_begin(struct stages *stages, uint32_t phase, const char *directory, const char *cluster)
+void stages_begin(struct stages *stages, uint32_t phase, struct sources *sources)
 {
-    stages->before_count = for_each_server(stages, phase, directory, cluster, server_begin);
+    let_settle();
+    for (uint32_t i = 0; i < SERVERS_MAX; i++)
+        stages->before[i].seen = false;
+    for (uint32_t i = 0; sources != NULL && i < sources->options.count; i++) {
+        struct metrics_source *reader = reader_of(sources, i);
+        bool seen = reader != NULL && server_begin(&stages->before[i], reader) == 0;
+        if (seen)
+            stages->before[i].seen = true;
+        else
+            stages->phases[phase].missed = 1;
+    }
+    if (sources == NULL)
+        stages->phases[phase].missed = 1;
 }
 
-static int add_replies(struct phase_sums *sums, const struct server_before *before,
-                       struct metrics_source *source, uint32_t operation)
+static int add_replies(struct served *served, const struct server_before *before,
+                       struct metrics_source *reader, uint32_t operation)
 {
     uint64_t now[HISTOGRAM_BUCKETS];
-    int status = metrics_buckets_read(source, operation, STAGE_REPLY, now);
+    int status = metrics_buckets_read(reader, operation, STAGE_REPLY, now);
     const uint64_t *then = before->replies[operation];
     bool new = before->snapshot.operations[operation].count == 0; /* then was not read */
     for (uint32_t i = 0; i < HISTOGRAM_BUCKETS && status == 0; i++)
-        add(&sums->calls[operation].buckets[STAGE_REPLY][i], now[i] - (new ? 0 : then[i]));
+        served->replies[operation][i] += now[i] - (new ? 0 : then[i]);
     return status;
 }
 
-/* The place in the phase's list of the server with this number. */
-static uint32_t place_of(struct phase_sums *sums, uint32_t id)
+/* The requests by which servers are looked at. */
+static bool is_look(uint32_t operation)
 {
-    uint32_t place = 0;
-    if (id >= SERVER_IDS)
-        return SERVERS_MAX;
-    while (place < sums->server_count && sums->servers[place].id != id)
-        place++;
-    if (place == sums->server_count && place < SERVERS_MAX)
-        sums->servers[sums->server_count++].id = id;
-    return place;
+    return operation == RPC_READ_METRICS;
 }
 
-static int server_end(struct stages *stages, uint32_t phase, uint32_t number, struct metrics_source *source)
+static int server_end(struct served *served, uint32_t place, const struct server_before *before,
+                      struct metrics_source *reader)
 {
     static __thread struct metrics_snapshot now;
-    struct phase_sums *sums = &stages->phases[phase];
-    const struct server_before *before = NULL;
-    (void)number;
-    for (uint32_t i = 0; i < stages->before_count; i++) {
-        if (stages->before[i].pid == source->header.pid &&
-            stages->before[i].process_start == source->header.process_start)
-            before = &stages->before[i];
-    }
-    int status = before != NULL ? metrics_snapshot_read(source, &now) : -ENOENT;
-    uint32_t place = status == 0 ? place_of(sums, source->header.server) : SERVERS_MAX;
-    if (place == SERVERS_MAX)
-        return status < 0 ? status : -E2BIG;
+    struct server_sums *server = &served->servers[place];
+    int status = metrics_snapshot_read(reader, &now);
+    if (status == 0 && (!before->seen || before->pid != reader->header.pid ||
+                        before->process_start != reader->header.process_start))
+        status = -ESTALE;
+    if (status < 0)
+        return status;
     metrics_snapshot_subtract(&now, &before->snapshot);
     for (uint32_t i = 0; i < METRICS; i++) {
         if (metric_kind(i) == METRIC_COUNTER)
-            add(&sums->server_counters[i], now.counters[i]);
+            served->counters[i] += now.counters[i];
     }
     for (uint32_t i = 0; i < RPC_OPERATION_MAX && status == 0; i++) {
-        add(&sums->servers[place].requests, now.operations[i].count);
-        add(&sums->servers[place].bytes, now.operations[i].bytes);
-        if (now.operations[i].count != 0)
-            status = add_replies(sums, before, source, i);
+        if (now.operations[i].count == 0 || is_look(i))
+            continue;
+        served->requests[i] += now.operations[i].count;
+        server->requests += now.operations[i].count;
+        server->bytes += now.operations[i].bytes;
+        status = add_replies(served, before, reader, i);
     }
-    add(&sums->servers[place].busy_ns, now.counters[METRIC_LOOP_BUSY]);
-    add(&sums->servers[place].idle_ns, now.counters[METRIC_LOOP_IDLE]);
+    server->busy_ns += now.counters[METRIC_LOOP_BUSY];
+    server->idle_ns += now.counters[METRIC_LOOP_IDLE];
+    server->looks++;
     return status;
 }
 
-void stages_end(struct stages *stages, uint32_t phase, const char *directory, const char *cluster)
+void stages_end(struct stages *stages, uint32_t phase, struct sources *sources)
 {
-    if (for_each_server(stages, phase, directory, cluster, server_end) != stages->before_count)
+    struct served *served = &stages->phases[phase].latest;
+    let_settle();
+    if (sources == NULL)
         stages->phases[phase].missed = 1;
+    for (uint32_t i = 0; sources != NULL && i < sources->options.count; i++) {
+        struct metrics_source *reader = reader_of(sources, i);
+        if (reader == NULL || server_end(served, i, &stages->before[i], reader) < 0) {
+            stages->phases[phase].missed = 1;
+            continue;
+        }
+        served->servers[i].id = sources->list[i]->server;
+        if (served->server_count <= i)
+            served->server_count = i + 1;
+    }
+}
+
+/* ---- runs and ranks ---- */
+
+/* The rank that looked last has seen most. */
+static int find_latest(struct served *latest)
+{
+    int status = ranks_maximum(latest->counters, METRICS);
+    if (status == 0)
+        status = ranks_maximum(latest->requests, RPC_OPERATION_MAX);
+    for (uint32_t i = 0; i < RPC_OPERATION_MAX && status == 0; i++) {
+        if (latest->requests[i] != 0)
+            status = ranks_maximum(latest->replies[i], HISTOGRAM_BUCKETS);
+    }
+    if (status == 0)
+        status = ranks_maximum(&latest->server_count, 1);
+    if (status == 0 && latest->server_count > 0)
+        status = ranks_maximum((uint64_t *)latest->servers, (uint32_t)latest->server_count * SERVER_NUMBERS);
+    return status;
+}
+
+static void add_latest(struct served *served, const struct served *latest)
+{
+    for (uint32_t i = 0; i < METRICS; i++)
+        served->counters[i] += latest->counters[i];
+    for (uint32_t i = 0; i < RPC_OPERATION_MAX; i++) {
+        served->requests[i] += latest->requests[i];
+        for (uint32_t k = 0; k < HISTOGRAM_BUCKETS && latest->requests[i] != 0; k++)
+            served->replies[i][k] += latest->replies[i][k];
+    }
+    for (uint32_t i = 0; i < latest->server_count; i++) {
+        const struct server_sums *more = &latest->servers[i];
+        struct server_sums *server = &served->servers[i];
+        if (more->looks > 0)
+            server->id = more->id;
+        server->looks += more->looks;
+        server->requests += more->requests;
+        server->bytes += more->bytes;
+        server->busy_ns += more->busy_ns;
+        server->idle_ns += more->idle_ns;
+    }
+    if (served->server_count < latest->server_count)
+        served->server_count = latest->server_count;
+}
+
+int stages_settle(struct stages *stages)
+{
+    int status = 0;
+    for (uint32_t phase = 0; phase < stages->phase_count && status == 0; phase++) {
+        struct phase_sums *sums = &stages->phases[phase];
+        status = find_latest(&sums->latest);
+        if (status == 0)
+            add_latest(&sums->served, &sums->latest);
+        served_clear(&sums->latest);
+    }
+    return status;
+}
+
+/* Most calls occur in no rank. */
+static int gather_calls(struct phase_sums *sums)
+{
+    uint64_t counts[RPC_OPERATION_MAX];
+    for (uint32_t call = 0; call < RPC_OPERATION_MAX; call++)
+        counts[call] = sums->calls[call].count;
+    int status = ranks_sum(counts, RPC_OPERATION_MAX);
+    for (uint32_t call = 0; call < RPC_OPERATION_MAX && status == 0; call++) {
+        if (counts[call] == 0)
+            continue;
+        status = ranks_sum(&sums->calls[call].count, 3);
+        for (uint32_t stage = 0; stage < METRICS_STAGES && status == 0; stage++)
+            status = ranks_sum(sums->calls[call].buckets[stage], HISTOGRAM_BUCKETS);
+    }
+    return status;
+}
+
+int stages_gather(struct stages *stages)
+{
+    int status = 0;
+    for (uint32_t phase = 0; phase < stages->phase_count && status == 0 && ranks_count() > 1; phase++) {
+        status = ranks_sum(stages->phases[phase].counters, METRICS);
+        if (status == 0)
+            status = gather_calls(&stages->phases[phase]);
+        if (status == 0)
+            status = ranks_maximum(&stages->phases[phase].missed, 1);
+    }
+    return status;
 }
 
 /* ---- results ---- */
 
-static void add_histogram(struct histogram *histogram, const struct sums *call, enum metrics_stage stage)
+static void add_histogram(struct histogram *histogram, const struct phase_sums *sums, uint32_t call,
+                          enum metrics_stage stage)
 {
-    metrics_histogram_add(histogram, call->buckets[stage], NULL, stage == STAGE_REPLY ? 0 : call->count);
+    if (stage == STAGE_REPLY)
+        metrics_histogram_add(histogram, sums->served.replies[call], NULL, 0);
+    else
+        metrics_histogram_add(histogram, sums->calls[call].buckets[stage], NULL, sums->calls[call].count);
 }
 
 /* Histograms of the calls that are chosen, by stage. */
@@ -305,7 +418,7 @@ static json_t *stages_json(const struct phase_sums *sums, const bool chosen[RPC_
         histogram_init(histogram);
         for (uint32_t call = 0; call < RPC_OPERATION_MAX; call++) {
             if (chosen[call])
-                add_histogram(histogram, &sums->calls[call], stage);
+                add_histogram(histogram, sums, call, stage);
         }
         if (histogram->count > 0)
             json_object_set_new(stages, metrics_stage_names[stage], result_latency_json(histogram));
@@ -360,21 +473,32 @@ static json_t *calls_json(const struct phase_sums *sums)
     return calls;
 }
 
-static json_t *servers_json(const struct phase_sums *sums)
+static void add_server(json_t *servers, const struct server_sums *server)
+{
+    uint64_t all = server->busy_ns + server->idle_ns;
+    json_array_append_new(servers, json_pack("{sI sI sI sf}", "id", (json_int_t)server->id, "requests",
+                                             (json_int_t)server->requests, "bytes", (json_int_t)server->bytes,
+                                             "busy", all == 0 ? 0.0 : (double)server->busy_ns / (double)all));
+}
+
+/* By ascending number. */
+static json_t *servers_json(const struct served *served)
 {
     json_t *servers = json_array();
-    for (uint32_t id = 0, found = 0; id < SERVER_IDS && found < sums->server_count; id++) { /* ascending */
-        for (uint32_t i = 0; i < sums->server_count; i++) {
-            if (sums->servers[i].id != id)
-                continue;
-            uint64_t busy = sums->servers[i].busy_ns, all = busy + sums->servers[i].idle_ns;
-            json_array_append_new(servers, json_pack("{sI sI sI sf}", "id", (json_int_t)id, "requests",
-                                                     (json_int_t)sums->servers[i].requests, "bytes",
-                                                     (json_int_t)sums->servers[i].bytes, "busy",
-                                                     all == 0 ? 0.0 : (double)busy / (double)all));
-            found++;
+    const struct server_sums *next;
+    uint64_t from = 0;
+    do {
+        next = NULL;
+        for (uint32_t i = 0; i < served->server_count; i++) {
+            const struct server_sums *server = &served->servers[i];
+            if (server->looks > 0 && server->id >= from && (next == NULL || server->id < next->id))
+                next = server;
         }
-    }
+        if (next != NULL) {
+            add_server(servers, next);
+            from = next->id + 1;
+        }
+    } while (next != NULL);
     return servers;
 }
 
@@ -401,8 +525,8 @@ void stages_describe(const struct stages *stages, uint32_t phase, struct result 
         result->stages = stages_json(sums, chosen);
         result->operations_by_rpc = calls_json(sums);
         result->counters = json_pack("{so so}", "client", counters_json(sums->counters), "server",
-                                     counters_json(sums->server_counters));
+                                     counters_json(sums->served.counters));
     }
-    if (sums->server_count > 0)
-        result->servers = servers_json(sums);
+    if (sums->served.server_count > 0)
+        result->servers = servers_json(&sums->served);
 }

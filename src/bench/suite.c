@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bench/gather.h"
 #include "bench/guards.h"
 #include "bench/interrupt.h"
 #include "bench/live.h"
@@ -27,7 +28,6 @@
 #include "bench/stages.h"
 #include "bench/suite_show.h"
 #include "bench/sweep.h"
-#include "metrics/files.h"
 
 #define OPTIONS_MAX 64u
 #define MOMENTS_MAX 100000u
@@ -174,6 +174,11 @@ static int be_member(struct crew_member *crew)
     return status;
 }
 
+static struct sources *look_at_servers(struct target *target)
+{
+    return target->operations->servers != NULL ? target->operations->servers(target) : NULL;
+}
+
 /* Collects what the target measures about itself. */
 static void collect_stages(struct crew_member *crew, uint32_t phase, enum crew_edge edge)
 {
@@ -190,13 +195,13 @@ static void collect_stages(struct crew_member *crew, uint32_t phase, enum crew_e
         stages_come(stages, phase, metrics, &own->before[phase]);
         break;
     case CREW_BEGINS:
-        stages_begin(stages, phase, METRICS_DIRECTORY_DEFAULT, metrics->header->cluster);
+        stages_begin(stages, phase, look_at_servers(own->member.target));
         break;
     case CREW_LEAVES:
         stages_leave(stages, phase, metrics, &own->before[phase]);
         break;
     case CREW_ENDS:
-        stages_end(stages, phase, METRICS_DIRECTORY_DEFAULT, metrics->header->cluster);
+        stages_end(stages, phase, look_at_servers(own->member.target));
         break;
     }
 }
@@ -338,6 +343,20 @@ static void begin_results(struct lane *lane)
     }
 }
 
+/* Adds what was done after the last look. */
+static int end_series(struct looking *looking, uint32_t phase, const struct crew_total *total)
+{
+    const struct gather_phase of_all = {.step = (double)LOOK_INTERVAL / 1e9,
+                                        .seconds = total->seconds,
+                                        .operations = total->operations,
+                                        .bytes = total->bytes};
+    if (ranks_count() > 1)
+        return gather_series(&looking->lane->results[phase], &of_all);
+    if (total->seconds - looking->last[phase].seconds > of_all.step / 2)
+        add_moment(looking, phase, total->seconds, total->operations, total->bytes);
+    return 0;
+}
+
 /* Adds what a run measured. */
 static int add_run(struct lane *lane, struct looking *looking, const struct crew_total *totals)
 {
@@ -352,8 +371,9 @@ static int add_run(struct lane *lane, struct looking *looking, const struct crew
                 return -ENOMEM;
             histogram_init(result->latency);
         }
-        if (total->seconds - looking->last[phase].seconds > (double)LOOK_INTERVAL / 2e9)
-            add_moment(looking, phase, total->seconds, total->operations, total->bytes);
+        int status = end_series(looking, phase, total);
+        if (status < 0)
+            return status;
         lane->seen[phase] = true;
         result_add_repeat(result, total->seconds, total->operations, total->bytes, total->errors);
         histogram_merge(result->latency, &total->latency);
@@ -404,12 +424,40 @@ static int conclude(struct lane *lane)
     return suite_show_line(&output, line, text);
 }
 
-/* Shows and writes what the lanes have of a combination. */
-static int finish_results(bool whole)
+/* What is known so far becomes that of all ranks. */
+static int gather_stages(void)
 {
     int status = 0;
+    for (uint32_t i = 0; i < lane_count && status == 0; i++) {
+        if (lanes[i].stages != NULL)
+            status = stages_gather(lanes[i].stages);
+    }
+    return status;
+}
+
+static int gather_all_warnings(void)
+{
+    int status = 0;
+    for (uint32_t i = 0; i < lane_count; i++) {
+        for (uint32_t phase = 0; phase < phase_count && status == 0; phase++) {
+            if (lanes[i].seen[phase])
+                status = gather_warnings(&lanes[i].results[phase]);
+        }
+    }
+    return status;
+}
+
+/* Shows and writes what the lanes have of a combination. Once a rank has failed, that is this one's. */
+static int finish_results(bool whole)
+{
+    int status = 0, gathered = ranks_agree(whole ? 0 : -EIO);
+    if (gathered == 0)
+        gathered = gather_stages();
     for (uint32_t i = 0; i < lane_count; i++)
-        settle(&lanes[i], whole);
+        settle(&lanes[i], gathered == 0);
+    if (gathered == 0)
+        gathered = gather_all_warnings();
+    whole = whole && gathered == 0;
     for (uint32_t phase = 0; phase < phase_count && status == 0; phase++) {
         const struct result *first = NULL;
         for (uint32_t i = 0; i < lane_count && status == 0; i++) {
@@ -428,7 +476,7 @@ static int finish_results(bool whole)
         status = conclude(&lanes[i]);
     if (status < 0)
         bench_error("cannot write results: %s", strerror(-status));
-    return status;
+    return status < 0 ? status : gathered;
 }
 
 /* ---- runs ---- */
@@ -480,6 +528,10 @@ static int run_once(struct lane *lane, uint32_t run, const char *where)
         removing.grace = REMOVE_GRACE;
         crew_execute_watched(1, 1, NULL, 0, remove_left, &plan, &removing, NULL);
     }
+    if (status == 0)
+        status = gather_numbers(lane->shared, workload->shared_sums, workload->shared_maxima);
+    if (status == 0 && lane->stages != NULL)
+        status = stages_settle(lane->stages);
     if (status < 0 || run < warmup)
         return status;
     return add_run(lane, &looking, totals);

@@ -67,6 +67,9 @@ struct suite_workload {
     bool client_only; /* targets have to have a client core (target.h): those of scheme benchfs: */
     bool serial;      /* one member; no --processes and --threads */
     size_t shared_size;
+    /* What of it is of all ranks of MPI (bench/ranks.h) after a run: so many uint64_t at its beginning are
+     * added up, and of so many behind them the greatest is found. */
+    uint32_t shared_sums, shared_maxima;
 
     /* Whether the combination makes sense: 0, or BENCH_USAGE after bench_error. Called for every combination
      * before anything is measured. May be NULL. */

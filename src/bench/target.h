@@ -13,6 +13,7 @@
 
 struct client;
 struct metrics;
+struct sources;
 struct target;
 
 /* One entry of a directory: type is S_IFREG, S_IFDIR, ... or 0, not known. Returns 0 to go on. */
@@ -69,6 +70,9 @@ struct target_operations {
     struct client *(*client)(struct target *target);
     /* What the calling thread measures about itself, up to date; NULL: it does not. May be NULL. */
     struct metrics *(*metrics)(struct target *target);
+    /* What its servers measure about themselves, up to date, until the target is closed; NULL: it cannot be
+     * found out. Waits for requests. May be NULL. */
+    struct sources *(*servers)(struct target *target);
 };
 
 struct target {

@@ -8,6 +8,7 @@
 #include "bench/options.h"
 #include "bench/target.h"
 #include "bench/target_private.h"
+#include "bench/target_sources.h"
 #include "client/library.h"
 #include "cluster/file.h"
 #include "net/stream.h"
@@ -15,7 +16,8 @@
 struct benchfs_target {
     struct target target;
     benchfs *fs;
-    const char *file; /* of a cluster of the benchmark's own; else NULL */
+    const char *file;               /* of a cluster of the benchmark's own; else NULL */
+    struct target_sources *sources; /* NULL until they are asked for */
 };
 
 static benchfs *fs_of(struct target *target)
@@ -73,6 +75,7 @@ static int open_target(const char *place, struct target **target)
 
 static void close_target(struct target *target)
 {
+    target_sources_close(((struct benchfs_target *)target)->sources);
     benchfs_disconnect(fs_of(target));
     free(target);
 }
@@ -222,6 +225,14 @@ static struct metrics *measured(struct target *target)
     return worker->metrics;
 }
 
+static struct sources *servers(struct target *target)
+{
+    struct benchfs_target *own = (struct benchfs_target *)target;
+    if (own->sources == NULL && target_sources_open(own->fs, &own->sources) < 0)
+        return NULL;
+    return target_sources_refresh(own->sources);
+}
+
 const struct target_operations target_benchfs = {
     .scheme = "benchfs:",
     .help = "the current cluster, or one with these options",
@@ -247,4 +258,5 @@ const struct target_operations target_benchfs = {
     .wait = wait_for,
     .client = core,
     .metrics = measured,
+    .servers = servers,
 };

@@ -27,6 +27,9 @@ expected=$(for bytes in 0 60; do
     echo "3 ranks: 21 operations, $bytes bytes, 21 latencies from 100 to 600, median 500"
 done)
 ok "totals are those of all ranks" same "$(said "$ranks" totals)" "0 $expected"
+mapfile -t gathered < <(mpi "$ranks" gather | sort -u)
+ok "numbers, warnings and time series of all" same "${gathered[*]}" "3 20, all first, rank 0, all last, rank 1, rank 2;\
+ 0.10 s: 60 op/s, 240 KiB/s; 0.20 s: 60 op/s, 240 KiB/s; 0.30 s: 60 op/s, 240 KiB/s; 0.47 s: 17665 op/s, 70659 KiB/s"
 ok "a worker's failure ends all" same "$(said "$ranks" fail)" "1 benchfs bench test: member 3 has had enough"
 ok "also those who do not wait" same "$(said "$ranks" alarm)" "1 benchfs bench test: member 3 has had enough"
 ok "a killed worker, too" same "$(said "$ranks" die)" "1 benchfs bench test: a worker was ended by signal 9"
@@ -39,6 +42,13 @@ ok "one result a phase" same "$(wc -l <<<"$results")" 6
 ok "of all ranks" same "$(grep -c '"ranks":3' <<<"$results")" 6
 ok "their operations" same "$(grep '"phase":"create"' <<<"$results" | grep -o '"operations":[0-9]*' | head -1)" '"operations":120'
 ok "no file is left" nothing_left "$work/files"
+benchfs start -n 2 --set store.capacity=64MiB --set metrics.shared=false >/dev/null
+ok "md on a cluster" mpi benchfs bench md --files 20 --repeats 2 --output "$work/stages"
+benchfs stop >/dev/null
+made=$(grep '"phase":"create"' "$work/stages")
+ok "its stages are of all ranks" same "$(grep -o '"CREATE_FILE":{"count":[0-9]*' <<<"$made")" '"CREATE_FILE":{"count":120'
+served=$(($(grep -o '"id":[01],"requests":[0-9]*' <<<"$made" | cut -d: -f3 | paste -sd+)))
+ok "its servers have served them" [ "$served" -ge 120 ]
 ok "a cluster that rank 0 starts" eval 'mpi benchfs bench io --size 4KiB --total 64KiB --repeats 1 --target benchfs:servers=1 | grep -c fill >/dev/null'
 ok "none is left" nothing_left "$TMPDIR"
 ok "a target that is not there" same "$(said benchfs bench md --target posix:/nonexistent)" \

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench/crew.h"
+#include "bench/gather.h"
 #include "bench/options.h"
 #include "bench/ranks.h"
 
@@ -56,6 +57,37 @@ static int fail(struct crew_member *member)
     return crew_phase(member, 1) == NULL ? -ECANCELED : 0;
 }
 
+/* Each rank has a warning of its own between two that all have, and has done as much every 100 ms as its
+ * number says, and then 1,000 more. */
+static int gather(void)
+{
+    struct result result;
+    uint64_t numbers[] = {ranks_number(), ranks_number() * 10};
+    double rate = 10.0 * (ranks_number() + 1);
+    result_init(&result);
+    result_warn(&result, "all first");
+    result_warn(&result, "rank %u", ranks_number());
+    result_warn(&result, "all last");
+    result.series = calloc(4, sizeof(*result.series));
+    for (uint32_t i = 0; result.series != NULL && i < 4; i++)
+        result.series[result.moment_count++] = (struct result_moment){0.1 * i + 0.05, rate, rate * 4096};
+    const struct gather_phase phase = {0.1, 0.47, 21 + 3000, (21 + 3000) * UINT64_C(4096)};
+    int status = gather_numbers(numbers, 1, 1);
+    if (status == 0)
+        status = gather_warnings(&result);
+    if (status == 0)
+        status = gather_series(&result, &phase);
+    printf("%llu %llu", (unsigned long long)numbers[0], (unsigned long long)numbers[1]);
+    for (uint32_t i = 0; i < result.warning_count; i++)
+        printf(", %s", result.warnings[i]);
+    for (uint32_t i = 0; i < result.moment_count; i++)
+        printf("; %.2f s: %.0f op/s, %.0f KiB/s", result.series[i].t, result.series[i].ops_per_s,
+               result.series[i].bytes_per_s / 1024);
+    printf("\n");
+    result_free(&result);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     static struct crew_total totals[PHASES];
@@ -67,6 +99,8 @@ int main(int argc, char **argv)
         bench_error("rank 1 goes another way");
         return ranks_finish(2);
     }
+    if (strcmp(what, "gather") == 0)
+        return ranks_finish(gather() == 0 ? 0 : 1);
     bool good = strcmp(what, "totals") == 0 || strcmp(what, "forced") == 0 || strcmp(what, "different") == 0;
     int status = crew_execute(1, 2, NULL, PHASES, good ? count_up : fail, NULL, totals);
     for (uint32_t phase = 0; phase < PHASES && status == 0; phase++) {

@@ -35,6 +35,15 @@ benchfs stop >/dev/null
 ok "stages of writes" stages write WRITE_CHUNK
 ok "stages of reads" stages read READ_CHUNK
 ok "a directory has none" plain_has_none
+mv "$results" "$work/kept"
+benchfs start -n 2 --set store.capacity=64MiB --set metrics.shared=false >/dev/null
+ok "results of servers that share nothing" measure
+benchfs stop >/dev/null
+ok "stages of writes, too" stages write WRITE_CHUNK
+ok "and of reads" stages read READ_CHUNK
+ok "nothing was missing" eval '! grep -c "do not tell all" "$results" >/dev/null'
+ok "who asked is not counted" eval '! grep -c READ_METRICS "$results" >/dev/null'
+mv "$work/kept" "$results"
 ok "limits" calibrate
 for name in memcpy network-latency network-bandwidth syscall wakeup; do
     ok "one of $name" limit "$name"

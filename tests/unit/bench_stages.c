@@ -16,6 +16,7 @@
 static char top[] = "/tmp/bench-stages.XXXXXX";
 static struct metrics *client, *server, *stranger;
 static struct stages *stages;
+static struct sources sources;
 
 static int set_up(void **state)
 {
@@ -29,6 +30,10 @@ static int set_up(void **state)
     metrics_identify(server, METRICS_ROLE_SERVER, 3, CLUSTER);
     metrics_identify(stranger, METRICS_ROLE_SERVER, 4, "127.0.0.1:1");
     assert_int_equal(stages_create(2, &stages), 0);
+    static const char *const addresses[] = {CLUSTER};
+    static const uint32_t ids[] = {3};
+    const struct sources_options options = {.directory = top, .addresses = addresses, .ids = ids, .count = 1};
+    assert_int_equal(sources_open(&options, &sources), 0);
     return 0;
 }
 
@@ -37,12 +42,19 @@ static int tear_down(void **state)
     char path[METRICS_PATH_MAX];
     (void)state;
     stages_free(stages);
+    sources_close(&sources);
     metrics_destroy(client);
     metrics_destroy(server);
     metrics_destroy(stranger);
     metrics_directory(top, path);
     rmdir(path);
     return rmdir(top);
+}
+
+static struct sources *look(void)
+{
+    assert_int_equal(sources_refresh(&sources), 0);
+    return &sources;
 }
 
 static void call(struct metrics *metrics, uint8_t operation, uint32_t bytes, uint32_t handler)
@@ -82,18 +94,20 @@ static void only_what_a_phase_gained_counts(void **state)
         serve(server, RPC_WRITE_CHUNK, 4096, 7);
     }
     stages_come(stages, 1, client, &before);
-    stages_begin(stages, 1, top, CLUSTER);
+    stages_begin(stages, 1, look());
     for (int i = 0; i < 3; i++) {
         call(client, RPC_WRITE_CHUNK, 4096, 2000);
         serve(server, RPC_WRITE_CHUNK, 4096, 100);
         serve(stranger, RPC_WRITE_CHUNK, 4096, 100);
+        serve(server, RPC_READ_METRICS, 4096, 100);
     }
     metrics_add(client, METRIC_LEASE_HITS, 9);
     metrics_add(server, METRIC_LOOP_BUSY, 300);
     metrics_add(server, METRIC_LOOP_IDLE, 700);
     stages_leave(stages, 1, client, &before);
     assert_null(before);
-    stages_end(stages, 1, top, CLUSTER);
+    stages_end(stages, 1, look());
+    assert_int_equal(stages_settle(stages), 0);
     call(client, RPC_WRITE_CHUNK, 4096, 7);
 
     result_init(&result);
@@ -159,10 +173,10 @@ static void a_server_that_ended_is_missed(void **state)
 {
     struct result result;
     (void)state;
-    stages_begin(stages, 0, top, CLUSTER);
+    stages_begin(stages, 0, look());
     metrics_destroy(server);
     server = NULL;
-    stages_end(stages, 0, top, CLUSTER);
+    stages_end(stages, 0, look());
     result_init(&result);
     stages_describe(stages, 0, &result);
     assert_int_equal(result.warning_count, 1);
