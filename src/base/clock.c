@@ -9,8 +9,11 @@
  * The product is formed in 128 bits, so there is no wrap-around to handle. On x86-64 the multiplier is
  * measured against CLOCK_MONOTONIC over some milliseconds; a pair (counter, clock) is taken as the tightest
  * of several bracketed readings, so that an interrupt in between does not spoil it. The error is of the order
- * of 100 ns / 2 ms = 50 ppm; durations within a process are what it is for, and nothing compares these times
- * between machines. aarch64 tells its frequency.
+ * of 50 ns / 2 ms = 25 ppm, which within a minute would be a millisecond, while the processes of one host
+ * compare their times to see where a request was. So whoever waits calls clock_follow, which takes another
+ * pair from time to time: the longer since the first one, the better the multiplier, and what the clock is
+ * off by is made good, by a step when it is late and by running slower for a while when it is early, so that
+ * it never goes back. aarch64 tells its frequency, and is followed in the same way.
  *
  * Linux itself decides whether the counters of all processors agree: only if its own clock source is the
  * counter (or a paravirtual clock made of it) is it used. Before clock_prepare, clock_now uses clock_gettime;
@@ -32,14 +35,36 @@
 #include <x86intrin.h>
 #endif
 
-enum { CALIBRATION_NSEC = 2000000, BRACKET_ATTEMPTS = 32 };
+enum {
+    CALIBRATION_NSEC = 2000000,
+    NOTICE_NSEC = 200000,
+    BRACKET_ATTEMPTS = 32,
+    FOLLOW_ATTEMPTS = 8,
+    SLEW_SHIFT = 3, /* an early clock runs slower by an eighth */
+};
 
+#define FOLLOW_MIN (10 * NSEC_PER_MSEC) /* after the calibration; then twice as long each time */
+#define FOLLOW_MAX NSEC_PER_SEC
+#define RATE_MEMORY (64 * NSEC_PER_SEC) /* the system's clock may be steered, so its rate is not for ever */
+
+/* Time from a moment on. In the first slew ticks it is early, by less and less. */
+struct segment {
+    _Atomic uint64_t counter;
+    _Atomic uint64_t ns;         /* at counter, but for that */
+    _Atomic uint64_t multiplier; /* nanoseconds per tick, 32.32 fixed point */
+    _Atomic uint64_t slew;       /* ticks */
+};
+
+/* Readers take segments[turn % 2] and look whether turn has changed meanwhile: a writer fills the other one.
+ */
 static struct {
-    atomic_bool use_counter; /* set last: the other members are constant once it is seen */
-    uint64_t base_counter;
-    uint64_t base_ns;
-    uint64_t multiplier; /* nanoseconds per tick, 32.32 fixed point */
-} scale;
+    struct segment segments[2];
+    _Atomic uint32_t turn; /* 0: the counter is not used */
+    _Atomic uint64_t due;  /* when the clock is to be compared again */
+    atomic_flag busy;
+    uint64_t first_counter, first_ns; /* pair from which the rate is measured; of who is busy */
+    uint64_t recent_counter, recent_ns;
+} scale = {.busy = ATOMIC_FLAG_INIT};
 
 static pthread_once_t prepared = PTHREAD_ONCE_INIT;
 
@@ -87,13 +112,13 @@ static bool counter_is_constant(void)
 
 /* Reads counter and clock at (nearly) the same moment: of several attempts, the one with the tightest
  * bracket. */
-static void read_pair(uint64_t *counter, uint64_t *ns)
+static void read_pair(int attempts, uint64_t *counter, uint64_t *ns)
 {
     uint64_t tightest = UINT64_MAX;
 
     *counter = 0;
     *ns = 0;
-    for (int i = 0; i < BRACKET_ATTEMPTS; i++) {
+    for (int i = 0; i < attempts; i++) {
         uint64_t before = counter_read();
         uint64_t clock = gettime(CLOCK_MONOTONIC);
         uint64_t after = counter_read();
@@ -105,18 +130,23 @@ static void read_pair(uint64_t *counter, uint64_t *ns)
     }
 }
 
+static uint64_t rate(uint64_t counter, uint64_t ns)
+{
+    if (counter <= scale.first_counter || ns <= scale.first_ns)
+        return 0;
+    unsigned __int128 passed = (unsigned __int128)(ns - scale.first_ns) << 32;
+    return (uint64_t)(passed / (counter - scale.first_counter));
+}
+
 static uint64_t measure_multiplier(void)
 {
-    uint64_t first_counter, first_ns, last_counter, last_ns;
+    uint64_t last_counter, last_ns;
 
-    read_pair(&first_counter, &first_ns);
+    read_pair(BRACKET_ATTEMPTS, &scale.first_counter, &scale.first_ns);
     struct timespec pause = {.tv_nsec = CALIBRATION_NSEC};
     nanosleep(&pause, NULL); /* cut short by a signal, the calibration is only less exact */
-    read_pair(&last_counter, &last_ns);
-    if (last_counter <= first_counter || last_ns <= first_ns)
-        return 0;
-    unsigned __int128 ns = (unsigned __int128)(last_ns - first_ns) << 32;
-    return (uint64_t)(ns / (last_counter - first_counter));
+    read_pair(BRACKET_ATTEMPTS, &last_counter, &last_ns);
+    return rate(last_counter, last_ns);
 }
 
 #elif defined(__aarch64__)
@@ -134,8 +164,9 @@ static bool counter_is_constant(void)
     return true;
 }
 
-static void read_pair(uint64_t *counter, uint64_t *ns)
+static void read_pair(int attempts, uint64_t *counter, uint64_t *ns)
 {
+    (void)attempts;
     *counter = counter_read();
     *ns = gettime(CLOCK_MONOTONIC);
 }
@@ -160,8 +191,9 @@ static bool counter_is_constant(void)
     return false;
 }
 
-static void read_pair(uint64_t *counter, uint64_t *ns)
+static void read_pair(int attempts, uint64_t *counter, uint64_t *ns)
 {
+    (void)attempts;
     *counter = 0;
     *ns = 0;
 }
@@ -173,15 +205,59 @@ static uint64_t measure_multiplier(void)
 
 #endif
 
+static uint64_t scaled(uint64_t ticks, uint64_t multiplier)
+{
+    return (uint64_t)(((unsigned __int128)ticks * multiplier) >> 32);
+}
+
+static uint64_t segment_time(const struct segment *segment, uint64_t counter)
+{
+    uint64_t begin = atomic_load_explicit(&segment->counter, memory_order_acquire);
+    uint64_t ns = atomic_load_explicit(&segment->ns, memory_order_acquire);
+    uint64_t multiplier = atomic_load_explicit(&segment->multiplier, memory_order_acquire);
+    uint64_t slew = atomic_load_explicit(&segment->slew, memory_order_acquire);
+    /* Another processor's counter may lag by a few ticks just after the first segment began. */
+    uint64_t ticks = counter > begin ? counter - begin : 0;
+    if (__builtin_expect(ticks < slew, 0))
+        return ns + scaled(ticks + ((slew - ticks) >> SLEW_SHIFT), multiplier);
+    return ns + scaled(ticks, multiplier);
+}
+
+static uint64_t time_of_turn(uint32_t turn, uint64_t counter)
+{
+    const struct segment *segment = &scale.segments[turn % 2];
+    if (__builtin_expect(counter < atomic_load_explicit(&segment->counter, memory_order_acquire), 0) &&
+        turn != 1)
+        segment = &scale.segments[(turn + 1) % 2];
+    return segment_time(segment, counter);
+}
+
+/* At counter, which is to come, it will be ns, but the clock will tell early ns more: from then on it runs
+ * slower until that is made good. */
+static void segment_begin(uint64_t counter, uint64_t ns, uint64_t multiplier, uint64_t early)
+{
+    uint32_t turn = atomic_load_explicit(&scale.turn, memory_order_relaxed);
+    turn = turn == UINT32_MAX ? 2 : turn + 1; /* 0 and 1 mean something else */
+    struct segment *segment = &scale.segments[turn % 2];
+    uint64_t slew = (uint64_t)(((unsigned __int128)early << (32 + SLEW_SHIFT)) / multiplier);
+    atomic_store_explicit(&segment->counter, counter, memory_order_release);
+    atomic_store_explicit(&segment->ns, ns, memory_order_release);
+    atomic_store_explicit(&segment->multiplier, multiplier, memory_order_release);
+    atomic_store_explicit(&segment->slew, slew, memory_order_release);
+    atomic_store_explicit(&scale.turn, turn, memory_order_release);
+}
+
 static void prepare(void)
 {
+    uint64_t counter, ns;
     if (!counter_is_constant())
         return;
-    scale.multiplier = measure_multiplier();
-    if (scale.multiplier == 0)
+    uint64_t multiplier = measure_multiplier();
+    if (multiplier == 0)
         return;
-    read_pair(&scale.base_counter, &scale.base_ns);
-    atomic_store_explicit(&scale.use_counter, true, memory_order_release);
+    read_pair(BRACKET_ATTEMPTS, &counter, &ns);
+    segment_begin(counter, ns, multiplier, 0);
+    atomic_store_explicit(&scale.due, ns + FOLLOW_MIN, memory_order_relaxed);
 }
 
 void clock_prepare(void)
@@ -189,14 +265,62 @@ void clock_prepare(void)
     pthread_once(&prepared, prepare);
 }
 
+/* The clock will meet the system's, soon. */
+static void follow(uint64_t now)
+{
+    uint64_t counter, ns;
+    read_pair(FOLLOW_ATTEMPTS, &counter, &ns);
+    uint32_t turn = atomic_load_explicit(&scale.turn, memory_order_relaxed);
+    const struct segment *segment = &scale.segments[turn % 2];
+    uint64_t multiplier = rate(counter, ns);
+    if (multiplier == 0) {
+        /* The counter was set back, as when a virtual machine moves: what it told before is of no use. */
+        multiplier = atomic_load_explicit(&segment->multiplier, memory_order_relaxed);
+        scale.first_counter = scale.recent_counter = counter;
+        scale.first_ns = scale.recent_ns = ns;
+    }
+    /* Until the new segment begins the old one holds, for those who have seen the change and those who have
+     * not. */
+    uint64_t notice = ((uint64_t)NOTICE_NSEC << 32) / multiplier;
+    uint64_t begin = counter + notice, begin_ns = ns + NOTICE_NSEC;
+    uint64_t ours = segment_time(segment, begin);
+    if (counter_read() - counter < notice / 2)
+        segment_begin(begin, begin_ns, multiplier, ours > begin_ns ? ours - begin_ns : 0);
+    if (ns - scale.first_ns > RATE_MEMORY) {
+        scale.first_counter = scale.recent_counter;
+        scale.first_ns = scale.recent_ns;
+    }
+    if (ns - scale.recent_ns > RATE_MEMORY / 2) {
+        scale.recent_counter = counter;
+        scale.recent_ns = ns;
+    }
+    uint64_t wait = ns - scale.first_ns;
+    wait = wait < FOLLOW_MIN ? FOLLOW_MIN : wait > FOLLOW_MAX ? FOLLOW_MAX : wait;
+    atomic_store_explicit(&scale.due, now + wait, memory_order_relaxed);
+}
+
+void clock_follow(uint64_t now)
+{
+    if (now < atomic_load_explicit(&scale.due, memory_order_relaxed))
+        return;
+    if (atomic_load_explicit(&scale.turn, memory_order_acquire) == 0)
+        return;
+    if (atomic_flag_test_and_set_explicit(&scale.busy, memory_order_acquire))
+        return; /* another thread does it */
+    follow(now);
+    atomic_flag_clear_explicit(&scale.busy, memory_order_release);
+}
+
 uint64_t clock_now(void)
 {
-    if (!atomic_load_explicit(&scale.use_counter, memory_order_acquire))
-        return gettime(CLOCK_MONOTONIC);
-    uint64_t counter = counter_read();
-    /* Another processor's counter may lag by a few ticks just after the calibration. */
-    uint64_t ticks = counter > scale.base_counter ? counter - scale.base_counter : 0;
-    return scale.base_ns + (uint64_t)(((unsigned __int128)ticks * scale.multiplier) >> 32);
+    for (;;) {
+        uint32_t turn = atomic_load_explicit(&scale.turn, memory_order_acquire);
+        if (__builtin_expect(turn == 0, 0))
+            return gettime(CLOCK_MONOTONIC);
+        uint64_t now = time_of_turn(turn, counter_read());
+        if (__builtin_expect(atomic_load_explicit(&scale.turn, memory_order_relaxed) == turn, 1))
+            return now;
+    }
 }
 
 int64_t clock_realtime(void)

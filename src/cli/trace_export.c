@@ -72,6 +72,7 @@ void trace_export_free(struct trace *trace)
 
 struct slice {
     int64_t start, end; /* ns of this host's clock */
+    int64_t shift;      /* what was added to both since they contradicted its cause */
     const struct trace_record *record;
     uint32_t parent; /* the slice that it comes from; NONE */
     uint32_t lane;
@@ -162,13 +163,15 @@ static int join_servers(struct export *export)
         if (disk ? source->record->track != slice->record->track
                  : entry_of(source)->operation != entry->operation)
             continue;
-        if (disk && (slice->start < source->start || slice->start > source->end))
+        if (disk &&
+            (slice->start + source->shift < source->start || slice->start + source->shift > source->end))
             continue; /* of an earlier life of that number */
         slice->parent = from;
-        if (source->start > slice->start)
-            source->start = slice->start;
-        if (source->end < source->start)
-            source->end = source->start;
+        /* The clocks of two processes differ by some nanoseconds, those of two hosts by the bound of their
+         * offset. */
+        slice->shift = disk ? source->shift : slice->start < source->start ? source->start - slice->start : 0;
+        slice->start += slice->shift;
+        slice->end += slice->shift;
         export->summary->joined[disk ? 2 : 1]++;
     }
     map_free(&calls);

@@ -355,6 +355,7 @@ static int poll_reactors(struct loop *loop)
 static int look(struct loop *loop)
 {
     uint64_t now = clock_now();
+    clock_follow(now);
     account(loop, now);
     loop->look = false;
     loop->looked = true;
@@ -459,6 +460,7 @@ static void loop_block(struct loop *loop)
         count = epoll_wait(loop->epoll, loop->events, EVENTS_PER_WAIT, milliseconds);
     }
     uint64_t after = clock_now();
+    clock_follow(after);
     account(loop, after);
     loop->expected_ns = 0;
     loop->statistics.blocked_ns += after - before;

@@ -3,6 +3,9 @@
 
 #include "base/clock.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -53,6 +56,62 @@ static void never_runs_backwards(void **state)
     }
 }
 
+/* What the calibration was off by is found, and does not grow. */
+static void follows(void **state)
+{
+    (void)state;
+    clock_prepare();
+    uint64_t begin = clock_now(), last = begin, compared = 0;
+    while (last - begin < 300 * NSEC_PER_MSEC) {
+        for (int i = 0; i < 1000; i++) {
+            uint64_t now = clock_now();
+            assert_true(now >= last);
+            last = now;
+        }
+        clock_follow(last);
+        /* Within a bracket that nothing came between. */
+        uint64_t before = reference(), now = clock_now(), after = reference();
+        if (last - begin < 50 * NSEC_PER_MSEC || after - before > 500)
+            continue;
+        compared++;
+        assert_in_range(now, before - 1000, after + 1000);
+    }
+    assert_true(compared > 100);
+}
+
+static atomic_bool following;
+
+static void *follow_always(void *argument)
+{
+    (void)argument;
+    /* Always due, but no change comes before the last one has begun. */
+    for (uint64_t now = clock_now(); atomic_load(&following); now += 2 * NSEC_PER_SEC) {
+        uint64_t until = clock_now() + 250 * NSEC_PER_USEC;
+        clock_follow(now);
+        while (clock_now() < until)
+            ;
+    }
+    return NULL;
+}
+
+static void another_thread_may_follow(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    clock_prepare();
+    atomic_store(&following, true);
+    assert_int_equal(pthread_create(&thread, NULL, follow_always, NULL), 0);
+    uint64_t last = clock_now();
+    for (int i = 0; i < 10000000; i++) {
+        uint64_t now = clock_now();
+        assert_true(now >= last);
+        last = now;
+    }
+    atomic_store(&following, false);
+    pthread_join(thread, NULL);
+    assert_agrees(10 * NSEC_PER_USEC);
+}
+
 static void realtime_is_now(void **state)
 {
     (void)state;
@@ -66,6 +125,8 @@ int main(void)
         cmocka_unit_test(works_before_and_after_calibration),
         cmocka_unit_test(rate_is_right),
         cmocka_unit_test(never_runs_backwards),
+        cmocka_unit_test(follows),
+        cmocka_unit_test(another_thread_may_follow), /* the last: the clock is not due for an age after it */
         cmocka_unit_test(realtime_is_now),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
