@@ -22,7 +22,7 @@ static const struct bench_option options[] = {
     {"dir", BENCH_PATH, &directory, 0, 0, "DIR", "measure the device of this directory, too"},
     {"file-size", BENCH_SIZE, &file_size, UINT64_C(16) << 20, UINT64_C(1) << 40, "SIZE",
      "bytes to use in it"},
-    {"duration", BENCH_DURATION, &duration, NSEC_PER_MSEC, 60 * NSEC_PER_SEC, "TIME", "of each measurement"},
+    {"time", BENCH_DURATION, &duration, NSEC_PER_MSEC, 60 * NSEC_PER_SEC, "TIME", "of each measurement"},
     {"repeats", BENCH_NUMBER, &repeats, 1, CREW_PHASES_MAX, "N", "of each measurement"},
     {"json", BENCH_FLAG, &json, 0, 0, NULL, "JSON lines in place of a table"},
     {"output", BENCH_PATH, &output_path, 0, 0, "FILE", "JSON lines into FILE as well: for --limits"},

@@ -1,5 +1,5 @@
 /* `bench io500`. The phases of ior and mdtest, in the order in which IO500 runs them, so that what is read
- * was written some phases ago and by another worker. Writing ends by the clock (--seconds; IO500: 300 s) and
+ * was written some phases ago and by another worker. Writing ends by the clock (--time; IO500: 300 s) and
  * then goes on until all workers have written as much as the one that wrote most; the phases after it read,
  * stat and delete all of that. --total and --files bound what a fast target takes in that time.
  *
@@ -20,12 +20,12 @@
 #define GIB 1073741824.0
 #define IO500_HARD_TRANSFER 47008u
 
-static uint64_t seconds = UINT64_C(2000000000), size = UINT64_C(2) << 20, total = UINT64_C(1) << 30,
+static uint64_t duration = UINT64_C(2000000000), size = UINT64_C(2) << 20, total = UINT64_C(1) << 30,
                 files = 100000, depth = 1;
 static bool verify;
 
 static const struct bench_option options[] = {
-    {"seconds", BENCH_DURATION, &seconds, 1000000, UINT64_C(86400000000000), "TIME",
+    {"time", BENCH_DURATION, &duration, 1000000, UINT64_C(86400000000000), "TIME",
      "how long each phase writes"},
     {"size", BENCH_SIZE, &size, 1, UINT64_C(1) << 30, "SIZE", "bytes of a transfer of ior-easy"},
     {"total", BENCH_SIZE, &total, 1, UINT64_C(1) << 50, "SIZE",
@@ -108,21 +108,21 @@ static int run_phase(struct session *session, struct io500_files *made, enum io5
 {
     switch (phase) {
     case IO500_IOR_EASY_WRITE:
-        return ior_write(&made->easy, part, seconds, expired);
+        return ior_write(&made->easy, part, duration, expired);
     case IO500_IOR_EASY_READ:
         return ior_read(&made->easy, part);
     case IO500_IOR_HARD_WRITE:
-        return ior_write(&made->hard, part, seconds, expired);
+        return ior_write(&made->hard, part, duration, expired);
     case IO500_IOR_HARD_READ:
         return ior_read(&made->hard, part);
     case IO500_MDTEST_EASY_WRITE:
-        return mdtest_make_files(&made->easy_names, part, seconds, expired);
+        return mdtest_make_files(&made->easy_names, part, duration, expired);
     case IO500_MDTEST_EASY_STAT:
         return mdtest_stat_files(&made->easy_names, part);
     case IO500_MDTEST_EASY_DELETE:
         return mdtest_remove_files(&made->easy_names, part);
     case IO500_MDTEST_HARD_WRITE:
-        return mdtest_make_files(&made->hard_names, part, seconds, expired);
+        return mdtest_make_files(&made->hard_names, part, duration, expired);
     case IO500_MDTEST_HARD_STAT:
         return mdtest_stat_files(&made->hard_names, part);
     case IO500_MDTEST_HARD_READ:
@@ -246,7 +246,7 @@ static void describe(uint32_t phase, const void *shared, struct result *result)
     else if (strncmp(name, "ior", 3) != 0)
         result_number(result, "size", strncmp(name, "mdtest-hard", 11) == 0 ? IO500_HARD_FILE : 0);
     if (atomic_load(&outcome->early[phase]) > 0)
-        result_warn(result, "all of --%s was written before --seconds were over",
+        result_warn(result, "all of --%s was written before --time was over",
                     kinds[phase] == BANDWIDTH ? "total" : "files");
     if (suite_members() == 1 && phase > IO500_FIND)
         result_warn(result, "one worker reads what it wrote itself: start several");

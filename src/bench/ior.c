@@ -14,7 +14,7 @@
 #include <string.h>
 
 static const char *mode = "easy";
-static uint64_t size, block, segments, depth = 1, shift = 1, seconds;
+static uint64_t size, block, segments, depth = 1, shift = 1, duration;
 static bool shared_file, random_order, sync_file, verify;
 
 static const struct bench_option options[] = {
@@ -29,7 +29,7 @@ static const struct bench_option options[] = {
     {"depth", BENCH_NUMBER, &depth, 1, TARGET_DEPTH_MAX, "N", "transfers under way at once"},
     {"reorder", BENCH_NUMBER, &shift, 0, CREW_MAX, "N", "read what the worker N numbers on has written"},
     {"fsync", BENCH_FLAG, &sync_file, 0, 0, NULL, "bring the bytes to the device before the clock stops"},
-    {"seconds", BENCH_DURATION, &seconds, 0, UINT64_C(86400000000000), "TIME",
+    {"time", BENCH_DURATION, &duration, 0, UINT64_C(86400000000000), "TIME",
      "begin no more writes then; 0: write all"},
     {"verify", BENCH_FLAG, &verify, 0, 0, NULL, "check every byte, not a sample"},
     {0},
@@ -104,7 +104,7 @@ static int run(struct suite_member *member)
         if (part == NULL)
             status = -ECANCELED;
         else if (phase == WRITE)
-            status = ior_write(&ior, part, seconds, &expired);
+            status = ior_write(&ior, part, duration, &expired);
         else
             status = ior_read(&ior, part);
         if (status == 0)
@@ -127,9 +127,8 @@ static void describe(uint32_t phase, const void *shared, struct result *result)
     result_number(result, "segments", shape.segments);
     result_flag(result, "shared", shape.shared);
     result_flag(result, "random", shape.random);
-    if (phase == WRITE && seconds > 0 && atomic_load(&outcome->early) > 0)
-        result_warn(result,
-                    "all was written before --seconds were over: give a greater --block or --segments");
+    if (phase == WRITE && duration > 0 && atomic_load(&outcome->early) > 0)
+        result_warn(result, "all was written before --time was over: give a greater --block or --segments");
     if (phase == READ && shape.shift % suite_members() == 0)
         result_warn(result,
                     "workers read what they wrote themselves: start several and leave --reorder at 1");

@@ -13,13 +13,14 @@
 #include "base/hash.h"
 #include "bench/permutation.h"
 
-static uint64_t record = 65536, file = UINT64_C(16) << 20;
+static uint64_t record = 65536, file = UINT64_C(16) << 20, depth = 1;
 static bool sync_file, verify;
 
 static const struct bench_option options[] = {
     {"size", BENCH_SIZE, &record, 1, UINT64_C(1) << 30, "SIZE", "bytes of a record"},
     {"total", BENCH_SIZE, &file, 1, UINT64_C(1) << 50, "SIZE",
      "bytes of each worker's file, at least a record"},
+    {"depth", BENCH_NUMBER, &depth, 1, TARGET_DEPTH_MAX, "N", "records under way at once"},
     {"fsync", BENCH_FLAG, &sync_file, 0, 0, NULL,
      "bring what was written to the device before the clock stops"},
     {"verify", BENCH_FLAG, &verify, 0, 0, NULL, "check every byte, not a sample"},
@@ -136,23 +137,23 @@ static int remove_file(struct matrix_file *matrix)
     return status < 0 ? session_fail(session, "unlink", matrix->path, status) : 0;
 }
 
-int iozone_run(struct session *session, uint64_t record_size, uint64_t file_size, bool sync, bool every_byte)
+int iozone_run(struct session *session, const struct iozone_shape *shape)
 {
     struct matrix_file matrix = {
-        .session = session, .record = record_size, .records = file_size / record_size};
+        .session = session, .record = shape->record, .records = shape->file / shape->record};
     struct content content;
     struct transfers transfers;
     uint32_t number = session->worker->number;
     matrix.seed = hash_mix(number + 1);
     session_path(session, matrix.path, "data.%u", number);
-    content_init(&content, every_byte);
-    int status = transfers_init(&transfers, session, &content, record_size, 1);
+    content_init(&content, shape->verify);
+    int status = transfers_init(&transfers, session, &content, shape->record, shape->depth);
     if (status < 0)
         return status;
     for (uint32_t phase = 0; phase < IOZONE_PHASE_COUNT && status == 0; phase++) {
         struct crew_part *part = crew_phase(session->worker, phase);
         matrix.phase = phase;
-        status = part == NULL ? -ECANCELED : run_phase(&matrix, &transfers, part, sync);
+        status = part == NULL ? -ECANCELED : run_phase(&matrix, &transfers, part, shape->sync);
         if (status == 0)
             crew_phase_end(session->worker, phase);
         if (status == 0 && phase == IOZONE_WRITE)
@@ -166,7 +167,9 @@ static int run(struct suite_member *member)
 {
     struct session session;
     session_begin(&session, member);
-    return iozone_run(&session, record, file, sync_file, verify);
+    const struct iozone_shape shape = {
+        .record = record, .file = file, .depth = depth, .sync = sync_file, .verify = verify};
+    return iozone_run(&session, &shape);
 }
 
 static uint64_t working_set(uint32_t members)
@@ -182,6 +185,12 @@ static int check(void)
     return BENCH_USAGE;
 }
 
+static bool supports(const struct target_operations *calls, uint32_t phase)
+{
+    (void)phase;
+    return depth == 1 || calls->submit != NULL;
+}
+
 const struct suite_workload bench_iozone = {
     .name = "iozone",
     .help = "Record sizes by file sizes: write, rewrite, read, random, backward and stride",
@@ -189,6 +198,7 @@ const struct suite_workload bench_iozone = {
     .lists = lists,
     .phases = phases,
     .check = check,
+    .supports = supports,
     .working_set = working_set,
     .run = run,
 };

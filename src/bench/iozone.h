@@ -29,6 +29,12 @@ enum iozone_phase {
 /* The record that is visited as the n-th of `count` in that phase; each is visited once. */
 uint64_t iozone_record(enum iozone_phase phase, uint64_t count, uint64_t n);
 
+struct iozone_shape {
+    uint64_t record, file; /* bytes */
+    uint64_t depth;        /* records under way at once: 1..TARGET_DEPTH_MAX */
+    bool sync, verify;
+};
+
 /* All phases in their order on a file of each worker's own; it is removed afterwards. 0, or -errno after one
  * line on standard error. */
-int iozone_run(struct session *session, uint64_t record, uint64_t file, bool sync, bool verify);
+int iozone_run(struct session *session, const struct iozone_shape *shape);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static uint64_t rate = 1000, size = 4096, total = UINT64_C(16) << 20, files = 100,
-                seconds = UINT64_C(2000000000), seed = 1;
+                duration = UINT64_C(2000000000), seed = 1;
 static uint64_t shares[MIXED_OPERATIONS] = {70, 20, 5, 5};
 static const char *arrivals = "poisson";
 static bool verify;
@@ -12,7 +12,7 @@ static bool verify;
 static const struct bench_option options[] = {
     {"rate", BENCH_NUMBER, &rate, 1, 1000000000, "N", "operations a second of all workers together"},
     {"arrivals", BENCH_TEXT, &arrivals, 0, 0, "KIND", "poisson (at random) or fixed (evenly) [poisson]"},
-    {"seconds", BENCH_DURATION, &seconds, 1000000, UINT64_C(3600000000000), "TIME",
+    {"time", BENCH_DURATION, &duration, 1000000, UINT64_C(3600000000000), "TIME",
      "how long operations arrive"},
     {"read", BENCH_NUMBER, &shares[MIXED_READ], 0, 1000000, "SHARE", "how many of them read"},
     {"write", BENCH_NUMBER, &shares[MIXED_WRITE], 0, 1000000, "SHARE", "how many write"},
@@ -64,7 +64,7 @@ static int run(struct suite_member *member)
                                 .size = size,
                                 .total = total,
                                 .files = files,
-                                .duration = seconds,
+                                .duration = duration,
                                 .seed = seed + member->run,
                                 .verify = verify};
     struct session session;
@@ -82,7 +82,7 @@ static void describe(uint32_t phase, const void *shared, struct result *result)
     if (phase == MIXED_ALL && backlog > 10 && backlog > arrived / 100)
         result_warn(result,
                     "saturated: %llu of %llu requests were waiting when the time was over, %.0f op/s were "
-                    "done; latencies grow with --seconds",
+                    "done; latencies grow with --time",
                     (unsigned long long)backlog, (unsigned long long)arrived, result->operation_rate.median);
     if (given_up > 0)
         result_warn(result, "%llu requests were given up", (unsigned long long)given_up);

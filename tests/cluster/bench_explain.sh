@@ -24,7 +24,7 @@ stages() {
     grep -qE "\"$2\":\{\"count\":(1[2-9][0-9]|[2-9][0-9][0-9])" "$work/line" && grep -q '"servers":\[{"id":0,.*{"id":1,' "$work/line"
 }
 plain_has_none() { ! grep -F '"target":"posix:' "$results" | grep -c '"stages"' >/dev/null; }
-calibrate() { timeout 60 benchfs bench calibrate --duration 1ms --repeats 2 --output "$limits" >"$work/table"; }
+calibrate() { timeout 60 benchfs bench calibrate --time 1ms --repeats 2 --output "$limits" >"$work/table"; }
 limit() { grep -qE "\"name\":\"$1\",.*\"value\":[1-9]" "$limits"; }
 explain() { timeout 60 benchfs explain "$@" >"$work/said"; }
 says() { grep -qE -- "$1" "$work/said" || { cat "$work/said"; return 1; }; }
@@ -73,7 +73,7 @@ echo "hello" >"$work/foreign"
 ok "a foreign file" fails 2 'foreign.*line 1' benchfs explain "$work/foreign"
 ok "a phase that is not there" fails 2 'no results of that phase' benchfs explain "$results" --phase dance
 ok "limits that are none" fails 2 'holds no limits' benchfs explain "$results" --limits "$results"
-ok "a device where there is none" fails 1 'cannot measure the device of' benchfs bench calibrate --duration 1ms --repeats 1 \
+ok "a device where there is none" fails 1 'cannot measure the device of' benchfs bench calibrate --time 1ms --repeats 1 \
     --dir "$work/nowhere"
 
 # live [OPTION...]: explains what the cluster does while somebody writes; the first attempt may be before they begin.

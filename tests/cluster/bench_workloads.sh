@@ -32,14 +32,14 @@ ok "it does, too" phases ior write read
 ok "mdtest, easy and hard" measure mdtest --mode easy,hard --files 20 --tree-depth 1 --branch 2
 ok "all phases" phases mdtest tree-create directory-create directory-stat directory-remove file-create file-stat readdir \
     file-read file-remove tree-remove
-ok "iozone" measure iozone --size 4KiB,64KiB --total 256KiB
+ok "iozone" measure iozone --size 4KiB,64KiB --total 256KiB --depth 1,4
 ok "all of its phases" phases iozone write rewrite read reread random-read random-write backward-read stride-read
-ok "io500" measure io500 --seconds 20ms --total 4MiB --files 200
+ok "io500" measure io500 --time 20ms --total 4MiB --files 200
 ok "all of its phases" phases io500 ior-easy-write mdtest-easy-write ior-hard-write mdtest-hard-write find ior-easy-read \
     mdtest-easy-stat ior-hard-read mdtest-hard-stat mdtest-easy-delete mdtest-hard-read mdtest-hard-delete
 ok "a score for each" [ "$(grep '"type":"score"' "$work/rows" | grep -c '"note":"not a submission"')" = 2 ]
 ok "which is told" [ "$(grep -c 'not a submission' "$work/table")" = 2 ]
-ok "mixed" measure mixed --rate 500 --seconds 100ms --total 64KiB --arrivals poisson,fixed
+ok "mixed" measure mixed --rate 500 --time 100ms --total 64KiB --arrivals poisson,fixed
 ok "all of its operations" phases mixed read write stat create all
 ok "nothing is left" nothing_left
 

@@ -4,7 +4,7 @@
 tests=$(realpath "$(dirname "$0")")
 
 check() { python3 "$tests/check_trace.py" "$@"; }
-load() { benchfs bench mixed --rate 4000 --size 4KiB --seconds 60s --repeats 1 >/dev/null 2>&1 & loader=$!; }
+load() { benchfs bench mixed --rate 4000 --size 4KiB --time 60s --repeats 1 >/dev/null 2>&1 & loader=$!; }
 # Ends it; what it was doing does not matter.
 unload() { kill "$loader" 2>/dev/null; wait "$loader" 2>/dev/null; }
 traced() { benchfs trace -o "$work/trace.json" "$@"; }

@@ -81,7 +81,7 @@ static void set_option(const char *name, uint64_t value)
 static int setup(void **state)
 {
     shared = calloc(1, bench_io500.shared_size);
-    set_option("seconds", 10000000000);
+    set_option("time", 10000000000);
     set_option("total", 500000);
     set_option("size", 65536);
     set_option("files", 250);
@@ -115,7 +115,7 @@ static void all_phases_do_what_they_count(void **state)
 static void the_clock_ends_the_phases(void **state)
 {
     (void)state;
-    set_option("seconds", 3000000);
+    set_option("time", 3000000);
     set_option("total", UINT64_C(1) << 40);
     set_option("files", 10000000);
     assert_int_equal(session_run(2, 1, IO500_PHASE_COUNT, run, NULL), 0);

@@ -3,19 +3,14 @@
 
 #include "bench/iozone.h"
 
-struct size {
-    uint64_t record, file;
-    bool sync, verify;
-};
-
 static int run_all(struct crew_member *worker)
 {
-    const struct size *size = worker->argument;
+    const struct iozone_shape *shape = worker->argument;
     struct session session;
     int status = session_open_here(&session, worker);
     if (status < 0)
         return status;
-    return session_close(&session, iozone_run(&session, size->record, size->file, size->sync, size->verify));
+    return session_close(&session, iozone_run(&session, shape));
 }
 
 static void each_record_is_visited_once(void **state)
@@ -38,9 +33,11 @@ static void each_record_is_visited_once(void **state)
 static void every_phase_moves_the_file(void **state)
 {
     (void)state;
-    static const struct size sizes[] = {
-        {4096, 65536, false, true}, {3000, 100000, true, false}, {65536, 65536, false, false}};
-    for (int i = 0; i < 3; i++) {
+    static const struct iozone_shape sizes[] = {{4096, 65536, 1, false, true},
+                                                {4096, 65536, 5, false, true},
+                                                {3000, 100000, 64, true, false},
+                                                {65536, 65536, 1, false, false}};
+    for (int i = 0; i < 4; i++) {
         assert_int_equal(session_run(2, 1, IOZONE_PHASE_COUNT, run_all, (void *)(uintptr_t)&sizes[i]), 0);
         for (int phase = 0; phase < IOZONE_PHASE_COUNT; phase++)
             assert_int_equal(session_totals[phase].bytes,
@@ -67,7 +64,7 @@ static ssize_t read_behind(struct target *target, int fd, void *data, size_t len
 static void a_write_that_is_lost_is_found(void **state)
 {
     (void)state;
-    struct size size = {4096, 40960, false, false};
+    struct iozone_shape size = {4096, 40960, 1, false, false};
     for (lost = 1; lost < 30; lost += 5) { /* of the file's first, second and third bytes */
         session_calls = target_posix;
         session_calls.write = lose_one;
