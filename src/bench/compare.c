@@ -5,10 +5,10 @@
  * of files: it is run here with its targets in turns, and the file it writes is compared; that is the fairest
  * way, because what the machine does meanwhile harms all targets.
  *
- * Each pair of the same benchmark, phase and parameters is compared by comparison.h. The noise floor comes
- * from --noise, a file with two runs of the same (or one, whose halves are taken): a pair's own, or if the
- * file does not have it, the greatest there is. Without --noise the halves of both sides' own repeats stand
- * in for it. */
+ * Each pair of the same benchmark, phase and parameters is compared by comparison.h; so are scores. The noise
+ * floor comes from --noise, a file with two runs of the same (or one, whose halves are taken): a pair's own,
+ * or if the file does not have it, the greatest there is. Without --noise the halves of both sides' own
+ * repeats stand in for it. */
 #include "bench/compare.h"
 
 #include <errno.h>
@@ -211,15 +211,14 @@ static int write_pair(const struct side *other_side, const struct cell *base, co
                       const struct comparison *comparison, bool regression)
 {
     const struct sample *base_rate, *other_rate;
-    cell_rates(base, other, &base_rate, &other_rate);
-    json_t *line = json_pack("{ss ss ss ss ss so so so sf sf sf sf ss ss sb}", "type", "comparison", "run",
-                             run_id, "benchmark", base->result->benchmark, "phase", base->result->phase,
-                             "unit", base_rate == &base->ops_per_s ? "op/s" : "B/s", "parameters",
-                             parameters_json(base->result), "base", side_json(&sides[0], base, base_rate),
-                             "other", side_json(other_side, other, other_rate), "ratio", comparison->ratio,
-                             "ratio_low", comparison->low, "ratio_high", comparison->high, "delta",
-                             comparison->delta, "effect", effect_name(comparison->delta), "verdict",
-                             verdict_name(comparison->verdict), "regression", (int)regression);
+    const char *unit = cell_rates(base, other, &base_rate, &other_rate);
+    json_t *line = json_pack(
+        "{ss ss ss ss ss so so so sf sf sf sf ss ss sb}", "type", "comparison", "run", run_id, "benchmark",
+        base->result->benchmark, "phase", base->result->phase, "unit", unit, "parameters",
+        parameters_json(base->result), "base", side_json(&sides[0], base, base_rate), "other",
+        side_json(other_side, other, other_rate), "ratio", comparison->ratio, "ratio_low", comparison->low,
+        "ratio_high", comparison->high, "delta", comparison->delta, "effect", effect_name(comparison->delta),
+        "verdict", verdict_name(comparison->verdict), "regression", (int)regression);
     if (line != NULL && comparison->floor > 0.0)
         json_object_set_new(line, "noise_floor", json_real(comparison->floor));
     return result_write_line(stdout, line);
@@ -230,17 +229,18 @@ static void print_pair(const struct side *other_side, const struct cell *base, c
 {
     const struct sample *base_rate, *other_rate;
     char what[256], interval[32], floor[16] = "?";
-    cell_rates(base, other, &base_rate, &other_rate);
+    const char *unit = cell_rates(base, other, &base_rate, &other_rate);
     bool bytes = base_rate == &base->bytes_per_s;
     double scale = bytes ? 1e6 : 1.0;
+    int digits = base->unit != NULL ? 3 : bytes ? 1 : 0;
     describe(base->result, what, sizeof(what));
     snprintf(interval, sizeof(interval), "%.3f..%.3f", comparison->low, comparison->high);
     if (comparison->floor > 0.0)
         snprintf(floor, sizeof(floor), "%.1f %%", (comparison->floor - 1.0) * 100.0);
-    printf("%-36s %s/A %12.*f %12.*f %-4s %7.3f %14s %+5.2f %8s  %s%s\n", what, other_side->label,
-           bytes ? 1 : 0, sample_median(base_rate) / scale, bytes ? 1 : 0, sample_median(other_rate) / scale,
-           bytes ? "MB/s" : "op/s", comparison->ratio, interval, comparison->delta, floor,
-           verdict_name(comparison->verdict), regression ? ": REGRESSION" : "");
+    printf("%-36s %s/A %12.*f %12.*f %-5s %7.3f %14s %+5.2f %8s  %s%s\n", what, other_side->label, digits,
+           sample_median(base_rate) / scale, digits, sample_median(other_rate) / scale, bytes ? "MB/s" : unit,
+           comparison->ratio, interval, comparison->delta, floor, verdict_name(comparison->verdict),
+           regression ? ": REGRESSION" : "");
 }
 
 static int compare_pair(const struct side *other_side, const struct cell *base, const struct cell *other)
@@ -290,7 +290,7 @@ static void print_head(void)
                sides[i].target != NULL ? " " : "", sides[i].target != NULL ? sides[i].target : "",
                run->version, run->commit, run->host, run->time);
     }
-    printf("\n%-36s %3s %12s %12s %-4s %7s %14s %5s %8s  %s\n", "", "", "A", "other", "", "ratio",
+    printf("\n%-36s %3s %12s %12s %-5s %7s %14s %5s %8s  %s\n", "", "", "A", "other", "", "ratio",
            "95 % interval", "delta", "noise", "verdict");
 }
 

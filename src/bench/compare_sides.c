@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SCORE_KINDS 3u
+
 static bool same_value(const struct result_parameter *one, const struct result_parameter *other)
 {
     char a[256], b[256];
@@ -45,37 +47,75 @@ static void add_samples(struct sample *sample, const struct sample *more, double
         sample_add(sample, summary);
 }
 
-int side_fill(struct side *side, const struct matching *matching)
+/* The cell of such a result, made if need be. */
+static struct cell *cell_of(struct side *side, const struct result *result, const struct matching *matching)
 {
-    side->cells = calloc(side->file->result_count + 1, sizeof(*side->cells));
-    if (side->cells == NULL)
-        return -ENOMEM;
     /* Within a side everything counts. */
     const struct matching exact = {.targets = matching->targets, .servers = true};
-    for (uint32_t i = 0; i < side->file->result_count; i++) {
-        const struct result *result = &side->file->results[i];
-        struct cell key = {.result = result};
-        uint32_t at = 0;
+    const struct cell key = {.result = result};
+    uint32_t at = 0;
+    while (at < side->count && !cell_matches(&side->cells[at], &key, &exact))
+        at++;
+    if (at == side->count)
+        side->cells[side->count++] = key;
+    return &side->cells[at];
+}
+
+static void add_score(struct side *side, const struct result_score *score, struct result *names,
+                      const struct matching *matching)
+{
+    const struct {
+        const char *phase, *unit;
+        const struct sample *sample;
+        double summary;
+    } kinds[SCORE_KINDS] = {{"score", "score", &score->scores, score->score},
+                            {"bandwidth score", "GiB/s", &score->bandwidths, score->bandwidth_gib_s},
+                            {"metadata score", "kIOPS", &score->metadata_rates, score->metadata_kiops}};
+    for (uint32_t i = 0; i < SCORE_KINDS; i++) {
+        struct result *result = &names[i];
+        result_init(result);
+        result->run = score->run;
+        result->benchmark = score->benchmark;
+        result->target = score->target;
+        result->phase = kinds[i].phase;
+        result->parameter_count = score->parameter_count;
+        memcpy(result->parameters, score->parameters, sizeof(result->parameters));
         if (!belongs(side, result))
             continue;
-        while (at < side->count && !cell_matches(&side->cells[at], &key, &exact))
-            at++;
-        struct cell *cell = &side->cells[at];
-        if (at == side->count) {
-            *cell = key;
-            side->count++;
-        }
+        struct cell *cell = cell_of(side, result, matching);
+        cell->unit = kinds[i].unit;
+        add_samples(&cell->score, kinds[i].sample, kinds[i].summary);
+    }
+}
+
+int side_fill(struct side *side, const struct matching *matching)
+{
+    const struct result_file *file = side->file;
+    uint32_t scores = SCORE_KINDS * file->score_count;
+    side->cells = calloc(file->result_count + scores + 1, sizeof(*side->cells));
+    side->scores = calloc(scores + 1, sizeof(*side->scores));
+    if (side->cells == NULL || side->scores == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < file->result_count; i++) {
+        const struct result *result = &file->results[i];
+        if (!belongs(side, result))
+            continue;
+        struct cell *cell = cell_of(side, result, matching);
         add_samples(&cell->ops_per_s, &result->ops_per_s, result->operation_rate.median);
         add_samples(&cell->bytes_per_s, &result->bytes_per_s, result->byte_rate.median);
         cell->p99 = result->p99 > cell->p99 ? result->p99 : cell->p99;
     }
+    for (uint32_t i = 0; i < file->score_count; i++)
+        add_score(side, &file->scores[i], &side->scores[SCORE_KINDS * i], matching);
     return 0;
 }
 
 void side_free(struct side *side)
 {
     free(side->cells);
+    free(side->scores);
     side->cells = NULL;
+    side->scores = NULL;
     side->count = 0;
 }
 
@@ -104,10 +144,16 @@ bool side_varies_servers(const struct side *side)
     return false;
 }
 
-void cell_rates(const struct cell *one, const struct cell *other, const struct sample **one_rate,
-                const struct sample **other_rate)
+const char *cell_rates(const struct cell *one, const struct cell *other, const struct sample **one_rate,
+                       const struct sample **other_rate)
 {
+    if (one->unit != NULL && other->unit != NULL) {
+        *one_rate = &one->score;
+        *other_rate = &other->score;
+        return one->unit;
+    }
     bool operations = sample_median(&one->ops_per_s) > 0.0 && sample_median(&other->ops_per_s) > 0.0;
     *one_rate = operations ? &one->ops_per_s : &one->bytes_per_s;
     *other_rate = operations ? &other->ops_per_s : &other->bytes_per_s;
+    return operations ? "op/s" : "B/s";
 }

@@ -78,22 +78,51 @@ struct io500_score io500_score(const double values[IO500_PHASE_COUNT])
     return score;
 }
 
+static struct io500_score score_of_medians(struct result *const *results)
+{
+    double values[IO500_PHASE_COUNT];
+    for (int phase = 0; phase < IO500_PHASE_COUNT; phase++)
+        values[phase] = kinds[phase] == BANDWIDTH ? results[phase]->byte_rate.median / GIB
+                                                  : results[phase]->operation_rate.median / 1000.0;
+    return io500_score(values);
+}
+
+static struct io500_score score_of_repeat(struct result *const *results, uint32_t repeat)
+{
+    double values[IO500_PHASE_COUNT];
+    for (int phase = 0; phase < IO500_PHASE_COUNT; phase++)
+        values[phase] = kinds[phase] == BANDWIDTH ? results[phase]->bytes_per_s.values[repeat] / GIB
+                                                  : results[phase]->ops_per_s.values[repeat] / 1000.0;
+    return io500_score(values);
+}
+
+/* The scores of the repeats, for comparisons. */
+static json_t *samples_json(struct result *const *results)
+{
+    json_t *bandwidths = json_array(), *rates = json_array(), *scores = json_array();
+    for (uint32_t i = 0; i < results[0]->ops_per_s.count; i++) {
+        struct io500_score score = score_of_repeat(results, i);
+        json_array_append_new(bandwidths, json_real(score.bandwidth));
+        json_array_append_new(rates, json_real(score.metadata));
+        json_array_append_new(scores, json_real(score.score));
+    }
+    return json_pack("{so so so}", "bandwidth_gib_s", bandwidths, "metadata_kiops", rates, "score", scores);
+}
+
 static json_t *conclude(struct result *const *results, const void *shared, char *text, size_t text_size)
 {
     (void)shared;
-    double values[IO500_PHASE_COUNT];
     for (int phase = 0; phase < IO500_PHASE_COUNT; phase++) {
         if (results[phase] == NULL)
             return NULL;
-        values[phase] = kinds[phase] == BANDWIDTH ? results[phase]->byte_rate.median / GIB
-                                                  : results[phase]->operation_rate.median / 1000.0;
     }
-    struct io500_score score = io500_score(values);
+    struct io500_score score = score_of_medians(results);
     snprintf(text, text_size,
              "score %.6f: bandwidth %.6f GiB/s, metadata %.6f kIOPS (by IO500's formula; not a submission)",
              score.score, score.bandwidth, score.metadata);
-    return json_pack("{ss sf sf sf ss}", "type", "score", "bandwidth_gib_s", score.bandwidth,
-                     "metadata_kiops", score.metadata, "score", score.score, "note", "not a submission");
+    return json_pack("{ss sf sf sf so ss}", "type", "score", "bandwidth_gib_s", score.bandwidth,
+                     "metadata_kiops", score.metadata, "score", score.score, "samples", samples_json(results),
+                     "note", "not a submission");
 }
 
 /* ---- a member's run ---- */

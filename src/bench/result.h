@@ -151,6 +151,9 @@ struct json_t *result_limit_json(const struct result_limit *limit);
 struct result_score {
     const char *run, *benchmark, *target, *note;
     double bandwidth_gib_s, metadata_kiops, score;
+    struct sample bandwidths, metadata_rates, scores; /* a value a repeat; empty: not told */
+    uint32_t parameter_count;
+    struct result_parameter parameters[RESULT_PARAMETERS_MAX];
 };
 
 struct result_file {

@@ -425,6 +425,18 @@ static void read_score(struct reading *reading, struct result_score *score, json
                                    .bandwidth_gib_s = get_real(reading, line, "bandwidth_gib_s", true),
                                    .metadata_kiops = get_real(reading, line, "metadata_kiops", true),
                                    .score = get_real(reading, line, "score", true)};
+    struct result of = {0};
+    json_t *parameters = json_object_get(line, "parameters");
+    if (parameters != NULL)
+        read_parameters(reading, &of, parameters);
+    score->parameter_count = of.parameter_count;
+    memcpy(score->parameters, of.parameters, sizeof(score->parameters));
+    const json_t *samples = json_object_get(line, "samples");
+    if (samples != NULL && !json_is_object(samples))
+        fail(reading, "\"samples\" must be an object");
+    read_sample(reading, samples, "bandwidth_gib_s", &score->bandwidths);
+    read_sample(reading, samples, "metadata_kiops", &score->metadata_rates);
+    read_sample(reading, samples, "score", &score->scores);
 }
 
 const struct result_run *result_file_run(const struct result_file *file, const char *id)

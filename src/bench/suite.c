@@ -409,6 +409,19 @@ static void settle(struct lane *lane, bool whole)
     }
 }
 
+/* Of the combination: those that are the same in all phases. */
+static json_t *parameters_of(const struct lane *lane)
+{
+    struct result whole;
+    result_init(&whole);
+    if (lane->facts->servers > 0)
+        result_number(&whole, "servers", lane->facts->servers);
+    name_parameters(&whole);
+    json_t *parameters = result_parameters_json(&whole);
+    result_free(&whole);
+    return parameters;
+}
+
 static int conclude(struct lane *lane)
 {
     struct result *results[SUITE_PHASES_MAX];
@@ -421,6 +434,7 @@ static int conclude(struct lane *lane)
     json_object_set_new(line, "run", json_string(run_id));
     json_object_set_new(line, "benchmark", json_string(workload->name));
     json_object_set_new(line, "target", json_string(lane->specification));
+    json_object_set_new(line, "parameters", parameters_of(lane));
     return suite_show_line(&output, line, text);
 }
 

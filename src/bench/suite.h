@@ -88,7 +88,7 @@ struct suite_workload {
      * after the last repeat; shared: as the last run on this target left it. May be NULL. */
     void (*describe)(uint32_t phase, const void *shared, struct result *result);
     /* After all results of a combination on a target: a line of another type for the file, such as a score
-     * (a new object; "run", "benchmark" and "target" are added to it), and a line of text for people.
+     * (a new object; "run", "benchmark", "target" and "parameters" are added to it), and a line of text for people.
      * results[i] is NULL for a phase that did not run. May be NULL, and may return NULL. */
     struct json_t *(*conclude)(struct result *const *results, const void *shared, char *text, size_t size);
 };

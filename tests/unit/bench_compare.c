@@ -123,6 +123,44 @@ static void the_gate_can_be_read_by_programs(void **state)
     result_file_free(&file);
 }
 
+/* A score of five repeats around `score`, and what other versions wrote, which is one without repeats. */
+static void add_score(FILE *file, const char *id, uint64_t depth, double score)
+{
+    fprintf(file,
+            "{\"type\":\"score\",\"run\":\"%s\",\"benchmark\":\"io500\",\"target\":\"t\",\"parameters\":{"
+            "\"depth\":%u},"
+            "\"bandwidth_gib_s\":2,\"metadata_kiops\":%f,\"score\":%f,\"samples\":{\"bandwidth_gib_s\":[2,2,"
+            "2,2,2],"
+            "\"score\":[%f,%f,%f,%f,%f]}}\n",
+            id, (unsigned)depth, score * score / 2, score, score, score * 1.01, score * 0.99, score * 1.005,
+            score * 0.995);
+}
+
+static void scores_are_compared(void **state)
+{
+    (void)state;
+    FILE *file = begin("s1", "aa", "w");
+    add_score(file, "aa", 1, 2.0);
+    add_score(file, "aa", 4, 3.0);
+    fclose(file);
+    file = begin("s2", "bb", "w");
+    add_score(file, "bb", 4, 3.0);
+    add_score(file, "bb", 1, 1.0);
+    add_score(file, "bb", 16, 7.0);
+    fclose(file);
+    assert_int_equal(compare("$/s1 $/s2"), 0);
+    assert_int_equal(count_said("B/A"), 6);
+    assert_int_equal(count_said("io500 score depth="), 2);
+    assert_int_equal(count_said("  slower\n"), 1);
+    assert_int_equal(count_said("no difference found\n"), 3);
+    assert_int_equal(count_said("too few repeats\n"), 2); /* metadata, whose samples are not told */
+    assert_int_equal(count_said(" 2.000        1.000 score"), 1);
+    assert_int_equal(compare("$/s1 $/s2 --fail-below 0.9"), 1);
+    assert_int_equal(count_said("REGRESSION"), 1);
+    assert_int_equal(compare("$/s1 $/s2 --json"), 0);
+    assert_int_equal(count_said("\"unit\":\"GiB/s\""), 2);
+}
+
 static void targets_of_one_file_are_compared(void **state)
 {
     (void)state;
@@ -279,6 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_compared),
         cmocka_unit_test(the_gate_can_be_read_by_programs),
+        cmocka_unit_test(scores_are_compared),
         cmocka_unit_test(targets_of_one_file_are_compared),
         cmocka_unit_test(servers_count_when_they_vary),
         cmocka_unit_test(the_noise_floor_is_kept_to),
