@@ -38,9 +38,10 @@ run() {
     logs+=("$directory/meson-logs/testlog.json")
 }
 
-# gcc takes the null checks that UBSan adds for possible values and warns of them; the first build has all warnings.
-sanitizer_arguments=(--buildtype=plain -Doptimization=1 -Ddebug=true -Db_lundef=false
-    "-Dc_args=-Wno-format-overflow -Wno-format-truncation -Wno-nonnull")
+# gcc takes the null checks that UBSan adds for possible values and warns of them; the first build has all warnings. -Og and
+# lines without variables compile in half the time of -O1 -g; the tests take a twentieth longer.
+sanitizer_arguments=(--buildtype=plain -Doptimization=g -Ddebug=false -Db_lundef=false
+    "-Dc_args=-g1 -Wno-format-overflow -Wno-format-truncation -Wno-nonnull" -Dcpp_args=-g1)
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 # die_after_fork: benchmarks start helpers while the thread that shows progress runs.
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0
