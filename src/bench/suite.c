@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bench/bystanders.h"
 #include "bench/gather.h"
 #include "bench/guards.h"
 #include "bench/interrupt.h"
@@ -86,6 +87,7 @@ struct lane {
     struct target_facts *facts; /* shared with the process that finds them out */
     void *shared;               /* workload->shared_size bytes */
     struct stages *stages;      /* NULL: the workload has a subject */
+    struct bystanders bystanders;
     struct result results[SUITE_PHASES_MAX];
     bool seen[SUITE_PHASES_MAX];        /* the phase did run */
     bool unsupported[SUITE_PHASES_MAX]; /* the target cannot do it */
@@ -327,6 +329,7 @@ static void begin_results(struct lane *lane)
 {
     choose_subject(lane->specification);
     memset(lane->seen, 0, sizeof(lane->seen));
+    lane->bystanders = (struct bystanders){0};
     if (lane->stages != NULL)
         stages_clear(lane->stages);
     for (uint32_t phase = 0; phase < phase_count; phase++) {
@@ -403,6 +406,7 @@ static void settle(struct lane *lane, bool whole)
             guards_of_target(result, lane->facts, working_set, reads);
         if (limits_path != NULL)
             guards_of_limits(result, lane->facts, &limits, members, reads);
+        bystanders_warn(&lane->bystanders, result);
         if (!whole)
             result_warn(result, "the run ended early: %u of %llu repeats", result->repeats,
                         (unsigned long long)repeats);
@@ -534,8 +538,11 @@ static int run_once(struct lane *lane, uint32_t run, const char *where)
         memset(lane->shared, 0, workload->shared_size);
     live_show("%s", where);
     choose_subject(lane->specification);
+    struct bystanders_look *before = bystanders_begin();
     int status = crew_execute_watched((uint32_t)processes, (uint32_t)threads, NULL, phase_count, be_member,
                                       &plan, &watch, totals);
+    bystanders_end(before, workload->subject == NULL ? target_kind(lane->specification)->server : NULL,
+                   &lane->bystanders);
     live_clear();
     if (status < 0 && workload->subject == NULL) {
         struct crew_watch removing = watch;

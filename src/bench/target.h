@@ -35,6 +35,8 @@ struct target_facts {
 struct target_operations {
     const char *scheme; /* "posix:", before the place in --target */
     const char *help;
+    const char
+        *server; /* the program that serves it, as the kernel names processes; NULL: none, or benchfsd */
     /* Whether the place can be meant, without going there: 0, or -EINVAL after one line on standard error. */
     int (*check)(const char *place);
     /* These two may be NULL: called once for each target, before it is first opened by a worker and after

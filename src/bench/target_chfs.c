@@ -169,6 +169,7 @@ static int path_list(struct target *target, const char *path, target_entry each,
 
 const struct target_operations target_chfs = {
     .scheme = "chfs:",
+    .server = "chfsd",
     .help = "CHFS, by its client library",
     .check = check,
     .prepare = prepare,

@@ -165,6 +165,7 @@ static int path_list(struct target *target, const char *path, target_entry each,
 
 const struct target_operations target_finchfs = {
     .scheme = "finchfs:",
+    .server = "finchfsd",
     .help = "FINCHFS, by its client library",
     .check = check,
     .prepare = prepare,
