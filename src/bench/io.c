@@ -152,7 +152,7 @@ static int transfer_deep(struct stream *stream, uint32_t phase, uint64_t count, 
         return suite_fail(stream->member, "submit to", stream->path, status);
     under_way = (unsigned)started;
     while (under_way > 0) {
-        int done = call->wait(stream->target, ios, 1, under_way);
+        int done = call->wait(stream->target, ios, 1, under_way, TARGET_FOR_EVER);
         if (done < 0)
             return suite_fail(stream->member, "wait for", stream->path, done);
         under_way -= (unsigned)done;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static uint64_t rate = 1000, size = 4096, total = UINT64_C(16) << 20, files = 100,
+static uint64_t rate = 1000, depth = 1, size = 4096, total = UINT64_C(16) << 20, files = 100,
                 duration = UINT64_C(2000000000), seed = 1;
 static uint64_t shares[MIXED_OPERATIONS] = {70, 20, 5, 5};
 static const char *arrivals = "poisson";
@@ -18,6 +18,8 @@ static const struct bench_option options[] = {
     {"write", BENCH_NUMBER, &shares[MIXED_WRITE], 0, 1000000, "SHARE", "how many write"},
     {"stat", BENCH_NUMBER, &shares[MIXED_STAT], 0, 1000000, "SHARE", "how many ask for attributes"},
     {"create", BENCH_NUMBER, &shares[MIXED_CREATE], 0, 1000000, "SHARE", "how many make a file"},
+    {"depth", BENCH_NUMBER, &depth, 1, TARGET_DEPTH_MAX, "N",
+     "reads and writes under way at once in each worker; what arrives beyond that waits"},
     {"size", BENCH_SIZE, &size, 1, UINT64_C(1) << 30, "SIZE", "bytes of a read and of a write"},
     {"total", BENCH_SIZE, &total, 1, UINT64_C(1) << 50, "SIZE",
      "bytes of each worker's file to read, and of the one to write"},
@@ -44,6 +46,10 @@ static int check(void)
         bench_error("--total is less than one transfer of --size %llu", (unsigned long long)size);
         return BENCH_USAGE;
     }
+    if (total / size < depth) {
+        bench_error("--total has fewer blocks of --size than --depth %llu", (unsigned long long)depth);
+        return BENCH_USAGE;
+    }
     for (int i = 0; i < MIXED_OPERATIONS; i++) {
         if (shares[i] > 0)
             return BENCH_OK;
@@ -57,10 +63,17 @@ static uint64_t working_set(uint32_t members)
     return 2 * total * members;
 }
 
+static bool supports(const struct target_operations *calls, uint32_t phase)
+{
+    (void)phase;
+    return depth == 1 || calls->submit != NULL;
+}
+
 static int run(struct suite_member *member)
 {
     struct mixed_shape shape = {.rate = (double)rate,
                                 .poisson = strcmp(arrivals, "poisson") == 0,
+                                .depth = depth,
                                 .size = size,
                                 .total = total,
                                 .files = files,
@@ -98,6 +111,7 @@ const struct suite_workload bench_mixed = {
     .shared_size = sizeof(struct mixed_outcome),
     .shared_sums = 3,
     .check = check,
+    .supports = supports,
     .working_set = working_set,
     .run = run,
     .describe = describe,

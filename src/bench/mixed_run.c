@@ -3,24 +3,37 @@
  * A loop that sends the next request when the last one has been answered measures one late answer where a
  * target stalls for a second. Users who do not know of each other send a second's worth of requests
  * meanwhile, and all of them wait. So every request here has a time at which it is due, which does not depend
- * on the target, and its latency counts from then. A worker has one request under way: what is due meanwhile
- * waits for it, as it would in the queue of a client. When more arrives than is done, the queue grows for as
- * long as it goes on; that is saturation, and the latencies say only how long the run was.
+ * on the target, and its latency counts from then. A worker has --depth reads and writes under way at once;
+ * what is due beyond that waits for one of them, as it would in the queue of a client. Stats and creates are
+ * calls that return when they are done, one at a time: what is due meanwhile waits, and a transfer that is
+ * done meanwhile counts as done when the worker looks, which is no sooner than a program would know. When
+ * more arrives than is done, the queue grows for as long as it goes on; that is saturation, and the latencies
+ * say only how long the run was.
  *
  * Reads are of a file that the next worker wrote before, writes of the worker's own, whose blocks get another
- * content each time and are compared in the end. */
+ * content each time and are compared in the end. No block has two writes under way: nobody could say which
+ * was last. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/list.h"
 #include "bench/arrivals.h"
 #include "bench/content.h"
 #include "bench/mixed.h"
 #include "bench/options.h"
 
 #define CHECK_ALL_EVERY 16u
+
+/* A read or a write under way. */
+struct slot {
+    struct benchfs_io io;
+    enum mixed_phase operation; /* MIXED_READ or MIXED_WRITE */
+    uint64_t block, due;
+    bool check_all;
+};
 
 struct mixed {
     struct session *session;
@@ -29,9 +42,12 @@ struct mixed {
     struct random random;
     uint64_t blocks;
     uint32_t *versions; /* of the blocks that are written; 0: never */
+    bool *writing;      /* blocks */
     uint64_t reads, created;
     int read_fd, write_fd;
-    char *bytes;
+    struct slot *slots; /* shape->depth of them */
+    struct slot **idle; /* those that are not under way: shape->depth - under_way */
+    uint64_t under_way;
     struct crew_part *parts[MIXED_PHASE_COUNT]; /* NULL: does not occur */
     char path[SESSION_PATH_MAX];
 };
@@ -53,38 +69,68 @@ static uint32_t neighbour(const struct mixed *mixed)
     return (mixed->session->worker->number + 1) % mixed->session->worker->count;
 }
 
-static int read_block(struct mixed *mixed, uint64_t block)
+static char *buffer_of(const struct mixed *mixed)
 {
-    struct session *session = mixed->session;
-    uint64_t size = mixed->shape->size;
-    bool all = mixed->shape->verify || mixed->reads++ % CHECK_ALL_EVERY == 0;
-    content_wipe(&mixed->content, mixed->bytes, size, block * size, all);
-    ssize_t count =
-        session->call->read(session->target, mixed->read_fd, mixed->bytes, size, (off_t)(block * size));
-    session_path(session, mixed->path, "read.%u", neighbour(mixed));
-    if (count != (ssize_t)size)
-        return session_fail(session, "read", mixed->path, count < 0 ? (int)count : -EIO);
-    if (!content_check(&mixed->content, read_seed(neighbour(mixed)), mixed->bytes, size, block * size, all))
-        return session_fail(session, "wrong bytes in", mixed->path, -EBADMSG);
-    return 0;
+    return mixed->slots[0].io.buffer;
 }
 
+/* While nothing is under way. */
 static int write_at(struct mixed *mixed, int fd, uint64_t seed, uint64_t block, const char *path)
 {
     struct session *session = mixed->session;
     uint64_t size = mixed->shape->size;
-    content_fill(&mixed->content, seed, mixed->bytes, size, block * size);
-    ssize_t count = session->call->write(session->target, fd, mixed->bytes, size, (off_t)(block * size));
+    content_fill(&mixed->content, seed, buffer_of(mixed), size, block * size);
+    ssize_t count = session->call->write(session->target, fd, buffer_of(mixed), size, (off_t)(block * size));
     if (count != (ssize_t)size)
         return session_fail(session, "write", path, count < 0 ? (int)count : -EIO);
     return 0;
 }
 
-static int write_block(struct mixed *mixed, uint64_t block)
+static uint64_t choose_block(struct mixed *mixed, enum mixed_phase operation)
 {
-    mixed->versions[block]++;
-    session_path(mixed->session, mixed->path, "write.%u", mixed->session->worker->number);
-    return write_at(mixed, mixed->write_fd, write_seed(mixed, block), block, mixed->path);
+    uint64_t block = random_below(&mixed->random, mixed->blocks);
+    while (operation == MIXED_WRITE && mixed->writing[block])
+        block = (block + 1) % mixed->blocks;
+    return block;
+}
+
+static void prepare_transfer(struct mixed *mixed, struct slot *slot, enum mixed_phase operation, uint64_t due)
+{
+    uint64_t size = mixed->shape->size, block = choose_block(mixed, operation);
+    bool reads = operation == MIXED_READ;
+    slot->operation = operation;
+    slot->block = block;
+    slot->due = due;
+    slot->io.kind = reads ? BENCHFS_IO_READ : BENCHFS_IO_WRITE;
+    slot->io.fd = reads ? mixed->read_fd : mixed->write_fd;
+    slot->io.count = size;
+    slot->io.offset = (off_t)(block * size);
+    if (reads) {
+        slot->check_all = mixed->shape->verify || mixed->reads++ % CHECK_ALL_EVERY == 0;
+        content_wipe(&mixed->content, slot->io.buffer, size, block * size, slot->check_all);
+    } else {
+        mixed->versions[block]++;
+        mixed->writing[block] = true;
+        content_fill(&mixed->content, write_seed(mixed, block), slot->io.buffer, size, block * size);
+    }
+}
+
+static int check_transfer(struct mixed *mixed, struct slot *slot)
+{
+    struct session *session = mixed->session;
+    uint64_t size = mixed->shape->size;
+    bool reads = slot->operation == MIXED_READ;
+    uint32_t owner = reads ? neighbour(mixed) : session->worker->number;
+    session_path(session, mixed->path, "%s.%u", reads ? "read" : "write", owner);
+    if (!reads)
+        mixed->writing[slot->block] = false;
+    if (slot->io.result != (ssize_t)size)
+        return session_fail(session, reads ? "read" : "write", mixed->path,
+                            slot->io.result < 0 ? (int)slot->io.result : -EIO);
+    if (reads && !content_check(&mixed->content, read_seed(owner), slot->io.buffer, size, slot->block * size,
+                                slot->check_all))
+        return session_fail(session, "wrong bytes in", mixed->path, -EBADMSG);
+    return 0;
 }
 
 static int stat_file(struct mixed *mixed, uint64_t number)
@@ -106,20 +152,6 @@ static int create_file(struct mixed *mixed, const char *kind, uint64_t number)
     int fd = session->call->file_open(session->target, mixed->path, O_CREAT | O_EXCL | O_WRONLY, 0644);
     int status = fd < 0 ? fd : session->call->file_close(session->target, fd);
     return status < 0 ? session_fail(session, "create", mixed->path, status) : 0;
-}
-
-static int do_operation(struct mixed *mixed, enum mixed_phase operation)
-{
-    switch (operation) {
-    case MIXED_READ:
-        return read_block(mixed, random_below(&mixed->random, mixed->blocks));
-    case MIXED_WRITE:
-        return write_block(mixed, random_below(&mixed->random, mixed->blocks));
-    case MIXED_STAT:
-        return stat_file(mixed, random_below(&mixed->random, mixed->shape->files));
-    default:
-        return create_file(mixed, "new", mixed->created++);
-    }
 }
 
 /* ---- the loop ---- */
@@ -149,44 +181,119 @@ static void record(struct mixed *mixed, enum mixed_phase operation, uint64_t lat
     }
 }
 
+static int end_transfer(struct mixed *mixed, struct slot *slot)
+{
+    uint64_t now = crew_now();
+    int status = check_transfer(mixed, slot);
+    if (status == 0)
+        record(mixed, slot->operation, now - slot->due, true);
+    return status;
+}
+
+/* Ends what has been done, after waiting for the first at most so long. */
+static int reap(struct mixed *mixed, uint64_t patience)
+{
+    const struct session *session = mixed->session;
+    struct benchfs_io *done[TARGET_DEPTH_MAX];
+    int status = 0;
+    int count = session->call->wait(session->target, done, 1, (unsigned)mixed->under_way, patience);
+    if (count < 0)
+        return session_fail(session, "wait for transfers in", session->directory, count);
+    for (int i = 0; i < count; i++) {
+        struct slot *slot = container_of(done[i], struct slot, io);
+        int ended = end_transfer(mixed, slot);
+        status = status < 0 ? status : ended;
+        mixed->idle[mixed->shape->depth - mixed->under_way--] = slot;
+    }
+    return status;
+}
+
+/* Until a request is due, and one more can be under way. */
+static int await(struct mixed *mixed, uint64_t due)
+{
+    int status = 0;
+    while (status == 0 && mixed->under_way == mixed->shape->depth)
+        status = reap(mixed, TARGET_FOR_EVER);
+    for (uint64_t now; status == 0 && mixed->under_way > 0 && (now = crew_now()) < due;)
+        status = reap(mixed, due - now);
+    if (status == 0 && mixed->under_way == 0)
+        arrivals_wait(due);
+    return status;
+}
+
+static int drain(struct mixed *mixed)
+{
+    int status = 0;
+    for (uint64_t before = UINT64_MAX; mixed->under_way > 0 && mixed->under_way < before;) {
+        before = mixed->under_way;
+        int ended = reap(mixed, TARGET_FOR_EVER);
+        status = status < 0 ? status : ended;
+    }
+    return status;
+}
+
+static int begin_transfer(struct mixed *mixed, enum mixed_phase operation, uint64_t due)
+{
+    const struct session *session = mixed->session;
+    const struct target_operations *call = session->call;
+    struct slot *slot = mixed->idle[mixed->shape->depth - mixed->under_way - 1];
+    struct benchfs_io *io = &slot->io;
+    prepare_transfer(mixed, slot, operation, due);
+    if (mixed->shape->depth == 1) {
+        io->result = operation == MIXED_READ
+                         ? call->read(session->target, io->fd, io->buffer, io->count, io->offset)
+                         : call->write(session->target, io->fd, io->buffer, io->count, io->offset);
+        return end_transfer(mixed, slot);
+    }
+    int status = call->submit(session->target, &io, 1);
+    if (status < 0)
+        return session_fail(session, "submit to", session->directory, status);
+    mixed->under_way++;
+    return 0;
+}
+
+static int begin_operation(struct mixed *mixed, enum mixed_phase operation, uint64_t due)
+{
+    if (operation <= MIXED_WRITE)
+        return begin_transfer(mixed, operation, due);
+    int status = operation == MIXED_STAT ? stat_file(mixed, random_below(&mixed->random, mixed->shape->files))
+                                         : create_file(mixed, "new", mixed->created++);
+    if (status == 0)
+        record(mixed, operation, crew_now() - due, true);
+    return status;
+}
+
 static int run_loop(struct mixed *mixed, struct mixed_outcome *outcome)
 {
     const struct mixed_shape *shape = mixed->shape;
     const struct crew_member *worker = mixed->session->worker;
     uint64_t start = mixed->parts[MIXED_ALL]->started, over = start + shape->duration;
-    uint64_t arrived = 0, backlog = 0, given_up = 0;
+    uint64_t arrived = 0, backlog = 0, given_up = 0, due;
     struct arrivals arrivals;
     int status = 0;
     arrivals_init(&arrivals, shape->poisson, shape->rate, worker->number, worker->count, shape->seed);
-    for (;;) {
-        uint64_t due = start + arrivals_next(&arrivals);
-        if (due >= over || status < 0)
-            break;
+    while (status == 0 && (due = start + arrivals_next(&arrivals)) < over) {
         if (crew_stopping(worker)) {
             status = -ECANCELED;
             break;
         }
         arrived++;
         enum mixed_phase operation = choose(mixed);
+        status = await(mixed, due);
         uint64_t now = crew_now();
+        backlog += now >= over;
         if (now >= over + shape->duration) {
             given_up++;
-            backlog++;
             record(mixed, operation, now - due, false);
-            continue;
+        } else if (status == 0) {
+            status = begin_operation(mixed, operation, due);
         }
-        if (now < due)
-            arrivals_wait(due);
-        else
-            backlog += now >= over;
-        status = do_operation(mixed, operation);
-        if (status == 0)
-            record(mixed, operation, crew_now() - due, true);
     }
+    int drained = drain(mixed);
     atomic_fetch_add(&outcome->arrived, arrived);
     atomic_fetch_add(&outcome->backlog, backlog);
     atomic_fetch_add(&outcome->given_up, given_up);
-    return status;
+    return status < 0 ? status : drained;
 }
 
 /* ---- before and after it ---- */
@@ -239,12 +346,13 @@ static int check_written(struct mixed *mixed)
     for (uint64_t block = 0; block < mixed->blocks; block++) {
         if (mixed->versions[block] == 0)
             continue;
-        content_wipe(&mixed->content, mixed->bytes, size, block * size, true);
-        ssize_t count =
-            session->call->read(session->target, mixed->write_fd, mixed->bytes, size, (off_t)(block * size));
+        content_wipe(&mixed->content, buffer_of(mixed), size, block * size, true);
+        ssize_t count = session->call->read(session->target, mixed->write_fd, buffer_of(mixed), size,
+                                            (off_t)(block * size));
         if (count != (ssize_t)size)
             return session_fail(session, "read", mixed->path, count < 0 ? (int)count : -EIO);
-        if (!content_check(&mixed->content, write_seed(mixed, block), mixed->bytes, size, block * size, true))
+        if (!content_check(&mixed->content, write_seed(mixed, block), buffer_of(mixed), size, block * size,
+                           true))
             return session_fail(session, "wrong bytes in", mixed->path, -EBADMSG);
     }
     return 0;
@@ -303,25 +411,52 @@ static int run_phases(struct mixed *mixed, struct mixed_outcome *outcome)
     return 0;
 }
 
+static int allocate(struct mixed *mixed)
+{
+    uint64_t depth = mixed->shape->depth, room = (mixed->shape->size + 4095) & ~UINT64_C(4095);
+    mixed->versions = calloc(mixed->blocks, sizeof(*mixed->versions));
+    mixed->writing = calloc(mixed->blocks, sizeof(*mixed->writing));
+    mixed->slots = calloc(depth, sizeof(*mixed->slots));
+    mixed->idle = calloc(depth, sizeof(struct slot *));
+    bool all =
+        mixed->versions != NULL && mixed->writing != NULL && mixed->slots != NULL && mixed->idle != NULL;
+    for (uint64_t i = 0; i < depth && all; i++) {
+        mixed->idle[i] = &mixed->slots[i];
+        mixed->slots[i].io.buffer = aligned_alloc(4096, room);
+        all = mixed->slots[i].io.buffer != NULL;
+    }
+    if (!all)
+        bench_error("out of memory for %llu blocks and %llu buffers", (unsigned long long)mixed->blocks,
+                    (unsigned long long)depth);
+    return all ? 0 : -ENOMEM;
+}
+
+/* Transfers that could not be waited for keep their memory: somebody may still write there. */
+static void release(struct mixed *mixed)
+{
+    for (uint64_t i = 0; i < mixed->shape->depth && mixed->slots != NULL && mixed->under_way == 0; i++)
+        free(mixed->slots[i].io.buffer);
+    if (mixed->under_way == 0)
+        free(mixed->slots);
+    free(mixed->idle);
+    free(mixed->writing);
+    free(mixed->versions);
+}
+
 int mixed_run(struct session *session, const struct mixed_shape *shape, struct mixed_outcome *outcome)
 {
     struct mixed mixed = {.session = session, .shape = shape, .blocks = shape->total / shape->size};
-    int status = -ENOMEM;
     content_init(&mixed.content, shape->verify);
     random_seed(&mixed.random, hash_mix(shape->seed + session->worker->number));
-    mixed.versions = calloc(mixed.blocks, sizeof(*mixed.versions));
-    mixed.bytes = aligned_alloc(4096, (shape->size + 4095) & ~UINT64_C(4095));
-    if (mixed.versions != NULL && mixed.bytes != NULL)
+    int status = allocate(&mixed);
+    if (status == 0)
         status = prepare(&mixed);
-    else
-        bench_error("out of memory for %llu blocks", (unsigned long long)mixed.blocks);
     if (status == 0)
         status = run_phases(&mixed, outcome);
     if (status == 0)
         status = check_written(&mixed);
     if (status == 0)
         status = remove_all(&mixed);
-    free(mixed.bytes);
-    free(mixed.versions);
+    release(&mixed);
     return status;
 }

@@ -64,9 +64,10 @@ struct target_operations {
      * TARGET_UNSUPPORTED, and neither tried in other ways nor counted. */
     int (*rename)(struct target *target, const char *path, const char *new_path);
     int (*truncate)(struct target *target, const char *path, off_t length);
-    /* As benchfs_submit and benchfs_wait. */
+    /* As benchfs_submit and benchfs_wait. patience: ns; TARGET_FOR_EVER. */
     int (*submit)(struct target *target, struct benchfs_io *const *ios, unsigned count);
-    int (*wait)(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum);
+    int (*wait)(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum,
+                uint64_t patience);
     /* The client core of the calling thread, for benchmarks of its parts; NULL: there is none. May be NULL.
      */
     struct client *(*client)(struct target *target);
@@ -83,6 +84,7 @@ struct target {
 };
 
 #define TARGET_DEPTH_MAX 256u
+#define TARGET_FOR_EVER UINT64_MAX
 #define TARGET_UNSUPPORTED "not supported by this target"
 
 extern const struct target_operations target_benchfs, target_posix, target_chfs, target_finchfs,

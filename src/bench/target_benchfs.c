@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "bench/options.h"
 #include "bench/target.h"
 #include "bench/target_private.h"
@@ -206,9 +207,13 @@ static int submit(struct target *target, struct benchfs_io *const *ios, unsigned
     return result(benchfs_submit(fs_of(target), ios, count));
 }
 
-static int wait_for(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum)
+static int wait_for(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum,
+                    uint64_t patience)
 {
-    return result(benchfs_wait(fs_of(target), done, minimum, maximum, NULL));
+    const struct timespec timeout = {.tv_sec = (time_t)(patience / NSEC_PER_SEC),
+                                     .tv_nsec = (long)(patience % NSEC_PER_SEC)};
+    return result(
+        benchfs_wait(fs_of(target), done, minimum, maximum, patience == TARGET_FOR_EVER ? NULL : &timeout));
 }
 
 static struct client *core(struct target *target)

@@ -14,6 +14,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "bench/crew.h"
 #include "bench/options.h"
 #include "bench/target.h"
 
@@ -268,17 +270,31 @@ static int submit(struct target *target, struct benchfs_io *const *ios, unsigned
     return submitted < 0 ? submitted : 0;
 }
 
-static int wait_for(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum)
+/* deadline: crew_now(), or TARGET_FOR_EVER. */
+static int next_done(struct io_uring *ring, bool waits, uint64_t deadline, struct io_uring_cqe **cqe)
+{
+    uint64_t now = deadline == TARGET_FOR_EVER ? 0 : crew_now();
+    if (!waits || now >= deadline)
+        return io_uring_peek_cqe(ring, cqe);
+    if (deadline == TARGET_FOR_EVER)
+        return io_uring_wait_cqe(ring, cqe);
+    struct __kernel_timespec left = {.tv_sec = (int64_t)((deadline - now) / NSEC_PER_SEC),
+                                     .tv_nsec = (long long)((deadline - now) % NSEC_PER_SEC)};
+    return io_uring_wait_cqe_timeout(ring, cqe, &left);
+}
+
+static int wait_for(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum,
+                    uint64_t patience)
 {
     struct posix_target *posix = (struct posix_target *)target;
+    uint64_t deadline = patience == TARGET_FOR_EVER ? patience : crew_now() + patience;
     unsigned count = 0;
     while (count < maximum) {
         struct io_uring_cqe *cqe;
-        int status =
-            count < minimum ? io_uring_wait_cqe(&posix->ring, &cqe) : io_uring_peek_cqe(&posix->ring, &cqe);
+        int status = next_done(&posix->ring, count < minimum, deadline, &cqe);
         if (status == -EINTR)
             continue;
-        if (status == -EAGAIN)
+        if (status == -EAGAIN || status == -ETIME)
             break;
         if (status < 0)
             return status;

@@ -279,9 +279,10 @@ static int submit(struct target *target, struct benchfs_io *const *ios, unsigned
 }
 
 /* When such a transfer began is not known here: it is recorded with the time at which it was found done. */
-static int wait_for(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum)
+static int wait_for(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum,
+                    uint64_t patience)
 {
-    int count = inner_of(target)->operations->wait(inner_of(target), done, minimum, maximum);
+    int count = inner_of(target)->operations->wait(inner_of(target), done, minimum, maximum, patience);
     for (int i = 0; i < count; i++)
         note_transfer(target, done[i]->kind == BENCHFS_IO_WRITE ? TRACE_WRITE : TRACE_READ, done[i]->fd,
                       done[i]->count, done[i]->offset, crew_now(), done[i]->result);

@@ -153,7 +153,7 @@ static int run_deep(struct transfers *transfers, enum benchfs_io_kind kind, uint
         }
         if (under_way == 0)
             return failure;
-        int ended = call->wait(target, done, 1, under_way);
+        int ended = call->wait(target, done, 1, under_way, TARGET_FOR_EVER);
         if (ended < 0)
             return session_fail(transfers->session, "wait for transfers in", transfers->session->directory,
                                 ended);

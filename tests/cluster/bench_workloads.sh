@@ -39,7 +39,7 @@ ok "all of its phases" phases io500 ior-easy-write mdtest-easy-write ior-hard-wr
     mdtest-easy-stat ior-hard-read mdtest-hard-stat mdtest-easy-delete mdtest-hard-read mdtest-hard-delete
 ok "a score for each" [ "$(grep '"type":"score"' "$work/rows" | grep -c '"note":"not a submission"')" = 2 ]
 ok "which is told" [ "$(grep -c 'not a submission' "$work/table")" = 2 ]
-ok "mixed" measure mixed --rate 500 --time 100ms --total 64KiB --arrivals poisson,fixed
+ok "mixed" measure mixed --rate 500 --time 100ms --total 64KiB --arrivals poisson,fixed --depth 1,4
 ok "all of its operations" phases mixed read write stat create all
 ok "nothing is left" nothing_left
 

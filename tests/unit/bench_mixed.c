@@ -37,6 +37,7 @@ static struct mixed_shape small(void)
 {
     return (struct mixed_shape){.rate = 2000,
                                 .shares = {4, 3, 2, 1},
+                                .depth = 1,
                                 .size = 4096,
                                 .total = 65536,
                                 .files = 10,
@@ -71,6 +72,7 @@ static void operations_come_in_shares(void **state)
         struct mixed_shape shape = small();
         shape.poisson = poisson;
         shape.verify = poisson;
+        shape.depth = poisson ? 16 : 1; /* as many as there are blocks */
         memset(outcome, 0, sizeof(*outcome));
         assert_int_equal(session_run(2, 1, MIXED_PHASE_COUNT, run, &shape), 0);
         uint64_t all = session_totals[MIXED_ALL].operations, sum = 0;
@@ -159,6 +161,83 @@ static void saturation_is_told(void **state)
     assert_true(histogram_quantile(&session_totals[MIXED_ALL].latency, 0.5) > 50000000);
 }
 
+/* A target that does each transfer in SERVICE ns, as many at once as there are. */
+#define SERVICE 10000000u
+
+static struct {
+    struct benchfs_io *io;
+    uint64_t done;
+} service[TARGET_DEPTH_MAX];
+static unsigned served_count, served_most;
+
+static int submit_slowly(struct target *target, struct benchfs_io *const *ios, unsigned count)
+{
+    (void)target;
+    for (unsigned i = 0; i < count; i++) {
+        service[served_count].io = ios[i];
+        service[served_count++].done = crew_now() + SERVICE;
+    }
+    served_most = served_count > served_most ? served_count : served_most;
+    return 0;
+}
+
+static int wait_slowly(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum,
+                       uint64_t patience)
+{
+    uint64_t now = crew_now(), deadline = patience == TARGET_FOR_EVER ? patience : now + patience;
+    unsigned count = 0;
+    assert_true(minimum == 1 && maximum == served_count);
+    while (now < service[0].done && now < deadline) {
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+        now = crew_now();
+    }
+    while (count < served_count && service[count].done <= now) {
+        struct benchfs_io *io = done[count] = service[count].io;
+        io->result = io->kind == BENCHFS_IO_READ
+                         ? target_posix.read(target, io->fd, io->buffer, io->count, io->offset)
+                         : target_posix.write(target, io->fd, io->buffer, io->count, io->offset);
+        count++;
+    }
+    served_count -= count;
+    memmove(service, service + count, served_count * sizeof(service[0]));
+    return (int)count;
+}
+
+static int run_and_count(struct crew_member *worker)
+{
+    int status = run(worker);
+    if (status == 0)
+        atomic_store(&outcome->given_up, served_most);
+    return status;
+}
+
+/* 500 a second of 10 ms each: five at a time. With that many under way nobody waits; with fewer, the queue
+ * grows. */
+static void several_are_under_way_at_once(void **state)
+{
+    (void)state;
+    struct mixed_shape shape = small();
+    shape.shares[MIXED_STAT] = shape.shares[MIXED_CREATE] = 0;
+    shape.rate = 500;
+    shape.duration = 200000000;
+    shape.verify = true;
+    session_calls.submit = submit_slowly;
+    session_calls.wait = wait_slowly;
+    const struct histogram *latency = &session_totals[MIXED_ALL].latency;
+    shape.depth = 16;
+    assert_int_equal(session_run(1, 1, MIXED_PHASE_COUNT, run_and_count, &shape), 0);
+    assert_int_equal(session_totals[MIXED_ALL].operations, 100);
+    assert_true(latency->minimum >= SERVICE);
+    assert_true(histogram_quantile(latency, 0.5) < 2 * SERVICE);
+    assert_true(atomic_load(&outcome->given_up) >= 5);
+    shape.depth = 2;
+    memset(outcome, 0, sizeof(*outcome));
+    assert_int_equal(session_run(1, 1, MIXED_PHASE_COUNT, run_and_count, &shape), 0);
+    assert_int_equal(atomic_load(&outcome->given_up), 2);
+    assert_true(atomic_load(&outcome->backlog) >= 40);
+    assert_true(latency->maximum > 10 * SERVICE);
+}
+
 static ssize_t lose_one(struct target *target, int fd, const void *data, size_t length, off_t offset)
 {
     return calls++ == 50 ? (ssize_t)length : target_posix.write(target, fd, data, length, offset);
@@ -185,6 +264,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_does_not_occur_is_no_phase, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stall_holds_up_all_that_were_due, setup, teardown),
         cmocka_unit_test_setup_teardown(saturation_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(several_are_under_way_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_write_is_found, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
