@@ -89,6 +89,13 @@ int session_open(struct session *session);
 int session_try(struct session *session);
 void session_close(struct session *session);
 
+/* Calls `each` for every argument from optind on, in one session; all have to be paths, and there has to be
+ * one: else "no WHAT given". `each` returns a cli_exit and has said why it failed; the others are tried all
+ * the same. Returns a cli_exit. */
+int session_for_each(int argc, char **argv, const char *what,
+                     int (*each)(const struct session *session, const char *path, void *argument),
+                     void *argument);
+
 /* ---- many operations at once (pool.c) ---- */
 
 /* Runs jobs as tasks, at most `width` at a time, on the session's loop. */

@@ -36,15 +36,20 @@ static int make_parents(struct client *client, const char *path, mode_t mask)
     return 0;
 }
 
-static int make(struct client *client, const char *path, bool parents, mode_t mode, mode_t mask)
+struct making {
+    bool parents;
+    mode_t mode, mask;
+};
+
+static int make(struct client *client, const char *path, const struct making *making)
 {
-    int status = client_mkdir(client, INODE_ROOT, path, mode);
-    if (!parents)
+    int status = client_mkdir(client, INODE_ROOT, path, making->mode);
+    if (!making->parents)
         return status;
     if (status == -ENOENT) {
-        status = make_parents(client, path, mask);
+        status = make_parents(client, path, making->mask);
         if (status == 0)
-            status = client_mkdir(client, INODE_ROOT, path, mode);
+            status = client_mkdir(client, INODE_ROOT, path, making->mode);
     }
     if (status == -EEXIST) {
         struct attributes attributes;
@@ -54,48 +59,49 @@ static int make(struct client *client, const char *path, bool parents, mode_t mo
     return status;
 }
 
+static int make_directory(const struct session *session, const char *path, void *argument)
+{
+    int status = make(session->client, path, argument);
+    if (status == 0)
+        return CLI_OK;
+    cli_error("cannot make directory \"%s\": %s", path, status_text(status));
+    return CLI_FAILED;
+}
+
 static int run_mkdir(int argc, char **argv)
 {
     static const struct option options[] = {
         {"parents", no_argument, NULL, 'p'}, {"mode", required_argument, NULL, 'm'}, CLI_HELP, {0}};
-    bool parents = false;
-    mode_t mask = current_umask();
-    mode_t mode = 0777 & ~mask;
+    struct making making = {.mask = current_umask()};
+    making.mode = 0777 & ~making.mask;
     int result = CLI_OK;
     for (int option; (option = cli_option(argc, argv, ":pm:", options, &result)) != -1;)
         switch (option) {
         case 'p':
-            parents = true;
+            making.parents = true;
             break;
         case 'm': {
             char *end;
             unsigned long value = strtoul(optarg, &end, 8);
             if (*optarg == '\0' || *end != '\0' || value > 07777)
                 return cli_usage("mode \"%s\" is not an octal number up to 7777", optarg);
-            mode = (mode_t)value;
+            making.mode = (mode_t)value;
             break;
         }
         default:
             return result;
         }
-    if (optind == argc)
-        return cli_usage("no directory given");
-    for (int i = optind; i < argc; i++)
-        if (path_parse(argv[i]) == NULL)
-            return CLI_USAGE;
-    struct session session;
-    if (session_open(&session) != 0)
-        return CLI_FAILED;
-    for (int i = optind; i < argc; i++) {
-        const char *path = path_parse(argv[i]);
-        int status = make(session.client, path, parents, mode, mask);
-        if (status != 0) {
-            cli_error("cannot make directory \"%s\": %s", path, status_text(status));
-            result = CLI_FAILED;
-        }
-    }
-    session_close(&session);
-    return result;
+    return session_for_each(argc, argv, "directory", make_directory, &making);
+}
+
+static int remove_directory(const struct session *session, const char *path, void *argument)
+{
+    (void)argument;
+    int status = client_rmdir(session->client, INODE_ROOT, path);
+    if (status == 0)
+        return CLI_OK;
+    cli_error("cannot remove directory \"%s\": %s", path, status_text(status));
+    return CLI_FAILED;
 }
 
 static int run_rmdir(int argc, char **argv)
@@ -104,24 +110,7 @@ static int run_rmdir(int argc, char **argv)
     int result = CLI_OK;
     if (cli_option(argc, argv, ":", options, &result) != -1)
         return result;
-    if (optind == argc)
-        return cli_usage("no directory given");
-    for (int i = optind; i < argc; i++)
-        if (path_parse(argv[i]) == NULL)
-            return CLI_USAGE;
-    struct session session;
-    if (session_open(&session) != 0)
-        return CLI_FAILED;
-    for (int i = optind; i < argc; i++) {
-        const char *path = path_parse(argv[i]);
-        int status = client_rmdir(session.client, INODE_ROOT, path);
-        if (status != 0) {
-            cli_error("cannot remove directory \"%s\": %s", path, status_text(status));
-            result = CLI_FAILED;
-        }
-    }
-    session_close(&session);
-    return result;
+    return session_for_each(argc, argv, "directory", remove_directory, NULL);
 }
 
 const struct verb verb_mkdir = {

@@ -34,6 +34,17 @@ static int pin(struct client *client, const char *path, const char *tier)
     return status == -ENODATA ? 0 : status;
 }
 
+static int pin_path(const struct session *session, const char *path, void *argument)
+{
+    const char *tier = *(const char **)argument;
+    int status = pin(session->client, path, tier);
+    if (status == 0)
+        return CLI_OK;
+    cli_error("cannot %s \"%s\": %s%s", tier == NULL ? "show" : "pin", path, status_text(status),
+              status == -EINVAL ? " (only regular files can be pinned)" : "");
+    return CLI_FAILED;
+}
+
 static int run_pin(int argc, char **argv)
 {
     static const struct option options[] = {{"fast", no_argument, NULL, 'f'},
@@ -50,25 +61,7 @@ static int run_pin(int argc, char **argv)
             return cli_usage("only one of --fast, --slow and --any is possible");
         tier = option == 'f' ? "fast" : option == 's' ? "slow" : "";
     }
-    if (optind == argc)
-        return cli_usage("no file given");
-    for (int i = optind; i < argc; i++)
-        if (path_parse(argv[i]) == NULL)
-            return CLI_USAGE;
-    struct session session;
-    if (session_open(&session) != 0)
-        return CLI_FAILED;
-    for (int i = optind; i < argc; i++) {
-        const char *path = path_parse(argv[i]);
-        int status = pin(session.client, path, tier);
-        if (status != 0) {
-            cli_error("cannot %s \"%s\": %s%s", tier == NULL ? "show" : "pin", path, status_text(status),
-                      status == -EINVAL ? " (only regular files can be pinned)" : "");
-            result = CLI_FAILED;
-        }
-    }
-    session_close(&session);
-    return cli_finish_output(result);
+    return cli_finish_output(session_for_each(argc, argv, "file", pin_path, &tier));
 }
 
 const struct verb verb_pin = {

@@ -48,8 +48,9 @@ static int cat_open(struct client *client, const char *path, struct client_file 
     return CLI_FAILED;
 }
 
-static int cat_file(struct client *client, const char *path, char *buffer)
+static int cat_file(const struct session *session, const char *path, void *buffer)
 {
+    struct client *client = session->client;
     struct client_file file;
     int status = client_open(client, INODE_ROOT, path, O_RDONLY, 0, &file);
     if (status != 0) {
@@ -67,25 +68,12 @@ static int run_cat(int argc, char **argv)
     int result = CLI_OK;
     if (cli_option(argc, argv, ":", options, &result) != -1)
         return result;
-    if (optind == argc)
-        return cli_usage("no file given");
-    for (int i = optind; i < argc; i++)
-        if (path_parse(argv[i]) == NULL)
-            return CLI_USAGE;
     char *buffer = malloc(BUFFER_SIZE);
     if (buffer == NULL) {
         cli_error("%s", status_text(-ENOMEM));
         return CLI_FAILED;
     }
-    struct session session;
-    if (session_open(&session) != 0) {
-        free(buffer);
-        return CLI_FAILED;
-    }
-    for (int i = optind; i < argc; i++)
-        if (cat_file(session.client, path_parse(argv[i]), buffer) != CLI_OK)
-            result = CLI_FAILED;
-    session_close(&session);
+    result = session_for_each(argc, argv, "file", cat_file, buffer);
     free(buffer);
     return result;
 }
@@ -151,6 +139,18 @@ static void print_attributes(struct client *client, const char *path, const stru
     print_time("Change", attributes->change_time);
 }
 
+static int stat_path(const struct session *session, const char *path, void *follow)
+{
+    struct attributes attributes;
+    int status = client_stat(session->client, INODE_ROOT, path, *(const bool *)follow, &attributes);
+    if (status == 0) {
+        print_attributes(session->client, path, &attributes);
+        return CLI_OK;
+    }
+    cli_error("cannot stat \"%s\": %s", path, status_text(status));
+    return CLI_FAILED;
+}
+
 static int run_stat(int argc, char **argv)
 {
     static const struct option options[] = {{"dereference", no_argument, NULL, 'L'}, CLI_HELP, {0}};
@@ -161,27 +161,7 @@ static int run_stat(int argc, char **argv)
             return result;
         follow = true;
     }
-    if (optind == argc)
-        return cli_usage("no path given");
-    for (int i = optind; i < argc; i++)
-        if (path_parse(argv[i]) == NULL)
-            return CLI_USAGE;
-    struct session session;
-    if (session_open(&session) != 0)
-        return CLI_FAILED;
-    for (int i = optind; i < argc; i++) {
-        const char *path = path_parse(argv[i]);
-        struct attributes attributes;
-        int status = client_stat(session.client, INODE_ROOT, path, follow, &attributes);
-        if (status == 0) {
-            print_attributes(session.client, path, &attributes);
-        } else {
-            cli_error("cannot stat \"%s\": %s", path, status_text(status));
-            result = CLI_FAILED;
-        }
-    }
-    session_close(&session);
-    return result;
+    return session_for_each(argc, argv, "path", stat_path, &follow);
 }
 
 const struct verb verb_cat = {
