@@ -84,22 +84,36 @@ static void flight_free(struct rpc_flight *flight)
 
 /* ---- finishing ---- */
 
-/* total: as a value, because what was stored a moment ago cannot be loaded together with its neighbours
- * without waiting for the store. */
-static void call_record(const struct rpc_call *call, int status, uint64_t total)
+/* What is known of its trace entry as soon as it is sent: while the server has it there is time. */
+static void call_describe(struct rpc_call *call, const struct operation *operation, uint64_t sent)
 {
-    struct rpc *rpc = call->peer->rpc;
-    if (metrics_paused(rpc->metrics))
-        return;
+    call->subject = operation_subject(operation, call->body);
+    call->sent = sent;
+    call->described = true;
+}
+
+/* A call that was never sent. Returns false if it could not have been. */
+static bool call_describe_late(struct rpc_call *call)
+{
     const struct operation *operation = operation_find(call->operation);
     if (operation == NULL || call->body_length < operation->request_size)
-        return; /* it never was one */
-    uint64_t sent = call->send_count == 0 ? 0 : iovec_bytes(call->send, call->send_count);
-    uint64_t bytes = sent + call->received;
+        return false;
+    call_describe(call, operation, call->send_count == 0 ? 0 : iovec_bytes(call->send, call->send_count));
+    return true;
+}
+
+/* total: as a value, because what was stored a moment ago cannot be loaded together with its neighbours
+ * without waiting for the store. */
+static void call_record(struct rpc_call *call, int status, uint64_t total)
+{
+    struct rpc *rpc = call->peer->rpc;
+    if (metrics_paused(rpc->metrics) || (__builtin_expect(!call->described, 0) && !call_describe_late(call)))
+        return;
+    uint64_t bytes = call->sent + call->received;
     struct metrics_entry entry = {
         .started = call->timing.started,
         .correlation = call->correlation,
-        .subject = operation_subject(operation, call->body),
+        .subject = call->subject,
         .total_ns = metrics_clip(total),
         .client_queue_ns = call->timing.client_queue_ns,
         .server_queue_ns = call->timing.queue_ns,
@@ -274,6 +288,8 @@ static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const str
     }
     call->timing.client_queue_ns = (uint32_t)(now - call->timing.started);
     flight->resend_at = now + RPC_RESEND_INTERVAL;
+    if (!metrics_paused(rpc->metrics))
+        call_describe(call, operation, flight->bulk_length);
     sweep_set(rpc, now);
     flight_posted(flight, status, now);
 }

@@ -65,6 +65,8 @@ struct rpc_call {
     struct completion done;
     struct list link;
     uint64_t correlation;
+    uint64_t subject, sent; /* inode and bytes of bulk, for its trace entry, */
+    bool described;         /* if it was sent */
     struct loop *loop;
     struct rpc_peer *peer;
     struct rpc_flight *flight; /* while the request is on the wire */
