@@ -61,9 +61,17 @@ bool ranks_expected(void)
     return count == 0 || count > 1;
 }
 
+/* srun starts as many processes as it is asked for, and unless it is told to help MPI they know nothing of
+ * each other: each would measure alone, beside the others. */
+static bool strangers(void)
+{
+    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
+    return expected() < 0 && tasks != NULL && atol(tasks) > 1;
+}
+
 int ranks_refuse(const char *why)
 {
-    static const char *const numbers[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"};
+    static const char *const numbers[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"};
     const char *number = NULL;
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && number == NULL; i++)
         number = getenv(numbers[i]);
@@ -93,6 +101,12 @@ static void *open_library(void)
 
 int ranks_start(bool forced)
 {
+    if (!forced && strangers()) {
+        ranks_refuse(
+            "srun started several tasks that do not know each other: use srun --mpi=pmix, or as it is called "
+            "here (srun --mpi=list)");
+        return -EINVAL;
+    }
     if (!forced && !ranks_expected())
         return 0;
     void *library = open_library();

@@ -7,7 +7,7 @@ shift 2
 . "$(dirname "$0")/../cluster/cluster.sh"
 export TMPDIR=$work/tmp
 mkdir "$TMPDIR" "$work/files"
-unset OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_RANK PMI_SIZE PMI_RANK PMIX_RANK
+unset OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_RANK PMI_SIZE PMI_RANK PMIX_RANK SLURM_STEP_NUM_TASKS SLURM_PROCID
 
 same() { [ "$1" = "$2" ] || { echo "\"$1\" is not \"$2\""; return 1; }; }
 nothing_left() { same "$(ls -A "$1")" ""; }
@@ -55,6 +55,9 @@ ok "a target that is not there" same "$(said benchfs bench md --target posix:/no
     "2 benchfs bench md: target posix:/nonexistent: not a directory that can be used: No such file or directory"
 ok "wrong usage" same "$(said benchfs bench md --files 0 | cut -c1-40)" "2 benchfs bench md: option --files takes"
 ok "what is no load" same "$(said benchfs bench hash)" "2 benchfs bench hash: measures one process: start it without mpirun"
+step=(env SLURM_STEP_NUM_TASKS=2)
+ok "tasks of srun that are no ranks" fails 2 'srun --mpi=pmix' "${step[@]}" SLURM_PROCID=0 benchfs bench md --target "posix:$work/files"
+ok "only the first of them says so" same "$("${step[@]}" SLURM_PROCID=1 benchfs bench md --target "posix:$work/files" 2>&1)$?" 2
 BENCHFS_MPI_LIBRARY=/nonexistent
 ok "without the library" fails 2 'cannot load libbenchfs_mpi.so' env OMPI_COMM_WORLD_SIZE=2 benchfs bench md
 finish
