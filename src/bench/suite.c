@@ -28,6 +28,7 @@
 #include "bench/ranks.h"
 #include "bench/stages.h"
 #include "bench/suite_show.h"
+#include "bench/suspension.h"
 #include "bench/sweep.h"
 
 #define OPTIONS_MAX 64u
@@ -43,7 +44,7 @@ static struct sweep_axis *subjects; /* what is measured in turns in place of tar
 static struct bench_list targets;
 static uint64_t processes, threads, repeats, warmup;
 static const char *output_path, *limits_path;
-static bool json;
+static bool json, suspends;
 
 static struct result_file limits;
 static struct suite_output output;
@@ -67,6 +68,14 @@ static const struct bench_option library_option = {"library",
                                                    0,
                                                    "FILE",
                                                    "client library for chfs: or finchfs:; may be repeated"};
+static const struct bench_option suspend_option = {
+    "suspend",
+    BENCH_FLAG,
+    &suspends,
+    0,
+    0,
+    NULL,
+    "stop the servers of other chfs: and finchfs: targets in each turn"};
 static const struct bench_option crew_options[] = {
     {"processes", BENCH_NUMBER, &processes, 1, CREW_MAX, "N", "processes"},
     {"threads", BENCH_NUMBER, &threads, 1, CREW_MAX, "N", "threads in each"},
@@ -581,9 +590,13 @@ static int measure(uint32_t combination, uint32_t combinations)
             if (!can_run(lane))
                 continue;
             describe_where(where, sizeof(where), combination, combinations, run, lane);
-            status = interrupted() ? -EINTR : run_once(lane, run, where);
+            if (suspends)
+                status = suspension_turn(target_kind(lane->specification)->server);
+            if (status == 0)
+                status = interrupted() ? -EINTR : run_once(lane, run, where);
         }
     }
+    suspension_end();
     int written = finish_results(status == 0);
     return status < 0 ? status : written;
 }
@@ -758,6 +771,7 @@ static void collect_options(struct bench_option *all)
     if (workload->subject == NULL) {
         add_option(all, &target_option, false);
         add_option(all, &library_option, false);
+        add_option(all, &suspend_option, false);
     }
     for (const struct bench_option *option = workload->options; option->name != NULL; option++)
         add_option(all, option, true);
