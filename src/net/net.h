@@ -7,6 +7,8 @@
  * in the header. */
 #pragma once
 
+#include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +38,30 @@ struct net_message {
 
 typedef void (*net_receiver)(void *owner, struct net_message *message);
 
+/* Where memory is shown: what somebody on the same host must be told to find and to recognise it. */
+struct net_place {
+    uint64_t length;     /* bytes */
+    uint32_t process;    /* who shows it */
+    uint32_t descriptor; /* by which one, there */
+    uint8_t id[16];      /* random */
+};
+
+/* Memory of ours that others may read. */
+struct net_shown {
+    struct net *net;
+    void *memory; /* zeroed, page-aligned */
+    struct net_place place;
+};
+
+/* Memory of another party, to be read by atomic loads: its owner writes at any time. */
+struct net_view {
+    struct net *net;
+    const void *memory;
+    size_t length;
+    const _Atomic uint32_t *owner; /* net_view_alive */
+};
+#define NET_OWNER_MASK 0x3fffffffu /* FUTEX_TID_MASK */
+
 enum net_send_flags {
     /* Announce the bulk; the receiver fetches it straight from the sender's memory. Without it the transport
      * decides. */
@@ -54,6 +80,10 @@ struct net_operations {
     void (*release)(struct net_message *message);
     int (*memory_allocate)(struct net *net, size_t length, void **memory, void **region);
     void (*memory_free)(struct net *net, void *region);
+    int (*show)(struct net *net, size_t length, struct net_shown **shown);
+    void (*hide)(struct net_shown *shown);
+    int (*view)(struct net *net, const struct net_place *place, struct net_view **view);
+    void (*view_end)(struct net_view *view);
     int (*stream_listen)(struct net *net, const char *address,
                          void (*accept)(void *owner, struct net_stream *stream), void *owner,
                          struct net_listener **listener);
@@ -175,4 +205,36 @@ static inline int net_memory_allocate(struct net *net, size_t length, void **mem
 static inline void net_memory_free(struct net *net, void *region)
 {
     net->operations->memory_free(net, region);
+}
+
+/* Memory that parties on the same host, and of the same user, may map to read (shown.c). The kernel says in
+ * it when the thread that called net_show has ended, by whatever means; the same thread must call net_hide.
+ * Returns 0, -ENOTSUP or another -errno. */
+static inline int net_show(struct net *net, size_t length, struct net_shown **shown)
+{
+    return net->operations->show == NULL ? -ENOTSUP : net->operations->show(net, length, shown);
+}
+
+/* No view of it is alive from now on. */
+static inline void net_hide(struct net_shown *shown)
+{
+    shown->net->operations->hide(shown);
+}
+
+/* Maps what a party of this host shows at that place. Returns 0; -ENOENT: nothing like it is there, or it may
+ * not be read from here; -ENOTSUP; other -errno. */
+static inline int net_view(struct net *net, const struct net_place *place, struct net_view **view)
+{
+    return net->operations->view == NULL ? -ENOTSUP : net->operations->view(net, place, view);
+}
+
+static inline void net_view_end(struct net_view *view)
+{
+    view->net->operations->view_end(view);
+}
+
+/* Whether the one who shows it had neither ended nor hidden it at the time of the call. */
+static inline bool net_view_alive(const struct net_view *view)
+{
+    return (atomic_load_explicit(view->owner, memory_order_acquire) & NET_OWNER_MASK) != 0;
 }

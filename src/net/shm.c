@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/shown.h"
 #include "net/stream.h"
 #include "net/ucx_context.h"
 
@@ -205,6 +206,10 @@ static const struct net_operations shm_operations = {
     .release = shm_release,
     .memory_allocate = memory_allocate,
     .memory_free = memory_free,
+    .show = shown_create,
+    .hide = shown_destroy,
+    .view = shown_view,
+    .view_end = shown_view_end,
     .stream_listen = net_tcp_listen,
     .stream_connect = net_tcp_connect,
 };

@@ -470,6 +470,7 @@ void net_sim_kill(struct net *net)
         return;
     party->dead = true;
     sim_event(party->network, SIM_KILL, party->id, 0);
+    sim_shown_orphan(party);
     sim_streams_end(party);
 }
 
@@ -490,6 +491,10 @@ static const struct net_operations sim_operations = {
     .release = release,
     .memory_allocate = memory_allocate,
     .memory_free = memory_free,
+    .show = sim_show,
+    .hide = sim_hide,
+    .view = sim_view,
+    .view_end = sim_view_end,
     .stream_listen = sim_stream_listen,
     .stream_connect = sim_stream_connect,
 };
@@ -541,6 +546,7 @@ int sim_network_create(struct loop *loop, const struct sim_options *options, str
     list_init(&network->parties);
     list_init(&network->messages);
     list_init(&network->sends);
+    list_init(&network->shown);
     network->trace = XXH64_createState();
     if (network->trace == NULL) {
         free(network);

@@ -14,6 +14,8 @@ struct sim_network {
     struct list parties;
     struct list messages; /* under way or held */
     struct list sends;    /* whose completion is still to fire, or whose connection closed meanwhile */
+    struct list shown;    /* struct sim_shown */
+    uint64_t shown_count; /* ever */
     uint64_t party_count; /* ever made: the last one's id */
     XXH64_state_t *trace;
 };
@@ -61,3 +63,11 @@ int sim_stream_listen(struct net *net, const char *address,
 int sim_stream_connect(struct net *net, const char *address, uint64_t deadline, struct net_stream **stream);
 /* Ends all streams of a party. */
 void sim_streams_end(struct sim_party *party);
+
+/* shown memory */
+int sim_show(struct net *net, size_t length, struct net_shown **shown);
+void sim_hide(struct net_shown *shown);
+int sim_view(struct net *net, const struct net_place *place, struct net_view **view);
+void sim_view_end(struct net_view *view);
+/* The party was killed: none of its memory has an owner any more. */
+void sim_shown_orphan(struct sim_party *party);

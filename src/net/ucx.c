@@ -26,6 +26,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "net/net.h"
+#include "net/shown.h"
 #include "net/stream.h"
 #include "net/ucx_context.h"
 
@@ -416,6 +417,10 @@ static const struct net_operations ucx_operations = {
     .release = message_release,
     .memory_allocate = memory_allocate,
     .memory_free = memory_free,
+    .show = shown_create,
+    .hide = shown_destroy,
+    .view = shown_view,
+    .view_end = shown_view_end,
     .stream_listen = net_tcp_listen,
     .stream_connect = net_tcp_connect,
 };
