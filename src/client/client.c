@@ -46,11 +46,13 @@ static int map_adopt(struct client *client, struct cluster_map *map)
     uint32_t old_count = client->map == NULL ? 0 : client->map->server_count;
     struct rpc_peer **peers = calloc(map->server_count, sizeof *peers);
     uint32_t *known = calloc(map->server_count, sizeof *known);
+    struct client_board *boards = calloc(map->server_count, sizeof *boards);
     struct rpc_peer **retired =
         realloc(client->retired, (client->retired_count + old_count + 1) * sizeof(struct rpc_peer *));
     if (retired != NULL)
         client->retired = retired;
-    if (peers == NULL || known == NULL || retired == NULL) {
+    if (peers == NULL || known == NULL || boards == NULL || retired == NULL) {
+        free(boards);
         free(known);
         free(peers);
         return -ENOMEM;
@@ -64,6 +66,7 @@ static int map_adopt(struct client *client, struct cluster_map *map)
             for (uint32_t made = 0; made < server; made++)
                 if (peer_find(client, map->servers[made].address) == NULL)
                     rpc_peer_destroy(peers[made]);
+            free(boards);
             free(known);
             free(peers);
             return status;
@@ -78,6 +81,8 @@ static int map_adopt(struct client *client, struct cluster_map *map)
     }
     free(client->caller.known);
     client->caller.known = known;
+    client_boards_drop(client);
+    client->boards = boards;
     free(client->peers);
     cluster_map_destroy(client->map);
     client->peers = peers;
@@ -284,12 +289,17 @@ bool operation_gone_again(unsigned *attempts, int *status)
 int client_get_attributes(struct client *client, struct operation *operation, uint64_t inode, uint8_t flags,
                           struct attributes *attributes)
 {
+    uint32_t server = client_inode_server(client, inode);
+    if (client_board_ask(client, operation, server, board_inode_hash(inode), inode, NULL, 0, attributes) ==
+        BOARD_FOUND)
+        return 0;
     struct attributes_request request = {.inode = inode, .flags = flags};
     struct attributes_reply reply;
-    int status = client_request(client, operation, client_inode_server(client, inode), RPC_GET_ATTRIBUTES,
-                                &request, sizeof request, &reply, sizeof reply);
+    int status = client_request(client, operation, server, RPC_GET_ATTRIBUTES, &request, sizeof request,
+                                &reply, sizeof reply);
     if (status == 0)
         *attributes = reply.attributes;
+    client_board_missed(client, operation, server, status);
     return status;
 }
 
@@ -378,6 +388,7 @@ void client_destroy(struct client *client)
 {
     client->metrics->refresh = NULL;
     client_release_last(client);
+    client_boards_drop(client);
     for (uint32_t server = 0; server < client->map->server_count; server++)
         rpc_peer_destroy(client->peers[server]);
     for (uint32_t i = 0; i < client->retired_count; i++)

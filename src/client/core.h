@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "client/client.h"
+#include "meta/board.h"
 
 /* ---- directories known to the client ---- */
 
@@ -103,6 +104,17 @@ struct credentials {
     uint64_t changes;
 };
 
+/* ---- servers' attribute boards (board.c) ---- */
+
+/* What this client has of one server's board. */
+struct client_board {
+    struct board_view view; /* view.head NULL: nothing (yet) */
+    struct net_view *memory;
+    uint32_t questions; /* that the server had to answer, until the board is asked for */
+    bool asking;
+    bool refused; /* there is none for us */
+};
+
 /* ---- the client ---- */
 
 struct client {
@@ -111,7 +123,9 @@ struct client {
     struct metrics *metrics; /* the loop's */
     struct rpc *rpc;
     struct cluster_map *map;
-    struct rpc_peer **peers; /* by index in map->servers */
+    struct rpc_peer **peers;     /* by index in map->servers */
+    struct client_board *boards; /* likewise */
+    uint32_t board_hits;         /* counted around: see board.c */
     uint32_t namespace_epoch;
     uint64_t deadline_ns;
     struct credentials caller;
@@ -216,6 +230,21 @@ int client_get_attributes(struct client *client, struct operation *operation, ui
 /* Reads a symbolic link's target, one attempt. Returns its length, cut at size. */
 ssize_t client_read_link(struct client *client, struct operation *operation, uint64_t inode, char *target,
                          size_t size);
+
+/* ---- servers' attribute boards (board.c) ---- */
+
+/* The operation asks that server: what is the name (number: directory; hash: dentry_hash), or with length 0,
+ * what are the attributes of the inode (number)? BOARD_SILENT: send the request. Never suspends inside a
+ * task; outside the loop may turn. */
+enum board_answer client_board_ask(struct client *client, const struct operation *operation, uint32_t server,
+                                   uint64_t hash, uint64_t number, const char *name, uint32_t length,
+                                   struct attributes *attributes);
+/* The server had to answer such a question, and did, with that status: perhaps it is time to ask it for its
+ * board. May suspend. */
+void client_board_missed(struct client *client, const struct operation *operation, uint32_t server,
+                         int status);
+/* Lets go of all boards of the map's servers. */
+void client_boards_drop(struct client *client);
 
 /* ---- permissions ---- */
 

@@ -62,15 +62,21 @@ int walk_permits(struct walk *walk, uint32_t access)
 
 int walk_lookup(struct walk *walk, struct attributes *attributes)
 {
+    struct client *client = walk->client;
+    uint32_t server = client_hash_server(client, walk->hash);
+    enum board_answer answer = client_board_ask(client, walk->operation, server, walk->hash, walk->here.inode,
+                                                walk->name, walk->name_length, attributes);
+    if (answer != BOARD_SILENT)
+        return answer == BOARD_FOUND ? 0 : -ENOENT;
     union named_request named;
     struct attributes_reply reply;
     size_t length = walk_named_request(walk, &named);
-    int status = client_request(walk->client, walk->operation, client_hash_server(walk->client, walk->hash),
-                                RPC_LOOKUP, &named, length, &reply, sizeof reply);
-    if (status < 0)
-        return status;
-    *attributes = reply.attributes;
-    return 0;
+    int status =
+        client_request(client, walk->operation, server, RPC_LOOKUP, &named, length, &reply, sizeof reply);
+    if (status == 0)
+        *attributes = reply.attributes;
+    client_board_missed(client, walk->operation, server, status);
+    return status;
 }
 
 int walk_lookup_follow(struct walk *walk, struct attributes *attributes)

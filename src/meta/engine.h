@@ -50,6 +50,7 @@ struct meta {
     struct directory *recent[1 << DIRECTORY_CACHE_BITS];
     struct table inodes;
     struct xattrs xattrs;
+    struct board *board;     /* NULL: nobody is shown anything */
     struct journal *journal; /* NULL: changes are not recorded */
     bool journaled;          /* they are, or will be once recovery is over */
     bool nameless;           /* recovery met inodes without links */
@@ -57,6 +58,22 @@ struct meta {
     struct changed changed_inodes;
     struct changed changed_directories;
 };
+
+/* The name (parent, hash) has changed. */
+static inline void dentry_changed(struct meta *meta, uint64_t hash)
+{
+    if (meta->board != NULL)
+        board_changed(meta->board, hash);
+}
+
+/* What the board tells of the inode is wrong from now on. */
+static inline void inode_withdraw(struct meta *meta, struct inode *inode)
+{
+    if (meta->board == NULL || (inode->state & INODE_PUBLISHED) == 0)
+        return;
+    board_inode_changed(meta->board, inode->number);
+    inode->state &= (uint8_t)~INODE_PUBLISHED;
+}
 
 /* records.c. Calls for changes; to be left out without a journal. */
 void record_dentry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,

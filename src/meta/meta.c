@@ -59,6 +59,24 @@ int meta_reserve(struct meta *meta, uint64_t bytes)
     return memory_reserve(&meta->memory, bytes);
 }
 
+void meta_board_begin(struct meta *meta, struct board *board)
+{
+    meta->board = board;
+}
+
+void meta_publish_name(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                       struct inode *inode, const struct attributes *attributes)
+{
+    if (board_answer(meta->board, hash, parent, name, (uint32_t)length, attributes) && attributes != NULL)
+        inode->state |= INODE_PUBLISHED;
+}
+
+void meta_publish_inode(struct meta *meta, struct inode *inode, const struct attributes *attributes)
+{
+    if (board_answer(meta->board, board_inode_hash(inode->number), inode->number, NULL, 0, attributes))
+        inode->state |= INODE_PUBLISHED;
+}
+
 struct xattrs *meta_xattrs(struct meta *meta)
 {
     return &meta->xattrs;
@@ -354,6 +372,7 @@ static int entry_add(struct meta *meta, struct directory *directory, struct inde
         return status;
     }
     directory_changed(meta, directory, 1, type, now);
+    dentry_changed(meta, hash);
     if (meta->journal != NULL)
         record_dentry(meta, directory->number, hash, name, length, inode, type);
     return 0;
@@ -392,6 +411,7 @@ int meta_dentry_set(struct meta *meta, uint64_t parent, uint64_t hash, const cha
     record->inode = inode;
     record->type = (uint16_t)(type & S_IFMT);
     directory_changed(meta, directory, 0, type, now);
+    dentry_changed(meta, hash);
     if (meta->journal != NULL)
         record_dentry(meta, parent, hash, name, length, inode, type);
     return 0;
@@ -409,6 +429,7 @@ int meta_dentry_remove(struct meta *meta, uint64_t parent, uint64_t hash, const 
         return -ENOENT;
     index_remove(&directory->entries, &path);
     directory_changed(meta, directory, -1, record->type, now);
+    dentry_changed(meta, hash);
     dentry_record_free(meta, record);
     if (meta->journal != NULL)
         record_dentry_removal(meta, parent, hash, name, length);
@@ -442,6 +463,7 @@ static inline int block_enter(struct meta *meta, struct directory *directory, st
         goto no_entry;
     meta->inode_count++;
     directory_changed(meta, directory, 1, mode, now);
+    dentry_changed(meta, hash);
     *inode = made;
     return 0;
 
@@ -539,6 +561,7 @@ static void inline_release(struct meta *meta, struct inode *inode)
 void meta_inode_remove(struct meta *meta, struct inode *inode)
 {
     assert(table_find(&meta->inodes, inode->number) == inode);
+    inode_withdraw(meta, inode);
     if (meta->journal != NULL)
         record_inode_removal(meta, inode);
     table_remove(&meta->inodes, inode->number);

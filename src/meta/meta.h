@@ -13,6 +13,7 @@
 
 #include "cluster/partition.h"
 #include "journal/journal.h"
+#include "meta/board.h"
 #include "meta/xattr.h"
 #include "rpc/operations.h"
 
@@ -24,6 +25,8 @@ struct meta;
 #define XATTRS_CHANGED 16u
 #define INLINE_RECORDED 32u
 #define XATTRS_RECORDED 64u
+#define INODE_PUBLISHED                                                                                      \
+    128u /* the board may tell of it; until recovery is over the bit means something else */
 #define INODE_UNRECORDED (INODE_CHANGED | INLINE_CHANGED | XATTRS_CHANGED) /* nobody records anything */
 
 #define INODE_CHUNKED 1u
@@ -125,6 +128,19 @@ int meta_inline_resize(struct meta *meta, struct inode *inode, uint32_t length);
  * meta_xattrs_changed. */
 struct xattrs *meta_xattrs(struct meta *meta);
 
+/* ---- the attribute board ----
+ *
+ * The engine takes from it what its changes make wrong: names in its own calls, what is told of an inode when
+ * a change of it is noted (meta_inode_changed) or it is removed. */
+
+/* From now on changes are told to the board (NULL: to none); not before recovery is over. */
+void meta_board_begin(struct meta *meta, struct board *board);
+/* A client that may read the board has just been told this of a name - attributes NULL: it does not exist;
+ * else inode is here - or of an inode's attributes. Never in a later step than it was found in. */
+void meta_publish_name(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                       struct inode *inode, const struct attributes *attributes);
+void meta_publish_inode(struct meta *meta, struct inode *inode, const struct attributes *attributes);
+
 /* Directories as seen from this server. */
 struct meta_directory_status {
     uint64_t entries;
@@ -176,7 +192,7 @@ void meta_note(struct meta *meta, struct inode *inode, uint8_t what);
 
 static inline void meta_inode_changed(struct meta *meta, struct inode *inode)
 {
-    if (__builtin_expect((inode->state & INODE_CHANGED) == 0, 0))
+    if (__builtin_expect((inode->state & (INODE_CHANGED | INODE_PUBLISHED)) != INODE_CHANGED, 0))
         meta_note(meta, inode, INODE_CHANGED);
 }
 

@@ -49,7 +49,8 @@ static void note(struct changed *changed, uint64_t number)
 
 void meta_note(struct meta *meta, struct inode *inode, uint8_t what)
 {
-    if (meta->journal == NULL)
+    inode_withdraw(meta, inode);
+    if (meta->journal == NULL || (inode->state & what) != 0)
         return;
     if ((inode->state & INODE_UNRECORDED) == 0)
         note(&meta->changed_inodes, inode->number);

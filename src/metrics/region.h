@@ -72,6 +72,9 @@ enum metrics_operation_number {
     M(DIRECTORY_MISSES, "directory_cache_misses", COUNTER, "", "Directories of paths looked up")             \
     M(LEASE_HITS, "lease_hits", COUNTER, "", "Reads served from data that came with open")                   \
     M(ATTRIBUTE_HITS, "attribute_cache_hits", COUNTER, "", "Attributes served from the cache (relaxed)")     \
+    M(BOARD_HITS, "board_hits", COUNTER, "", "Attributes and missing names read on servers' boards")         \
+    M(BOARD_MISSES, "board_misses", COUNTER, "", "Questions to boards that servers had to answer")           \
+    M(BOARD_ANSWERS, "board_answers", COUNTER, "", "Answers that a server has put on its board")             \
     M(SERVING, "requests_serving", GAUGE, "", "Requests being served")                                       \
     M(SERVING_PEAK, "requests_serving_peak", GAUGE, "", "Most requests ever served at a time")               \
     M(SESSIONS, "sessions", GAUGE, "", "Sessions open")                                                      \

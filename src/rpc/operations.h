@@ -59,6 +59,7 @@
     OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)                                              \
     OP(56, READ_METRICS, metrics_request, metrics_reply, RPC_OTHER) /* bulk out: bytes of the region */      \
     OP(57, SET_METRICS, metrics_set_request, empty_body, RPC_OTHER)                                          \
+    OP(58, GET_BOARD, empty_body, board_reply, 0)                                                            \
     OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
     OP(61, INODE_LINK, inode_link_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                      \
     OP(62, HOLD, hold_request, attributes_reply, RPC_MUTATES)                                                \
@@ -249,6 +250,14 @@ struct WIRE open_reply {
     struct attributes attributes;
     uint32_t
         lease_us; /* for so long after the request was sent the returned data may be served; 0: no data */
+};
+
+/* Where the server shows its attribute board (meta/board.h), for clients on the same host. */
+struct WIRE board_reply {
+    uint64_t length; /* bytes */
+    uint32_t process;
+    uint32_t descriptor;
+    uint8_t id[16];
 };
 
 struct WIRE inode_request {

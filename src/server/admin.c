@@ -1,5 +1,5 @@
-/* What is asked about the server itself: the cluster map, status, measurements, space, a ping, the request to
- * end.
+/* What is asked about the server itself: the cluster map, where its attribute board is, status, measurements,
+ * space, a ping, the request to end.
  *
  * PING moves bulk either way through one buffer of transport memory, made at the first ping that needs it;
  * its contents mean nothing, so pings may share it. */
@@ -19,6 +19,23 @@ void serve_GET_MAP(void *owner, struct rpc_request *request)
     }
     struct iovec bulk = {server->encoded_map.bytes, server->encoded_map.length};
     rpc_reply(request, 0, NULL, 0, &bulk, 1);
+}
+
+/* From now on what clients are told is worth putting there. */
+void serve_GET_BOARD(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    struct board_reply reply = {0};
+    int status = server->map == NULL ? -EAGAIN : server->board == NULL ? -EOPNOTSUPP : 0;
+    if (status == 0) {
+        const struct net_place *place = &server->board->shown->place;
+        reply.length = place->length;
+        reply.process = place->process;
+        reply.descriptor = place->descriptor;
+        memcpy(reply.id, place->id, sizeof(reply.id));
+        server->board->watched = true;
+    }
+    answer(request, status, &reply, sizeof(reply));
 }
 
 void serve_PING(void *owner, struct rpc_request *request)

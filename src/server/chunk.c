@@ -323,6 +323,14 @@ static int prepare_small_write(struct server *server, struct rpc_request *reques
     }
 }
 
+/* It took memory while it was under way, which attributes tell, and has given it back. */
+static void note_failed_write(struct server *server, uint64_t number)
+{
+    struct inode *inode = meta_inode_find(server->meta, number);
+    if (inode != NULL)
+        inode_changed(server, inode);
+}
+
 /* The inode is here: bytes, size and times change together. */
 static int write_owned(struct server *server, struct rpc_request *request,
                        const struct chunk_write_request *body, struct chunk_reply *reply)
@@ -343,8 +351,11 @@ static int write_owned(struct server *server, struct rpc_request *request,
         status = write_inline(server, inode, body->offset, bytes, body->length);
     } else {
         status = inode_prepare_growth(server, inode, end);
-        if (status == 0)
+        if (status == 0) {
             status = write_chunk(server, request, body, end, &inode, bytes);
+            if (status != 0)
+                note_failed_write(server, body->inode);
+        }
         if (status == 0 && end > inode->size && (fits_inline || (body->flags & CHUNK_KEEP_SIZE) == 0))
             inode->size = end;
     }

@@ -55,6 +55,16 @@ void inode_attributes(struct server *server, const struct inode *inode, struct a
     };
 }
 
+/* What a persistent engine's chunks take may change without a request: see store/. */
+bool attributes_keep(const struct server *server, const struct inode *inode,
+                     const struct attributes *attributes)
+{
+    if (S_ISDIR(inode->mode) || inode->links == 0 || attributes->blocks == BLOCKS_UNKNOWN)
+        return false;
+    return !S_ISREG(inode->mode) || inode->chunked == 0 ||
+           (!server->store->operations->persistent && inode->elsewhere != HELD_UNKNOWN);
+}
+
 /* ---- other servers' inodes ---- */
 
 int attributes_elsewhere(struct server *server, uint64_t inode, uint64_t deadline,
@@ -622,7 +632,9 @@ void serve_GET_ATTRIBUTES(void *owner, struct rpc_request *request)
     } else if (status == 0) {
         inode_attributes(server, inode, &reply.attributes);
     }
-    answer(request, status, &reply, sizeof(reply));
+    answer(request, status, &reply, sizeof(reply)); /* without suspending */
+    if (status == 0 && board_is_watched(server, request) && attributes_keep(server, inode, &reply.attributes))
+        meta_publish_inode(server->meta, inode, &reply.attributes);
 }
 
 /* Does anybody lose access to what clients have cached? */

@@ -64,7 +64,14 @@ void serve_LOOKUP(void *owner, struct rpc_request *request)
     uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
     int status = find_entry(server, request, body->parent, hash, body->name, body->name_length, &dentry,
                             &reply.attributes);
-    answer(request, status, &reply, sizeof(reply));
+    answer(request, status, &reply, sizeof(reply)); /* without suspending: a lookup promises nothing */
+    if (!board_is_watched(server, request))
+        return;
+    if (status == -ENOENT)
+        meta_publish_name(server->meta, body->parent, hash, body->name, body->name_length, NULL, NULL);
+    else if (status == 0 && dentry.local != NULL && attributes_keep(server, dentry.local, &reply.attributes))
+        meta_publish_name(server->meta, body->parent, hash, body->name, body->name_length, dentry.local,
+                          &reply.attributes);
 }
 
 int check_open(const struct rpc_request *request, const struct attributes *attributes, uint32_t uid,
@@ -451,7 +458,9 @@ void serve_UNLINK(void *owner, struct rpc_request *request)
                                         loop_realtime(server->loop));
             bool held = status == 0 && inode_is_held(server, dentry.local);
             if (status == 0 && !held && server->journal == NULL && chunks_all_here(server, dentry.local)) {
-                /* The rest cannot fail nor suspend, so nobody sees a moment between reply and removal. */
+                /* The rest cannot fail nor suspend, so nobody sees a moment between reply and removal; on the
+                 * board they would. */
+                inode_changed(server, dentry.local);
                 answer(request, 0, &(struct unlink_reply){0}, sizeof(struct unlink_reply));
                 inode_drop_link(server, dentry.local, 0);
                 return;

@@ -66,6 +66,8 @@ int key_lock(struct server *server, uint64_t transaction, uint64_t parent, uint6
         return status;
     }
     server->obstacles++;
+    if (server->board != NULL)
+        board_changed(server->board, hash); /* who asks for the name has to wait */
     timer_set(server->loop, &lock->expiry, loop_now(server->loop) + server_lock_life(server));
     return 0;
 }
@@ -256,6 +258,8 @@ static void bury(struct server *server, struct directory_mark *mark)
     list_push_back(&server->tombstones, &mark->link);
     wait_queue_wake_all(server->loop, &mark->waiters);
     meta_directory_forget(server->meta, mark->directory);
+    if (server->board != NULL)
+        board_directory_changed(server->board, mark->directory);
     if (++server->tombstone_count <= TOMBSTONES_MAX || server->retiring || server->stopping)
         return;
     server->retiring = true;

@@ -28,7 +28,10 @@
 
 static void publish_epochs(struct server *server)
 {
-    rpc_set_epochs(server->rpc, server->map != NULL ? server->map->epoch : 0, server->namespace_epoch);
+    uint32_t map_epoch = server->map != NULL ? server->map->epoch : 0;
+    if (server->board != NULL)
+        board_set_epochs(server->board, map_epoch, server->namespace_epoch);
+    rpc_set_epochs(server->rpc, map_epoch, server->namespace_epoch);
 }
 
 void server_adopt_epoch(struct server *server, uint32_t epoch)
@@ -198,6 +201,7 @@ static void refresh_metrics(void *owner)
     metrics_set(server->metrics, METRIC_META_MEMORY, meta.bytes);
     metrics_set(server->metrics, METRIC_META_INODES, meta.inodes);
     metrics_set(server->metrics, METRIC_META_DENTRIES, meta.dentries);
+    metrics_set(server->metrics, METRIC_BOARD_ANSWERS, server->board == NULL ? 0 : server->board->entries);
 }
 
 int server_create(struct net *net, const struct server_options *options, struct server **result, char *bound)
@@ -238,6 +242,11 @@ int server_create(struct net *net, const struct server_options *options, struct 
     status = meta_reserve(server->meta, options->metadata_reserve);
     if (status != 0)
         goto fail_store;
+    status = options->board_bytes == 0 ? 0 : board_create(net, options->board_bytes, &server->board);
+    if (status == -ENOTSUP || status == -EINVAL)
+        status = 0; /* this transport shows nothing, or there is no room for an entry */
+    if (status != 0)
+        goto fail_store;
     struct store_options store = options->store;
     store.net = net;
     store.loop = net->loop;
@@ -273,6 +282,7 @@ fail_listen:
 fail_rpc:
     store_destroy(server->store);
 fail_store:
+    board_destroy(server->board);
     meta_destroy(server->meta);
 fail_meta:
     free(server);
@@ -367,6 +377,7 @@ int server_set_map(struct server *server, struct cluster_map *map)
     server->self = self;
     metrics_identify(server->metrics, METRICS_ROLE_SERVER, server->options.id, map->servers[0].address);
     skip_lost_numbers(server);
+    meta_board_begin(server->meta, server->board);
     publish_epochs(server);
     return 0;
 }
@@ -375,6 +386,9 @@ void server_destroy(struct server *server)
 {
     server->metrics->refresh = NULL;
     server->stopping = true;
+    meta_board_begin(server->meta, NULL);
+    board_destroy(server->board); /* from here on nobody believes what it says */
+    server->board = NULL;
     rpc_destroy(server->rpc); /* cancels and awaits handlers, destroys peers */
     wait_group_wait(server->loop, &server->background, 0);
     durable_end(server);

@@ -19,6 +19,7 @@ struct server_options {
     uint64_t metadata_capacity; /* meta.capacity: bytes of metadata and inline data; beyond: -ENOSPC. 0:
                                    unlimited */
     uint64_t metadata_reserve;  /* meta.reserve: bytes of memory for metadata taken at once; 0: none */
+    uint64_t board_bytes;       /* meta.board: size of the attribute board; 0: there is none */
     enum durability durability; /* this and the rest: for persistent engines */
     uint64_t interval_ns;       /* store.interval */
     uint64_t journal_limit;     /* store.journal_limit: bytes that a recovery may have to replay */

@@ -176,8 +176,8 @@ static int allocate_chunks(struct server *server, struct inode *inode, const str
     if (status == 0 && body->kind != ALLOCATE_PUNCH && !keep_size(body) && end > inode->size) {
         inode->size = end;
         inode->chunked = before;
-        inode_changed(server, inode);
     }
+    inode_changed(server, inode);
     inode_busy_end(server, inode);
     return status;
 }

@@ -92,6 +92,7 @@ struct server {
     struct rpc *rpc;
     struct store *store;
     struct meta *meta;
+    struct board *board; /* what clients of this host may read; NULL: there is none */
     struct server_options options;
 
     struct cluster_map *map; /* NULL until server_set_map */
@@ -252,6 +253,16 @@ static inline int gate_inode(struct server *server, uint64_t number, struct inod
     server->metrics->partitions[inode_partition(number)]++;
     *inode = meta_inode_find(server->meta, number);
     return *inode != NULL ? 0 : -ESTALE;
+}
+
+/* ---- the attribute board (meta/board.h) ---- */
+
+/* Whether the answer to this request may be of use to somebody on the board. A server is none of those who
+ * read it; and a call of this server to itself may go on, and change things, inside the reply. */
+static inline bool board_is_watched(const struct server *server, const struct rpc_request *request)
+{
+    return server->board != NULL && server->board->watched && !request->peer_is_server &&
+           request->session != NULL;
 }
 
 /* ---- obstacle.c: locked keys and marked directories ---- */
@@ -531,6 +542,10 @@ int transaction_back_off(struct server *server, unsigned attempt, uint64_t deadl
  * symbolic link is for the client to follow. */
 int check_open(const struct rpc_request *request, const struct attributes *attributes, uint32_t uid,
                uint32_t gid, unsigned access);
+/* inode.c. Whether these attributes, which the inode has just been found to have, hold until a change of it
+ * is noted: not what is gathered, what others are responsible for, or what no name leads to any more. */
+bool attributes_keep(const struct server *server, const struct inode *inode,
+                     const struct attributes *attributes);
 /* inode.c. Finds an inode whose attributes may be shown, waiting while they are hidden. */
 int visible_inode(struct server *server, const struct rpc_request *request, uint64_t number,
                   struct inode **inode);

@@ -56,6 +56,7 @@ struct fixture_options {
     uint32_t loss_per_million;
     uint64_t rpc_deadline_ns;
     bool instances;
+    uint64_t board_bytes;
 };
 
 static const uint8_t fixture_key[CLUSTER_KEY_BYTES] = "0123456789abcdef0123456789abcde";
@@ -106,6 +107,7 @@ static inline void fixture_open(struct fixture *f, const struct fixture_options 
             .lease_ns = options->lease_ns,
             .rpc_deadline_ns = options->rpc_deadline_ns,
             .metadata_capacity = options->metadata_capacity,
+            .board_bytes = options->board_bytes,
         };
         members[i].id = i + 10;
         assert_int_equal(server_create(f->nets[i], &server, &f->servers[i], members[i].address), 0);

@@ -1,0 +1,247 @@
+/* The attribute board; board.h tells what it promises.
+ *
+ * Order. The one writer makes an entry's sequence odd, then changes the words, then makes it even; every
+ * store releases, so whoever sees a new word also sees that the sequence has moved. A reader acquires with
+ * every load and looks at the sequence again at the end. Counts, epochs and the owner are looked at in
+ * between: none of them ever goes back.
+ *
+ * A change and the reply that tells of it are stores of one thread, in that order; whoever acts on the reply,
+ * or on the word of somebody who does, has acquired it and so finds the entry gone. */
+#include "meta/board.h"
+
+#include <stdlib.h>
+
+#define ASKED_SHIFT 32
+
+static uint16_t tag_of(uint64_t hash)
+{
+    return (uint16_t)(hash >> ASKED_SHIFT | 1);
+}
+
+/* ---- reading ---- */
+
+int board_view_open(const struct net_view *memory, struct board_view *view)
+{
+    const struct board_head *head = memory->memory;
+    if (memory->length < sizeof(*head) || head->magic != BOARD_MAGIC)
+        return -EPROTO;
+    uint64_t sets = head->sets;
+    if (sets == 0 || (sets & (sets - 1)) != 0 ||
+        sets > (memory->length - sizeof(*head)) / (BOARD_WAYS * sizeof(struct board_entry)))
+        return -EPROTO;
+    *view = (struct board_view){.head = head, .memory = memory, .mask = sets - 1};
+    return 0;
+}
+
+static inline uint64_t load(const _Atomic uint64_t *word)
+{
+    return atomic_load_explicit(word, memory_order_acquire);
+}
+
+static inline bool names_equal(const struct board_entry *entry, const uint64_t *words, uint32_t length)
+{
+    uint64_t differing = 0;
+    for (uint32_t i = 0; i < (length + 7) / 8; i++)
+        differing |= load(&entry->name[i]) ^ words[i];
+    return differing == 0;
+}
+
+/* Whether what the entry depends on is as it was when it was written. */
+static inline bool is_current(const struct board_view *view, const struct board_entry *entry, uint64_t number,
+                              bool named, bool missing, uint64_t inode)
+{
+    const struct board_head *head = view->head;
+    if (named && load(&head->directory_counts[board_directory_slot(number)]) != load(&entry->directory_count))
+        return false;
+    return missing || load(&head->inode_counts[board_inode_slot(inode)]) == load(&entry->inode_count);
+}
+
+static inline enum board_answer read_entry(const struct board_view *view, const struct board_entry *entry,
+                                           uint64_t sequence, uint64_t number, const uint64_t *words,
+                                           uint32_t length, struct attributes *attributes)
+{
+    uint64_t shape = load(&entry->shape);
+    if (load(&entry->number) != number || (shape & ~(uint64_t)BOARD_SHAPE_MISSING) != length ||
+        !names_equal(entry, words, length))
+        return BOARD_SILENT;
+    bool missing = (shape & BOARD_SHAPE_MISSING) != 0;
+    uint64_t copy[BOARD_ATTRIBUTES_WORDS];
+    if (!missing)
+        for (uint32_t i = 0; i < BOARD_ATTRIBUTES_WORDS; i++)
+            copy[i] = load(&entry->attributes[i]);
+    if (!is_current(view, entry, number, length != 0, missing, missing ? 0 : copy[0]) ||
+        load(&entry->sequence) != sequence)
+        return BOARD_SILENT;
+    if (missing)
+        return BOARD_MISSING;
+    memcpy(attributes, copy, sizeof(*attributes));
+    return BOARD_FOUND;
+}
+static_assert(offsetof(struct attributes, inode) == 0, "the first word of attributes is the inode's number");
+
+enum board_answer board_read(const struct board_view *view, uint64_t hash, uint64_t number, const char *name,
+                             uint32_t length, uint32_t map_epoch, uint32_t namespace_epoch,
+                             struct attributes *attributes)
+{
+    uint64_t words[BOARD_NAME_WORDS];
+    if (length > BOARD_NAME_MAX)
+        return BOARD_SILENT;
+    if (length != 0)
+        board_name_words(name, length, words);
+    const struct board_head *head = view->head;
+    const struct board_entry *set = &head->entries[(hash & view->mask) * BOARD_WAYS];
+    for (uint32_t way = 0; way < BOARD_WAYS; way++) {
+        const struct board_entry *entry = &set[way];
+        uint64_t sequence = load(&entry->sequence);
+        if ((sequence & 1) != 0 || load(&entry->hash) != hash)
+            continue;
+        enum board_answer answer = read_entry(view, entry, sequence, number, words, length, attributes);
+        if (answer == BOARD_SILENT)
+            continue;
+        bool valid = atomic_load_explicit(&head->namespace_epoch, memory_order_acquire) == namespace_epoch &&
+                     atomic_load_explicit(&head->map_epoch, memory_order_acquire) == map_epoch &&
+                     net_view_alive(view->memory);
+        return valid ? answer : BOARD_SILENT;
+    }
+    return BOARD_SILENT;
+}
+
+/* ---- the server's side ---- */
+
+static uint64_t sets_in(uint64_t bytes)
+{
+    uint64_t sets = bytes > sizeof(struct board_head)
+                        ? (bytes - sizeof(struct board_head)) / (BOARD_WAYS * sizeof(struct board_entry))
+                        : 0;
+    while ((sets & (sets - 1)) != 0)
+        sets &= sets - 1;
+    return sets;
+}
+
+int board_create(struct net *net, uint64_t bytes, struct board **result)
+{
+    uint64_t sets = sets_in(bytes);
+    if (sets == 0)
+        return -EINVAL;
+    struct board *board = calloc(1, sizeof(*board));
+    if (board == NULL)
+        return -ENOMEM;
+    board->tags = calloc(sets, sizeof(board->tags[0]));
+    board->asked = calloc(sets * BOARD_WAYS, sizeof(board->asked[0]));
+    int status = -ENOMEM;
+    if (board->tags != NULL && board->asked != NULL)
+        status = net_show(net, sizeof(struct board_head) + sets * BOARD_WAYS * sizeof(struct board_entry),
+                          &board->shown);
+    if (status != 0) {
+        board_destroy(board);
+        return status;
+    }
+    /* Entries that were never written have sequence 0, and no question has hash and number 0. */
+    board->head = board->shown->memory;
+    board->head->sets = sets;
+    board->head->magic = BOARD_MAGIC;
+    board->mask = sets - 1;
+    *result = board;
+    return 0;
+}
+
+void board_destroy(struct board *board)
+{
+    if (board == NULL)
+        return;
+    if (board->shown != NULL)
+        net_hide(board->shown);
+    free(board->asked);
+    free(board->tags);
+    free(board);
+}
+
+void board_set_epochs(struct board *board, uint32_t map_epoch, uint32_t namespace_epoch)
+{
+    atomic_store_explicit(&board->head->map_epoch, map_epoch, memory_order_release);
+    atomic_store_explicit(&board->head->namespace_epoch, namespace_epoch, memory_order_release);
+}
+
+static inline void store(_Atomic uint64_t *word, uint64_t value)
+{
+    atomic_store_explicit(word, value, memory_order_release);
+}
+
+/* Makes the entry say nothing. Returns its sequence, which is odd. */
+static uint64_t silence(struct board_entry *entry)
+{
+    uint64_t sequence = atomic_load_explicit(&entry->sequence, memory_order_relaxed) | 1;
+    store(&entry->sequence, sequence);
+    return sequence;
+}
+
+void board_forget(struct board *board, uint64_t hash)
+{
+    uint64_t set = hash & board->mask;
+    uint16_t tag = tag_of(hash);
+    for (uint32_t way = 0; way < BOARD_WAYS; way++) {
+        struct board_entry *entry = &board->head->entries[set * BOARD_WAYS + way];
+        if (board->tags[set][way] != tag || atomic_load_explicit(&entry->hash, memory_order_relaxed) != hash)
+            continue;
+        silence(entry);
+        board->tags[set][way] = 0;
+    }
+}
+
+/* Which entry of the set to write: the one that answers this question already, a free one, or one in turn. */
+static uint32_t choose(struct board *board, uint64_t set, uint64_t hash)
+{
+    uint16_t tag = tag_of(hash);
+    uint32_t chosen = BOARD_WAYS;
+    for (uint32_t way = 0; way < BOARD_WAYS; way++) {
+        const struct board_entry *entry = &board->head->entries[set * BOARD_WAYS + way];
+        if (board->tags[set][way] == tag && atomic_load_explicit(&entry->hash, memory_order_relaxed) == hash)
+            return way;
+        if (board->tags[set][way] == 0)
+            chosen = way;
+    }
+    return chosen < BOARD_WAYS ? chosen : board->turn++ % BOARD_WAYS;
+}
+
+static void write_entry(struct board *board, struct board_entry *entry, uint64_t hash, uint64_t number,
+                        const char *name, uint32_t length, const struct attributes *attributes)
+{
+    const struct board_head *head = board->head;
+    uint64_t sequence = silence(entry);
+    store(&entry->hash, hash);
+    store(&entry->number, number);
+    store(&entry->shape, length | (attributes == NULL ? BOARD_SHAPE_MISSING : 0));
+    if (length != 0) {
+        uint64_t words[BOARD_NAME_WORDS];
+        board_name_words(name, length, words);
+        for (uint32_t i = 0; i < (length + 7) / 8; i++)
+            store(&entry->name[i], words[i]);
+        store(&entry->directory_count, load(&head->directory_counts[board_directory_slot(number)]));
+    }
+    if (attributes != NULL) {
+        uint64_t words[BOARD_ATTRIBUTES_WORDS] = {0};
+        memcpy(words, attributes, sizeof(*attributes));
+        for (uint32_t i = 0; i < BOARD_ATTRIBUTES_WORDS; i++)
+            store(&entry->attributes[i], words[i]);
+        store(&entry->inode_count, load(&head->inode_counts[board_inode_slot(attributes->inode)]));
+    }
+    store(&entry->sequence, sequence + 1);
+}
+
+bool board_answer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
+                  const struct attributes *attributes)
+{
+    if (length > BOARD_NAME_MAX)
+        return false;
+    uint64_t set = hash & board->mask;
+    uint16_t *asked = &board->asked[hash & (board->mask * BOARD_WAYS + BOARD_WAYS - 1)];
+    if (*asked != tag_of(hash)) {
+        *asked = tag_of(hash);
+        return false;
+    }
+    uint32_t way = choose(board, set, hash);
+    write_entry(board, &board->head->entries[set * BOARD_WAYS + way], hash, number, name, length, attributes);
+    board->tags[set][way] = tag_of(hash);
+    board->entries++;
+    return true;
+}

@@ -1,0 +1,404 @@
+/* What a server shows on its attribute board: after every step, whatever it was, each answer that stands
+ * there is the one that the server would give. */
+#include "server_fixture.h"
+
+#include "meta/board.h"
+
+static struct fixture f;
+static struct net_view *memory[SERVERS_MAX];
+static struct board_view views[SERVERS_MAX];
+static unsigned shown; /* answers that stood when they were compared */
+
+/* ---- boards ---- */
+
+static int board_place(uint32_t server, struct net_place *place)
+{
+    struct operation_call c;
+    call_prepare(&f, &c, RPC_GET_BOARD, 0, sizeof(struct board_reply));
+    rpc_start(f.client.peers[server], &c.call);
+    int status = finish(&c);
+    const struct board_reply *reply = (const void *)c.reply;
+    if (status != 0)
+        return status;
+    *place = (struct net_place){
+        .length = reply->length, .process = reply->process, .descriptor = reply->descriptor};
+    memcpy(place->id, reply->id, sizeof(place->id));
+    return 0;
+}
+
+static void begin(uint32_t servers)
+{
+    fixture_open(&f,
+                 &(struct fixture_options){.servers = servers, .board_bytes = 1 << 20, .instances = true});
+    for (uint32_t i = 0; i < servers; i++) {
+        struct net_place place;
+        assert_int_equal(board_place(i, &place), 0);
+        assert_int_equal(net_view(f.client.net, &place, &memory[i]), 0);
+        assert_int_equal(board_view_open(memory[i], &views[i]), 0);
+    }
+    shown = 0;
+}
+
+static void end(void)
+{
+    for (uint32_t i = 0; i < f.count; i++)
+        net_view_end(memory[i]);
+    fixture_close(&f);
+}
+
+static enum board_answer name_on_board(uint64_t parent, const char *name, struct attributes *attributes)
+{
+    return board_read(&views[server_of_name(&f, parent, name)], dentry_hash(parent, name, strlen(name)),
+                      parent, name, (uint32_t)strlen(name), f.map->epoch, f.epoch, attributes);
+}
+
+static enum board_answer inode_on_board(uint64_t inode, struct attributes *attributes)
+{
+    return board_read(&views[server_of(&f, inode)], board_inode_hash(inode), inode, NULL, 0, f.map->epoch,
+                      f.epoch, attributes);
+}
+
+/* Asks twice, so that the answer is put up if it can be. */
+static enum board_answer put_up(uint64_t parent, const char *name)
+{
+    struct attributes found;
+    lookup(&f, parent, name, NULL);
+    lookup(&f, parent, name, NULL);
+    return name_on_board(parent, name, &found);
+}
+
+static enum board_answer put_up_inode(uint64_t inode)
+{
+    struct attributes found;
+    get_attributes(&f, inode, &found);
+    get_attributes(&f, inode, &found);
+    return inode_on_board(inode, &found);
+}
+
+static void compare_name(uint64_t parent, const char *name, const char *after)
+{
+    struct attributes on_board, found;
+    enum board_answer answer = name_on_board(parent, name, &on_board);
+    if (answer == BOARD_SILENT)
+        return;
+    shown++;
+    int status = lookup(&f, parent, name, &found);
+    if (status != (answer == BOARD_MISSING ? -ENOENT : 0) ||
+        (status == 0 && memcmp(&found, &on_board, sizeof(found)) != 0))
+        fail_msg("after %s the board is wrong about \"%s\" in %llx", after, name, (unsigned long long)parent);
+}
+
+static void compare_inode(uint64_t inode, const char *after)
+{
+    struct attributes on_board, found;
+    if (inode_on_board(inode, &on_board) != BOARD_FOUND)
+        return;
+    shown++;
+    if (get_attributes(&f, inode, &found) != 0 || memcmp(&found, &on_board, sizeof(found)) != 0)
+        fail_msg("after %s the board is wrong about inode %llx", after, (unsigned long long)inode);
+}
+
+/* ---- single rules ---- */
+
+static void asked_twice(void **state)
+{
+    (void)state;
+    struct attributes found;
+    begin(1);
+    uint64_t inode = make_file(&f, INODE_ROOT, "a");
+    assert_int_equal(name_on_board(INODE_ROOT, "a", &found), BOARD_SILENT);
+    assert_int_equal(lookup(&f, INODE_ROOT, "a", NULL), 0);
+    assert_int_equal(name_on_board(INODE_ROOT, "a", &found), BOARD_SILENT);
+    assert_int_equal(put_up(INODE_ROOT, "a"), BOARD_FOUND);
+    assert_int_equal(put_up(INODE_ROOT, "b"), BOARD_MISSING);
+    assert_int_equal(put_up_inode(inode), BOARD_FOUND);
+    compare_name(INODE_ROOT, "a", "lookups");
+    compare_inode(inode, "lookups");
+
+    /* A directory's attributes are gathered from all servers. */
+    uint64_t directory = make_directory(&f, INODE_ROOT, "d");
+    assert_int_equal(put_up(INODE_ROOT, "d"), BOARD_SILENT);
+    assert_int_equal(put_up_inode(directory), BOARD_SILENT);
+    end();
+}
+
+static void nobody_asked(void **state)
+{
+    (void)state;
+    struct net_place place;
+    struct net_view *view;
+    struct board_view board;
+    struct attributes found;
+    fixture_open(&f, &(struct fixture_options){.servers = 1, .board_bytes = 1 << 20});
+    make_file(&f, INODE_ROOT, "a");
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(lookup(&f, INODE_ROOT, "a", NULL), 0);
+    assert_int_equal(board_place(0, &place), 0);
+    assert_int_equal(net_view(f.client.net, &place, &view), 0);
+    assert_int_equal(board_view_open(view, &board), 0);
+    uint64_t hash = dentry_hash(INODE_ROOT, "a", 1);
+    assert_int_equal(board_read(&board, hash, INODE_ROOT, "a", 1, f.map->epoch, f.epoch, &found),
+                     BOARD_SILENT);
+    net_view_end(view);
+    fixture_close(&f);
+
+    fixture_open(&f, &(struct fixture_options){.servers = 1}); /* meta.board = 0 */
+    assert_int_equal(board_place(0, &place), -EOPNOTSUPP);
+    fixture_close(&f);
+}
+
+/* The whole life of names and of the inodes behind them. */
+static void each_change(void **state)
+{
+    (void)state;
+    struct attributes found;
+    begin(1);
+    uint64_t a = make_file(&f, INODE_ROOT, "a");
+#define PUT_UP()                                                                                             \
+    assert_int_equal(put_up(INODE_ROOT, "a"), BOARD_FOUND);                                                  \
+    assert_int_equal(put_up_inode(a), BOARD_FOUND)
+#define GONE()                                                                                               \
+    assert_int_equal(name_on_board(INODE_ROOT, "a", &found), BOARD_SILENT);                                  \
+    assert_int_equal(inode_on_board(a, &found), BOARD_SILENT)
+    PUT_UP();
+    assert_int_equal(write_chunk(&f, &(struct chunk_write){.inode = a, .bytes = "1234", .length = 4}, NULL),
+                     0);
+    GONE();
+    PUT_UP();
+    assert_int_equal(truncate_file(&f, a, 2, UINT64_MAX), 0);
+    GONE();
+    PUT_UP();
+    struct set_attributes_request mode = {.inode = a, .fields = SET_MODE, .mode = 0600};
+    assert_int_equal(set_attributes(&f, &mode), 0);
+    GONE();
+    PUT_UP();
+    assert_int_equal(link_inode(&f, a, INODE_ROOT, "b"), 0);
+    GONE();
+    PUT_UP();
+    assert_int_equal(put_up(INODE_ROOT, "b"), BOARD_FOUND);
+    assert_int_equal(unlink_name(&f, INODE_ROOT, "b"), 0);
+    GONE();
+    assert_int_equal(name_on_board(INODE_ROOT, "b", &found), BOARD_SILENT);
+    PUT_UP();
+    assert_int_equal(rename_name(&f, INODE_ROOT, "a", INODE_ROOT, "c", 0), 0);
+    GONE();
+    assert_int_equal(put_up(INODE_ROOT, "a"), BOARD_MISSING);
+    make_file(&f, INODE_ROOT, "a");
+    assert_int_equal(name_on_board(INODE_ROOT, "a", &found), BOARD_SILENT);
+
+    /* Missing in a directory that is removed is not the same as missing. */
+    uint64_t directory = make_directory(&f, INODE_ROOT, "d");
+    assert_int_equal(put_up(directory, "x"), BOARD_MISSING);
+    assert_int_equal(remove_directory(&f, INODE_ROOT, "d"), 0);
+    assert_int_equal(name_on_board(directory, "x", &found), BOARD_SILENT);
+    assert_int_equal(put_up(directory, "x"), BOARD_SILENT);
+    end();
+}
+
+/* A client under an older epoch has to hear of it, one under a newer has to tell. */
+static void another_epoch(void **state)
+{
+    (void)state;
+    struct attributes found;
+    begin(1);
+    make_file(&f, INODE_ROOT, "a");
+    make_directory(&f, INODE_ROOT, "d");
+    assert_int_equal(put_up(INODE_ROOT, "a"), BOARD_FOUND);
+    uint32_t before = f.epoch;
+    assert_int_equal(rename_name(&f, INODE_ROOT, "d", INODE_ROOT, "e", 0), 0);
+    uint32_t after = f.epoch;
+    assert_true(after > before);
+    assert_int_equal(name_on_board(INODE_ROOT, "a", &found), BOARD_FOUND);
+    f.epoch = before;
+    assert_int_equal(name_on_board(INODE_ROOT, "a", &found), BOARD_SILENT);
+    f.epoch = after + 1;
+    assert_int_equal(name_on_board(INODE_ROOT, "a", &found), BOARD_SILENT);
+    f.epoch = after;
+    end();
+}
+
+/* While a rename from one server to another is under way its names are not on the boards, so nobody finds the
+ * file under both, or under none. */
+static void under_way(void **state)
+{
+    (void)state;
+    char old_name[64], new_name[64];
+    begin(3);
+    name_on(&f, INODE_ROOT, 0, "old", old_name);
+    name_on(&f, INODE_ROOT, 1, "new", new_name);
+    make_file(&f, INODE_ROOT, old_name);
+    assert_int_equal(put_up(INODE_ROOT, old_name), BOARD_FOUND);
+    assert_int_equal(put_up(INODE_ROOT, new_name), BOARD_MISSING);
+    struct operation_call c;
+    start_rename(&f, &f.second, &c, INODE_ROOT, old_name, INODE_ROOT, new_name, 0);
+    bool moved_on = false, both_silent = false;
+    while (!c.call.done.fired) {
+        struct attributes found;
+        assert_true(loop_poll(f.loop) > 0);
+        enum board_answer is_old = name_on_board(INODE_ROOT, old_name, &found);
+        enum board_answer is_new = name_on_board(INODE_ROOT, new_name, &found);
+        moved_on |= is_old == BOARD_SILENT || is_new == BOARD_SILENT;
+        both_silent |= is_old == BOARD_SILENT && is_new == BOARD_SILENT;
+        if (moved_on)
+            assert_true(is_old == BOARD_SILENT || (!both_silent && is_old == BOARD_FOUND));
+        if (both_silent)
+            assert_true(is_old == BOARD_SILENT && is_new == BOARD_SILENT);
+    }
+    assert_true(both_silent);
+    assert_int_equal(finish(&c), 0);
+    assert_int_equal(put_up(INODE_ROOT, old_name), BOARD_MISSING);
+    assert_int_equal(put_up(INODE_ROOT, new_name), BOARD_SILENT); /* its inode stayed where it was */
+    end();
+}
+
+static void server_gone(void **state)
+{
+    (void)state;
+    struct attributes found;
+    begin(1);
+    make_file(&f, INODE_ROOT, "a");
+    assert_int_equal(put_up(INODE_ROOT, "a"), BOARD_FOUND);
+    net_sim_kill(f.nets[0]);
+    assert_int_equal(name_on_board(INODE_ROOT, "a", &found), BOARD_SILENT);
+    end();
+}
+
+/* ---- anything ---- */
+
+#define NAMES 5u
+#define DIRECTORIES 3u
+#define STEPS 6000u
+
+static uint64_t directories[DIRECTORIES];
+static uint64_t inodes[16]; /* that were seen lately */
+
+static const char *some_step(struct random *random)
+{
+    static const char *const names[NAMES] = {"a", "b", "c", "a name of middling length", "e"};
+    const char *name = names[random_below(random, NAMES)], *other = names[random_below(random, NAMES)];
+    uint64_t parent = directories[random_below(random, DIRECTORIES)];
+    uint64_t other_parent = directories[random_below(random, DIRECTORIES)];
+    uint64_t inode = inodes[random_below(random, 16)];
+    struct attributes found = {0};
+    static uint8_t bytes[3 << SHIFT];
+    switch (random_below(random, 14)) {
+    case 0:
+    case 1: {
+        struct create what = {.parent = parent, .name = name, .flags = CREATE_EXCLUSIVE};
+        if (create(&f, &what, &found) == 0)
+            inodes[random_below(random, 16)] = found.inode;
+        return "create";
+    }
+    case 2: {
+        struct create what = {
+            .parent = parent, .name = name, .operation = RPC_CREATE_SYMLINK, .target = "target"};
+        create(&f, &what, &found);
+        return "symlink";
+    }
+    case 3: {
+        struct create what = {
+            .parent = parent, .name = name, .operation = RPC_CREATE_DIRECTORY, .mode = 0755};
+        create(&f, &what, &found);
+        return "mkdir";
+    }
+    case 4:
+        remove_directory(&f, parent, name);
+        return "rmdir";
+    case 5:
+        unlink_name(&f, parent, name);
+        return "unlink";
+    case 6:
+    case 7:
+        rename_name(&f, parent, name, other_parent, other, 0);
+        return "rename";
+    case 8:
+        if (inode != 0)
+            link_inode(&f, inode, parent, name);
+        return "link";
+    case 9:
+    case 10: {
+        struct chunk_write write = {.inode = inode,
+                                    .bytes = bytes,
+                                    .offset = (uint32_t)random_below(random, 6000),
+                                    .length = 1 + random_below(random, 5000)};
+        if (inode != 0 && get_attributes(&f, inode, &found) == 0) {
+            write.generation = found.generation;
+            write_chunk(&f, &write, NULL);
+        }
+        return "write";
+    }
+    case 11:
+        if (inode != 0)
+            truncate_file(&f, inode, random_below(random, 2) * random_below(random, 9000), UINT64_MAX);
+        return "truncate";
+    case 12: {
+        struct set_attributes_request set = {
+            .inode = inode, .fields = SET_MODE, .mode = (uint32_t)random_below(random, 01000)};
+        if (inode != 0)
+            set_attributes(&f, &set);
+        return "chmod";
+    }
+    default: {
+        struct create what = {.parent = parent, .name = name, .flags = CREATE_TRUNCATE | CREATE_WRITE};
+        create(&f, &what, &found);
+        return "create or truncate";
+    }
+    }
+}
+
+/* Puts up whatever can be, so that the next step has something to make wrong; then looks at all of it. */
+static void compare_all(struct random *random, const char *after)
+{
+    static const char *const names[NAMES] = {"a", "b", "c", "a name of middling length", "e"};
+    for (unsigned d = 0; d < DIRECTORIES; d++)
+        for (unsigned n = 0; n < NAMES; n++)
+            compare_name(directories[d], names[n], after);
+    for (unsigned i = 0; i < 16; i++)
+        if (inodes[i] != 0)
+            compare_inode(inodes[i], after);
+    for (unsigned i = 0; i < 6; i++)
+        put_up(directories[random_below(random, DIRECTORIES)], names[random_below(random, NAMES)]);
+    uint64_t inode = inodes[random_below(random, 16)];
+    if (inode != 0)
+        put_up_inode(inode);
+}
+
+static void any_changes(uint32_t servers)
+{
+    struct random random;
+    random_seed(&random, servers);
+    begin(servers);
+    memset(inodes, 0, sizeof(inodes));
+    directories[0] = INODE_ROOT;
+    directories[1] = make_directory(&f, INODE_ROOT, "d1");
+    directories[2] = make_directory(&f, INODE_ROOT, "d2");
+    for (unsigned step = 0; step < STEPS / servers; step++) {
+        const char *what = some_step(&random);
+        compare_all(&random, what);
+    }
+    if (shown < STEPS / servers)
+        fail_msg("only %u answers stood on the boards", shown);
+    end();
+}
+
+static void any_changes_1(void **state)
+{
+    (void)state;
+    any_changes(1);
+}
+
+static void any_changes_3(void **state)
+{
+    (void)state;
+    any_changes(3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(asked_twice),   cmocka_unit_test(nobody_asked),  cmocka_unit_test(each_change),
+        cmocka_unit_test(another_epoch), cmocka_unit_test(under_way),     cmocka_unit_test(server_gone),
+        cmocka_unit_test(any_changes_1), cmocka_unit_test(any_changes_3),
+    };
+    return cmocka_run_group_tests_name("server/board", tests, NULL, NULL);
+}
