@@ -343,6 +343,8 @@ int private_cluster_start_on(struct private_cluster *cluster, uint32_t count, co
     config->store.capacity = store->capacity;
     config->store.prefault = engine != NULL && !engine->persistent;
     config->store.checksum = !store->no_checksum;
+    if (store->no_board)
+        config->meta.board = 0;
     if (store->interval_ns > 0)
         config->store.interval = store->interval_ns;
     return start(cluster);

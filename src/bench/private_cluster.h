@@ -20,6 +20,7 @@ struct private_store {
     bool no_checksum;                 /* this and the rest: persistent engines */
     enum durability durability;
     uint64_t interval_ns; /* 0: the default configuration's */
+    bool no_board;        /* clients are shown nothing: each stat is a request */
 };
 
 struct private_server {

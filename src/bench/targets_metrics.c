@@ -154,7 +154,8 @@ int targets_metrics(struct target_run *run)
 {
     static const int pin[] = {SERVER_PROCESSOR};
     struct overhead overhead = {.run = run};
-    int status = private_cluster_start(&overhead.cluster, 1, pin, CAPACITY);
+    const struct private_store store = {.engine = "mem", .capacity = CAPACITY, .no_board = true};
+    int status = private_cluster_start_on(&overhead.cluster, 1, pin, &store);
     if (status == 0)
         status = target_child(CLIENT_PROCESSOR, PATIENCE, work, &overhead);
     private_cluster_stop(&overhead.cluster);

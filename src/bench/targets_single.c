@@ -361,8 +361,28 @@ static int measure_all(struct single *single)
         status = transfers(single, TARGET_WRITE_1M, UINT64_C(1) << 20, FOOTPRINT, FOOTPRINT);
     if (status == 0)
         status = transfers(single, TARGET_WRITE_4M, UINT64_C(4) << 20, FOOTPRINT, FOOTPRINT);
-    if (status == 0 && single->run->wanted[TARGET_DISPATCH])
-        status = dispatch(single);
+    return status;
+}
+
+/* A client process of a server that shows its clients nothing, so that each stat is a request. */
+static int dispatch_client(void *argument)
+{
+    struct single *single = argument;
+    int status = -ENOMEM;
+    single->paths = calloc(FILES, sizeof(single->paths[0]));
+    single->fs = single->paths == NULL ? NULL : benchfs_connect(single->cluster.file);
+    if (single->fs != NULL) {
+        make_paths(single, 's');
+        status = benchfs_mkdir(single->fs, "/targets", 0755) < 0 ? complain("mkdir", -errno) : 0;
+        if (status == 0)
+            status = run_calls(single, "create", do_create, FILES);
+        if (status == 0)
+            status = dispatch(single);
+        benchfs_disconnect(single->fs);
+    } else {
+        bench_error("%s", benchfs_error());
+    }
+    free(single->paths);
     return status;
 }
 
@@ -423,6 +443,13 @@ static int measure_once(struct target_run *run, uint64_t capacity)
         status = target_child(CLIENT_PROCESSOR, PATIENCE, client, &single);
     private_cluster_stop(&single.cluster);
     raw_peer_stop(&single.raw);
+    if (status < 0 || !run->wanted[TARGET_DISPATCH])
+        return status;
+    const struct private_store store = {.engine = "mem", .capacity = UINT64_C(128) << 20, .no_board = true};
+    status = private_cluster_start_on(&single.cluster, 1, pin, &store);
+    if (status == 0)
+        status = target_child(CLIENT_PROCESSOR, PATIENCE, dispatch_client, &single);
+    private_cluster_stop(&single.cluster);
     return status;
 }
 
