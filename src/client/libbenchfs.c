@@ -60,6 +60,15 @@ static void guard_leave(void)
 
 /* ---- threads and forks ---- */
 
+static void mutex_init_recursive(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t kind;
+    pthread_mutexattr_init(&kind);
+    pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(mutex, &kind);
+    pthread_mutexattr_destroy(&kind);
+}
+
 static void worker_quiesce(struct worker *worker);
 
 static struct benchfs *file_system_find(uint64_t id)
@@ -195,6 +204,8 @@ static void after_fork_in_child(void)
     library_forks++;
     list_for_each (node, &file_systems) {
         struct benchfs *fs = container_of(node, struct benchfs, link);
+        mutex_init_recursive(&fs->mutex); /* as it was, but this thread's: it has another number here */
+        pthread_mutex_lock(&fs->mutex);
         list_init(&fs->workers);
         list_init(&fs->idle);
         open_files_after_fork(fs);
@@ -351,7 +362,10 @@ int worker_adopt(struct worker *worker)
 /* Ends what is under way; fs->mutex held. */
 static void worker_quiesce(struct worker *worker)
 {
-    /* Transfers that nobody waited for: their buffers may not be touched once the worker is gone. */
+    /* Transfers that nobody waited for: their buffers may not be touched once the worker is gone. The last of
+     * a closed file ends it, in the loop that turns here, with this very worker and under the mutex. */
+    struct worker_current before = worker_current;
+    worker_set_current(worker);
     while (worker->under_way > 0) {
         worker->arrival = COMPLETION_INIT;
         worker->wanted = worker->finished_count + worker->under_way;
@@ -359,6 +373,7 @@ static void worker_quiesce(struct worker *worker)
                         loop_now(worker->loop) + 2 * worker->fs->deadline_ns) < 0)
             break;
     }
+    worker_current = before;
     worker->wanted = 0;
     list_init(&worker->finished);
     worker->finished_count = 0;
@@ -625,7 +640,7 @@ benchfs *library_connect(const char *cluster_file, const char *prefix)
     fs->prefix = prefix;
     list_init(&fs->workers);
     list_init(&fs->idle);
-    pthread_mutex_init(&fs->mutex, NULL);
+    mutex_init_recursive(&fs->mutex);
     file_caches_init(fs);
     pthread_mutex_init(&fs->locks.mutex, NULL);
     atomic_store(&fs->locks.shared, true);

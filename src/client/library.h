@@ -135,7 +135,7 @@ struct benchfs {
     uint32_t kept_room;
     _Atomic uint64_t kept_looked; /* when it was last looked whether they can be told; monotonic ns */
 
-    pthread_mutex_t mutex; /* of the lists below */
+    pthread_mutex_t mutex; /* of the lists below; recursive: see worker_quiesce */
     struct list workers;
     struct list idle; /* workers whose threads have ended */
     struct list link; /* in the list of all file systems */

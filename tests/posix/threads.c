@@ -418,10 +418,27 @@ static void *leave_behind(void *argument)
     return NULL;
 }
 
+/* The last to let go of a closed file is a transfer that the thread's end waits for. */
+static void *leave_at_once(void *argument)
+{
+    static char bytes[THREADS][64 * KIB];
+    static struct benchfs_io ios[THREADS];
+    long me = (long)argument;
+    int fd = benchfs_open(fs, "/left", O_RDWR);
+    CHECK(fd >= 0);
+    struct benchfs_io *io = &ios[me];
+    *io = (struct benchfs_io){
+        .kind = BENCHFS_IO_WRITE, .fd = fd, .buffer = bytes[me], .count = sizeof bytes[me]};
+    CHECK(benchfs_submit(fs, &io, 1) == 0);
+    CHECK(benchfs_close(fs, fd) == 0);
+    return NULL;
+}
+
 static void leaving(void **state)
 {
     (void)state;
     put_text(fs, "/left", "");
+    run_threads(leave_at_once);
     run_threads(leave_behind);
     OK(benchfs_unlink(fs, "/left"));
     IS(3, benchfs_open(fs, "/", O_RDONLY));
