@@ -38,8 +38,12 @@ static inline uint32_t inode_partition(uint64_t inode)
     return (uint32_t)(inode >> INODE_COUNTER_BITS) & (PARTITION_COUNT - 1);
 }
 
+static inline uint64_t inode_counter(uint64_t inode)
+{
+    return inode & ((UINT64_C(1) << INODE_COUNTER_BITS) - 1);
+}
+
 static inline int inode_valid(uint64_t inode)
 {
-    return (inode >> (INODE_COUNTER_BITS + PARTITION_BITS)) == 0 &&
-           (inode & ((UINT64_C(1) << INODE_COUNTER_BITS) - 1)) != 0;
+    return (inode >> (INODE_COUNTER_BITS + PARTITION_BITS)) == 0 && inode_counter(inode) != 0;
 }

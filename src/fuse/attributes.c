@@ -6,14 +6,14 @@
 
 #define NSEC INT64_C(1000000000)
 
-static void get_attributes(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+static void get_attributes(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *info)
 {
     (void)info;
     struct attributes attributes;
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    int status = client_attributes(client, inode, &attributes);
+    int status = client_attributes(client, inode_of(node), &attributes);
     if (status == 0)
         reply_attributes(request, &attributes);
     else
@@ -56,7 +56,7 @@ static void change_prepare(const struct stat *wanted, int to_set, struct set_att
         change->fields |= to_set & FUSE_SET_ATTR_MTIME_NOW ? SET_MODIFY_TIME_NOW : SET_MODIFY_TIME;
 }
 
-static int set_size(struct client *client, fuse_ino_t inode, struct client_file *file, off_t size,
+static int set_size(struct client *client, uint64_t inode, struct client_file *file, off_t size,
                     struct attributes *attributes)
 {
     if (size < 0)
@@ -67,7 +67,7 @@ static int set_size(struct client *client, fuse_ino_t inode, struct client_file 
     return status < 0 ? status : client_attributes(client, inode, attributes);
 }
 
-static void set_attributes(fuse_req_t request, fuse_ino_t inode, struct stat *wanted, int to_set,
+static void set_attributes(fuse_req_t request, fuse_ino_t node, struct stat *wanted, int to_set,
                            struct fuse_file_info *info)
 {
     struct attributes attributes;
@@ -75,6 +75,7 @@ static void set_attributes(fuse_req_t request, fuse_ino_t inode, struct stat *wa
     struct client *client = request_client(request);
     if (client == NULL)
         return;
+    uint64_t inode = inode_of(node);
     int status = 0;
     bool size = to_set & FUSE_SET_ATTR_SIZE;
     if (size)
@@ -99,16 +100,16 @@ static void set_attributes(fuse_req_t request, fuse_ino_t inode, struct stat *wa
         reply_status(request, status);
 }
 
-static void check_access(fuse_req_t request, fuse_ino_t inode, int mask)
+static void check_access(fuse_req_t request, fuse_ino_t node, int mask)
 {
     struct client *client = request_client(request);
     if (client != NULL)
-        reply_status(request, client_access_inode(client, inode, (uint32_t)mask & 7));
+        reply_status(request, client_access_inode(client, inode_of(node), (uint32_t)mask & 7));
 }
 
-static void get_file_system(fuse_req_t request, fuse_ino_t inode)
+static void get_file_system(fuse_req_t request, fuse_ino_t node)
 {
-    (void)inode;
+    (void)node;
     struct statvfs status;
     if (benchfs_statvfs(request_filesystem(request)->fs, &status) < 0)
         fuse_reply_err(request, errno);

@@ -178,7 +178,7 @@ static void stream_free(struct stream *stream)
     free(stream);
 }
 
-static void open_directory(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+static void open_directory(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *info)
 {
     struct attributes attributes;
     struct client *client = request_client(request);
@@ -190,7 +190,8 @@ static void open_directory(fuse_req_t request, fuse_ino_t inode, struct fuse_fil
         return;
     }
     pthread_mutex_init(&stream->mutex, NULL);
-    int status = client_open_inode(client, inode, O_RDONLY | O_DIRECTORY, &stream->directory, &attributes);
+    int status =
+        client_open_inode(client, inode_of(node), O_RDONLY | O_DIRECTORY, &stream->directory, &attributes);
     if (status < 0) {
         stream_free(stream);
         reply_status(request, status);
@@ -225,23 +226,23 @@ static void read_directory(fuse_req_t request, size_t size, off_t offset, struct
         fuse_reply_buf(request, reply.bytes, reply.length);
 }
 
-static void read_names(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+static void read_names(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset,
                        struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     read_directory(request, size, offset, info, false);
 }
 
-static void read_entries(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+static void read_entries(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset,
                          struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     read_directory(request, size, offset, info, true);
 }
 
-static void release_directory(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+static void release_directory(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     struct client *client = request_client(request);
     if (client != NULL) {
         client_close(client, &stream_of(info)->directory);
@@ -250,9 +251,9 @@ static void release_directory(fuse_req_t request, fuse_ino_t inode, struct fuse_
     stream_free(stream_of(info));
 }
 
-static void sync_directory(fuse_req_t request, fuse_ino_t inode, int data_only, struct fuse_file_info *info)
+static void sync_directory(fuse_req_t request, fuse_ino_t node, int data_only, struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     (void)data_only;
     struct client *client = request_client(request);
     if (client != NULL)

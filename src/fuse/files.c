@@ -43,7 +43,7 @@ static void opened(fuse_req_t request, struct handle *handle)
         versions_dropped(request_filesystem(request)->versions, handle->file.inode, noted);
 }
 
-static void open_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+static void open_file(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *info)
 {
     struct attributes attributes;
     struct client *client = request_client(request);
@@ -55,7 +55,7 @@ static void open_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_inf
         return;
     }
     int flags = info->flags & (O_ACCMODE | O_TRUNC | O_APPEND | CLIENT_OPEN_EXECUTE);
-    int status = client_open_inode(client, inode, flags, &handle->file, &attributes);
+    int status = client_open_inode(client, inode_of(node), flags, &handle->file, &attributes);
     if (status < 0) {
         free(handle);
         reply_status(request, status);
@@ -81,7 +81,7 @@ static void create_file(fuse_req_t request, fuse_ino_t parent, const char *name,
         return;
     }
     int flags = (info->flags & (O_ACCMODE | O_TRUNC | O_APPEND | O_EXCL)) | O_CREAT | O_NOFOLLOW;
-    int status = client_open_entry(client, parent, name, flags, mode, &handle->file, &attributes);
+    int status = client_open_entry(client, inode_of(parent), name, flags, mode, &handle->file, &attributes);
     if (status < 0) {
         free(handle);
         /* A link appeared after the kernel had found nothing: let it look again and follow. */
@@ -97,10 +97,10 @@ static void create_file(fuse_req_t request, fuse_ino_t parent, const char *name,
     }
 }
 
-static void read_file(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+static void read_file(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset,
                       struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     struct client *client = request_client(request);
     if (client == NULL)
         return;
@@ -118,10 +118,10 @@ static void read_file(fuse_req_t request, fuse_ino_t inode, size_t size, off_t o
         fuse_reply_buf(request, (const char *)bytes, (size_t)got);
 }
 
-static void write_file(fuse_req_t request, fuse_ino_t inode, const char *bytes, size_t size, off_t offset,
+static void write_file(fuse_req_t request, fuse_ino_t node, const char *bytes, size_t size, off_t offset,
                        struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     struct client *client = request_client(request);
     if (client == NULL)
         return;
@@ -143,9 +143,9 @@ static void write_file(fuse_req_t request, fuse_ino_t inode, const char *bytes, 
 
 /* Every close. What was written is at the servers already; under store.durability = close they make it last.
  */
-static void flush_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+static void flush_file(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     opened(request, handle_of(info));
     int status = mount_locks_flush(request, handle_of(info), info->lock_owner);
     struct client_file *file = file_of(info);
@@ -160,9 +160,9 @@ static void flush_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_in
     reply_status(request, status);
 }
 
-static void release_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+static void release_file(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     struct handle *handle = handle_of(info);
     mount_locks_release(request, handle);
     struct client *client = request_client(request);
@@ -173,9 +173,9 @@ static void release_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_
     free(handle);
 }
 
-static void sync_file(fuse_req_t request, fuse_ino_t inode, int data_only, struct fuse_file_info *info)
+static void sync_file(fuse_req_t request, fuse_ino_t node, int data_only, struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     (void)data_only;
     struct client *client = request_client(request);
     if (client != NULL)
@@ -196,10 +196,10 @@ static int allocation_of(int mode)
     }
 }
 
-static void allocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, off_t length,
+static void allocate(fuse_req_t request, fuse_ino_t node, int mode, off_t offset, off_t length,
                      struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     struct client *client = request_client(request);
     if (client == NULL)
         return;
@@ -212,12 +212,12 @@ static void allocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offse
 
 /* The servers copy among themselves. One request does at most COPY_MAX, so that no call keeps its thread for
  * long; the caller sees a short copy and asks for the rest. */
-static void copy(fuse_req_t request, fuse_ino_t inode, off_t offset, struct fuse_file_info *info,
-                 fuse_ino_t to_inode, off_t to_offset, struct fuse_file_info *to_info, size_t length,
+static void copy(fuse_req_t request, fuse_ino_t node, off_t offset, struct fuse_file_info *info,
+                 fuse_ino_t to_node, off_t to_offset, struct fuse_file_info *to_info, size_t length,
                  int flags)
 {
-    (void)inode;
-    (void)to_inode;
+    (void)node;
+    (void)to_node;
     struct client *client = request_client(request);
     if (client == NULL)
         return;
@@ -232,9 +232,9 @@ static void copy(fuse_req_t request, fuse_ino_t inode, off_t offset, struct fuse
 }
 
 /* SEEK_DATA and SEEK_HOLE; the kernel does the others itself. */
-static void seek(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence, struct fuse_file_info *info)
+static void seek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, struct fuse_file_info *info)
 {
-    (void)inode;
+    (void)node;
     uint64_t found;
     struct client *client = request_client(request);
     if (client == NULL)
@@ -249,11 +249,11 @@ static void seek(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence,
         fuse_reply_lseek(request, (off_t)found);
 }
 
-static void control(fuse_req_t request, fuse_ino_t inode, unsigned command, void *argument,
+static void control(fuse_req_t request, fuse_ino_t node, unsigned command, void *argument,
                     struct fuse_file_info *info, unsigned flags, const void *in, size_t in_size,
                     size_t out_size)
 {
-    (void)inode;
+    (void)node;
     (void)command;
     (void)argument;
     (void)info;

@@ -1,6 +1,6 @@
 /* Inside the FUSE front end: what its modules share.
  *
- * A node id of the kernel is a BenchFS inode number, and the root is 1 in both, so a lookup leaves nothing
+ * A node id of the kernel is a BenchFS inode number in another order of its bits, so a lookup leaves nothing
  * behind here and forgetting is free. Inode numbers are never used again: the generation is always 0. */
 #pragma once
 
@@ -11,10 +11,29 @@
 #include "base/list.h"
 #include "client/client.h"
 #include "client/library.h"
+#include "cluster/partition.h"
 #include "fuse/mount.h"
 
-static_assert(INODE_ROOT == FUSE_ROOT_ID, "the kernel's root node is the root directory");
 static_assert(sizeof(fuse_ino_t) >= sizeof(uint64_t), "a node id holds an inode number");
+
+/* ---- node ids ----
+ *
+ * The kernel finds nodes in a hash table by a hash in which the low bits of the id count. In an inode number
+ * these are a counter of the partition, which is the same in thousands of inodes. So the partition goes to
+ * the low end. The root has a number of its own; it is no other's, for counters begin at 1. */
+
+static inline fuse_ino_t node_of(uint64_t inode)
+{
+    return inode == INODE_ROOT ? FUSE_ROOT_ID
+                               : inode_counter(inode) << PARTITION_BITS | inode_partition(inode);
+}
+
+static inline uint64_t inode_of(fuse_ino_t node)
+{
+    return node == FUSE_ROOT_ID
+               ? INODE_ROOT
+               : inode_make((uint32_t)node & (PARTITION_COUNT - 1), (uint64_t)node >> PARTITION_BITS);
+}
 
 #define TRANSFER_MAX (UINT32_C(1) << 20)            /* bytes of one read or write request: 256 pages */
 #define REQUEST_MAX (TRANSFER_MAX + UINT32_C(4096)) /* with what comes before the data */

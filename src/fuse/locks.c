@@ -405,11 +405,10 @@ static uint8_t lock_type(int type)
     return type == F_RDLCK ? LOCK_SHARED : type == F_WRLCK ? LOCK_EXCLUSIVE : LOCK_NONE;
 }
 
-static struct client_lock record_lock_of(fuse_ino_t inode, const struct fuse_file_info *info,
-                                         const struct flock *lock)
+static struct client_lock record_lock_of(const struct fuse_file_info *info, const struct flock *lock)
 {
     return (struct client_lock){
-        .inode = inode,
+        .inode = handle_of(info)->file.inode,
         .owner = info->lock_owner,
         .start = (uint64_t)lock->l_start,
         .end = lock->l_len == 0 ? LOCK_OFFSET_MAX : (uint64_t)(lock->l_start + lock->l_len - 1),
@@ -435,15 +434,16 @@ static void lock_or_wait(fuse_req_t request, struct client *client, const struct
     reply_status(request, status);
 }
 
-static void set_lock(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info, struct flock *lock,
+static void set_lock(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *info, struct flock *lock,
                      int wait)
 {
+    (void)node;
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    struct client_lock wanted = record_lock_of(inode, info, lock);
+    struct client_lock wanted = record_lock_of(info, lock);
     int status = wanted.type == LOCK_NONE ? 0
-                                          : owner_note(request_filesystem(request)->locks, inode,
+                                          : owner_note(request_filesystem(request)->locks, wanted.inode,
                                                        info->lock_owner, handle_of(info));
     if (status < 0)
         reply_status(request, status);
@@ -451,18 +451,20 @@ static void set_lock(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info
         lock_or_wait(request, client, &wanted, wait);
 }
 
-static void get_lock(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info, struct flock *lock)
+static void get_lock(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *info, struct flock *lock)
 {
+    (void)node;
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    struct client_lock wanted = record_lock_of(inode, info, lock);
+    struct client_lock wanted = record_lock_of(info, lock);
     struct lock_reply found;
     struct mount_locks *locks = request_filesystem(request)->locks;
     uint64_t seen = atomic_load(&locks->releases);
     int status = client_lock_test(client, &wanted, &found);
     for (unsigned i = 0;
-         i < LOOKS_MAX && status == 0 && found.type != LOCK_NONE && may_be_free(locks, inode, &seen); i++)
+         i < LOOKS_MAX && status == 0 && found.type != LOCK_NONE && may_be_free(locks, wanted.inode, &seen);
+         i++)
         status = client_lock_test(client, &wanted, &found);
     if (status < 0) {
         reply_status(request, status);
@@ -478,8 +480,9 @@ static void get_lock(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info
     fuse_reply_lock(request, &answer);
 }
 
-static void lock_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info, int operation)
+static void lock_file(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *info, int operation)
 {
+    (void)node;
     struct handle *handle = handle_of(info);
     struct client *client = request_client(request);
     if (client == NULL)
@@ -495,7 +498,7 @@ static void lock_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_inf
         owner = atomic_compare_exchange_strong(&handle->flock_owner, &owner, random) ? random : owner;
     }
     struct client_lock wanted = {
-        .inode = inode,
+        .inode = handle->file.inode,
         .owner = owner,
         .end = LOCK_OFFSET_MAX,
         .kind = LOCK_FLOCK,

@@ -15,7 +15,7 @@ static void lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    int status = client_lookup(client, parent, name, &attributes);
+    int status = client_lookup(client, inode_of(parent), name, &attributes);
     /* A directory's times and link count are spread over the servers. They matter only if they are kept: a
      * stat whose answer is not asks for the attributes itself. */
     if (status == 0 && filesystem->lifetime > 0 && S_ISDIR(attributes.mode))
@@ -30,9 +30,9 @@ static void lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
     }
 }
 
-static void forget(fuse_req_t request, fuse_ino_t inode, uint64_t count)
+static void forget(fuse_req_t request, fuse_ino_t node, uint64_t count)
 {
-    (void)inode;
+    (void)node;
     (void)count;
     fuse_reply_none(request);
 }
@@ -50,7 +50,7 @@ static void make_directory(fuse_req_t request, fuse_ino_t parent, const char *na
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    int status = client_create_directory(client, parent, name, mode, &attributes);
+    int status = client_create_directory(client, inode_of(parent), name, mode, &attributes);
     if (status == 0)
         reply_entry(request, &attributes);
     else
@@ -63,7 +63,7 @@ static void make_symlink(fuse_req_t request, const char *target, fuse_ino_t pare
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    int status = client_create_symlink(client, target, parent, name, &attributes);
+    int status = client_create_symlink(client, target, inode_of(parent), name, &attributes);
     if (status == 0)
         reply_entry(request, &attributes);
     else
@@ -76,7 +76,7 @@ static void make_node(fuse_req_t request, fuse_ino_t parent, const char *name, m
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    int status = client_make_node(client, parent, name, mode, device, &attributes);
+    int status = client_make_node(client, inode_of(parent), name, mode, device, &attributes);
     if (status == 0)
         reply_entry(request, &attributes);
     else
@@ -87,14 +87,14 @@ static void remove_file(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
     struct client *client = request_client(request);
     if (client != NULL)
-        reply_status(request, client_unlink(client, parent, name));
+        reply_status(request, client_unlink(client, inode_of(parent), name));
 }
 
 static void remove_directory(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
     struct client *client = request_client(request);
     if (client != NULL)
-        reply_status(request, client_rmdir(client, parent, name));
+        reply_status(request, client_rmdir(client, inode_of(parent), name));
 }
 
 static void rename_entry(fuse_req_t request, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
@@ -116,29 +116,30 @@ static void rename_entry(fuse_req_t request, fuse_ino_t parent, const char *name
     }
     struct client *client = request_client(request);
     if (client != NULL)
-        reply_status(request, client_rename(client, parent, name, new_parent, new_name, wanted));
+        reply_status(request,
+                     client_rename(client, inode_of(parent), name, inode_of(new_parent), new_name, wanted));
 }
 
-static void make_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t parent, const char *name)
+static void make_link(fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char *name)
 {
     struct attributes attributes;
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    int status = client_link_inode(client, inode, parent, name, &attributes);
+    int status = client_link_inode(client, inode_of(node), inode_of(parent), name, &attributes);
     if (status == 0)
         reply_entry(request, &attributes);
     else
         reply_status(request, status);
 }
 
-static void read_link(fuse_req_t request, fuse_ino_t inode)
+static void read_link(fuse_req_t request, fuse_ino_t node)
 {
     char target[SYMLINK_LENGTH_MAX + 1];
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    ssize_t length = client_readlink_inode(client, inode, target, SYMLINK_LENGTH_MAX);
+    ssize_t length = client_readlink_inode(client, inode_of(node), target, SYMLINK_LENGTH_MAX);
     if (length < 0) {
         reply_status(request, (int)length);
         return;

@@ -47,7 +47,8 @@ void entry_fill(const struct filesystem *filesystem, const struct attributes *at
                 struct fuse_entry_param *entry)
 {
     double left = filesystem->lifetime > age ? filesystem->lifetime - age : 0;
-    *entry = (struct fuse_entry_param){.ino = attributes->inode, .attr_timeout = left, .entry_timeout = left};
+    *entry = (struct fuse_entry_param){
+        .ino = node_of(attributes->inode), .attr_timeout = left, .entry_timeout = left};
     fill_stat(filesystem->fs, attributes, &entry->attr);
 }
 

@@ -5,9 +5,9 @@
 #include "fuse/filesystem.h"
 #include "rpc/operations.h"
 
-static struct client_place place_of(fuse_ino_t inode)
+static struct client_place place_of(fuse_ino_t node)
 {
-    return (struct client_place){.inode = inode};
+    return (struct client_place){.inode = inode_of(node)};
 }
 
 /* Ends a request for `size` bytes of a value or of names; size 0: only how many there are. */
@@ -21,24 +21,24 @@ static void reply_bytes(fuse_req_t request, ssize_t length, size_t size, const u
         fuse_reply_buf(request, (const char *)bytes, (size_t)length);
 }
 
-static void set_xattr(fuse_req_t request, fuse_ino_t inode, const char *name, const char *value, size_t size,
+static void set_xattr(fuse_req_t request, fuse_ino_t node, const char *name, const char *value, size_t size,
                       int flags)
 {
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    struct client_place place = place_of(inode);
+    struct client_place place = place_of(node);
     uint8_t how = (uint8_t)((flags & XATTR_CREATE ? XATTR_SET_CREATE : 0) |
                             (flags & XATTR_REPLACE ? XATTR_SET_REPLACE : 0));
     reply_status(request, client_setxattr(client, &place, name, value, size, how));
 }
 
-static void get_xattr(fuse_req_t request, fuse_ino_t inode, const char *name, size_t size)
+static void get_xattr(fuse_req_t request, fuse_ino_t node, const char *name, size_t size)
 {
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    struct client_place place = place_of(inode);
+    struct client_place place = place_of(node);
     uint8_t *bytes = request_buffer();
     if (bytes == NULL) {
         reply_status(request, -ENOMEM);
@@ -48,12 +48,12 @@ static void get_xattr(fuse_req_t request, fuse_ino_t inode, const char *name, si
     reply_bytes(request, client_getxattr(client, &place, name, bytes, room), size, bytes);
 }
 
-static void list_xattrs(fuse_req_t request, fuse_ino_t inode, size_t size)
+static void list_xattrs(fuse_req_t request, fuse_ino_t node, size_t size)
 {
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    struct client_place place = place_of(inode);
+    struct client_place place = place_of(node);
     uint8_t *bytes = request_buffer();
     if (bytes == NULL) {
         reply_status(request, -ENOMEM);
@@ -63,12 +63,12 @@ static void list_xattrs(fuse_req_t request, fuse_ino_t inode, size_t size)
     reply_bytes(request, client_listxattr(client, &place, (char *)bytes, room), size, bytes);
 }
 
-static void remove_xattr(fuse_req_t request, fuse_ino_t inode, const char *name)
+static void remove_xattr(fuse_req_t request, fuse_ino_t node, const char *name)
 {
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    struct client_place place = place_of(inode);
+    struct client_place place = place_of(node);
     reply_status(request, client_removexattr(client, &place, name));
 }
 
