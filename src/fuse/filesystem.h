@@ -113,6 +113,8 @@ void mount_locks_release(fuse_req_t request, struct handle *handle);
 
 /* ---- threads (mount.c) ---- */
 
+/* A thread is about to wait at the device: watches it for a while. */
+void mount_before_read(struct filesystem *filesystem, int device);
 /* A reply is about to be written to the device: calls another thread if requests wait there. */
 void mount_before_reply(struct filesystem *filesystem, int device);
 

@@ -5,12 +5,18 @@
  * waited longest, so two threads at the device would take turns for a single caller, each with cold caches
  * and a cold connection. Hence as few are at the device as keep up, and the others are parked:
  *
- *   - Before a reply is sent, and nobody is left at the device, the device is asked whether a request waits.
- *     If that was so for most of the latest replies, one more thread is called.
+ *   - Before every fourth reply for which nobody is left at the device, the device is asked whether a
+ *     request waits. If that was so for most of the latest of them, one more thread is called.
  *   - A thread that takes a request sees whether another one stays at the device. If that was so for nearly
  *     all of the latest requests, it parks itself after the reply.
  *   - A request that takes long must not keep the others. While requests come, the main thread looks every
  *     TICK_MS; when all threads at work still serve what they served before, it calls one more.
+ *
+ * A caller waits for its reply, and often makes its next request some microseconds later; to wake a thread
+ * that sleeps, perhaps on an idle processor, takes several times as long. So a thread that is alone at the
+ * device watches it for a while before it sleeps there, and yields the processor between two looks, which
+ * also keeps awake the processor on which the caller is to go on. If somebody who computes takes it, it
+ * sleeps at once for the next 20 ms: who has slept is scheduled before who has yielded.
  *
  * A thread is called from the parked ones, or else started, up to options.threads. Each connects to the
  * servers before it takes its first request.
@@ -23,6 +29,7 @@
 #include "fuse/mount.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,9 +51,15 @@
 #define TICK_STUCK_MS 20 /* when there is nobody left to call */
 #define TICKS_QUIET 100u /* without a request: the main thread stops looking */
 
+/* How a thread watches the device. */
+#define WATCH_NS (50 * NSEC_PER_USEC)
+#define YIELD_CONTENDED NSEC_PER_MSEC /* a yield this long has met a process that computes */
+#define CONTENTION_MEMORY (20 * NSEC_PER_MSEC)
+
 /* A share of the latest events, of SHARE_ALL. */
 #define SHARE_ALL 4096u
 #define SHARE_WINDOW 32u
+#define REPLIES_BETWEEN 4u              /* each so many-th reply looks whether a request waits */
 #define SHARE_BEHIND (SHARE_ALL / 2)    /* of replies behind which a request waited: call a thread */
 #define SHARE_SPARE (SHARE_ALL / 8 * 7) /* of requests that left a thread at the device: park one */
 
@@ -184,13 +197,33 @@ static void request_taken(struct mount *mount)
 
 void mount_before_reply(struct filesystem *filesystem, int device)
 {
+    static __thread unsigned replies;
     struct mount *mount = container_of(filesystem, struct mount, filesystem);
-    if (atomic_load(&mount->waiting) > 0)
+    if (++replies % REPLIES_BETWEEN != 0 || atomic_load(&mount->waiting) > 0)
         return;
     struct pollfd next = {.fd = device, .events = POLLIN};
     bool another = poll(&next, 1, 0) > 0 && (next.revents & POLLIN);
     if (share_add(&mount->behind, another) >= SHARE_BEHIND)
         call_thread(mount);
+}
+
+void mount_before_read(struct filesystem *filesystem, int device)
+{
+    static __thread uint64_t contended_until;
+    struct mount *mount = container_of(filesystem, struct mount, filesystem);
+    uint64_t start = clock_now(), now = start;
+    if (atomic_load(&mount->waiting) > 1 || now < contended_until)
+        return;
+    struct pollfd next = {.fd = device, .events = POLLIN};
+    while (now - start < WATCH_NS && poll(&next, 1, 0) == 0) {
+        uint64_t before = now;
+        sched_yield();
+        now = clock_now();
+        if (now - before > YIELD_CONTENDED) {
+            contended_until = now + CONTENTION_MEMORY;
+            return;
+        }
+    }
 }
 
 /* Lets parked threads end. */

@@ -45,7 +45,7 @@ static void look_at_init(const void *request, size_t length)
 
 static ssize_t device_read(int device, void *memory, size_t length, void *userdata)
 {
-    (void)userdata;
+    mount_before_read(userdata, device);
     /* libfuse offers more where pages are larger than 4 KiB. */
     ssize_t got = read(device, memory, length < REQUEST_MAX ? length : REQUEST_MAX);
     if (__builtin_expect(!negotiation.done, 0) && got > 0)
