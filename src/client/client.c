@@ -12,7 +12,7 @@
  * - STATUS_BUSY_RETRY: a transaction holds what is needed. Wait 50 us, doubling to 5 ms, try again.
  * - STATUS_UNKNOWN_GROUPS: the session is new. Register the caller's groups again, try again.
  * - -ESTALE, on a path: what it led to is gone. Resolve again, for the name may be something else by now;
- * -ENOENT when that happens time and again.
+ * -ENOENT when that happens time and again with the same inode.
  *
  * and everything else is the result. Attempts end at the operation's deadline. Refused attempts had no
  * effect, so trying again is safe for every operation; lost messages are rpc's business. */
@@ -244,7 +244,11 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
     case ESTALE:
         if (!operation->by_path)
             return false;
-        if (++operation->gone >= GONE_LOOKUPS_MAX) {
+        if (operation->missing == 0 || operation->missing == operation->missed)
+            operation->gone++; /* else the name has led to something new, which is gone again */
+        operation->missed = operation->missing;
+        operation->missing = 0;
+        if (operation->gone >= GONE_LOOKUPS_MAX) {
             *status = -ENOENT;
             return false;
         }
@@ -299,6 +303,8 @@ int client_get_attributes(struct client *client, struct operation *operation, ui
                                 &reply, sizeof reply);
     if (status == 0)
         *attributes = reply.attributes;
+    else if (status == -ESTALE)
+        operation->missing = inode;
     client_board_missed(client, operation, server, status);
     return status;
 }

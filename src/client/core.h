@@ -157,10 +157,12 @@ struct operation {
     uint64_t deadline; /* loop_now ns; 0 before the first request: rpc's deadline counts from its own start */
     uint32_t epoch;    /* namespace epoch under which the current attempt resolves its path */
     uint32_t attempts;
-    uint32_t gone;   /* attempts that found gone what a lookup or the cache had named */
-    bool by_path;    /* resolves a path: a directory that is gone means that the path leads nowhere */
-    bool used_cache; /* the current attempt took a directory from the cache */
-    uint64_t held;   /* inode that the current attempt holds open; 0: none */
+    uint32_t gone;    /* attempts that found gone what a lookup or the cache had named */
+    bool by_path;     /* resolves a path: a directory that is gone means that the path leads nowhere */
+    bool used_cache;  /* the current attempt took a directory from the cache */
+    uint64_t held;    /* inode that the current attempt holds open; 0: none */
+    uint64_t missing; /* inode that the latest attempt found gone; 0: not known */
+    uint64_t missed;  /* ... the attempt before it */
 };
 
 static inline void operation_begin(struct client *client, struct operation *operation)
@@ -172,6 +174,8 @@ static inline void operation_begin(struct client *client, struct operation *oper
     operation->by_path = false;
     operation->used_cache = false;
     operation->held = 0;
+    operation->missing = 0;
+    operation->missed = 0;
 }
 
 /* Decides after a failed attempt: true to try again (everything that the status asks for is done: map

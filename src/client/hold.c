@@ -154,6 +154,8 @@ int client_hold_once(struct client *client, struct operation *operation, uint64_
     struct attributes_reply reply;
     int status = client_request(client, operation, client_inode_server(client, inode), RPC_HOLD, &request,
                                 sizeof request, &reply, sizeof reply);
+    if (status == -ESTALE)
+        operation->missing = inode;
     if (status < 0)
         return status;
     *attributes = reply.attributes;

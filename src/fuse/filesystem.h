@@ -40,6 +40,7 @@ static inline uint64_t inode_of(fuse_ino_t node)
 
 struct version_table;
 struct mount_locks;
+struct mount_retries;
 
 struct filesystem {
     struct benchfs *fs;
@@ -48,6 +49,7 @@ struct filesystem {
     bool default_permissions;       /* the kernel checks */
     struct version_table *versions; /* NULL in strict */
     struct mount_locks *locks;
+    struct mount_retries *retries;
 };
 
 /* An open file. */
@@ -100,6 +102,21 @@ void versions_destroy(struct version_table *versions);
 bool versions_unchanged(struct version_table *versions, const struct attributes *attributes, uint64_t *noted);
 /* The kernel has: a request came through the file that was opened then. */
 void versions_dropped(struct version_table *versions, uint64_t inode, uint64_t noted);
+
+/* ---- walks that the kernel makes once more (retries.c) ---- */
+
+int retries_create(struct mount_retries **retries); /* 0 or -ENOMEM */
+/* What is still held ends with the instance. */
+void retries_destroy(struct mount_retries *retries);
+/* The caller of the request is about to be told ESTALE. */
+void retries_note(fuse_req_t request);
+/* Whether it was, lately: then what it looks up must not go away. */
+bool retries_noted(fuse_req_t request);
+/* client_lookup for such a caller, which holds what is found for some time. 0 or a status. */
+int retries_lookup(fuse_req_t request, struct client *client, uint64_t directory, const char *name,
+                   struct attributes *attributes);
+/* Ends what has been noted long enough. Whether there is anything left. */
+bool retries_expire(struct filesystem *filesystem);
 
 /* ---- file locks (locks.c) ---- */
 

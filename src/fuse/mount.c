@@ -286,9 +286,10 @@ static int look(struct mount *mount)
     mount->quiet = unchanged ? mount->quiet + 1 : 0;
     if (kept)
         call_thread(mount);
+    bool noted = retries_expire(&mount->filesystem);
     if (mount->quiet < TICKS_QUIET)
         return TICK_MS;
-    if (kept)
+    if (kept || noted)
         return TICK_STUCK_MS;
     atomic_store(&mount->watched, false);
     if (atomic_load(&mount->taken) == taken || atomic_exchange(&mount->watched, true))
@@ -489,6 +490,8 @@ int mount_create(benchfs *fs, const char *directory, const struct mount_options 
         status = fail(mount->directory != NULL ? -errno : -ENOMEM, error, "out of memory or descriptors");
     if (status == 0)
         status = mount_locks_create(fs, &mount->filesystem.locks);
+    if (status == 0)
+        status = retries_create(&mount->filesystem.retries);
     if (status == 0 && options->consistency != CONSISTENCY_STRICT)
         status = versions_create(&mount->filesystem.versions);
     if (status == 0)
@@ -524,6 +527,7 @@ void mount_destroy(struct mount *mount)
         fuse_session_destroy(mount->session);
     }
     mount_locks_destroy(mount->filesystem.locks);
+    retries_destroy(mount->filesystem.retries);
     versions_destroy(mount->filesystem.versions);
     if (mount->ended >= 0)
         close(mount->ended);

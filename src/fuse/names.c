@@ -15,7 +15,8 @@ static void lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
     struct client *client = request_client(request);
     if (client == NULL)
         return;
-    int status = client_lookup(client, inode_of(parent), name, &attributes);
+    int status = retries_noted(request) ? retries_lookup(request, client, inode_of(parent), name, &attributes)
+                                        : client_lookup(client, inode_of(parent), name, &attributes);
     /* A directory's times and link count are spread over the servers. They matter only if they are kept: a
      * stat whose answer is not asks for the attributes itself. */
     if (status == 0 && filesystem->lifetime > 0 && S_ISDIR(attributes.mode))

@@ -40,6 +40,8 @@ struct client *request_client(fuse_req_t request)
 
 void reply_status(fuse_req_t request, int status)
 {
+    if (__builtin_expect(status == -ESTALE, 0))
+        retries_note(request);
     fuse_reply_err(request, status < 0 ? public_errno(status) : 0);
 }
 

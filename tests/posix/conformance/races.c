@@ -192,7 +192,6 @@ static void replace_and_look(void)
 static void replaced_names(void)
 {
     NEED("unlinked"); /* what a reader has open may be replaced before it reads */
-    NEED("openraces");
     make_file("f", "000000 000000");
     together(replace_and_look);
 }
