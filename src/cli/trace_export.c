@@ -106,8 +106,11 @@ static int make_slices(struct export *export)
     for (uint64_t i = 0; i < trace->record_count; i++) {
         const struct trace_record *record = &trace->records[i];
         int64_t start = (int64_t)record->entry.started + trace->tracks[record->track].offset;
-        export->slices[export->count++] = (struct slice){
-            .start = start, .end = start + record->entry.total_ns, .record = record, .parent = NONE};
+        int64_t end = start + record->entry.total_ns;
+        if (record->entry.kind == METRICS_SERVED)
+            start += record->entry.server_queue_ns; /* it is not known better than "at most" when it came */
+        export->slices[export->count++] =
+            (struct slice){.start = start, .end = end, .record = record, .parent = NONE};
     }
     qsort(export->slices, export->count, sizeof(*export->slices), by_start);
     return 0;

@@ -35,7 +35,7 @@
     S(TOTAL, "total")               /* call to result; at a server arrival to reply */                       \
     S(CLIENT_QUEUE, "client_queue") /* waiting for credits and connection */                                 \
     S(WIRE, "wire")                 /* what is left of the total: both ways, and being noticed */            \
-    S(SERVER_QUEUE, "server_queue") /* arrival to start of the handler */                                    \
+    S(SERVER_QUEUE, "server_queue") /* while the server was busy with others; at a server: at most */        \
     S(HANDLER, "handler")           /* less storage */                                                       \
     S(STORAGE, "storage")           /* in the storage engine, and moving bulk to or from it */               \
     S(REPLY, "reply")               /* sending the reply: of every 16th request, and of all with bulk */

@@ -33,7 +33,8 @@ struct net_message {
     bool held;
     const void *bulk;
     uint64_t bulk_length; /* 0: no bulk */
-    void *transport;      /* the transport's own */
+    uint64_t looked; /* *loop_latest when it was not there yet, or loop_now when it came; see loop_kept */
+    void *transport; /* the transport's own */
 };
 
 typedef void (*net_receiver)(void *owner, struct net_message *message);

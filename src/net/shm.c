@@ -229,6 +229,7 @@ int net_shm_create(struct loop *loop, const struct net_shm_options *options, str
     list_init(&net->copying);
     list_init(&net->regions);
     net->options = *options;
+    net->latest = loop_latest(loop);
     net->base = (struct net){
         .operations = &shm_operations,
         .loop = loop,

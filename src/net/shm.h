@@ -37,9 +37,10 @@ struct shm_net {
     struct shm_inbound **cold; /* armed; a few are looked at in every turn */
     uint32_t hot_count, cold_count, cold_next;
     uint32_t inbound_count, inbound_space;
-    uint32_t greeting;     /* accepted, and have not said what they want: so many are in `strangers` */
-    struct list strangers; /* struct shm_inbound.stranger, oldest first */
-    uint32_t ending;       /* inbounds to be freed */
+    uint32_t greeting;      /* accepted, and have not said what they want: so many are in `strangers` */
+    struct list strangers;  /* struct shm_inbound.stranger, oldest first */
+    uint32_t ending;        /* inbounds to be freed */
+    const uint64_t *latest; /* loop_latest */
     uint32_t polls;
     struct list fetches_free;
     struct list copying; /* struct shm_fetch.link: long bulk of which a part is copied in each turn */
@@ -129,11 +130,13 @@ struct shm_mapping {
     int fd;
 };
 
+/* Aligned to a line: what every turn looks at lies in the first one. */
 struct shm_inbound {
     struct shm_segment *segment;
     uint64_t position;
     uint64_t published;
-    uint32_t index; /* in hot or cold */
+    uint64_t looked; /* *net->latest when nothing was there */
+    uint32_t index;  /* in hot or cold */
     bool hot;
     bool ended;  /* the sender went: what it published is still read */
     bool failed; /* it misbehaved: nothing is read any more */

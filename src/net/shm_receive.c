@@ -389,6 +389,7 @@ static void deliver_bulk(struct shm_inbound *inbound, const struct shm_record *r
         .header = net->scratch,
         .header_length = record->header_length,
         .bulk_length = fetch->transfer.length,
+        .looked = inbound->looked,
         .transport = fetch,
     };
     net->base.receiver(net->base.owner, &message);
@@ -456,6 +457,7 @@ static inline void take_message(struct shm_inbound *inbound, const uint8_t *begi
         .net = &net->base,
         .header = net->scratch,
         .header_length = record->header_length,
+        .looked = inbound->looked,
     };
     if (record->amount != 0) {
         message.bulk_here = true;
@@ -492,8 +494,10 @@ static int look(struct shm_inbound *inbound)
     int work = 0;
     for (uint32_t i = 0; i < RECORDS_PER_TURN; i++) {
         uint32_t mark = mark_of(inbound);
-        if (mark == 0)
+        if (mark == 0) {
+            inbound->looked = *inbound->net->latest;
             break;
+        }
         if (take_record(inbound, mark) != 0) {
             log_warning("shm: a peer wrote what is no message: its connection is closed");
             shm_inbound_end(inbound, true);
@@ -514,10 +518,11 @@ static int look_at_cold_ones(struct shm_net *net)
         if (net->cold_next >= net->cold_count)
             net->cold_next = 0;
         struct shm_inbound *inbound = net->cold[net->cold_next++];
-        if (!inbound->failed && mark_of(inbound) != 0) {
+        if (inbound->failed)
+            continue;
+        if (mark_of(inbound) != 0)
             shm_inbound_heat(inbound);
-            work += look(inbound);
-        }
+        work += look(inbound);
     }
     return work;
 }

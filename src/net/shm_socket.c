@@ -389,7 +389,9 @@ static void accepted(struct shm_net *net, int fd)
     struct shm_inbound *inbound = NULL;
     make_room_for_a_stranger(net);
     if (net->inbound_count < INBOUNDS_MAX && make_space(net) == 0)
-        inbound = calloc(1, sizeof(*inbound));
+        inbound = aligned_alloc(SHM_LINE, shm_lines(sizeof(*inbound)));
+    if (inbound != NULL)
+        memset(inbound, 0, sizeof(*inbound));
     if (inbound == NULL || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
         log_warning("shm: no room for another connection");
         goto fail;

@@ -54,6 +54,7 @@ struct sim_message {
     struct sim_party *receiver; /* set on delivery */
     struct sim_send *send;      /* to be told when the bulk is settled; may be NULL */
     uint64_t from, to;
+    uint64_t due; /* when it came, however long its receiver did not look; 0: it has not */
     bool rendezvous;
     bool held;
     bool fetching;
@@ -208,6 +209,15 @@ static void message_arrived(struct timer *timer)
         message_end_if_unused(message);
         return;
     }
+    uint64_t now = loop_now(message->network->loop);
+    bool fresh = message->due == 0;
+    if (fresh)
+        message->due = now;
+    /* What comes at the very end waits, too, behind those that came before it. */
+    if (receiver->busy_until > now || (fresh && receiver->busy_until == now)) {
+        timer_set(message->network->loop, &message->timer, receiver->busy_until);
+        return;
+    }
     sim_event(message->network, SIM_MESSAGE, message->from, message->to);
     sim_fold(message->network, message->bytes, message->header_length);
     if (!message->rendezvous) {
@@ -222,6 +232,7 @@ static void message_arrived(struct timer *timer)
         .bulk_here = !message->rendezvous && message->bulk_length != 0,
         .bulk = !message->rendezvous && message->bulk_length != 0 ? message_bulk(message) : NULL,
         .bulk_length = message->bulk_length,
+        .looked = message->due,
         .transport = message,
     };
     message->delivering = true;
@@ -472,6 +483,12 @@ void net_sim_kill(struct net *net)
     sim_event(party->network, SIM_KILL, party->id, 0);
     sim_shown_orphan(party);
     sim_streams_end(party);
+}
+
+void net_sim_busy(struct net *net, uint64_t ns)
+{
+    struct sim_party *party = party_of(net);
+    party->busy_until = loop_now(party->network->loop) + ns;
 }
 
 void net_sim_disconnect(struct net *net)

@@ -23,6 +23,9 @@ int net_sim_create(struct sim_network *network, const char *host, struct net **n
 
 /* Cuts a party off as kill -9 does: its streams end, its messages vanish both ways. */
 void net_sim_kill(struct net *net);
+/* A party that computes for so long from now on: what comes meanwhile is delivered afterwards, in its order.
+ * Whoever computes is a task that sleeps for the same time. */
+void net_sim_busy(struct net *net, uint64_t ns);
 /* Breaks all streams of a party that lives on, as a network does that fails for a moment. */
 void net_sim_disconnect(struct net *net);
 

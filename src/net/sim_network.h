@@ -27,6 +27,7 @@ struct sim_party {
     uint64_t id; /* never reused: what an address holds */
     char host[48];
     bool dead;
+    uint64_t busy_until; /* what comes before is looked at then */
     struct list connections;
     struct list streams;
     struct list listeners;

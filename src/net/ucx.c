@@ -38,7 +38,9 @@
 struct ucx_net {
     struct net base;
     struct reactor reactor;
-    bool polled; /* the reactor is the loop's */
+    bool polled;            /* the reactor is the loop's */
+    const uint64_t *latest; /* loop_latest */
+    uint64_t looked;        /* what it was when nothing was there */
     struct ucx_context ucx;
     struct list connections;
     struct list receives; /* struct operation.link */
@@ -226,7 +228,7 @@ static ucs_status_t message_arrived(void *owner, const void *header, size_t head
                                     size_t length, const ucp_am_recv_param_t *parameters)
 {
     struct ucx_net *net = owner;
-    struct net_message message = {.net = &net->base};
+    struct net_message message = {.net = &net->base, .looked = net->looked};
     if (header_length == 0) {
         /* Nothing of ours sends a rendezvous or nothing at all without a header. */
         if ((parameters->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0 || length == 0 ||
@@ -375,7 +377,10 @@ static void memory_free(struct net *net, void *out)
 static int poll_worker(struct reactor *reactor)
 {
     struct ucx_net *net = container_of(reactor, struct ucx_net, reactor);
-    return (int)ucp_worker_progress(net->ucx.worker);
+    int work = (int)ucp_worker_progress(net->ucx.worker);
+    if (work == 0)
+        net->looked = *net->latest;
+    return work;
 }
 
 static int arm_worker(struct reactor *reactor)
@@ -440,6 +445,7 @@ int net_ucx_create(struct loop *loop, const struct net_ucx_options *options, str
         error = ucx_status(ucp_worker_get_efd(net->ucx.worker, &net->reactor.fd));
     if (error != 0)
         goto fail_context;
+    net->latest = loop_latest(loop);
     net->reactor.name = "ucx";
     net->reactor.poll = poll_worker;
     net->reactor.arm = arm_worker;

@@ -140,6 +140,7 @@ struct rpc_peer {
     struct list mutations;
     uint64_t mutation_count;
     struct list waiters; /* rpc_peer_connect */
+    uint32_t wire_ns;    /* the least that a request that met an idle server was under way; 0: none did */
     uint32_t notice_count;
     uint64_t notices[RPC_NOTICES_MAX]; /* to go along with the next request that may take them */
     struct task *task;                 /* reconnecting */
@@ -202,6 +203,7 @@ struct rpc_served {
     struct task *task;
     struct rpc_call *local; /* the caller is this very party; NULL also when it gave up */
     bool is_local;
+    uint32_t queue_ns;            /* waited at most so long, while others were served */
     struct net_message *arriving; /* inside the receive callback */
     struct net_message message;   /* afterwards, while held */
     bool nested;                  /* the receive callback has not returned */

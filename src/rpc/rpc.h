@@ -27,8 +27,9 @@ struct rpc_peer;
 
 /* ---- calling ---- */
 
-/* Stage durations of one finished call, nanoseconds; wire = total - the rest. queue_ns is 0 for a request
- * whose handler starts in the receive callback, which is the rule. */
+/* Stage durations of one finished call, nanoseconds; wire = total - the rest. A handler starts in the receive
+ * callback, so queue_ns is the time for which a request was there and the server did not look, because it was
+ * at work on others: as much of the wire, less what that takes at an idle server, as the server says. */
 struct rpc_timing {
     uint64_t started; /* loop_now. A caller that has just read it may fill it in; else, of a call that goes at
                          once, it is when the transport had taken the request */

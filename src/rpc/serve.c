@@ -139,6 +139,7 @@ static void served_fill(struct rpc_served *served, struct rpc *rpc, const struct
     const struct rpc_request_header *header = (const struct rpc_request_header *)served->bytes;
     served->operation = operation;
     served->handler_started = now;
+    served->queue_ns = 0;
     served->request = (struct rpc_request){
         .rpc = rpc,
         .owner = rpc->owner,
@@ -282,6 +283,7 @@ static void serve(struct rpc *rpc, struct rpc_session *session, struct net_messa
     served->request.peer_is_server = session->peer_is_server;
     served->request.bulk_length = message->bulk_length;
     served->arriving = message;
+    served->queue_ns = metrics_clip(loop_kept(rpc->loop, message->looked, now));
     session->executing_count++;
     list_push_back(&session->executing, &served->link);
     rpc->counters.requests++;
@@ -570,10 +572,10 @@ static void served_record(const struct rpc_served *served, const struct rpc_repl
     if (metrics_paused(rpc->metrics))
         return;
     struct metrics_entry entry = {
-        .started = served->request.arrived,
+        .started = served->request.arrived - served->queue_ns,
         .correlation = served->request.header->correlation,
         .subject = operation_subject(served->operation, served->request.body),
-        .total_ns = metrics_clip((sent != 0 ? sent : replied) - served->request.arrived),
+        .total_ns = metrics_clip((sent != 0 ? sent : replied) - served->request.arrived + served->queue_ns),
         .server_queue_ns = header->queue_ns,
         .handler_ns = header->handler_ns,
         .storage_ns = header->storage_ns,
@@ -610,7 +612,7 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
         .correlation = request->header->correlation,
         .map_epoch = rpc->map_epoch,
         .namespace_epoch = rpc->namespace_epoch,
-        .queue_ns = nanoseconds(served->handler_started - request->arrived),
+        .queue_ns = served->queue_ns,
         .handler_ns = nanoseconds(elapsed > request->storage_ns ? elapsed - request->storage_ns : 0),
         .storage_ns = nanoseconds(request->storage_ns),
         .body_length = body_length,

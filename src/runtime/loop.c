@@ -30,6 +30,10 @@
  * Measurements are made ready for readers (metrics_fold) where a turn has found nothing, and all of them
  * before blocking.
  *
+ * How long the loop was kept from looking (loop_kept) costs no reading of the clock: it is told by those that
+ * others took meanwhile. A period of work begins with the first message that is found after a round of polls
+ * that found nothing, or with the first turn that was at work on something else.
+ *
  * Accounts: the time between two looks at the clock is idle when no turn in between found work; otherwise
  * it is busy, less what the idle turns in it cost by the latest measurement. */
 #include "runtime/loop.h"
@@ -115,6 +119,8 @@ struct loop {
     uint64_t idle_turn_ns;      /* what an idle turn costs */
     struct loop_statistics statistics;
     struct random random;
+    uint64_t latest;     /* loop_now since a round of polls found nothing; 0: none */
+    uint64_t work_since; /* the first of them that is remembered; 0: none */
 };
 
 static_assert(offsetof(struct loop, scheduler) == 0, "loop_scheduler relies on it");
@@ -174,7 +180,20 @@ uint64_t loop_now(struct loop *loop)
 {
     if (loop->simulated)
         return loop->clock;
-    return loop->stamp = clock_now();
+    return loop->stamp = loop->latest = clock_now();
+}
+
+const uint64_t *loop_latest(const struct loop *loop)
+{
+    return &loop->latest;
+}
+
+uint64_t loop_kept(struct loop *loop, uint64_t latest, uint64_t now)
+{
+    if (loop->work_since == 0)
+        loop->work_since = now;
+    uint64_t since = latest > loop->work_since ? latest : loop->work_since;
+    return since < now ? now - since : 0;
 }
 
 int64_t loop_realtime(struct loop *loop)
@@ -382,6 +401,8 @@ static int real_turn(struct loop *loop, uint32_t rounds)
     int work = poll_reactors(loop);
     if (work == 0 && metrics_unfolded(loop->metrics))
         metrics_fold(loop->metrics, FOLD_AT_IDLE);
+    if (work == 0)
+        loop->latest = loop->work_since = 0;
     for (; work == 0 && rounds > 1; rounds--) {
         loop->idle_turns++;
         work = poll_reactors(loop);
@@ -397,6 +418,8 @@ static int real_turn(struct loop *loop, uint32_t rounds)
         loop->idle_turns++;
     else
         loop->busy_turns++;
+    if (loop->work_since == 0)
+        loop->work_since = loop->latest; /* no message began it */
     return work;
 }
 

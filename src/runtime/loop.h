@@ -62,6 +62,12 @@ void loop_destroy(struct loop *loop);
 uint64_t loop_now(struct loop *loop);     /* monotonic nanoseconds; virtual when simulated */
 int64_t loop_realtime(struct loop *loop); /* nanoseconds since 1970, in a callback that of the latest
                                              loop_now; derived from the virtual clock when simulated */
+/* How long what is found now may have waited only because this thread was at work. Whoever has looked for
+ * something and found nothing keeps *loop_latest (read from the same place as long as the loop lives); when
+ * it has come, loop_kept tells the time since then, or since the loop last found nothing to do, whichever is
+ * less. It may have come at any moment of that time, so this is an upper bound. now: a loop_now. */
+const uint64_t *loop_latest(const struct loop *loop);
+uint64_t loop_kept(struct loop *loop, uint64_t latest, uint64_t now);
 struct random *loop_random(struct loop *loop);
 bool loop_simulated(const struct loop *loop);
 struct metrics *loop_metrics(const struct loop *loop); /* never NULL */

@@ -1,5 +1,6 @@
-/* A delay that is put into a whole cluster is found and named by what explains results: a slow network, and
- * slow devices under the storage engine, with the same writes and reads over both. */
+/* A delay that is put into a whole cluster is found and named by what explains results: a slow network, slow
+ * devices under the storage engine, a handler that computes for long, and what that does to the requests of
+ * others, with the same writes and reads over all. */
 #include "seeds.h"
 
 #include <errno.h>
@@ -11,12 +12,15 @@
 #include "base/status.h"
 #include "bench/diagnosis.h"
 #include "bench/stages.h"
+#include "rpc/party.h"
 #include "runtime/disk.h"
+#include "server/state.h"
 
 #define BLOCK 4096u
 #define BLOCKS 60u
 #define SLOW_NETWORK (2 * MILLISECOND)
 #define SLOW_DEVICE (20 * MILLISECOND)
+#define SLOW_HANDLER (200 * MICROSECOND)
 
 struct scene {
     const struct sim_options *weather;
@@ -59,7 +63,8 @@ static void explain(struct cluster *cluster)
         return cluster_fail(cluster, "no memory");
     sim_network_options(cluster->network, scene.weather);
     stages_come(stages, 0, metrics, &before);
-    cluster_worker(cluster, 0, write_and_read, NULL);
+    for (uint32_t i = 0; i < cluster->client_count; i++)
+        cluster_worker(cluster, i, write_and_read, NULL);
     cluster_run(cluster, 1000 * SECOND);
     metrics_settle(metrics);
     stages_leave(stages, 0, metrics, &before);
@@ -101,11 +106,65 @@ static void slow_devices(uint64_t seed, uint32_t servers, struct outcome *outcom
         disk_sim_device_destroy(devices[i]);
 }
 
+/* ---- servers that compute ---- */
+
+static rpc_handler read_chunk, write_chunk;
+
+static void compute(const struct server *server)
+{
+    net_sim_busy(server->net, SLOW_HANDLER);
+    task_sleep(server->loop, SLOW_HANDLER);
+}
+
+static void slow_read(void *owner, struct rpc_request *request)
+{
+    compute(owner);
+    read_chunk(owner, request);
+}
+
+static void slow_write(void *owner, struct rpc_request *request)
+{
+    compute(owner);
+    write_chunk(owner, request);
+}
+
+static void explain_slow_handlers(struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->server_count; i++) {
+        struct rpc *rpc = cluster->servers[i]->rpc;
+        read_chunk = rpc->handlers[RPC_READ_CHUNK];
+        write_chunk = rpc->handlers[RPC_WRITE_CHUNK];
+        rpc->handlers[RPC_READ_CHUNK] = slow_read;
+        rpc->handlers[RPC_WRITE_CHUNK] = slow_write;
+    }
+    explain(cluster);
+}
+
+static const struct sim_options quick = {.delay_min_ns = MICROSECOND, .delay_max_ns = 20 * MICROSECOND};
+
+/* One client waits for its own requests only. */
+static void slow_handlers(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    const struct cluster_options options = {.seed = seed, .servers = servers, .clients = 1};
+    scene = (struct scene){&quick, DIAGNOSIS_HANDLER};
+    sim_run(&options, explain_slow_handlers, outcome);
+}
+
+/* Several wait for each other's. */
+static void saturated_server(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    const struct cluster_options options = {.seed = seed, .servers = servers, .clients = 6};
+    scene = (struct scene){&quick, DIAGNOSIS_SERVER_QUEUE};
+    sim_run(&options, explain_slow_handlers, outcome);
+}
+
 int main(int argc, char **argv)
 {
     static const struct sim_case cases[] = {
         {"slow network", slow_network, {1, 3}},
         {"slow devices", slow_devices, {1, 2}},
+        {"slow handlers", slow_handlers, {1, 3}},
+        {"saturated server", saturated_server, {1}},
     };
     static const uint64_t seeds[] = {1, 2};
     return SIM_MAIN(argc, argv, cases, seeds);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/sim.h"
 #include "rpc/party.h"
 
 #define FIXTURE_BULK_MAX (4u << 20)
@@ -30,6 +31,7 @@ struct fixture {
     uint32_t waiting;
     bool drop_bulk;    /* PING does not receive its bulk */
     uint64_t delay_ns; /* of every handler */
+    uint64_t busy_ns;  /* that a PING computes */
     uint8_t *bulk;
     uint32_t silent, gone;  /* events of instances at the server */
     uint64_t last_instance; /* of the latest */
@@ -52,6 +54,18 @@ static inline void fixture_notice(void *owner, uint32_t serial, uint64_t notice)
     fixture->noticed[notice]++;
 }
 
+/* Computes: the server does nothing else meanwhile. */
+static inline void fixture_compute(struct fixture *fixture)
+{
+    if (loop_simulated(fixture->loop)) {
+        net_sim_busy(fixture->server_net, fixture->busy_ns);
+        task_sleep(fixture->loop, fixture->busy_ns);
+        return;
+    }
+    for (uint64_t end = clock_now() + fixture->busy_ns; clock_now() < end;)
+        ;
+}
+
 static const uint8_t fixture_key[CLUSTER_KEY_BYTES] = "a key that only these tests know";
 
 /* Sends back what came (reply_bytes of it, zeros beyond). */
@@ -62,6 +76,8 @@ static inline void fixture_ping(void *owner, struct rpc_request *request)
     uint8_t *bulk = malloc(FIXTURE_BULK_MAX);
     if (fixture->delay_ns != 0)
         task_sleep(fixture->loop, fixture->delay_ns);
+    if (fixture->busy_ns != 0)
+        fixture_compute(fixture);
     int status = 0;
     if (request->bulk_length > 0 && !fixture->drop_bulk) {
         struct iovec into[2] = {
@@ -197,3 +213,26 @@ static inline int fixture_ping_call(struct fixture *fixture, struct rpc_peer *pe
         }                                                                                                    \
         assert_true(condition);                                                                              \
     } while (0)
+
+/* PINGs without bulk, all under way at once. */
+struct fixture_pings {
+    struct ping_request request;
+    struct ping_reply replies[8];
+    struct rpc_call calls[8];
+};
+
+static inline void fixture_ping_together(struct fixture *fixture, struct fixture_pings *pings, uint32_t count)
+{
+    memset(pings, 0, sizeof(*pings));
+    for (uint32_t i = 0; i < count; i++) {
+        pings->calls[i] = (struct rpc_call){.operation = RPC_PING,
+                                            .body = &pings->request,
+                                            .body_length = sizeof(pings->request),
+                                            .reply = &pings->replies[i],
+                                            .reply_size = sizeof(pings->replies[i])};
+        rpc_start(fixture->peer, &pings->calls[i]);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (rpc_finish(&pings->calls[i]) != 0)
+            abort();
+}

@@ -18,14 +18,25 @@ static const char *devices_of(const char *transports)
     return strstr(transports, "tcp") != NULL ? "lo" : NULL;
 }
 
+/* "shm": rings in shared memory; else what UCX is to use. */
+static int create_net(struct loop *loop, const char *transports, struct net **net)
+{
+    const struct net_shm_options shm = {0};
+    const struct net_ucx_options options = {.transports = transports, .devices = devices_of(transports)};
+    return strcmp(transports, "shm") == 0 ? net_shm_create(loop, &shm, net)
+                                          : net_ucx_create(loop, &options, net);
+}
+
+static uint64_t server_busy_ns; /* of a server that is started next: see fixture.busy_ns */
+
 /* The server's process: serves until it is killed, or until its parent is gone. */
 static void serve(int address_pipe, const char *transports)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
-    const struct net_ucx_options options = {.transports = transports, .devices = devices_of(transports)};
     alarm(30);
+    fixture->busy_ns = server_busy_ns;
     if (loop_create(&(struct loop_options){0}, &fixture->loop) != 0 ||
-        net_ucx_create(fixture->loop, &options, &fixture->server_net) != 0)
+        create_net(fixture->loop, transports, &fixture->server_net) != 0)
         _exit(1);
     fixture_serve(fixture, fixture_key);
     if (rpc_listen(fixture->server, "127.0.0.1:0", fixture->address) != 0 ||
@@ -54,11 +65,10 @@ static void start_server(const char *transports, char address[64])
 static struct fixture *connect_client(const char *transports, const char address[64])
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
-    const struct net_ucx_options options = {.transports = transports, .devices = devices_of(transports)};
     log_threshold = LOG_ERROR;
     memcpy(fixture->address, address, sizeof(fixture->address));
     if (loop_create(&(struct loop_options){0}, &fixture->loop) != 0 ||
-        net_ucx_create(fixture->loop, &options, &fixture->client_net) != 0)
+        create_net(fixture->loop, transports, &fixture->client_net) != 0)
         abort();
     fixture_call(fixture, fixture_key, UINT32_MAX);
     return fixture;
@@ -286,6 +296,31 @@ static void a_stopped_client_holds_no_handler(void **state)
     }
 }
 
+/* While the server computes for one request others come: their waiting is its queue, not the way. */
+static void a_busy_server_is_told_from_the_way(void **state)
+{
+    static const char *const transports[] = {"shm", "tcp,sm,self"};
+    (void)state;
+    server_busy_ns = 20 * NSEC_PER_MSEC;
+    for (int i = 0; i < 2; i++) {
+        struct fixture *fixture = start(transports[i]);
+        struct fixture_pings pings;
+        fixture_ping_together(fixture, &pings, 1);
+        fixture_ping_together(fixture, &pings, 4);
+        uint64_t last = pings.calls[3].timing.queue_ns;
+        print_message("# %s: queues of %u, %u, %u and %u us of %lu us in all\n", transports[i],
+                      pings.calls[0].timing.queue_ns / 1000, pings.calls[1].timing.queue_ns / 1000,
+                      pings.calls[2].timing.queue_ns / 1000, pings.calls[3].timing.queue_ns / 1000,
+                      pings.calls[3].timing.total_ns / 1000);
+        assert_true(last >= 40 * NSEC_PER_MSEC);
+        assert_true(last + pings.calls[3].timing.handler_ns <= pings.calls[3].timing.total_ns);
+        assert_true(pings.calls[1].timing.queue_ns < last);
+        assert_true(pings.calls[1].timing.handler_ns >= 20 * NSEC_PER_MSEC);
+        finish(fixture);
+    }
+    server_busy_ns = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +329,7 @@ int main(void)
         cmocka_unit_test(a_stopped_server_costs_the_deadline),
         cmocka_unit_test(a_killed_client_disturbs_nobody),
         cmocka_unit_test(a_stopped_client_holds_no_handler),
+        cmocka_unit_test(a_busy_server_is_told_from_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -410,6 +410,34 @@ static void an_instance_lives_with_its_sessions(void **state)
     assert_int_equal(fixture->last_instance, 77);
 }
 
+/* A request that comes while another is served waits for that, and no longer. */
+static void a_busy_server_is_told_from_the_way(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    struct fixture_pings pings;
+    static const struct sim_options even = {.delay_min_ns = 10000, .delay_max_ns = 10000};
+    sim_network_options(world->network, &even);
+    fixture_ping_together(fixture, &pings, 1); /* which connects */
+    fixture_ping_together(fixture, &pings, 1);
+    assert_int_equal(pings.calls[0].timing.queue_ns, 0);
+    assert_int_equal(pings.calls[0].timing.total_ns, 20000);
+
+    fixture->busy_ns = 100000;
+    fixture_ping_together(fixture, &pings, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(pings.calls[i].timing.queue_ns, i * 100000);
+        assert_int_equal(pings.calls[i].timing.handler_ns, 100000);
+        assert_int_equal(pings.calls[i].timing.total_ns, 20000 + (i + 1) * 100000);
+    }
+    /* What waits for something else than the processor keeps nobody waiting. */
+    fixture->busy_ns = 0;
+    fixture->delay_ns = 100000;
+    fixture_ping_together(fixture, &pings, 4);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(pings.calls[i].timing.queue_ns, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -426,6 +454,7 @@ int main(void)
         TEST(silence_ends_at_the_deadline),
         TEST(an_instance_lives_with_its_sessions),
         TEST(notices_wait_for_a_request),
+        TEST(a_busy_server_is_told_from_the_way),
         TEST(late_bulk_lands_nowhere),
         cmocka_unit_test(replies_are_remembered_in_a_window),
     };
