@@ -447,7 +447,10 @@ static int fetch(struct uring_store *uring, struct uring_transfer *transfer)
         uring_batch_add(&batch, DISK_READ, run, memory);
         at += run.count;
     }
-    uring_batch_push(&batch);
+    /* A device that answers many reads with one interrupt would stand still until the turn ends that deals
+     * with all of them. Writes wait for that end, because neighbours become one transfer. */
+    if (batch.started > 0)
+        disk_push(uring->disk);
     int status = uring_batch_end(&batch);
     uring_segments_read_end(uring->segments, &reading);
     return status;
