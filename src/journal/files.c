@@ -3,9 +3,8 @@
  * A group is to cost one write and one synchronisation that has nothing to do but to empty the device's
  * cache. For that the blocks must be there and have been written: on most file systems, writing to blocks
  * that are only reserved changes the file's metadata, which costs another write, to the file system's own
- * journal. So a log is extended by many blocks of zeros at a time, in the same write as the group that did
- * not fit, and logs that are no longer needed are recycled: they become the next log under another name, with
- * their size and blocks.
+ * journal. So a log is extended by many blocks of zeros at a time, together with a group, and logs that
+ * are no longer needed are recycled: they become the next log under another name, with their size and blocks.
  *
  * A log is always one extension longer than what was written to it. When the device is full, that much can
  * still be recorded: above all what is removed, which is how room comes about. Only then may a group not be
@@ -158,6 +157,17 @@ static uint64_t log_size_wanted(const struct journal *journal, const struct jour
     return end + extension <= log->size ? log->size : (end + 2 * extension - 1) / extension * extension;
 }
 
+/* Adds zeros to a vector of `count` elements. */
+static uint32_t zeros_add(struct iovec *vector, uint32_t count, uint64_t bytes)
+{
+    for (; bytes > 0; count++) {
+        size_t part = bytes < ZEROS_BYTES ? (size_t)bytes : ZEROS_BYTES;
+        vector[count] = (struct iovec){.iov_base = zeros, .iov_len = part};
+        bytes -= part;
+    }
+    return count;
+}
+
 /* Writes at offset, and zeros behind it up to size, which is the log's or more. */
 static int log_transfer(struct journal_log *log, const void *bytes, size_t length, uint64_t offset,
                         uint64_t size)
@@ -169,12 +179,7 @@ static int log_transfer(struct journal_log *log, const void *bytes, size_t lengt
         bytes = (const uint8_t *)bytes + TRANSFER_MAX;
     }
     struct iovec vector[VECTOR_MAX] = {{.iov_base = (void *)(uintptr_t)bytes, .iov_len = length}};
-    uint32_t count = 1;
-    for (uint64_t left = size > log->size ? size - (offset + length) : 0; left > 0; count++) {
-        size_t part = left < ZEROS_BYTES ? (size_t)left : ZEROS_BYTES;
-        vector[count] = (struct iovec){.iov_base = zeros, .iov_len = part};
-        left -= part;
-    }
+    uint32_t count = zeros_add(vector, 1, size > log->size ? size - (offset + length) : 0);
     struct disk_io io = {
         .file = log->file, .call = DISK_WRITE, .vector = vector, .count = count, .offset = offset};
     disk_start(&io);
@@ -183,6 +188,30 @@ static int log_transfer(struct journal_log *log, const void *bytes, size_t lengt
         return (int)written;
     log->size = size;
     return 0;
+}
+
+/* Writes within the log, and at the same time zeros from its end up to size. The first failure; -ENOSPC where
+ * only the zeros found no room: `written` tells. */
+static int log_transfer_both(struct journal_log *log, const void *bytes, size_t length, uint64_t size,
+                             bool *written)
+{
+    struct iovec one = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = length}, more[VECTOR_MAX];
+    struct disk_io group = {
+        .file = log->file, .call = DISK_WRITE, .vector = &one, .count = 1, .offset = log->offset};
+    struct disk_io extension = {.file = log->file,
+                                .call = DISK_WRITE,
+                                .vector = more,
+                                .count = zeros_add(more, 0, size - log->size),
+                                .offset = log->size};
+    disk_start(&group);
+    disk_start(&extension);
+    ssize_t status = disk_finish(&group), extended = disk_finish(&extension);
+    *written = status >= 0;
+    if (status >= 0)
+        status = extended;
+    if (status >= 0)
+        log->size = size;
+    return status < 0 ? (int)status : 0;
 }
 
 /* There is no room for a reserve behind the log, or there is again. */
@@ -202,12 +231,13 @@ static int log_append(struct journal *journal, const void *bytes, size_t length)
 {
     struct journal_log *log = &journal->log;
     uint64_t end = log->offset + length, size = log_size_wanted(journal, log, end);
-    int status = log_transfer(log, bytes, length, log->offset, size);
+    bool written = false;
+    int status = size > log->size && end <= log->size && length <= TRANSFER_MAX
+                     ? log_transfer_both(log, bytes, length, size, &written)
+                     : log_transfer(log, bytes, length, log->offset, size);
     if (status == 0 || status == -ENOSPC)
         set_tight(journal, status != 0);
-    if (status == -ENOSPC && size > log->size && end <= log->size)
-        status = log_transfer(log, bytes, length, log->offset, log->size);
-    return status;
+    return written && status == -ENOSPC ? 0 : status;
 }
 
 void journal_log_extend(struct journal *journal)
