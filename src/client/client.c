@@ -27,6 +27,9 @@
 #define GONE_LOOKUPS_MAX 8u
 #define BACKOFF_MIN_NS (50 * UINT64_C(1000))
 #define BACKOFF_MAX_NS (5 * UINT64_C(1000000))
+/* Waiting for a journal that takes longer than the one, but less than the other, is worth polling for. */
+#define COMMIT_QUICK (UINT64_C(5) * 1000)
+#define COMMIT_SLOW (UINT64_C(1000) * 1000)
 #define MAP_BYTES_MAX (1u << 20)
 
 /* ---- the map ---- */
@@ -205,6 +208,12 @@ void client_count_changes(struct client *client, _Atomic uint64_t *changes)
     client->changes = changes;
 }
 
+void client_expect_commit(struct client *client)
+{
+    if (client->commit_ns > COMMIT_QUICK && client->commit_ns < COMMIT_SLOW)
+        loop_expect(client->loop, 2 * client->commit_ns);
+}
+
 int client_call(struct client *client, struct operation *operation, uint32_t server, struct rpc_call *call)
 {
     if (__builtin_expect(!credentials_known(client, server), 0)) {
@@ -215,7 +224,10 @@ int client_call(struct client *client, struct operation *operation, uint32_t ser
     call->namespace_epoch = operation->epoch;
     call->deadline = operation->deadline;
     call->groups = client->caller.set;
+    if (__builtin_expect(client->commit_ns != 0, 0))
+        client_expect_commit(client);
     int status = rpc_call(client->peers[server], call);
+    client_note_commit(client, call);
     if (operation->deadline == 0)
         operation->deadline = call->timing.started + client->deadline_ns;
     client_observe(client, call);

@@ -142,6 +142,7 @@ struct client {
     uint64_t release_due; /* loop_now ns at which notices of closed files are sent; UINT64_MAX: none wait */
     struct timer release_timer;
     uint64_t storage_ns; /* how long transfers spent in the servers' storage lately: a moving average */
+    uint64_t commit_ns;  /* the same for other calls, which wait there for the journal */
     bool releasing;      /* a task sends them; released fires when it is done */
     bool release_again;  /* others were due meanwhile */
     struct completion released;
@@ -200,6 +201,15 @@ static inline void client_changed(struct client *client)
 
 /* One attempt of one request: sets epoch and deadline, calls, and takes over a newer namespace epoch. */
 int client_call(struct client *client, struct operation *operation, uint32_t server, struct rpc_call *call);
+/* Before a call whose answer may have to wait for a server's journal: has the loop poll for about as long as
+ * such answers took lately, since to be woken would cost both sides more. */
+void client_expect_commit(struct client *client);
+/* After it. */
+static inline void client_note_commit(struct client *client, const struct rpc_call *call)
+{
+    if (__builtin_expect(call->timing.storage_ns != 0, 0))
+        client->commit_ns += call->timing.storage_ns / 4 - client->commit_ns / 4;
+}
 /* The same for a call started with rpc_start: what to do once rpc_finish returned. */
 void client_observe(struct client *client, const struct rpc_call *call);
 

@@ -798,11 +798,13 @@ static int sync_servers(struct client *client, uint64_t inode, const uint32_t *s
         };
         rpc_start(client->peers[servers[i]], &calls[i]);
     }
+    client_expect_commit(client);
     struct operation operation;
     operation_begin(client, &operation);
     for (uint32_t i = 0; i < count; i++) {
         int status = rpc_finish(&calls[i]);
         client_observe(client, &calls[i]);
+        client_note_commit(client, &calls[i]);
         while (operation_again(client, &operation, &status))
             status = client_request(client, &operation, servers[i], RPC_SYNC_CHUNKS, &request, sizeof request,
                                     NULL, 0);

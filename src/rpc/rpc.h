@@ -135,7 +135,7 @@ int rpc_request_in_group(const struct rpc_request *request, uint32_t group);
 int rpc_request_set_groups(const struct rpc_request *request, unsigned set, const uint32_t *groups,
                            uint32_t count);
 
-/* A handler says when it is in storage. The reply ends it too, with the reading of the clock that it takes
+/* A handler says when it is in storage, which includes waiting for the journal. The reply ends it too, with the reading of the clock that it takes
  * anyway. */
 void rpc_storage_begin(struct rpc_request *request);
 void rpc_storage_end(struct rpc_request *request);

@@ -488,7 +488,8 @@ int rpc_request_receive(struct rpc_request *request, const struct iovec *into, u
 
 void rpc_storage_begin(struct rpc_request *request)
 {
-    request->storage_started = loop_now(request->rpc->loop);
+    if (request->storage_started == 0)
+        request->storage_started = loop_now(request->rpc->loop);
 }
 
 static void storage_end(struct rpc_request *request, uint64_t now)

@@ -414,6 +414,7 @@ void serve_COPY_CHUNK(void *owner, struct rpc_request *request)
 void serve_SYNC_CHUNKS(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
+    rpc_storage_begin(request);
     answer(request, server->map == NULL ? -EAGAIN : durable_commit(server), NULL, 0);
 }
 

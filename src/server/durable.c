@@ -58,7 +58,7 @@ static bool is_promised(const struct server *server, uint16_t operation, bool fr
     return true;
 }
 
-int durable_answer(struct server *server, const struct rpc_request *request, int status)
+int durable_answer(struct server *server, struct rpc_request *request, int status)
 {
     if ((request->flags & RPC_MUTATES) == 0)
         return status;
@@ -67,12 +67,15 @@ int durable_answer(struct server *server, const struct rpc_request *request, int
     bool from_server = request->peer_is_server && request->session != NULL;
     if (status != 0 || (!from_server && leaves_no_record(request->header->operation)))
         return status;
-    if (!is_promised(server, request->header->operation, from_server))
+    if (!is_promised(server, request->header->operation, from_server)) {
         status = journal_throttle(server->journal);
-    else if (server->options.durability == DURABILITY_WRITE)
-        status = durable_commit(server);
-    else /* what the namespace alone changes needs no bytes */
-        status = journal_commit(server->journal);
+    } else {
+        rpc_storage_begin(request);
+        if (server->options.durability == DURABILITY_WRITE)
+            status = durable_commit(server);
+        else /* what the namespace alone changes needs no bytes */
+            status = journal_commit(server->journal);
+    }
     /* Another server has to know that nobody knows. */
     return from_server && status != 0 ? -EIO : status;
 }

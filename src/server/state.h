@@ -373,7 +373,7 @@ static inline void inode_changed(struct server *server, struct inode *inode)
 }
 /* Before a request is answered: its changes are committed if its sender is promised that. status, or why they
  * could not be. May suspend. */
-int durable_answer(struct server *server, const struct rpc_request *request, int status);
+int durable_answer(struct server *server, struct rpc_request *request, int status);
 /* Waits until everything that was changed here so far lasts. 0 without a journal. May suspend. */
 int durable_commit(struct server *server);
 /* Ends the journal, after committing everything unless the server was abandoned. May suspend. */
