@@ -203,6 +203,9 @@ int journal_throttle(struct journal *journal)
 
 int journal_room(struct journal *journal)
 {
+    const struct journal_backend *backend = journal->options.backend;
+    if (backend != NULL)
+        return backend->room == NULL ? 0 : backend->room(backend->owner);
     if (__builtin_expect(!journal->tight, 1))
         return 0;
     uint64_t now = loop_now(journal->loop);
@@ -265,7 +268,7 @@ static int write_to_backend(struct journal *journal)
     size_t length = journal_group_content(journal->writing);
     int status = backend->write(backend->owner, journal_group_records(journal->writing), length,
                                 journal->options.synchronise);
-    if (status != 0 && !journal->closing)
+    if (status != 0 && status != -ENOSPC && !journal->closing)
         log_error("the storage engine cannot write %zu bytes of records: %s; nothing can be made durable any "
                   "more",
                   length, status_text(status));
@@ -339,7 +342,7 @@ static void bring_down(struct journal *journal)
         journal_fail(journal, flush(journal));
     if (journal->status == 0) {
         int status = write_group(journal);
-        journal->stuck = status == -ENOSPC && journal->options.backend == NULL;
+        journal->stuck = status == -ENOSPC;
         if (journal->stuck)
             timer_set(journal->loop, &journal->retry, loop_now(journal->loop) + RETRY_NS);
         else

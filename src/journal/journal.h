@@ -15,8 +15,8 @@
  *
  * A full device does not end it. The log has a reserve of a few MiB; once that is touched, journal_room says
  * -ENOSPC to all who would add something, while removals are still recorded. If the reserve is used up as
- * well, commits answer -ENOSPC and their records stay in memory until the device has room. (A backend's
- * -ENOSPC is an error as any.)
+ * well, commits answer -ENOSPC and their records stay in memory until the device has room. A backend keeps a
+ * reserve of its own (room), and its -ENOSPC means the same: the group is handed to it again.
  *
  * File formats, names and versions: journal/format.h. */
 #pragma once
@@ -89,6 +89,9 @@ struct journal_backend {
     /* Makes all records of a group durable (synchronise: or only written) as one. They are read by
      * journal_group_next. May suspend. */
     int (*write)(void *owner, const void *group, size_t length, bool synchronise);
+    /* 0, or -ENOSPC: what room there is left is for records that make room. NULL: nobody can tell. Never
+     * suspends. */
+    int (*room)(void *owner);
 };
 /* The records of a group in memory, from *at = 0 on; false: no more. */
 bool journal_group_next(const void *group, size_t length, size_t *at, struct journal_record *record);

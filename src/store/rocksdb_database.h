@@ -1,4 +1,9 @@
-/* A RocksDB database and the one thread that calls it, because its calls block. */
+/* A RocksDB database and the one thread that calls it, because its calls block.
+ *
+ * A full device does not end it. Some of the device is left to what makes room: database_room says -ENOSPC to
+ * all who would add something once only that is left. If others use that up as well, RocksDB refuses all
+ * further writes, for good; then calls that write answer -ENOSPC, reads go on, and when there is room the
+ * database is closed and opened again. */
 #pragma once
 
 #include <rocksdb/c.h>
@@ -14,6 +19,9 @@ struct database;
 struct database_call {
     /* On the thread; returns what database_run returns. Must not touch what belongs to the loop. */
     int (*work)(struct database_call *call, rocksdb_t *rocksdb);
+    bool writes; /* it changes something. -ENOSPC: the device is full; nothing, or all of it was written */
+    bool adds;   /* above all, something that takes room */
+    bool frees;  /* it deletes something that takes room */
     struct list link;
     int status;
     struct completion done;
@@ -24,6 +32,9 @@ struct database_call {
  * logged. */
 int database_open(struct loop *loop, const char *path, uint64_t buffer, bool discard,
                   struct database **database);
+/* 0, or -ENOSPC: what is left of the device is for what makes room. Looks after that room every 200 ms, which
+ * may make the thread compact the database. Never suspends. */
+int database_room(struct database *database);
 /* Bytes that its block cache holds at present. */
 uint64_t database_cached(const struct database *database);
 /* No call is under way. */
@@ -33,8 +44,8 @@ void database_close(struct database *database);
  * that was cancelled meanwhile is told by its next await. */
 int database_run(struct database *database, struct database_call *call);
 
-/* Turns RocksDB's message into 0 (NULL), -ENOSPC, -EBADMSG or -EIO, and logs and frees it. For any thread.
- * doing: "read", ... */
+/* Turns RocksDB's message into 0 (NULL), -ENOSPC, -EBADMSG or -EIO, and frees it; logs it, but for -ENOSPC.
+ * For any thread. doing: "read", ... */
 int database_status(char *error, const char *doing);
 /* The same for a write of the batch. synchronise: it, and every write before it, has reached the device. */
 int database_write(rocksdb_t *rocksdb, rocksdb_writebatch_t *batch, bool synchronise);

@@ -139,11 +139,12 @@ static int group_work(struct database_call *call, rocksdb_t *rocksdb)
 static int group_write(void *owner, const void *group, size_t length, bool synchronise)
 {
     struct rocks *rocks = owner;
-    struct group_call call = {.call = {.work = group_work},
-                              .group = group,
-                              .length = length,
-                              .noted = &rocks->sealed,
-                              .synchronise = synchronise};
+    struct group_call call = {
+        .call = {.work = group_work, .writes = true, .frees = !list_empty(&rocks->sealed)},
+        .group = group,
+        .length = length,
+        .noted = &rocks->sealed,
+        .synchronise = synchronise};
     uint64_t now = loop_now(rocks->store.loop);
     if (now - rocks->next_since >= RECENT_NS) {
         call.note_recent = true;
@@ -335,10 +336,15 @@ static int backend_replay(void *owner, int (*take)(void *taker, const struct jou
     return status != 0 ? status : scan(owner, ROCKS_KEY_OBJECT, object_take, &taking);
 }
 
+static int backend_room(void *owner)
+{
+    return database_room(((struct rocks *)owner)->database);
+}
+
 const struct journal_backend *rocks_journal_backend(struct store *store)
 {
     struct rocks *rocks = rocks_of(store);
-    rocks->backend = (struct journal_backend){rocks, backend_replay, group_write};
+    rocks->backend = (struct journal_backend){rocks, backend_replay, group_write, backend_room};
     return &rocks->backend;
 }
 
@@ -447,7 +453,8 @@ int rocks_start(struct store *store, struct journal *journal)
     struct rocks *rocks = rocks_of(store);
     for (uint64_t bucket = 0; bucket < chunk_index_buckets(&rocks->index); bucket++)
         chunk_index_visit_bucket(&rocks->index, bucket, charge_entry, rocks);
-    struct orphans_call orphans = {{.work = orphans_work}, rocks, rocksdb_writebatch_create()};
+    struct orphans_call orphans = {
+        {.work = orphans_work, .writes = true, .frees = true}, rocks, rocksdb_writebatch_create()};
     int status = scan(rocks, ROCKS_KEY_INTENT, intent_visit, &orphans);
     if (status == 0 && rocksdb_writebatch_count(orphans.batch) > 0)
         status = database_run(rocks->database, &orphans.call);

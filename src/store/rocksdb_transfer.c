@@ -215,6 +215,7 @@ static int write_put(struct rocks *rocks, struct rocks_write *write, struct stor
         return -ENOMEM;
     memset(commit, 0, offsetof(struct commit_call, scratch));
     commit->call.work = commit_work;
+    commit->call.writes = commit->call.adds = true;
     commit->write = write;
     commit->start = io->offset;
     commit->end = io->offset + io->length;
@@ -228,7 +229,7 @@ static int write_put(struct rocks *rocks, struct rocks_write *write, struct stor
             piece_plan(rocks, chunk, commit, &write->pieces[i]);
         uint32_t taken = chunk->taken;
         status = database_run(rocks->database, &commit->call);
-        write->put = status == 0;
+        write->put = status == 0 || status == -ENOSPC; /* what was only not synchronised may be there */
         chunk = write->chunk;
         if (status == 0 && !write->stale)
             status = ranges_reserve(&chunk->zeros, chunk->zeros.count + 2);

@@ -16,6 +16,7 @@ struct backend {
     uint32_t writes;
     uint32_t synchronised;
     int status;
+    bool tight;
 };
 
 static void keep(struct backend *backend, const struct journal_record *record)
@@ -66,11 +67,16 @@ static int backend_replay(void *owner, int (*take)(void *taker, const struct jou
     return status;
 }
 
+static int backend_room(void *owner)
+{
+    return ((struct backend *)owner)->tight ? -ENOSPC : 0;
+}
+
 static void backend_init(struct backend *backend, struct model *model)
 {
     *backend = (struct backend){
         .model = model,
-        .calls = {.owner = backend, .replay = backend_replay, .write = backend_write},
+        .calls = {.owner = backend, .replay = backend_replay, .write = backend_write, .room = backend_room},
     };
     model_create(model, 1);
     model->options.backend = &backend->calls;
@@ -139,16 +145,49 @@ static void test_failures_are_final(void **state)
     model_change(&model, 1, false);
     assert_int_equal(journal_commit(model.journal), 0);
     assert_int_equal(backend.synchronised, 0);
-    backend.status = -ENOSPC;
+    backend.status = -EIO;
     model_change(&model, 2, false);
-    assert_int_equal(journal_commit(model.journal), -ENOSPC);
+    assert_int_equal(journal_commit(model.journal), -EIO);
     backend.status = 0;
     model_change(&model, 3, false);
-    assert_int_equal(journal_commit(model.journal), -ENOSPC);
+    assert_int_equal(journal_commit(model.journal), -EIO);
     assert_int_equal(backend.writes, 1);
-    assert_int_equal(journal_close(model.journal, false), -ENOSPC);
+    assert_int_equal(journal_close(model.journal, false), -EIO);
     model.replay_refuses = true;
     assert_int_equal(model_start(&model), -EBADMSG);
+    disk_close(model.disk);
+    backend_exit(&backend);
+    model_destroy(&model);
+}
+
+/* A group that finds no room is handed over again, with what came meanwhile behind it. */
+static void test_a_full_one_is_asked_again(void **state)
+{
+    (void)state;
+    struct model model;
+    struct backend backend;
+    backend_init(&backend, &model);
+    model_attach(&model);
+    assert_int_equal(model_start(&model), 0);
+    assert_int_equal(journal_room(model.journal), 0);
+    backend.tight = true;
+    assert_int_equal(journal_room(model.journal), -ENOSPC);
+    assert_int_equal(journal_admit(model.journal), -ENOSPC);
+    backend.status = -ENOSPC;
+    model_change(&model, 1, false);
+    assert_int_equal(journal_commit(model.journal), -ENOSPC);
+    model_change(&model, 2, false);
+    assert_int_equal(journal_commit(model.journal), -ENOSPC);
+    assert_int_equal(journal_status(model.journal), 0);
+    assert_int_equal(backend.writes, 0);
+    backend.tight = false;
+    backend.status = 0;
+    assert_int_equal(journal_room(model.journal), 0);
+    assert_int_equal(journal_commit(model.journal), 0);
+    assert_int_equal(journal_committed(model.journal), journal_position(model.journal));
+    assert_int_not_equal(backend.kept[1].record.kind, 0);
+    assert_int_not_equal(backend.kept[2].record.kind, 0);
+    assert_int_equal(journal_close(model.journal, false), 0);
     disk_close(model.disk);
     backend_exit(&backend);
     model_destroy(&model);
@@ -159,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_records_come_back),
         cmocka_unit_test(test_failures_are_final),
+        cmocka_unit_test(test_a_full_one_is_asked_again),
     };
     log_open("journal_backend", "/dev/null"); /* every failure says so */
     return cmocka_run_group_tests(tests, NULL, NULL);
