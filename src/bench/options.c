@@ -9,10 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/quantity.h"
 #include "bench/sweep.h"
+
+#define HELP_COLUMN 27u
 
 static const char *error_name = "";
 
@@ -260,46 +264,90 @@ int bench_options_parse(const struct bench_verb *verb, int argc, char **argv)
     return -1;
 }
 
-static void print_values(const struct bench_option *option, uint32_t count, const uint64_t *numbers)
+static size_t append_values(const struct bench_option *option, uint32_t count, const uint64_t *numbers,
+                            const char *const *texts, char *text, size_t size)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        char text[64];
-        sweep_format(option, numbers[i], NULL, text, sizeof(text));
-        printf("%s%s", i == 0 ? " [" : ",", text);
+    size_t length = 0;
+    for (uint32_t i = 0; i < count && length < size; i++) {
+        char value[64];
+        sweep_format(option, numbers != NULL ? numbers[i] : 0, texts != NULL ? texts[i] : NULL, value,
+                     sizeof(value));
+        length += (size_t)snprintf(text + length, size - length, "%s%s", i == 0 ? " [" : ",", value);
     }
-    printf(count > 0 ? "]\n" : "\n");
+    if (count > 0 && length < size)
+        length += (size_t)snprintf(text + length, size - length, "]");
+    return length < size ? length : size - 1;
 }
 
-static void print_default(const struct bench_verb *verb, const struct bench_option *option)
+/* " [1,8]"; of words only when they are several: the help names the one. */
+static void describe_default(const struct bench_verb *verb, const struct bench_option *option, char *text,
+                             size_t size)
 {
     const struct bench_list *list = option->value;
     const struct sweep_axis *axis = sweep_find(verb->sweep, option);
+    text[0] = 0;
     switch (option->kind) {
     case BENCH_NUMBER:
     case BENCH_SIZE:
     case BENCH_DURATION:
-        print_values(option, axis != NULL ? axis->count : 1, axis != NULL ? axis->numbers : option->value);
+        append_values(option, axis != NULL ? axis->count : 1, axis != NULL ? axis->numbers : option->value,
+                      NULL, text, size);
         break;
     case BENCH_SIZES:
     case BENCH_NUMBERS:
-        print_values(option, list->count, list->sizes);
+        append_values(option, list->count, list->sizes, NULL, text, size);
+        break;
+    case BENCH_TEXT:
+        if (axis != NULL && axis->count > 1 && !axis->in_turns)
+            append_values(option, axis->count, NULL, axis->texts, text, size);
         break;
     default:
-        printf("\n");
         break;
     }
+}
+
+/* Of a terminal; without one, as wide as manual pages are at most. */
+static size_t help_width(void)
+{
+    struct winsize window;
+    size_t width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 ? window.ws_col : 100;
+    return width < HELP_COLUMN + 30 ? HELP_COLUMN + 30 : width;
+}
+
+/* Words in lines; all but the first begin where the first does. */
+static void print_wrapped(const char *text, size_t width)
+{
+    size_t column = HELP_COLUMN;
+    for (const char *word = text; *word != 0;) {
+        size_t length = strcspn(word, " ");
+        if (column + length + 1 > width && column > HELP_COLUMN) {
+            printf("\n%*s", (int)HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        }
+        column += (size_t)printf("%s%.*s", column > HELP_COLUMN ? " " : "", (int)length, word);
+        word += length + strspn(word + length, " ");
+    }
+    putchar('\n');
+}
+
+static void print_option(const struct bench_verb *verb, const struct bench_option *option)
+{
+    char left[64], text[2048];
+    snprintf(left, sizeof(left), "--%s%s%s", option->name, option->argument != NULL ? " " : "",
+             option->argument != NULL ? option->argument : "");
+    int length = snprintf(text, sizeof(text), "%s", option->help);
+    describe_default(verb, option, text + length, sizeof(text) - (size_t)length);
+    printf("  %-24s ", left);
+    print_wrapped(text, help_width());
 }
 
 void bench_options_help(const struct bench_verb *verb)
 {
     printf("Usage: benchfs bench %s [OPTION...]%s%s\n%s.\n\n", verb->name, verb->usage != NULL ? " " : "",
            verb->usage != NULL ? verb->usage : "", verb->help);
-    for (const struct bench_option *option = verb->options; option->name != NULL; option++) {
-        char left[64];
-        snprintf(left, sizeof(left), "--%s%s%s", option->name, option->argument != NULL ? " " : "",
-                 option->argument != NULL ? option->argument : "");
-        printf("  %-24s %s", left, option->help);
-        print_default(verb, option);
-    }
+    for (const struct bench_option *option = verb->options; option->name != NULL; option++)
+        print_option(verb, option);
     printf("  %-24s %s\n", "--help", "print this text");
+    if (verb->sweep != NULL)
+        printf("\nNumbers, sizes, times and words may be lists (1,8): every combination is measured.\n");
 }

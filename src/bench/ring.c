@@ -35,7 +35,7 @@ static const char *first_function;
 static const struct bench_option options[] = {
     {"ring", BENCH_TEXT, &strategy_option, 0, 0, "NAME",
      "consistent, bounded, rendezvous, modulo or round_robin"},
-    {"hash", BENCH_TEXT, &function_option, 0, 0, "NAME", "xxhash64, murmur3, md5 or koyama"},
+    {"hash", BENCH_TEXT, &function_option, 0, 0, "NAME", "xxhash64, murmur3, md5 or koyama [xxhash64]"},
     {"servers", BENCH_NUMBER, &servers, 1, SERVERS_MAX, "N", "servers"},
     {"time", BENCH_DURATION, &duration, 0, UINT64_C(3600000000000), "TIME",
      "how long to build at least; once, if that takes longer"},

@@ -96,7 +96,11 @@ static void help_lists_every_option(void **state)
         assert_int_equal(bench_run(verbs[i]), 0);
         assert_non_null(strstr(bench_output, "--repeats"));
         assert_non_null(strstr(bench_output, "--json"));
+        for (const char *line = bench_output; *line != 0; line += strcspn(line, "\n") + 1)
+            assert_in_range(strcspn(line, "\n"), 0, 100);
     }
+    assert_int_equal(bench_run("ring --help"), 0);
+    assert_non_null(strstr(bench_output, "[consistent,bounded,rendezvous,modulo,round_robin]"));
     assert_int_equal(bench_run("targets --list"), 0);
     assert_int_equal(bench_run("targets --list --row nothing"), 0);
     assert_non_null(strstr(bench_output, "open-read-close"));
