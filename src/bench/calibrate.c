@@ -7,12 +7,14 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "bench/crew.h"
 #include "bench/interrupt.h"
 #include "bench/limit.h"
 #include "bench/live.h"
+#include "bench/result_output.h"
 
 static const char *directory, *output_path;
 static uint64_t duration = 20 * NSEC_PER_MSEC, repeats = 5, file_size = UINT64_C(128) << 20;
@@ -64,7 +66,7 @@ int calibrate(const struct calibration *calibration)
 /* ---- the verb ---- */
 
 struct writing {
-    FILE *file;
+    struct result_output output;
     char run[RESULT_ID_SIZE];
     int status; /* 0 or the first -errno */
 };
@@ -73,8 +75,8 @@ static void write_line(struct writing *writing, json_t *line)
 {
     if (json && writing->status == 0)
         writing->status = result_write_line(stdout, json_incref(line));
-    if (writing->file != NULL && writing->status == 0)
-        writing->status = result_write_line(writing->file, json_incref(line));
+    if (writing->output.file != NULL && writing->status == 0)
+        writing->status = result_write_line(result_output_file(&writing->output), json_incref(line));
     json_decref(line);
 }
 
@@ -112,8 +114,13 @@ static void found(void *argument, const struct result_limit *limit)
 static int run(void)
 {
     struct writing writing = {0};
-    if (output_path != NULL && (writing.file = fopen(output_path, "we")) == NULL) {
-        bench_error("option --output: cannot write \"%s\": %s", output_path, strerror(errno));
+    if (directory != NULL && access(directory, R_OK | W_OK | X_OK) != 0) {
+        bench_error("option --dir: cannot use \"%s\": %s", directory, strerror(errno));
+        return BENCH_USAGE;
+    }
+    int opened = output_path != NULL ? result_output_open(&writing.output, output_path) : 0;
+    if (opened < 0) {
+        bench_error("option --output: cannot write \"%s\": %s", output_path, strerror(-opened));
         return BENCH_USAGE;
     }
     const struct calibration calibration = {.memory = true,
@@ -137,8 +144,8 @@ static int run(void)
     int status = calibrate(&calibration);
     if (status == -EINTR)
         bench_error("interrupted");
-    if (writing.file != NULL && fclose(writing.file) != 0 && writing.status == 0)
-        writing.status = -errno;
+    int closed = result_output_close(&writing.output);
+    writing.status = writing.status != 0 ? writing.status : closed;
     if (writing.status != 0)
         bench_error("cannot write limits: %s", strerror(-writing.status));
     return status == 0 && writing.status == 0 ? BENCH_OK : BENCH_FAILED;

@@ -459,7 +459,8 @@ static int measure_and_compare(int argc, char **argv)
 static int run(int argc, char **argv)
 {
     if (operands.rest > 0 && operands.count > 0) {
-        bench_error("either files or a benchmark: \"%s\" and \"%s\"", operands.texts[0], argv[operands.rest]);
+        bench_error("either files or a benchmark: \"%s\" and \"%s\" (a file of that name is ./%s)",
+                    operands.texts[0], argv[operands.rest], argv[operands.rest]);
         return BENCH_USAGE;
     }
     if (operands.rest > 0)

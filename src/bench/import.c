@@ -11,6 +11,7 @@
 
 #include "bench/import_parse.h"
 #include "bench/result.h"
+#include "bench/result_output.h"
 
 static struct bench_operands operands;
 static const char *output_path, *target_name;
@@ -81,14 +82,15 @@ static int import_file(const char *path, char **lines, size_t *length)
 
 static int run(void)
 {
-    FILE *out = stdout;
+    struct result_output output = {0};
     int status = BENCH_OK;
     if (operands.count == 0) {
         bench_error("which files? try \"benchfs bench import --help\"");
         return BENCH_USAGE;
     }
-    if (output_path != NULL && (out = fopen(output_path, "we")) == NULL) {
-        bench_error("option --output: cannot write \"%s\": %s", output_path, strerror(errno));
+    int opened = output_path != NULL ? result_output_open(&output, output_path) : 0;
+    if (opened < 0) {
+        bench_error("option --output: cannot write \"%s\": %s", output_path, strerror(-opened));
         return BENCH_USAGE;
     }
     for (uint32_t i = 0; i < operands.count && status == BENCH_OK; i++) {
@@ -96,14 +98,18 @@ static int run(void)
         size_t length = 0;
         if (import_file(operands.texts[i], &lines, &length) < 0) {
             status = BENCH_USAGE;
-        } else if (fwrite(lines, 1, length, out) != length || fflush(out) != 0) {
-            bench_error("cannot write: %s", strerror(errno));
-            status = BENCH_FAILED;
+        } else {
+            FILE *out = output_path != NULL ? result_output_file(&output) : stdout;
+            if (fwrite(lines, 1, length, out) != length || fflush(out) != 0) {
+                bench_error("cannot write: %s", strerror(errno));
+                status = BENCH_FAILED;
+            }
         }
         free(lines);
     }
-    if (out != stdout && fclose(out) != 0 && status == BENCH_OK) {
-        bench_error("cannot write \"%s\": %s", output_path, strerror(errno));
+    int closed = result_output_close(&output);
+    if (closed < 0 && status == BENCH_OK) {
+        bench_error("cannot write \"%s\": %s", output_path, strerror(-closed));
         status = BENCH_FAILED;
     }
     return status;

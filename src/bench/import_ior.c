@@ -4,7 +4,9 @@
  *
  * Bandwidth is IOR's own: bytes by the time from the first open to the last close. Operations per second are
  * made from it and the transfer size, as IOR's summary does; its column IOPS leaves opening and closing out.
- */
+ *
+ * Rows have sizes in KiB with two digits and, in JSON, times with four: what they are rounded from is taken
+ * from the options where these agree, because results are matched by size. */
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -15,6 +17,9 @@
 
 #define MIB 1048576.0
 #define KIB 1024.0
+#define ROUNDED_KIB 0.00501 /* sizes of rows */
+#define ROUNDED_S 0.0000005 /* times of rows, and in JSON */
+#define ROUNDED_JSON_S 0.00005
 #define WORDS_MAX 16
 #define KINDS 2
 
@@ -24,6 +29,7 @@ static const char *const kinds[KINDS] = {"write", "read"};
 struct test {
     char api[32], path[256];
     uint64_t size, block, segments, tasks;
+    uint64_t told_size, told_block; /* of the options; 0: not told */
     bool shared, random;
     bool some[KINDS];
     struct result results[KINDS];
@@ -32,8 +38,10 @@ struct test {
 /* A row of the table. */
 struct row {
     const char *access;
-    double bandwidth; /* MiB/s; negative: none was printed */
-    double block, size, total;
+    double bandwidth;   /* MiB/s; negative: none was printed */
+    double block, size; /* KiB */
+    double total;       /* seconds */
+    double rounded;     /* by how much that can be wrong */
 };
 
 bool import_is_ior(const char *line)
@@ -73,11 +81,17 @@ static int end_test(struct import_text *text, struct test *test)
     return status;
 }
 
+static uint64_t exact_size(double kib, uint64_t told)
+{
+    return fabs(kib - (double)told / KIB) <= ROUNDED_KIB ? told : (uint64_t)llround(kib * KIB);
+}
+
 static uint64_t bytes_of(const struct test *test, const struct row *row)
 {
-    double told = row->bandwidth * MIB * row->total;
+    double rate = row->bandwidth * MIB, told = rate * row->total;
     double planned = (double)test->block * (double)test->segments * (double)test->tasks;
-    double bytes = fabs(told - planned) <= planned * 0.01 ? planned : told; /* a stonewall ends tests early */
+    double inexact = planned * 0.01 + rate * row->rounded;
+    double bytes = fabs(told - planned) <= inexact ? planned : told; /* a stonewall ends tests early */
     return bytes >= 0.0 && bytes < 0x1p62 ? (uint64_t)llround(bytes) : 0;
 }
 
@@ -94,15 +108,16 @@ static int add_row(struct import_text *text, struct test *test, const struct row
     }
     if (row->block > 0x1p50 || row->size > 0x1p50 || row->bandwidth > 0x1p60)
         return import_fail(text, "figures beyond reason");
-    test->block = (uint64_t)llround(row->block * KIB);
-    test->size = (uint64_t)llround(row->size * KIB);
+    test->block = exact_size(row->block, test->told_block);
+    test->size = exact_size(row->size, test->told_size);
     if (result->repeats == SAMPLE_MAX)
         result_warn(result, "only the first %u repetitions were taken", SAMPLE_MAX);
     if (result->repeats == SAMPLE_MAX)
         return 0;
     uint64_t bytes = bytes_of(test, row);
     double rate = row->bandwidth * MIB;
-    sample_add(&result->seconds, row->total);
+    sample_add(&result->seconds,
+               row->total > 1000 * row->rounded || rate <= 0.0 ? row->total : (double)bytes / rate);
     sample_add(&result->bytes_per_s, rate);
     sample_add(&result->ops_per_s, test->size > 0 ? rate / (double)test->size : 0.0);
     result->repeats++;
@@ -122,6 +137,10 @@ static void read_option(struct test *test, const char *line)
         snprintf(test->path, sizeof(test->path), "%s", value);
     else if (import_value(line, "access", value, sizeof(value)))
         test->shared = strncmp(value, "file-per-process", 16) != 0;
+    else if (import_value(line, "xfersize", value, sizeof(value)))
+        test->told_size = import_size(value);
+    else if (import_value(line, "blocksize", value, sizeof(value)))
+        test->told_block = import_size(value);
     else if (import_value(line, "segments", value, sizeof(value)))
         test->segments = strtoull(value, NULL, 10);
     else if (import_value(line, "tasks", value, sizeof(value)) ||
@@ -176,7 +195,7 @@ static int read_row(struct import_text *text, struct test *test, const struct co
 {
     char copy[IMPORT_LINE_SIZE];
     const char *words[WORDS_MAX];
-    struct row row = {.bandwidth = -1.0};
+    struct row row = {.bandwidth = -1.0, .rounded = ROUNDED_S};
     snprintf(copy, sizeof(copy), "%s", line);
     int count = split(copy, words);
     if (count == 0 || (strcmp(words[0], "write") != 0 && strcmp(words[0], "read") != 0))
@@ -313,7 +332,8 @@ static int read_json_rows(struct import_text *text, struct test *test, const jso
                               .bandwidth = real_of(value, "bwMiB"),
                               .block = real_of(value, "blockKiB"),
                               .size = real_of(value, "xferKiB"),
-                              .total = real_of(value, "totalTime")};
+                              .total = real_of(value, "totalTime"),
+                              .rounded = ROUNDED_JSON_S};
             if (row.block < 0.0 || row.size < 0.0)
                 return import_fail(text, "a result without blockKiB and xferKiB");
             row.bandwidth = row.total < 0.0 ? -1.0 : row.bandwidth;
@@ -334,6 +354,8 @@ static int read_json_test(struct import_text *text, const json_t *object)
     copy_text(test.path, sizeof(test.path), text_of(options, "test filename"));
     test.shared = strcmp(text_of(options, "access"), "file-per-process") != 0;
     test.random = strcmp(text_of(options, "ordering in a file"), "random") == 0;
+    test.told_size = number_of(json_object_get(object, "Parameters"), "transferSize", 0);
+    test.told_block = number_of(json_object_get(object, "Parameters"), "blockSize", 0);
     test.segments = number_of(options, "segments", 1);
     test.tasks = number_of(options, "tasks", 1);
     int status = read_json_rows(text, &test, json_object_get(object, "Results"), 0);

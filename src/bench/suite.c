@@ -448,7 +448,7 @@ static int conclude(struct lane *lane)
     json_object_set_new(line, "benchmark", json_string(workload->name));
     json_object_set_new(line, "target", json_string(lane->specification));
     json_object_set_new(line, "parameters", parameters_of(lane));
-    return suite_show_line(&output, line, text);
+    return suite_show_line(&output, line, lane->specification, text);
 }
 
 /* What is known so far becomes that of all ranks. */

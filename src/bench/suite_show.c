@@ -1,6 +1,7 @@
 /* The table has a column for each option that was given as a list, and for size and depth, which everybody
  * looks for; the lines have everything. A warning is told once for each target, however many combinations it
- * is about; in the lines it stands with each result. */
+ * is about; in the lines it stands with each result. Several targets with long names are called by letters,
+ * which are explained above the table, so that its rows fit a terminal. */
 #include "bench/suite_show.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include "bench/live.h"
 
 #define WARNINGS_MAX 256u
+#define NAME_WIDTH 20 /* of a target in the table: beyond that, letters */
 
 static char *warned[WARNINGS_MAX]; /* "target: text" */
 static uint32_t warned_count;
@@ -21,24 +23,15 @@ int suite_show_open(struct suite_output *output, const char *benchmark, bool jso
     *output = (struct suite_output){.benchmark = benchmark, .json = json, .target_width = 8};
     if (path == NULL)
         return 0;
-    output->file = fopen(path, "we");
-    if (output->file != NULL)
-        return 0;
-    int status = -errno;
-    bench_error("option --output: cannot write \"%s\": %s", path, strerror(-status));
+    int status = result_output_open(&output->file, path);
+    if (status < 0)
+        bench_error("option --output: cannot write \"%s\": %s", path, strerror(-status));
     return status;
 }
 
 int suite_show_close(struct suite_output *output)
 {
-    if (output->file == NULL)
-        return 0;
-    errno = 0;
-    int status = ferror(output->file) ? -EIO : 0;
-    if (fclose(output->file) != 0)
-        status = errno != 0 ? -errno : -EIO;
-    output->file = NULL;
-    return status;
+    return result_output_close(&output->file);
 }
 
 void suite_show_target(struct suite_output *output, const char *target)
@@ -46,14 +39,42 @@ void suite_show_target(struct suite_output *output, const char *target)
     int length = (int)strlen(target);
     if (length > output->target_width)
         output->target_width = length;
+    if (output->target_count < SUITE_LETTERS)
+        output->targets[output->target_count] = target;
+    output->target_count++;
+}
+
+/* Whether rows call targets by letters, and what these mean. */
+static void choose_letters(struct suite_output *output)
+{
+    output->letters = output->target_width > NAME_WIDTH && output->target_count > 1 &&
+                      output->target_count <= SUITE_LETTERS;
+    if (!output->letters)
+        return;
+    output->target_width = 6;
+    for (uint32_t i = 0; i < output->target_count && !output->json; i++)
+        printf("%c: %s\n", (int)('A' + i), output->targets[i]);
+}
+
+/* What rows call a target. */
+static const char *name_of(const struct suite_output *output, const char *target)
+{
+    static const char letters[SUITE_LETTERS][2] = {"A", "B", "C", "D", "E", "F", "G", "H", "I",
+                                                   "J", "K", "L", "M", "N", "O", "P", "Q", "R",
+                                                   "S", "T", "U", "V", "W", "X", "Y", "Z"};
+    for (uint32_t i = 0; i < output->target_count && output->letters; i++) {
+        if (strcmp(output->targets[i], target) == 0)
+            return letters[i];
+    }
+    return target;
 }
 
 /* Both places that take lines. */
 static int write_line(struct suite_output *output, json_t *line)
 {
     int status = line == NULL ? -ENOMEM : 0;
-    if (status == 0 && output->file != NULL)
-        status = result_write_line(output->file, json_incref(line));
+    if (status == 0 && output->file.file != NULL)
+        status = result_write_line(result_output_file(&output->file), json_incref(line));
     if (status == 0 && output->json)
         status = result_write_line(stdout, json_incref(line));
     json_decref(line);
@@ -90,6 +111,7 @@ int suite_show_begin(struct suite_output *output, json_t *run, const struct swee
 {
     choose_columns(output, sweep);
     int status = write_line(output, run);
+    choose_letters(output);
     if (output->json)
         return status;
     printf("%-*s %-10s", output->target_width, "target", "phase");
@@ -115,7 +137,7 @@ static void print_row(const struct suite_output *output, const struct result *re
 {
     const struct result_interval *rate = &result->operation_rate;
     char interval[32], bandwidth[32] = "";
-    printf("%-*s %-10s", output->target_width, result->target, result->phase);
+    printf("%-*s %-10s", output->target_width, name_of(output, result->target), result->phase);
     for (uint32_t i = 0; i < output->column_count; i++)
         print_parameter(output->columns[i]->option, output->widths[i], result);
     snprintf(interval, sizeof(interval), "%.0f..%.0f", rate->low, rate->high);
@@ -137,7 +159,9 @@ static void warn(const struct result *result)
 {
     for (uint32_t i = 0; i < result->warning_count; i++) {
         char text[RESULT_WARNING_SIZE + 600];
-        snprintf(text, sizeof(text), "%s: %s", result->target, result->warnings[i]);
+        size_t length = strlen(result->target);
+        const char *colon = length > 0 && result->target[length - 1] == ':' ? "" : ":";
+        snprintf(text, sizeof(text), "%s%s %s", result->target, colon, result->warnings[i]);
         uint32_t known = 0;
         while (known < warned_count && strcmp(warned[known], text) != 0)
             known++;
@@ -153,7 +177,8 @@ static void warn(const struct result *result)
 int suite_show_result(struct suite_output *output, const struct result *result)
 {
     live_clear();
-    int status = output->file != NULL ? result_write(output->file, result) : 0;
+    FILE *file = result_output_file(&output->file);
+    int status = file != NULL ? result_write(file, result) : 0;
     if (output->json && status == 0)
         status = result_write(stdout, result);
     if (!output->json)
@@ -166,7 +191,7 @@ int suite_show_unsupported(struct suite_output *output, const struct result *res
 {
     live_clear();
     if (!output->json) {
-        printf("%-*s %-10s", output->target_width, result->target, result->phase);
+        printf("%-*s %-10s", output->target_width, name_of(output, result->target), result->phase);
         for (uint32_t i = 0; i < output->column_count; i++)
             print_parameter(output->columns[i]->option, output->widths[i], result);
         puts(" " TARGET_UNSUPPORTED);
@@ -178,11 +203,11 @@ int suite_show_unsupported(struct suite_output *output, const struct result *res
     return line != NULL ? write_line(output, line) : -ENOMEM;
 }
 
-int suite_show_line(struct suite_output *output, json_t *line, const char *text)
+int suite_show_line(struct suite_output *output, json_t *line, const char *target, const char *text)
 {
     int status = write_line(output, line);
     if (!output->json && text[0] != 0) {
-        puts(text);
+        printf("%-*s %s\n", output->target_width, name_of(output, target), text);
         fflush(stdout);
     }
     return status;
@@ -197,8 +222,8 @@ void suite_show_ratio(const struct suite_output *output, const struct result *on
     const char *doubt = comparison.verdict == VERDICT_SAME      ? " (within the noise)"
                         : comparison.verdict == VERDICT_UNKNOWN ? " (too few repeats to tell)"
                                                                 : "";
-    printf("  %-10s %s / %s = %.2f (%.2f..%.2f)%s\n", one->phase, one->target, other->target,
-           comparison.ratio, comparison.low, comparison.high, doubt);
+    printf("  %-10s %s / %s = %.2f (%.2f..%.2f)%s\n", one->phase, name_of(output, one->target),
+           name_of(output, other->target), comparison.ratio, comparison.low, comparison.high, doubt);
     fflush(stdout);
 }
 

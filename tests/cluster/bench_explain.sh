@@ -73,7 +73,7 @@ echo "hello" >"$work/foreign"
 ok "a foreign file" fails 2 'foreign.*line 1' benchfs explain "$work/foreign"
 ok "a phase that is not there" fails 2 'no results of that phase' benchfs explain "$results" --phase dance
 ok "limits that are none" fails 2 'holds no limits' benchfs explain "$results" --limits "$results"
-ok "a device where there is none" fails 1 'cannot measure the device of' benchfs bench calibrate --time 1ms --repeats 1 \
+ok "a device where there is none" fails 2 'cannot use' benchfs bench calibrate --time 1ms --repeats 1 \
     --dir "$work/nowhere"
 
 # live [OPTION...]: explains what the cluster does while somebody writes; the first attempt may be before they begin.

@@ -24,6 +24,10 @@ until_true() {
 io() { timeout 60 benchfs bench io --size 4KiB --total 64KiB --repeats 1 --target benchfs: --output "$rows" "$@"; }
 
 ok "a target that is down is found first" fails 2 'no cluster' io
+ok "it leaves no results" [ ! -e "$rows" ]
+echo "earlier results" >"$rows"
+ok "again" fails 2 'no cluster' io
+ok "and keeps earlier ones" grep -q "earlier results" "$rows"
 benchfs start -n 2 --set store.capacity=64MiB --set rpc.rendezvous_threshold=64MiB --set cluster.consistency=relaxed >/dev/null || exit 1
 ok "a cluster is measured" io --target "$here"
 ok "with its configuration" grep -qE '"configuration":\{"benchfs:":\{"cluster":\{[^}]*"consistency":"relaxed"' "$rows"

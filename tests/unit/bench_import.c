@@ -215,6 +215,31 @@ static void ior_json(void **state)
     }
 }
 
+/* Rows are rounded to two digits of a KiB, times of JSON to four. */
+static void sizes_and_times_are_what_was_rounded(void **state)
+{
+    (void)state;
+    take(IOR4_HEAD
+         "api                 : POSIX\ntest filename       : /s/f\nsegments            : 20\ntasks           "
+         "    : 2\n"
+         "xfersize            : 47008 bytes\nblocksize           : 47008 bytes\n" IOR4_TABLE
+         "write     5289      124184     0.000016    45.91      45.91      0.000023   0.000322   0.000027   "
+         "0.000339   0\n");
+    assert_int_equal(number(find("write"), "size"), 47008);
+    assert_int_equal(number(find("write"), "block"), 47008);
+    assert_int_equal(find("write")->bytes, 2 * 20 * 47008);
+    assert_int_equal(find("write")->operations, 40);
+    result_file_free(&file);
+    take("{\"Version\":\"4.1.0\",\"tests\":[{\"Options\":{\"api\":\"POSIX\",\"segments\":20,\"tasks\":2},"
+         "\"Parameters\":{\"transferSize\":47008,\"blockSize\":47008},\"Results\":[{\"access\":\"read\","
+         "\"bwMiB\":22000.0,\"blockKiB\":45.9062,\"xferKiB\":45.9062,\"totalTime\":0.0001}]}]}");
+    const struct result *read = find("read");
+    assert_int_equal(number(read, "size"), 47008);
+    assert_int_equal(read->bytes, 2 * 20 * 47008);
+    assert_true(read->seconds.values[0] > 0.0000815 && read->seconds.values[0] < 0.0000816);
+    result_file_free(&file);
+}
+
 #define MDTEST_HEAD                                                                                          \
     "-- started at 03/02/2026 10:11:12 --\n\n"                                                               \
     "mdtest-4.0.0 was launched with 4 total task(s) on 2 node(s)\n"                                          \
@@ -348,6 +373,7 @@ int main(void)
         cmocka_unit_test(ior_of_old),
         cmocka_unit_test(several_tests_and_runs_in_a_file),
         cmocka_unit_test(bytes_that_were_not_written_do_not_count),
+        cmocka_unit_test(sizes_and_times_are_what_was_rounded),
         cmocka_unit_test(ior_json),
         cmocka_unit_test(mdtest_of_today),
         cmocka_unit_test(mdtest_of_old_and_of_single_ranks),
