@@ -270,15 +270,17 @@ static const char *text_of(const json_t *json_run, const char *name)
     return text != NULL ? text : "";
 }
 
-/* Sides that were measured on machines that differ are compared, but not in silence. */
+/* Sides that were measured on machines that differ are compared, but not in silence. What one does not tell,
+ * such as what was imported, is no difference. */
 static void warn_of_machines(const struct side *base, const struct side *other)
 {
     static const char *const names[] = {"host", "kernel", "processor", "governor"};
     const json_t *a = base->file->runs[0].json, *b = other->file->runs[0].json;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && base->file != other->file; i++) {
-        if (strcmp(text_of(a, names[i]), text_of(b, names[i])) != 0)
-            bench_error("warning: A and %s differ in %s: \"%s\" and \"%s\"", other->label, names[i],
-                        text_of(a, names[i]), text_of(b, names[i]));
+        const char *one = text_of(a, names[i]), *two = text_of(b, names[i]);
+        if (one[0] != 0 && two[0] != 0 && strcmp(one, two) != 0)
+            bench_error("warning: A and %s differ in %s: \"%s\" and \"%s\"", other->label, names[i], one,
+                        two);
     }
 }
 

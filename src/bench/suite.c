@@ -739,6 +739,8 @@ static int run_all(const struct bench_verb *verb, uint32_t combinations)
     }
     for (uint32_t i = 0; i < lane_count; i++)
         suite_show_target(&output, lanes[i].specification);
+    for (uint32_t phase = 0; phase < phase_count; phase++)
+        suite_show_phase(&output, workload->phases[phase].name);
     int status = suite_show_begin(&output, run_line(verb), &sweep);
     if (status < 0)
         bench_error("cannot write results: %s", strerror(-status));

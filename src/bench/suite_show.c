@@ -20,7 +20,8 @@ static uint32_t warned_count;
 
 int suite_show_open(struct suite_output *output, const char *benchmark, bool json, const char *path)
 {
-    *output = (struct suite_output){.benchmark = benchmark, .json = json, .target_width = 8};
+    *output =
+        (struct suite_output){.benchmark = benchmark, .json = json, .target_width = 8, .phase_width = 5};
     if (path == NULL)
         return 0;
     int status = result_output_open(&output->file, path);
@@ -42,6 +43,12 @@ void suite_show_target(struct suite_output *output, const char *target)
     if (output->target_count < SUITE_LETTERS)
         output->targets[output->target_count] = target;
     output->target_count++;
+}
+
+void suite_show_phase(struct suite_output *output, const char *phase)
+{
+    int length = (int)strlen(phase);
+    output->phase_width = length > output->phase_width ? length : output->phase_width;
 }
 
 /* Whether rows call targets by letters, and what these mean. */
@@ -114,7 +121,7 @@ int suite_show_begin(struct suite_output *output, json_t *run, const struct swee
     choose_letters(output);
     if (output->json)
         return status;
-    printf("%-*s %-10s", output->target_width, "target", "phase");
+    printf("%-*s %-*s", output->target_width, "target", output->phase_width, "phase");
     for (uint32_t i = 0; i < output->column_count; i++)
         printf(" %*s", output->widths[i], output->columns[i]->option->name);
     printf(" %12s %18s %11s %9s %9s %9s\n", "op/s", "95 % interval", "MB/s", "p50 us", "p99 us", "p999 us");
@@ -137,7 +144,8 @@ static void print_row(const struct suite_output *output, const struct result *re
 {
     const struct result_interval *rate = &result->operation_rate;
     char interval[32], bandwidth[32] = "";
-    printf("%-*s %-10s", output->target_width, name_of(output, result->target), result->phase);
+    printf("%-*s %-*s", output->target_width, name_of(output, result->target), output->phase_width,
+           result->phase);
     for (uint32_t i = 0; i < output->column_count; i++)
         print_parameter(output->columns[i]->option, output->widths[i], result);
     snprintf(interval, sizeof(interval), "%.0f..%.0f", rate->low, rate->high);
@@ -191,7 +199,8 @@ int suite_show_unsupported(struct suite_output *output, const struct result *res
 {
     live_clear();
     if (!output->json) {
-        printf("%-*s %-10s", output->target_width, name_of(output, result->target), result->phase);
+        printf("%-*s %-*s", output->target_width, name_of(output, result->target), output->phase_width,
+               result->phase);
         for (uint32_t i = 0; i < output->column_count; i++)
             print_parameter(output->columns[i]->option, output->widths[i], result);
         puts(" " TARGET_UNSUPPORTED);
@@ -222,8 +231,9 @@ void suite_show_ratio(const struct suite_output *output, const struct result *on
     const char *doubt = comparison.verdict == VERDICT_SAME      ? " (within the noise)"
                         : comparison.verdict == VERDICT_UNKNOWN ? " (too few repeats to tell)"
                                                                 : "";
-    printf("  %-10s %s / %s = %.2f (%.2f..%.2f)%s\n", one->phase, name_of(output, one->target),
-           name_of(output, other->target), comparison.ratio, comparison.low, comparison.high, doubt);
+    printf("  %-*s %s / %s = %.2f (%.2f..%.2f)%s\n", output->phase_width, one->phase,
+           name_of(output, one->target), name_of(output, other->target), comparison.ratio, comparison.low,
+           comparison.high, doubt);
     fflush(stdout);
 }
 

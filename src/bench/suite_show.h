@@ -18,7 +18,7 @@ struct suite_output {
     const char *benchmark;
     bool json;                 /* lines on standard output in place of the table */
     struct result_output file; /* lines go there as well, if it is open */
-    int target_width;
+    int target_width, phase_width;
     uint32_t target_count;
     const char *targets[SUITE_LETTERS]; /* borrowed */
     bool letters;                       /* rows call targets A, B, ..., because their names are long */
@@ -32,8 +32,9 @@ int suite_show_open(struct suite_output *output, const char *benchmark, bool jso
 /* 0, or -errno: the file is not complete. */
 int suite_show_close(struct suite_output *output);
 
-/* Before suite_show_begin: makes room for the name in the table. */
+/* Before suite_show_begin: make room for the name in the table. */
 void suite_show_target(struct suite_output *output, const char *target);
+void suite_show_phase(struct suite_output *output, const char *phase);
 /* These return 0, or -errno when lines cannot be written. Lines are taken over. */
 int suite_show_begin(struct suite_output *output, struct json_t *run, const struct sweep *sweep);
 int suite_show_result(struct suite_output *output, const struct result *result);
