@@ -19,7 +19,7 @@
 
 #define PROCESSES_MAX 8192u
 #define KERNEL_THREAD 0x00200000u /* PF_KTHREAD */
-#define SHORTEST 0.5              /* seconds: 50 ticks */
+#define SHORTEST 1.0              /* seconds: 100 ticks */
 #define OTHERS_MUCH 0.25          /* of a processor */
 #define STOLEN_MUCH 0.05
 

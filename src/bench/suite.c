@@ -415,7 +415,8 @@ static void settle(struct lane *lane, bool whole)
             guards_of_target(result, lane->facts, working_set, reads);
         if (limits_path != NULL)
             guards_of_limits(result, lane->facts, &limits, members, reads);
-        bystanders_warn(&lane->bystanders, result);
+        if (whole)
+            bystanders_warn(&lane->bystanders, result);
         if (!whole)
             result_warn(result, "the run ended early: %u of %llu repeats", result->repeats,
                         (unsigned long long)repeats);

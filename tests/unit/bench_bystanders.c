@@ -113,7 +113,7 @@ static void warns_of_much(void **state)
     assert_int_equal(warnings_of(sum, "about 1.0 processors meanwhile"), 1);
     sum.stolen = 0.2;
     assert_int_equal(warnings_of(sum, "the host of this virtual machine"), 2);
-    sum.seconds = 0.4;
+    sum.seconds = 0.9;
     assert_int_equal(warnings_of(sum, NULL), 0);
 }
 
