@@ -8,15 +8,20 @@
  * the points that a plot can show: a bucket is passed over while it moves the curve by less than a hundredth
  * of all operations, an eighth of those that are still slower, and a small step of time. Time stages become
  * count, mean and three quantiles. Time series are averaged down. What was left out is left out of the plots
- * only: quantiles, medians and intervals are those of the result. */
+ * only: quantiles, medians and intervals are those of the result.
+ *
+ * A result that nobody has explained yet (a line of type "explanation") is explained here, with the limits of
+ * its file, or of another file of its host; nothing is measured for it. */
 #include "report/report.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "bench/comparison.h"
+#include "bench/explanation.h"
 #include "report/page.h"
 
 #define MOMENTS_MAX 600u /* of a time series on the page */
@@ -200,6 +205,25 @@ static void add_measures(json_t *object, const struct result *result)
     json_object_set_new(object, "measures", measures);
 }
 
+static json_t *sample_json(const struct sample *sample)
+{
+    json_t *values = json_array();
+    for (uint32_t i = 0; i < sample->count; i++)
+        json_array_append_new(values, json_real(sample->values[i]));
+    return values;
+}
+
+/* What each repeat gave; a single one is the median. */
+static void add_samples(json_t *object, const struct result *result)
+{
+    json_t *samples = json_object();
+    if (result->ops_per_s.count > 1)
+        json_object_set_new(samples, "ops_per_s", sample_json(&result->ops_per_s));
+    if (result->bytes_per_s.count > 1)
+        json_object_set_new(samples, "bytes_per_s", sample_json(&result->bytes_per_s));
+    json_object_set_new(object, "samples", samples);
+}
+
 static void add_optional(json_t *object, const struct result *result, double step)
 {
     if (result->maximum > 0) {
@@ -216,6 +240,10 @@ static void add_optional(json_t *object, const struct result *result, double ste
         json_object_set_new(object, "operations_by_rpc", requests_json(result->operations_by_rpc));
     if (result->servers != NULL)
         json_object_set(object, "servers", result->servers);
+    if (result->counters != NULL)
+        json_object_set(object, "counters", result->counters);
+    if (result->ops_per_s.count > 1 || result->bytes_per_s.count > 1)
+        add_samples(object, result);
     if (result->measure_count > 0)
         add_measures(object, result);
     if (result->moment_count > 0)
@@ -263,6 +291,65 @@ static json_t *lines_json(const struct report *report, const char *type)
     return lines;
 }
 
+/* Limits that hold for the run: of its file, or of another that has some of the same host. */
+static struct limits limits_of(const struct report *report, const struct result_file *file,
+                               const struct result_run *run)
+{
+    for (uint32_t i = 0; i <= report->file_count; i++) {
+        const struct result_file *from = i == 0 ? file : &report->files[i - 1];
+        if (from->limit_count > 0 && run != NULL && strcmp(from->runs[0].host, run->host) == 0)
+            return (struct limits){from->limit_count, from->limits};
+    }
+    return (struct limits){0};
+}
+
+static bool is_explained(const json_t *explanations, const struct result *result)
+{
+    static const char *const names[] = {"run", "benchmark", "target", "phase"};
+    const char *values[] = {result->run, result->benchmark, result->target, result->phase};
+    json_t *parameters = result_parameters_json(result);
+    size_t i;
+    json_t *line;
+    bool found = false;
+    json_array_foreach(explanations, i, line)
+    {
+        bool same = json_equal(json_object_get(line, "parameters"), parameters) == 1;
+        for (size_t k = 0; k < sizeof(names) / sizeof(names[0]) && same; k++) {
+            const char *text = json_string_value(json_object_get(line, names[k]));
+            same = text != NULL && strcmp(text, values[k]) == 0;
+        }
+        found = found || same;
+    }
+    json_decref(parameters);
+    return found;
+}
+
+/* Those of the files, and one for every other result whose stages are known. NULL: no memory. */
+static json_t *explanations_json(const struct report *report)
+{
+    json_t *given = lines_json(report, "explanation"), *all = json_copy(given);
+    struct diagnosis *diagnosis = malloc(sizeof(*diagnosis));
+    bool failed = diagnosis == NULL || all == NULL;
+    for (uint32_t i = 0; i < report->file_count; i++)
+        for (uint32_t k = 0; k < report->files[i].result_count && !failed; k++) {
+            const struct result_file *file = &report->files[i];
+            const struct result *result = &file->results[k];
+            const struct result_run *run = result_file_run(file, result->run);
+            const struct limits limits = limits_of(report, file, run);
+            if (result->stages == NULL || is_explained(given, result))
+                continue;
+            failed = diagnose(result, run, &limits, diagnosis) != 0;
+            if (!failed)
+                json_array_append_new(all, explanation_json(result, diagnosis));
+        }
+    free(diagnosis);
+    json_decref(given);
+    if (!failed)
+        return all;
+    json_decref(all);
+    return NULL;
+}
+
 static json_t *head_json(const struct report *report, double step)
 {
     char made[32];
@@ -279,7 +366,7 @@ static json_t *head_json(const struct report *report, double step)
         json_pack("{ss ss sf so so so so so so}", "version", BENCHFS_VERSION, "made", made, "curve_step",
                   step - 1.0, "files", files, "runs", lines_json(report, "run"), "limits",
                   lines_json(report, "limit"), "scores", lines_json(report, "score"), "explanations",
-                  lines_json(report, "explanation"), "comparisons", lines_json(report, "comparison"));
+                  explanations_json(report), "comparisons", lines_json(report, "comparison"));
     if (title != NULL)
         json_object_set_new(head, "title", title);
     return head;

@@ -114,6 +114,7 @@ def full():
                                 'EXTEND': {'count': operations // 9 + 1, 'stages': stages(operations // 9 + 1, 2500, 0.02)}}
                             more['servers'] = [{'id': i, 'requests': int(operations / 4 * (1 + 0.12 * random.gauss(0, 1))), 'bytes': operations // 4 * size,
                                                 'busy': 0.5 + 0.1 * random.random()} for i in range(4)]
+                            more['counters'] = {'client': {'loop_blocks': operations // 3, 'credit_waits': 7}, 'server': {'loop_busy_ns': operations * 900, 'journal_bytes': 4096}}
                         more['series'] = [{'t': 0.02 * (i + 1), 'ops_per_s': rate * (1 + 0.05 * random.gauss(0, 1)) * (0.6 if i < 3 else 1),
                                            'bytes_per_s': rate * size} for i in range(40)]
                         for moment in more['series']:

@@ -258,7 +258,7 @@ def files_hold_what_the_plots_show(browser):
         assert int(row['p99 ns']) == result['p99_ns']
     shown = files['io-rates.csv']
     assert len(shown) == 18 and {row['depth'] for row in shown} == {'8'} and {row['processes'] for row in shown} == {'2'}
-    for name in ('io-latency-percentiles.csv', 'io-latency-distribution.csv', 'io-heat.csv', 'io-scaling.csv', 'io-stages.csv', 'io-explained.csv', 'io-servers.csv', 'io-series.csv',
+    for name in ('io-latency-percentiles.csv', 'io-latency-distribution.csv', 'io-heat.csv', 'io-scaling.csv', 'io-stages.csv', 'io-explained.csv', 'io-servers.csv', 'io-series.csv', 'io-counters.csv',
                  'io-ratios.csv', 'io-roofline.csv', 'io500-scores.csv', 'limits.csv', 'md-scaling.csv'):
         assert len(files[name]) > 1, name
     shares = {}
@@ -288,6 +288,46 @@ def verdicts_follow_the_intervals(browser):
     rows = saved_files(browser)['io-ratios.csv']
     assert [row['verdict'] for row in rows] == ['within the noise', 'faster', 'slower', 'within the noise'], rows
     assert 'no clear winner' in body_text(browser) and 'faster in 1, slower in 1 and within the noise in 2' in body_text(browser)
+
+
+@case
+def what_nobody_has_explained_is_explained(browser):
+    lines = [line for line in generate('full', 'full').read_text().splitlines() if '"type":"explanation"' not in line]
+    (WORK / 'unexplained.json').write_text('\n'.join(lines))
+    opened(browser, page('unexplained', WORK / 'unexplained.json'), figures=['What limits it'])
+    rows = saved_files(browser)['io-explained.csv']
+    assert len(rows) == sum('"stages":' in line for line in lines) and all(row['most time in (p50)'] and row['limited by'] for row in rows), rows[:2]
+    assert 'Write of 64 KiB (benchfs:): most time goes to' in body_text(browser)
+    # One that somebody has explained keeps its words.
+    (WORK / 'partly.json').write_text('\n'.join(lines + [line for line in (WORK / 'full.json').read_text().splitlines() if '"type":"explanation"' in line][:1]))
+    opened(browser, page('partly', WORK / 'partly.json'))
+    rows = saved_files(browser)['io-explained.csv']
+    assert len(rows) == 54 and sum('waking processes that sleep' in row['in words'] for row in rows) == 1
+
+
+@case
+def repeats_are_dots_and_counters_are_told(browser):
+    opened(browser, full_page(), figures=['What clients and servers counted'])
+    bars, dots = browser.run('const of = name => document.querySelector("#figure-3 svg, figure svg rect.bar") && document.querySelectorAll(name).length; return [of("rect.bar"), of("circle.repeat")];')
+    assert dots >= 5 * 18 and bars > 18, (bars, dots)
+    rows = saved_files(browser)['io-counters.csv']
+    sides = {(row['side'], row['counter']) for row in rows}
+    assert sides == {('client', 'loop_blocks'), ('client', 'credit_waits'), ('server', 'loop_busy_ns'), ('server', 'journal_bytes')}, sides
+    assert all(float(row['for each operation']) > 0 for row in rows)
+
+
+@case
+def a_phase_without_a_series_here_is_shown_elsewhere(browser):
+    lines = ['{"type":"run","format":1,"id":"aa","benchmark":"io"}']
+    for size in (1024, 2048, 4096):
+        more = {'series': [{'t': 0.1 * i, 'ops_per_s': 100 + i, 'bytes_per_s': 0} for i in range(1, 6)]} if size == 4096 else {}
+        lines.append(json.dumps({'type': 'result', 'run': 'aa', 'benchmark': 'io', 'target': 'benchfs:', 'phase': 'write', 'parameters': {'size': size}, 'repeats': 1,
+                                 'operations': 10, 'ops_per_s': 100, **more}))
+    (WORK / 'short.json').write_text('\n'.join(lines))
+    found = opened(browser, page('short', WORK / 'short.json'), figures=['Rate over time'])
+    series = next(each for each in found if 'Rate over time' in each['caption'])
+    assert 'At size 2 KiB' in series['caption'] and not series['empty'], series
+    assert 'write (at size 4 KiB)' in browser.run('return [...document.querySelectorAll(".panel h4")].map(node => node.textContent).join("; ")')
 
 
 @case

@@ -136,6 +136,7 @@ function benchmarkSection(parent, benchmark, number) {
   const made = [
     ratesFigure(place, benchmark), ratioFigure(place, benchmark), latencyFigure(place, benchmark, 'percentiles'), latencyFigure(place, benchmark, 'distribution'),
     heatFigure(place, benchmark), scalingFigure(place, benchmark), stagesFigure(place, benchmark), explainFigure(place, benchmark), serversFigure(place, benchmark), seriesFigure(place, benchmark),
+    countersFigure(place, benchmark),
   ];
   benchmark.figures.push(...made.filter(figure => figure));
   allResults(parent, benchmark);

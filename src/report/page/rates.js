@@ -65,7 +65,9 @@ function drawBars(node, width, panel) {
     y += between;
   }
   y = Math.max(1, y - between);
-  const highest = Math.max(...bars.map(bar => Math.max(bar.median || 0, bar.known ? bar.high : 0))) || 1;
+  const repeats = bar => (bar.result.samples || {})[panel.measure] || [];
+  const furthest = bar => Math.max(bar.median || 0, bar.known ? bar.high : 0, ...repeats(bar));
+  const highest = Math.max(...bars.map(furthest)) || 1;
   // Limits within reach take part in the scale; those far beyond are named at the edge.
   const marks = [];
   const beyond = new Map();
@@ -95,12 +97,16 @@ function drawBars(node, width, panel) {
       const middle = bar.y + thick / 2;
       return `M${x(bar.low)},${middle}H${x(bar.high)}M${x(bar.low)},${middle - 3}v6M${x(bar.high)},${middle - 3}v6`;
     });
+  // One dot a repeat, in three rows so that equal ones are told apart.
+  frame.inner.selectAll('circle.repeat').data(bars.flatMap(bar => repeats(bar).map((value, i) => ({bar, value, i})))).enter().append('circle').attr('class', 'repeat')
+    .attr('pointer-events', 'none').attr('r', 1.5)
+    .attr('cx', dot => x(dot.value)).attr('cy', dot => dot.bar.y + thick / 2 + (dot.i % 3 - 1) * (thick / 4));
   const lines = frame.inner.selectAll('g.limits').data(marks).enter().append('g').attr('class', 'limits');
   lines.append('line').attr('class', 'limit').attr('x1', mark => x(mark.limit.value)).attr('x2', mark => x(mark.limit.value))
     .attr('y1', mark => mark.top - 3).attr('y2', mark => mark.bottom + 3);
   tipOn(lines, mark => limitText(mark.limit));
   const texts = frame.inner.selectAll('text.value').data(bars).enter().append('text').attr('class', 'value halo')
-    .attr('x', bar => x(Math.max(bar.median || 0, bar.known ? bar.high : 0)) + 6).attr('y', bar => bar.y + thick / 2).attr('dy', '0.35em')
+    .attr('x', bar => x(furthest(bar)) + 6).attr('y', bar => bar.y + thick / 2).attr('dy', '0.35em')
     .text(bar => measure.text(bar.median));
   texts.filter(bar => flagged(bar.result)).append('tspan').attr('class', 'flag').text(' !');
   const names = [...named.values()].map(mark => ({text: mark.limit.name, x: x(mark.limit.value), y: -5, width: 5.4 * mark.limit.name.length}));
@@ -145,8 +151,8 @@ function ratesFigure(parent, benchmark) {
     },
     note: () => {
       const repeats = [...new Set(benchmark.results.map(result => result.repeats))].sort((a, b) => a - b);
-      const of = repeats.length === 0 ? '' : repeats.length === 1 ? (repeats[0] === 1 ? 'one repeat, so without interval' : `median of ${repeats[0]} repeats, whiskers: 95 % interval`)
-        : `medians of ${repeats[0]} to ${repeats[repeats.length - 1]} repeats, whiskers: 95 % interval`;
+      const of = repeats.length === 0 ? '' : repeats.length === 1 ? (repeats[0] === 1 ? 'one repeat, so without interval' : `median of ${repeats[0]} repeats, whiskers: 95 % interval, dots: the repeats`)
+        : `medians of ${repeats[0]} to ${repeats[repeats.length - 1]} repeats, whiskers: 95 % interval, dots: the repeats`;
       const point = benchmark.pointText([benchmark.axis]);
       const flags = benchmark.results.some(flagged) ? ' “!” marks results with warnings.' : '';
       const limits = data.limits.length > 0 ? ' Violet lines: what the calibration measured as limits.' : '';

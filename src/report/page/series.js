@@ -1,10 +1,26 @@
-/* The rate over the time of the last repeat. */
+/* The rate over the time of the last repeat. A phase that was too short at the point to be sampled is shown at the
+   setting where most was. */
 
 const hasSeries = result => (result.series || []).length > 1;
 
+function seriesOf(benchmark, phase) {
+  const there = benchmark.at(phase).filter(hasSeries);
+  if (there.length > 0) return {results: there, elsewhere: ''};
+  const groups = new Map();
+  for (const result of benchmark.results)
+    if (result.phase === phase && !result.subject.hidden && hasSeries(result)) {
+      const key = benchmark.settingKey(result);
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(result);
+    }
+  const moments = list => d3.sum(list, result => result.series.length);
+  const best = [...groups.values()].sort((a, b) => b.length - a.length || moments(b) - moments(a))[0] || [];
+  return {results: best, elsewhere: best.length > 0 ? settingText(best[0], benchmark.varying) : ''};
+}
+
 function seriesPanels(benchmark) {
   return benchmark.visiblePhases().map(phase => ({
-    phase, measure: benchmark.rateOf(phase), results: benchmark.at(phase).filter(hasSeries),
+    phase, measure: benchmark.rateOf(phase), ...seriesOf(benchmark, phase),
   })).filter(panel => panel.results.length > 0).slice(0, panelsMax);
 }
 
@@ -15,13 +31,14 @@ function seriesFigure(parent, benchmark) {
     title: () => 'Rate over time',
     note: () => {
       const point = benchmark.pointText();
-      return (point ? `At ${point}. ` : '') + 'The last repeat of each phase.';
+      return (point ? `At ${point}. ` : '') + 'The last repeat of each phase'
+        + (seriesPanels(benchmark).some(panel => panel.elsewhere) ? '; what was over too soon there is shown at the setting that is named.' : '.');
     },
     subjects: () => benchmark.visibleSubjects(),
     draw: (body, width) => {
       const list = seriesPanels(benchmark);
       if (list.length === 0) return nothingHere(benchmark, hasSeries);
-      panels(body, width, list, 300, panel => panel.phase, drawSeries);
+      panels(body, width, list, 300, panel => panel.elsewhere ? `${panel.phase} (at ${panel.elsewhere})` : panel.phase, drawSeries);
     },
     table: () => ({
       columns: identityColumns(benchmark).concat([
