@@ -143,6 +143,11 @@ int crew_maximum(struct crew_member *worker, uint64_t value, uint64_t *maximum)
     return status;
 }
 
+bool crew_first(const struct crew_member *worker)
+{
+    return worker->number % worker->crew->workers == 0;
+}
+
 bool crew_stopping(const struct crew_member *worker)
 {
     return atomic_load_explicit(&worker->crew->failed, memory_order_relaxed) != 0;
@@ -477,6 +482,11 @@ static int attend(struct crew *crew, pid_t *pids, uint32_t started, const struct
         uint64_t now = crew_now();
         if (ranks_count() > 1)
             look_after_ranks(&meetings, crew);
+        if (ranks_count() > 1 && watch != NULL && watch->carry != NULL && status == 0 &&
+            (status = watch->carry(watch->argument)) < 0) {
+            bench_error("cannot reach other ranks: %s", strerror(-status));
+            atomic_store(&crew->failed, 1);
+        }
         if (interrupted() && give_up == 0) {
             atomic_store(&crew->failed, 1);
             give_up = now + (watch != NULL ? watch->grace : 0);

@@ -59,6 +59,8 @@ struct crew_part *crew_phase_within(struct crew_member *worker, uint32_t phase, 
 void crew_phase_end_within(struct crew_member *worker, uint32_t phase, uint32_t outer);
 /* Waits for all, without a phase. 0 or -ECANCELED. */
 int crew_wait(struct crew_member *worker);
+/* Whether it is the first of its rank, for what is to be done once in each. */
+bool crew_first(const struct crew_member *worker);
 /* Whether another worker failed or the user wants it to end: between operations of a long phase, a worker
  * that has something to clean up asks this, and gives up with -ECANCELED. */
 bool crew_stopping(const struct crew_member *worker);
@@ -78,6 +80,9 @@ struct crew_watch {
     void (*look)(void *argument, uint32_t phase, double seconds, uint64_t operations, uint64_t bytes);
     void *argument;
     uint64_t grace; /* ns that workers have to clean up after an interrupt before they are killed */
+    /* Called by the parent time and again, every 20 us or so, under MPI alone; may be NULL. 0, or -errno: the
+     * crew fails. */
+    int (*carry)(void *argument);
     /* Called in workers, outside of what is timed; may be NULL. */
     void (*edge)(struct crew_member *worker, uint32_t phase, enum crew_edge edge);
 };

@@ -248,6 +248,17 @@ int ranks_agree(int status)
     return met > 0 ? 0 : status != 0 ? status : -ECANCELED;
 }
 
+int ranks_tell(const uint64_t *words, uint32_t count)
+{
+    return plugin == NULL ? 0 : plugin->tell(words, count);
+}
+
+int ranks_hear(uint64_t *words, uint32_t *count)
+{
+    *count = 0;
+    return plugin == NULL ? 0 : plugin->hear(words, RANKS_TELL_MAX, count);
+}
+
 int ranks_finish(int status)
 {
     if (plugin == NULL)

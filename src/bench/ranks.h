@@ -48,5 +48,13 @@ int ranks_broadcast(void *bytes, uint32_t size);
  * -ECANCELED. */
 int ranks_agree(int status);
 
+/* Words from each rank to all others, outside of meetings: they arrive when those hear them, those of one
+ * rank in the order in which they were told. */
+#define RANKS_TELL_MAX 256u
+/* 0; -EAGAIN: too many are under way, nothing was told; or -EIO. Without other ranks: 0. */
+int ranks_tell(const uint64_t *words, uint32_t count);
+/* *count of what somebody told at once, at most RANKS_TELL_MAX; 0: nobody did. 0 or -EIO. */
+int ranks_hear(uint64_t *words, uint32_t *count);
+
 /* At the end: the benchmark's exit status, no success if another rank has failed. */
 int ranks_finish(int status);

@@ -4,10 +4,15 @@
 #include <errno.h>
 #include <mpi.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "bench/ranks_plugin.h"
 
 #define ALARM_TAG 1
+#define TELL_TAG 2
+#define LETTERS 8
+#define LETTER_WORDS 256u /* 2 KiB: goes out without the receiver's help */
 
 __attribute__((visibility("default"))) extern const struct ranks_plugin benchfs_ranks_plugin;
 
@@ -15,6 +20,12 @@ static MPI_Comm all;
 static MPI_Request request = MPI_REQUEST_NULL;
 static int number, count;
 static char alarm_byte;
+
+/* What was told and may still be on its way. */
+static struct letter {
+    MPI_Request *sent; /* to each other rank; NULL: never used */
+    uint64_t words[LETTER_WORDS];
+} letters[LETTERS];
 
 static int result(int error)
 {
@@ -85,11 +96,70 @@ static int alarmed(bool *heard)
     return result(error);
 }
 
+/* Whether it has arrived everywhere, or was never sent. */
+static bool is_free(struct letter *letter)
+{
+    int all_sent = 1;
+    return letter->sent == NULL ||
+           (MPI_Testall(count - 1, letter->sent, &all_sent, MPI_STATUSES_IGNORE) == MPI_SUCCESS && all_sent);
+}
+
+static int tell(const uint64_t *values, uint32_t value_count)
+{
+    struct letter *letter = letters;
+    int error = MPI_SUCCESS;
+    while (letter < letters + LETTERS && !is_free(letter))
+        letter++;
+    if (letter == letters + LETTERS)
+        return -EAGAIN;
+    if (letter->sent == NULL) {
+        letter->sent = malloc((size_t)count * sizeof(*letter->sent));
+        for (int i = 0; letter->sent != NULL && i < count; i++)
+            letter->sent[i] = MPI_REQUEST_NULL;
+    }
+    if (letter->sent == NULL || value_count > LETTER_WORDS)
+        return -EIO;
+    memcpy(letter->words, values, value_count * sizeof(*values));
+    for (int rank = 0, next = 0; rank < count && error == MPI_SUCCESS; rank++) {
+        if (rank != number)
+            error = MPI_Isend(letter->words, (int)value_count, MPI_UINT64_T, rank, TELL_TAG, all,
+                              &letter->sent[next++]);
+    }
+    return result(error);
+}
+
+static int hear(uint64_t *values, uint32_t room, uint32_t *value_count)
+{
+    MPI_Status status;
+    int there = 0, words = 0;
+    int error = MPI_Iprobe(MPI_ANY_SOURCE, TELL_TAG, all, &there, &status);
+    *value_count = 0;
+    if (error != MPI_SUCCESS || !there)
+        return result(error);
+    error = MPI_Recv(values, (int)room, MPI_UINT64_T, status.MPI_SOURCE, TELL_TAG, all, &status);
+    if (error == MPI_SUCCESS)
+        error = MPI_Get_count(&status, MPI_UINT64_T, &words);
+    *value_count = (uint32_t)words;
+    return result(error);
+}
+
+/* What nobody has heard is not wanted any more; it has left, so nobody waits for it. */
 static void finish(void)
 {
+    uint64_t words[LETTER_WORDS];
+    uint32_t words_heard = 1;
     bool heard = true;
     while (heard && alarmed(&heard) == 0)
         continue;
+    while (words_heard > 0 && hear(words, LETTER_WORDS, &words_heard) == 0)
+        continue;
+    for (int i = 0; i < LETTERS; i++) {
+        for (int k = 0; letters[i].sent != NULL && k < count - 1; k++) {
+            if (!is_free(&letters[i]) && letters[i].sent[k] != MPI_REQUEST_NULL)
+                MPI_Request_free(&letters[i].sent[k]);
+        }
+        free(letters[i].sent);
+    }
     MPI_Finalize();
 }
 
@@ -100,5 +170,7 @@ const struct ranks_plugin benchfs_ranks_plugin = {
     .test = test,
     .alarm = raise_alarm,
     .alarmed = alarmed,
+    .tell = tell,
+    .hear = hear,
     .finish = finish,
 };

@@ -6,12 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RANKS_PLUGIN_VERSION 1u
+#define RANKS_PLUGIN_VERSION 2u
 #define RANKS_PLUGIN_SYMBOL "benchfs_ranks_plugin"
 
 enum ranks_operation { RANKS_MAXIMUM, RANKS_SUM, RANKS_BROADCAST /* from rank 0 */ };
 
-/* Calls return 0 or -EIO. */
+/* Calls return 0 or -EIO, if nothing else is said. */
 struct ranks_plugin {
     uint32_t version; /* RANKS_PLUGIN_VERSION */
     /* Joins the others. here: ranks on this host, this one included. */
@@ -24,6 +24,10 @@ struct ranks_plugin {
     /* Tells all others, wherever they are, that this rank has failed; and whether another has told so. */
     int (*alarm)(void);
     int (*alarmed)(bool *alarmed);
+    /* Tells all others some values, wherever they are; -EAGAIN: earlier ones are still on their way. */
+    int (*tell)(const uint64_t *values, uint32_t count);
+    /* What another has told, at most `room` values; *count 0: nothing has come. */
+    int (*hear)(uint64_t *values, uint32_t room, uint32_t *count);
     /* When all ranks call it. */
     void (*finish)(void);
 };

@@ -6,7 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+
+#include "bench/relay.h"
 
 static const char *trace_file, *only, *speed = "0";
 static bool verify;
@@ -35,7 +36,7 @@ struct loaded {
     const char *file, *only; /* of the command line */
     struct trace trace;
     struct replay_plan plan;
-    _Atomic uint32_t *done; /* shared with the workers */
+    struct relay *done; /* operations by path */
     uint64_t ignored;
 };
 
@@ -69,11 +70,8 @@ static int load_plan(void)
     if (trace_read(trace_file, &loaded->trace, &loaded->ignored) < 0)
         return BENCH_USAGE;
     int status = replay_plan_make(&loaded->plan, &loaded->trace, only);
-    if (status == 0) {
-        loaded->done = mmap(NULL, (loaded->trace.path_count + 1u) * sizeof(*loaded->done),
-                            PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        status = loaded->done == MAP_FAILED ? -ENOMEM : 0;
-    }
+    if (status == 0)
+        status = relay_create(loaded->trace.path_count + 1u, &loaded->done);
     if (status < 0) {
         bench_error("trace \"%s\": %s", trace_file, strerror(-status));
         return BENCH_USAGE;
@@ -141,6 +139,11 @@ static int run(struct suite_member *member)
     return replay_run(&session, &loaded->plan, factor, verify, loaded->done, member->shared);
 }
 
+static int carry(void)
+{
+    return relay_carry(find_plan()->done);
+}
+
 static void describe_all(const struct loaded *loaded, const struct replay_outcome *outcome,
                          struct result *result)
 {
@@ -188,6 +191,7 @@ const struct suite_workload bench_replay = {
     .supports = supports,
     .working_set = working_set,
     .run = run,
+    .carry = carry,
     .describe = describe,
 };
 

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "bench/relay.h"
 #include "bench/replay_plan.h"
 #include "bench/session.h"
 #include "bench/suite.h"
@@ -25,8 +26,8 @@ struct replay_outcome {
 
 /* What one worker does: prepares its share of the files, replays the processes that fall to it, each
  * operation in the order of its process and after those that it depends on, and removes everything. speed: 0:
- * as fast as it can, otherwise so many times as fast as recorded. done: a number for each path of the trace,
- * 0, shared by all workers. An operation that fails and did not when it was recorded ends the run; what
- * struct replay_outcome tells is counted as errors. 0, or -errno after one line on standard error. */
+ * as fast as it can, otherwise so many times as fast as recorded. done: a counter for each path of the trace.
+ * An operation that fails and did not when it was recorded ends the run; what struct replay_outcome tells is
+ * counted as errors. 0, or -errno after one line on standard error. */
 int replay_run(struct session *session, const struct replay_plan *plan, double speed, bool verify,
-               _Atomic uint32_t *done, struct replay_outcome *outcome);
+               struct relay *done, struct replay_outcome *outcome);

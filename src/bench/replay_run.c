@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "bench/arrivals.h"
 #include "bench/content.h"
+#include "bench/relay.h"
 
 #define PREPARE_SIZE 1048576u /* of a write that prepares */
 #define CHECK_EVERY 16u
@@ -28,7 +29,7 @@ struct replayer {
     const struct replay_plan *plan;
     double speed;
     bool verify;
-    _Atomic uint32_t *done;
+    struct relay *done; /* operations, by path */
     struct replay_outcome *outcome;
     struct content content;
     int *fds; /* of the plan's files, in this worker; -1: not open */
@@ -118,11 +119,10 @@ static int prepare(struct replayer *replayer)
     const struct replay_plan *plan = replayer->plan;
     struct crew_member *worker = replayer->session->worker;
     int status = 0;
-    if (worker->number == 0) {
-        for (uint32_t i = 0; i < plan->trace->path_count; i++)
-            atomic_store(&replayer->done[i], 0);
+    if (crew_first(worker))
+        relay_clear(replayer->done);
+    if (worker->number == 0)
         status = make_directories(replayer);
-    }
     if (status == 0)
         status = crew_wait(worker);
     for (uint32_t i = worker->number; i < plan->trace->path_count && status == 0; i += worker->count) {
@@ -136,7 +136,7 @@ static int prepare(struct replayer *replayer)
 
 static int wait_for(struct replayer *replayer, const struct replay_ticket *ticket)
 {
-    for (unsigned looks = 0; atomic_load(&replayer->done[ticket->path]) < ticket->needs; looks++) {
+    for (unsigned looks = 0; relay_count(replayer->done, ticket->path) < ticket->needs; looks++) {
         if (crew_stopping(replayer->session->worker))
             return -ECANCELED;
         if (looks < YIELDS)
@@ -310,6 +310,11 @@ static void wait_for_time(struct replayer *replayer, const struct trace_event *e
         ;
 }
 
+static bool is_stopping(const void *worker)
+{
+    return crew_stopping(worker);
+}
+
 static int do_step(struct replayer *replayer, const struct replay_step *step)
 {
     const struct trace_event *event = step->event;
@@ -333,9 +338,10 @@ static int do_step(struct replayer *replayer, const struct replay_step *step)
             return status;
         record(replayer, event, elapsed, result, status == 0);
     }
-    for (unsigned i = 0; i < step->ticket_count; i++)
-        atomic_fetch_add(&replayer->done[step->tickets[i].path], 1);
-    return 0;
+    status = 0;
+    for (unsigned i = 0; i < step->ticket_count && status == 0; i++)
+        status = relay_add(replayer->done, step->tickets[i].path, is_stopping, replayer->session->worker);
+    return status;
 }
 
 /* ---- all of them ---- */
@@ -395,7 +401,7 @@ static int clear(struct replayer *replayer)
 }
 
 int replay_run(struct session *session, const struct replay_plan *plan, double speed, bool verify,
-               _Atomic uint32_t *done, struct replay_outcome *outcome)
+               struct relay *done, struct replay_outcome *outcome)
 {
     struct replayer replayer = {.session = session,
                                 .plan = plan,

@@ -308,6 +308,12 @@ static void look(void *argument, uint32_t phase, double seconds, uint64_t operat
     add_moment(looking, phase, seconds, operations, bytes);
 }
 
+static int carry(void *argument)
+{
+    (void)argument;
+    return workload->carry();
+}
+
 /* ---- results ---- */
 
 static void name_parameters(struct result *result)
@@ -541,6 +547,7 @@ static int run_once(struct lane *lane, uint32_t run, const char *where)
                                      .look = look,
                                      .argument = &looking,
                                      .grace = GRACE,
+                                     .carry = workload->carry != NULL ? carry : NULL,
                                      .edge = lane->stages != NULL ? collect_stages : NULL};
     for (uint32_t phase = 0; phase < phase_count; phase++)
         lane->results[phase].moment_count = 0;

@@ -84,12 +84,15 @@ struct suite_workload {
      * operations and bytes to its part as they are done, and latencies to its histogram. 0, or -errno after
      * one line on standard error (suite_fail). */
     int (*run)(struct suite_member *member);
+    /* Of the process that starts the members, time and again while they work, under MPI alone: carries
+     * between ranks what they tell each other. 0, or -errno: the run fails. May be NULL. */
+    int (*carry)(void);
     /* Adds to a result what the suite cannot know: parameters of the phase alone, measures, warnings. Called
      * after the last repeat; shared: as the last run on this target left it. May be NULL. */
     void (*describe)(uint32_t phase, const void *shared, struct result *result);
     /* After all results of a combination on a target: a line of another type for the file, such as a score
-     * (a new object; "run", "benchmark", "target" and "parameters" are added to it), and a line of text for people.
-     * results[i] is NULL for a phase that did not run. May be NULL, and may return NULL. */
+     * (a new object; "run", "benchmark", "target" and "parameters" are added to it), and a line of text for
+     * people. results[i] is NULL for a phase that did not run. May be NULL, and may return NULL. */
     struct json_t *(*conclude)(struct result *const *results, const void *shared, char *text, size_t size);
 };
 

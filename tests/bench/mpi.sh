@@ -30,6 +30,7 @@ ok "totals are those of all ranks" same "$(said "$ranks" totals)" "0 $expected"
 mapfile -t gathered < <(mpi "$ranks" gather | sort -u)
 ok "numbers, warnings and time series of all" same "${gathered[*]}" "3 20, all first, rank 0, all last, rank 1, rank 2;\
  0.10 s: 60 op/s, 240 KiB/s; 0.20 s: 60 op/s, 240 KiB/s; 0.30 s: 60 op/s, 240 KiB/s; 0.47 s: 17665 op/s, 70659 KiB/s"
+ok "counters of all" same "$(said "$ranks" relay)" "0 all was relayed"
 ok "a worker's failure ends all" same "$(said "$ranks" fail)" "1 benchfs bench test: member 3 has had enough"
 ok "also those who do not wait" same "$(said "$ranks" alarm)" "1 benchfs bench test: member 3 has had enough"
 ok "a killed worker, too" same "$(said "$ranks" die)" "1 benchfs bench test: a worker was ended by signal 9"
@@ -49,6 +50,22 @@ made=$(grep '"phase":"create"' "$work/stages")
 ok "its stages are of all ranks" same "$(grep -o '"CREATE_FILE":{"count":[0-9]*' <<<"$made")" '"CREATE_FILE":{"count":120'
 served=$(($(grep -o '"id":[01],"requests":[0-9]*' <<<"$made" | cut -d: -f3 | paste -sd+)))
 ok "its servers have served them" [ "$served" -ge 120 ]
+# Each process of the trace takes up what the one before it made, so every rank waits for another.
+{
+    echo '{"type":"trace","format":1}'
+    for i in $(seq 0 29); do
+        before=$((i - 1))
+        [ "$i" = 0 ] || echo '{"t":'$i'0,"process":'$((i % 3))',"op":"rename","path":"/d/f'$before'","new_path":"/d/f'$i'"}'
+        [ "$i" != 0 ] || printf '%s\n' '{"t":0,"process":0,"op":"mkdir","path":"/d"}' \
+            '{"t":1,"process":0,"op":"open","path":"/d/f0","fd":3,"flags":"wcx"}' \
+            '{"t":2,"process":0,"op":"write","fd":3,"offset":0,"length":100}' '{"t":3,"process":0,"op":"close","fd":3}'
+    done
+} >"$work/trace"
+ok "a trace is replayed by ranks that wait for each other" mpi benchfs bench replay --trace "$work/trace" --repeats 3 \
+    --target "posix:$work/files" --output "$work/replayed"
+ok "all of it" same "$(grep '"phase":"all"' "$work/replayed" | grep -o '"operations":[0-9]*,"bytes":[0-9]*,"errors":[0-9]*')" \
+    '"operations":99,"bytes":300,"errors":0'
+ok "nothing is left of it" nothing_left "$work/files"
 ok "a cluster that rank 0 starts" eval 'mpi benchfs bench io --size 4KiB --total 64KiB --repeats 1 --target benchfs:servers=1 | grep -c fill >/dev/null'
 ok "none is left" nothing_left "$TMPDIR"
 ok "a target that is not there" same "$(said benchfs bench md --target posix:/nonexistent)" \

@@ -1,6 +1,7 @@
 /* A crew over the ranks of MPI; started by mpi.sh under mpirun, as `ranks WHAT`. Rank 0 says what came out.
  */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "bench/gather.h"
 #include "bench/options.h"
 #include "bench/ranks.h"
+#include "bench/relay.h"
 
 #define PHASES 2u
 
@@ -88,6 +90,66 @@ static int gather(void)
     return status;
 }
 
+/* Each member adds to all counters, waits for what all have added, and again after they were cleared. */
+#define RELAYED 300u
+#define RELAY_ROUNDS 3u
+
+static struct relay *relay;
+
+static bool is_stopping(const void *member)
+{
+    return crew_stopping(member);
+}
+
+static int add_and_wait(struct crew_member *member)
+{
+    for (uint32_t round = 0; round < RELAY_ROUNDS; round++) {
+        int status = 0;
+        if (crew_first(member))
+            relay_clear(relay);
+        if (crew_wait(member) < 0)
+            return -ECANCELED;
+        for (uint32_t i = 0; i < RELAYED * (member->number + 1) && status == 0; i++)
+            status = relay_add(relay, i % RELAYED, is_stopping, member);
+        uint32_t expected = member->count * (member->count + 1) / 2;
+        for (uint32_t i = 0; i < RELAYED && status == 0; i++) {
+            while (relay_count(relay, i) < expected && !crew_stopping(member))
+                sched_yield();
+            if (relay_count(relay, i) != expected) {
+                bench_error("member %u: %u of %u", member->number, relay_count(relay, i), expected);
+                status = -EIO;
+            }
+        }
+        if (status == 0 && crew_wait(member) < 0)
+            status = -ECANCELED;
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+static void ignore(void *argument, uint32_t phase, double seconds, uint64_t operations, uint64_t bytes)
+{
+    (void)argument, (void)phase, (void)seconds, (void)operations, (void)bytes;
+}
+
+static int carry(void *argument)
+{
+    (void)argument;
+    return relay_carry(relay);
+}
+
+static int run_relay(void)
+{
+    const struct crew_watch watch = {.interval = UINT64_C(1000000000), .look = ignore, .carry = carry};
+    int status = relay_create(RELAYED, &relay);
+    if (status == 0)
+        status = crew_execute_watched(1, 2, NULL, 0, add_and_wait, NULL, &watch, NULL);
+    if (status == 0)
+        printf("all was relayed\n");
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     static struct crew_total totals[PHASES];
@@ -101,6 +163,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(what, "gather") == 0)
         return ranks_finish(gather() == 0 ? 0 : 1);
+    if (strcmp(what, "relay") == 0)
+        return ranks_finish(run_relay() == 0 ? 0 : 1);
     bool good = strcmp(what, "totals") == 0 || strcmp(what, "forced") == 0 || strcmp(what, "different") == 0;
     int status = crew_execute(1, 2, NULL, PHASES, good ? count_up : fail, NULL, totals);
     for (uint32_t phase = 0; phase < PHASES && status == 0; phase++) {

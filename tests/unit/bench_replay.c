@@ -10,7 +10,7 @@
 
 static struct trace trace;
 static struct replay_plan plan;
-static _Atomic uint32_t *done; /* these two are shared with the workers */
+static struct relay *done; /* these two are shared with the workers */
 static struct replay_outcome *outcome;
 static double speed;
 
@@ -50,16 +50,16 @@ static int replay(uint32_t processes)
 
 static int setup(void **state)
 {
-    done = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_int_equal(relay_create(16384, &done), 0);
     outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_true(done != MAP_FAILED && outcome != MAP_FAILED);
+    assert_true(outcome != MAP_FAILED);
     speed = 0.0;
     return session_setup(state);
 }
 
 static int teardown(void **state)
 {
-    munmap((void *)done, 65536);
+    relay_destroy(done);
     munmap(outcome, sizeof(*outcome));
     replay_plan_free(&plan);
     trace_free(&trace);
