@@ -349,8 +349,24 @@ int database_room(struct database *database)
     return -ENOSPC;
 }
 
+/* A call is what a transfer of a disk is elsewhere: with the time that it waited for the thread. */
+static void call_record(const struct database *database, const struct database_call *call, uint64_t started)
+{
+    const struct metrics_entry entry = {
+        .started = started,
+        .correlation = task_tag(),
+        .total_ns = metrics_clip(loop_now(database->loop) - started),
+        .bytes = call->bytes,
+        .operation = call->measured,
+        .kind = METRICS_DISK,
+        .status = (int16_t)call->status,
+    };
+    metrics_record(loop_metrics(database->loop), &entry);
+}
+
 int database_run(struct database *database, struct database_call *call)
 {
+    uint64_t started = loop_now(database->loop);
     call->done = COMPLETION_INIT;
     call_post(database, call);
     bool cancelled = false;
@@ -358,6 +374,8 @@ int database_run(struct database *database, struct database_call *call)
         cancelled = await(database->loop, &call->done) == -ECANCELED || cancelled;
     if (cancelled && task_current() != NULL)
         task_cancel(task_current());
+    if (call->measured != 0)
+        call_record(database, call, started);
     return call->status;
 }
 

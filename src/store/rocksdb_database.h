@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "metrics/region.h"
 #include "runtime/loop.h"
 
 struct database;
@@ -22,6 +23,9 @@ struct database_call {
     bool writes; /* it changes something. -ENOSPC: the device is full; nothing, or all of it was written */
     bool adds;   /* above all, something that takes room */
     bool frees;  /* it deletes something that takes room */
+    /* As what it is among the measurements: METRICS_DISK_READ, _WRITE or _SYNC (0: as nothing), and bytes. */
+    uint8_t measured;
+    uint32_t bytes;
     struct list link;
     int status;
     struct completion done;

@@ -139,12 +139,15 @@ static int group_work(struct database_call *call, rocksdb_t *rocksdb)
 static int group_write(void *owner, const void *group, size_t length, bool synchronise)
 {
     struct rocks *rocks = owner;
-    struct group_call call = {
-        .call = {.work = group_work, .writes = true, .frees = !list_empty(&rocks->sealed)},
-        .group = group,
-        .length = length,
-        .noted = &rocks->sealed,
-        .synchronise = synchronise};
+    struct group_call call = {.call = {.work = group_work,
+                                       .writes = true,
+                                       .frees = !list_empty(&rocks->sealed),
+                                       .measured = synchronise ? METRICS_DISK_SYNC : METRICS_DISK_WRITE,
+                                       .bytes = metrics_clip(length)},
+                              .group = group,
+                              .length = length,
+                              .noted = &rocks->sealed,
+                              .synchronise = synchronise};
     uint64_t now = loop_now(rocks->store.loop);
     if (now - rocks->next_since >= RECENT_NS) {
         call.note_recent = true;

@@ -216,6 +216,8 @@ static int write_put(struct rocks *rocks, struct rocks_write *write, struct stor
     memset(commit, 0, offsetof(struct commit_call, scratch));
     commit->call.work = commit_work;
     commit->call.writes = commit->call.adds = true;
+    commit->call.measured = METRICS_DISK_WRITE;
+    commit->call.bytes = io->length;
     commit->write = write;
     commit->start = io->offset;
     commit->end = io->offset + io->length;
@@ -425,6 +427,7 @@ static struct read_call *read_plan(const struct rocks *rocks, const struct rocks
         return NULL;
     }
     read->call.work = read_work;
+    read->call.measured = METRICS_DISK_READ;
     read->inode = chunk->entry.node.inode;
     read->index = chunk->entry.node.index;
     read->first = first;
@@ -444,6 +447,7 @@ static struct read_call *read_plan(const struct rocks *rocks, const struct rocks
         part->sums[at & (PIECE_BLOCKS - 1)] = rocks->checksum ? block.sum : BLOCK_NO_SUM;
         ++*wanted;
     }
+    read->call.bytes = *wanted << PAGE_SHIFT;
     return read;
 }
 

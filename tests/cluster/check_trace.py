@@ -3,18 +3,58 @@
 
 Usage: check_trace.py FILE [EXPRESSION]: prints what it counted; with an expression over those names it must be true.
 """
-import bisect, json, sys
+import bisect, json, math, sys
+
+# The Trace Event Format ("Trace Event Format", Google 2016): what an event of each phase has, by the type of each member.
+NUMBER = (int, float)
+PLACE = {"ph": str, "name": str, "pid": int, "tid": int}
+MEMBERS = {
+    "X": {**PLACE, "cat": str, "ts": NUMBER, "dur": NUMBER, "args": dict},
+    "s": {**PLACE, "cat": str, "ts": NUMBER, "id": int},
+    "f": {**PLACE, "cat": str, "ts": NUMBER, "id": int, "bp": str},
+}
+METADATA = {"process_name": ("name", str), "process_sort_index": ("sort_index", int), "thread_name": ("name", str), "thread_sort_index": ("sort_index", int)}
+
+
+def unique(pairs):
+    made = dict(pairs)
+    assert len(made) == len(pairs), f"a member twice: {pairs}"
+    return made
+
+
+def no_number(text):
+    raise AssertionError(f"{text} is not JSON")
+
+
+def check_members(event):
+    """Exactly the members of its phase, of their types; what is told beyond that is in args."""
+    if event["ph"] == "M":
+        name, kind = METADATA[event["name"]]
+        wanted = {"ph": str, "name": str, "pid": int, "args": dict}
+        if event["name"].startswith("thread"):
+            wanted["tid"] = int
+        assert set(event["args"]) == {name} and type(event["args"][name]) is kind, event
+    else:
+        wanted = MEMBERS[event["ph"]]
+    assert set(event) == set(wanted), event
+    for member, kind in wanted.items():
+        assert isinstance(event[member], kind) and not isinstance(event[member], bool), (member, event)
+        assert not isinstance(event[member], NUMBER) or (math.isfinite(event[member]) and event[member] >= 0), (member, event)
+    for value in event.get("args", {}).values():
+        assert isinstance(value, (str, int, float)), event
+    assert event["ph"] not in "sf" or event["cat"] == "flow"
 
 
 def main():
-    document = json.load(open(sys.argv[1]))
+    document = json.load(open(sys.argv[1], encoding="utf-8"), object_pairs_hook=unique, parse_constant=no_number)
+    assert set(document) == {"traceEvents", "displayTimeUnit", "otherData"}
     assert isinstance(document["traceEvents"], list) and document["displayTimeUnit"] in ("ms", "ns")
     names, processes, slices, flows = {}, {}, [], {}
     last = None
     for event in document["traceEvents"]:
         phase = event["ph"]
-        assert phase in "MXsf", event
-        assert isinstance(event["pid"], int) and isinstance(event["name"], str), event
+        assert phase in ("M", "X", "s", "f"), event
+        check_members(event)
         if phase == "M":
             if event["name"] == "process_name":
                 assert event["pid"] not in processes
@@ -68,6 +108,10 @@ def main():
         return found
 
     joined = {"call": 0, "request": 0, "disk": 0}
+    # How far a time of a process may be off; and what was served outside the time of its request, beyond that and the moment
+    # in which a server looks at the clock after its reply has gone.
+    errors = {i + 1: region.get("clock_error_ns", 0) / 1000 for i, region in enumerate(document["otherData"]["regions"])}
+    disordered = 0
     ends = {"call": ("application", "request"), "request": ("request", "served"), "disk": ("served", "disk")}
     for number, ends_of in flows.items():
         assert sorted(ends_of) == ["f", "s"] and all(len(e) == 1 for e in ends_of.values()), f"flow {number} has not two ends"
@@ -77,9 +121,14 @@ def main():
         source, target = ends[begin["name"]]
         assert any(e["cat"] == source for e in around(begin)), (begin, around(begin))
         assert any(e["cat"] == target for e in around(end)), (end, around(end))
+        if begin["name"] == "request":
+            slack = errors.get(end["pid"], 0) + errors.get(begin["pid"], 0) + 100
+            disordered += not any(c["ts"] - slack <= s["ts"] and s["ts"] + s["dur"] <= c["ts"] + c["dur"] + slack
+                                  for c in around(begin) if c["cat"] == source for s in around(end) if s["cat"] == target)
 
     counted = {kind: sum(e["cat"] == kind for e in slices) for kind in ("application", "request", "served", "disk")}
     counted.update({"joined_" + name: count for name, count in joined.items()})
+    counted["disordered"] = disordered
     counted["lost"] = sum(region["lost"] for region in document["otherData"]["regions"]) + document["otherData"]["dropped"]
     counted["processes"] = len(processes)
     print(counted)
