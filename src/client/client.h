@@ -76,6 +76,9 @@ int client_open_entry(struct client *client, uint64_t directory, const char *pat
 void client_close(struct client *client, struct client_file *file);
 /* Lets go of one hold of the inode, as client_close does. */
 void client_release(struct client *client, uint64_t inode);
+/* Tells the server that other processes may take over what this instance holds, even after its own has
+ * ended. 0 or a negative status. */
+int client_announce_heirs(struct client *client, uint32_t server);
 /* Tells the servers of all files closed so far. */
 void client_release_last(struct client *client);
 /* Holds an inode that another instance (from) holds, or that has a name. -ESTALE: it is gone. */

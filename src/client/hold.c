@@ -54,6 +54,16 @@ static int send_notices(struct client *client, uint32_t server, uint64_t deadlin
     return status;
 }
 
+int client_announce_heirs(struct client *client, uint32_t server)
+{
+    while (!rpc_peer_notice(client->peers[server], NOTICE_HEIRS)) {
+        int status = send_notices(client, server, 0);
+        if (status < 0)
+            return status;
+    }
+    return send_notices(client, server, 0);
+}
+
 /* The first notice waits. */
 static void release_later(struct client *client)
 {

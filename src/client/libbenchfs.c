@@ -145,9 +145,9 @@ static void thread_exit(void *argument)
     guard_leave();
 }
 
-/* A child could not tell which of its parent's delayed writes have reached the servers: all do, before. The
- * same at exit. */
-static void publish_all(void)
+/* A child could not tell which of its parent's delayed writes have reached the servers: all do, before, and
+ * the servers learn that there will be a child. At exit only the writes matter. */
+static void publish_all(bool forks)
 {
     struct benchfs *fs;
     uint64_t after = 0;
@@ -164,6 +164,8 @@ static void publish_all(void)
         if (fs != NULL) {
             after = fs->id;
             library_publish(fs);
+            if (forks)
+                inherit_announce(fs);
         }
     } while (fs != NULL);
 }
@@ -171,14 +173,14 @@ static void publish_all(void)
 __attribute__((destructor)) static void at_exit(void)
 {
     guard_enter();
-    publish_all();
+    publish_all(false);
     guard_leave();
 }
 
 static void before_fork(void)
 {
     guard_enter();
-    publish_all();
+    publish_all(true);
     pthread_mutex_lock(&library_mutex);
     list_for_each (node, &file_systems)
         pthread_mutex_lock(&container_of(node, struct benchfs, link)->mutex);

@@ -350,6 +350,7 @@ void open_files_destroy(struct benchfs *fs)
     }
     for (uint32_t index = 0; index < FD_CHUNKS; index++)
         free(atomic_load(&fs->chunks[index]));
+    free(fs->announced);
     free(fs->kept);
 }
 

@@ -12,15 +12,21 @@
  * (file_take_over); a child that forks before its first call shares its entry's number with its own children,
  * who wait for the same files.
  *
- * What this leaves open: if the parent ends, its holds last for the 30 s in which its sessions may be
- * resumed, and a child that made no call for so long has lost files that nobody else holds and that have no
- * name; the page knows 255 children at a time, and a process keeps back at most KEPT_MAX closes. */
+ * What a process that has died held is freed at once, if the servers can tell. So before it forks with open
+ * files, or executes another program, it says to their servers that somebody may come for them
+ * (inherit_announce): then its holds last for the 30 s in which its sessions may be resumed.
+ *
+ * What this leaves open: a child that made no call for 30 s after its parent has ended has lost files that
+ * nobody else holds and that have no name; the page knows 255 children at a time, and a process keeps back at
+ * most KEPT_MAX closes. */
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "client/core.h"
 #include "client/library.h"
 
 #define FAMILY_BYTES 4096u
@@ -107,6 +113,64 @@ static uint64_t member_enter(void)
     return 0;
 }
 
+static void note_held(struct benchfs *fs, struct open_file *file, void *any)
+{
+    (void)fs;
+    *(bool *)any |= file->file.held;
+}
+
+/* A child that has made no call holds nothing, and needs no connection to say so. */
+static bool holds_any(struct benchfs *fs)
+{
+    bool any = false;
+    pthread_mutex_lock(&fs->mutex);
+    open_files_each(fs, note_held, &any);
+    pthread_mutex_unlock(&fs->mutex);
+    return any;
+}
+
+struct announcement {
+    bool *wanted;
+    uint32_t count;
+    const struct client *client;
+};
+
+static void note_server(struct benchfs *fs, struct open_file *file, void *context)
+{
+    const struct announcement *announcement = context;
+    (void)fs;
+    uint32_t server = client_inode_server(announcement->client, file->file.inode);
+    if (file->file.held && server < announcement->count)
+        announcement->wanted[server] = true;
+}
+
+void inherit_announce(struct benchfs *fs)
+{
+    struct client *client = holds_any(fs) ? client_get(fs) : NULL;
+    if (client == NULL)
+        return; /* if it cannot be announced, it could not be taken over either */
+    uint32_t count = client_map(client)->server_count;
+    struct announcement announcement = {calloc(count, sizeof(bool)), count, client};
+    if (announcement.wanted == NULL)
+        return;
+    pthread_mutex_lock(&fs->mutex);
+    open_files_each(fs, note_server, &announcement);
+    if (fs->announced == NULL && (fs->announced = calloc(count, sizeof(bool))) != NULL)
+        fs->announced_count = count;
+    for (uint32_t server = 0; server < count && server < fs->announced_count; server++)
+        announcement.wanted[server] &= !fs->announced[server];
+    pthread_mutex_unlock(&fs->mutex);
+    for (uint32_t server = 0; server < count; server++) {
+        if (!announcement.wanted[server] || client_announce_heirs(client, server) < 0)
+            continue;
+        pthread_mutex_lock(&fs->mutex);
+        if (server < fs->announced_count)
+            fs->announced[server] = true;
+        pthread_mutex_unlock(&fs->mutex);
+    }
+    free(announcement.wanted);
+}
+
 static void hand_on(struct benchfs *fs, struct open_file *file, void *context)
 {
     (void)fs;
@@ -150,6 +214,8 @@ void inherit_in_child(struct benchfs *fs)
     /* What is kept back is the parent's to tell; it may just have been adding to it. */
     fs->kept = NULL;
     fs->kept_count = fs->kept_room = 0;
+    if (fs->announced != NULL)
+        memset(fs->announced, 0, fs->announced_count * sizeof(bool)); /* by another instance */
     pthread_mutex_init(&kept_mutex, NULL);
     pthread_mutex_init(&inherit_mutex, NULL);
     if (unborn != NULL) {

@@ -134,6 +134,8 @@ struct benchfs {
     _Atomic uint32_t kept_count;
     uint32_t kept_room;
     _Atomic uint64_t kept_looked; /* when it was last looked whether they can be told; monotonic ns */
+    bool *announced;              /* by server: inherit_announce */
+    uint32_t announced_count;
 
     pthread_mutex_t mutex; /* of the lists below; recursive: see worker_quiesce */
     struct list workers;
@@ -388,6 +390,9 @@ void fill_stat(const struct benchfs *fs, const struct attributes *attributes, st
 
 /* ---- fork and exec (libbenchfs_inherit.c) ---- */
 
+/* Before a fork or exec, with no lock held: the servers at which files are open learn that others may come
+ * for them. Each learns it once. */
+void inherit_announce(struct benchfs *fs);
 /* Around a fork, with library_mutex and fs->mutex held; in the child before fs->instance is cleared. */
 void inherit_before_fork(struct benchfs *fs);
 void inherit_after_fork(void);

@@ -73,6 +73,7 @@ struct net_operations {
     void (*destroy)(struct net *net);
     int (*connect)(struct net *net, const void *address, size_t length, struct net_connection **connection);
     void (*close)(struct net_connection *connection);
+    uint32_t (*peer_process)(struct net_connection *connection);
     int (*send)(struct net_connection *connection, const void *header, uint32_t header_length,
                 const struct iovec *bulk, uint32_t bulk_count, unsigned flags, struct completion *sent);
     void (*hold)(struct net_message *message);
@@ -207,6 +208,17 @@ static inline void net_memory_free(struct net *net, void *region)
 {
     net->operations->memory_free(net, region);
 }
+
+/* The process at the other end, as the kernel of this host numbers it. 0: it is not known, or elsewhere. */
+static inline uint32_t net_peer_process(struct net_connection *connection)
+{
+    const struct net_operations *operations = connection->net->operations;
+    return operations->peer_process == NULL ? 0 : operations->peer_process(connection);
+}
+
+/* Whether that process has ended, be it that its parent does not know yet. Another that was given its number
+ * since passes for it. */
+bool net_process_ended(uint32_t process);
 
 /* Memory that parties on the same host, and of the same user, may map to read (shown.c). The kernel says in
  * it when the thread that called net_show has ended, by whatever means; the same thread must call net_hide.

@@ -200,6 +200,7 @@ static const struct net_operations shm_operations = {
     .destroy = destroy,
     .connect = shm_connect,
     .close = shm_close,
+    .peer_process = shm_peer_process,
     .send = shm_send,
     .hold = shm_hold,
     .receive = shm_receive,

@@ -93,6 +93,7 @@ int shm_far_open(struct shm_net *net);
 
 int shm_connect(struct net *net, const void *address, size_t length, struct net_connection **connection);
 void shm_close(struct net_connection *connection);
+uint32_t shm_peer_process(struct net_connection *connection);
 int shm_send(struct net_connection *connection, const void *header, uint32_t header_length,
              const struct iovec *bulk, uint32_t bulk_count, unsigned flags, struct completion *sent);
 /* Goes on with everything in net->waiting. Returns how much happened. */

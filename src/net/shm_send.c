@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -551,6 +552,15 @@ fail_segment:
 fail:
     free(outbound);
     return status;
+}
+
+uint32_t shm_peer_process(struct net_connection *connection)
+{
+    struct ucred peer = {0};
+    socklen_t length = sizeof(peer);
+    int fd = outbound_of(connection)->socket.fd;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.pid > 0 ? (uint32_t)peer.pid
+                                                                                        : 0;
 }
 
 void shm_close(struct net_connection *connection)

@@ -176,6 +176,7 @@ static int remote_fsync(int fd)
 
 static int remote_publish(void)
 {
+    inherit_announce(fs);
     return library_publish(fs);
 }
 

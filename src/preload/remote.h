@@ -59,7 +59,8 @@ struct remote_file {
     /* Writes at the end; *offset gets the place behind what was written. */                                 \
     X(ssize_t, append, (int fd, const void *buffer, size_t count, off_t *offset))                            \
     X(int, fsync, (int fd))                                                                                  \
-    /* What is written is at the servers, of all files. */                                                   \
+    /* Before an exec: what is written is at the servers, of all files, and they know that what is open may  \
+       be taken over. */                                                                                     \
     X(int, publish, (void))                                                                                  \
     X(int, sync, (void))                                                                                     \
     X(int, ftruncate, (int fd, off_t length))                                                                \

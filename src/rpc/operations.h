@@ -568,7 +568,9 @@ struct WIRE epoch_request {
  * and OPEN hold what is on the server that they go to; for what is elsewhere this follows.
  *
  * Every successful open counts one hold of the caller's instance. A notice with the inode's number takes one
- * back; so does the end of the instance. */
+ * back; so does the end of the instance. NOTICE_HEIRS in its place: processes that the caller makes may ask
+ * for what it holds later than it ends. */
+#define NOTICE_HEIRS UINT64_C(0)
 struct WIRE hold_request {
     uint64_t inode;
     uint64_t from; /* instance that holds it, on whose behalf the caller goes on (after fork or exec); 0:

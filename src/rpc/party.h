@@ -28,6 +28,8 @@ static_assert(RPC_MESSAGE_MAX <= NET_HEADER_MAX, "a request or reply is one tran
 #define RPC_HALF_OPEN_MAX 128u
 #define RPC_SESSIONS_MAX 16384u
 #define RPC_SESSION_GRACE (30 * NSEC_PER_SEC)
+#define RPC_DEATH_LOOK (1 * NSEC_PER_MSEC) /* after the last connection ended; then twice as long each time  \
+                                            */
 #define RPC_EXECUTING_MAX                                                                                    \
     256u /* requests of one session at a time: far beyond its credits, so it is misbehaving */
 #define RPC_REMEMBERED 64u
@@ -83,6 +85,8 @@ struct rpc {
     uint32_t serial;      /* the last one given */
     struct list silent;   /* instances without a connection, by the time at which that is told */
     struct timer silence;
+    struct timer death;   /* looks whether processes of silent instances have ended */
+    uint64_t death_pause; /* until its next look */
     void (*instance_event)(void *owner, uint64_t instance, enum rpc_instance_event event);
     void (*notice)(void *owner, uint32_t serial, uint64_t notice);
     uint64_t slow_since;     /* loop_now: when the second began in which slow requests are counted */
@@ -168,6 +172,8 @@ struct rpc_instance {
     uint64_t told_at;   /* while silent */
     uint32_t sessions;  /* in the table */
     uint32_t connected; /* of which have a connection */
+    uint32_t process;   /* on this host; 0: not known */
+    bool lingers;       /* rpc_instance_linger */
 };
 
 struct rpc_session {
@@ -281,6 +287,7 @@ bool session_forgot(const struct rpc_session *session, uint64_t correlation);
 int session_admit(void *owner, const struct handshake_hello *hello, struct handshake_welcome *welcome);
 void session_grace_over(struct timer *timer);
 void instance_silence_over(struct timer *timer);
+void instance_death_look(struct timer *timer);
 void session_cancel_all(struct rpc *rpc);
 void session_free_all(struct rpc *rpc);
 

@@ -87,6 +87,7 @@ int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **
     map_init(&made->instances);
     map_init(&made->serials);
     made->silence.fire = instance_silence_over;
+    made->death.fire = instance_death_look;
     made->instance = options->instance;
     made->instance_event = options->instance_event;
     made->notice = options->notice;

@@ -127,6 +127,9 @@ uint32_t rpc_request_serial(const struct rpc_request *request);
 /* The serial of an instance that has a session here; 0: none has. */
 uint32_t rpc_instance_serial(const struct rpc *rpc, uint64_t instance);
 bool rpc_serial_lives(const struct rpc *rpc, uint32_t serial);
+/* Processes that the instance has made may yet ask for what it holds: it is not gone before its sessions
+ * expire, although its own process may have ended. */
+void rpc_instance_linger(struct rpc *rpc, uint32_t serial);
 
 /* Whether the caller of the request has the group among its supplementary ones: 1 or 0, or
  * -STATUS_UNKNOWN_GROUPS when the session does not know its set. */
@@ -161,7 +164,8 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
 enum rpc_instance_event {
     RPC_INSTANCE_SILENT, /* for RPC_INSTANCE_GRACE none of its sessions has had a connection: its process has
                             most likely died. Comes again should it speak and fall silent again */
-    RPC_INSTANCE_GONE,   /* none of its sessions can be resumed any more */
+    RPC_INSTANCE_GONE,   /* none of its sessions can be resumed any more; at once when its process, on this
+                            host,   has ended and nobody may come who has inherited something from it */
 };
 
 struct rpc_options {

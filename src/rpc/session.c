@@ -117,6 +117,59 @@ void instance_silence_over(struct timer *timer)
     silence_set(rpc);
 }
 
+static void session_leave_table(struct rpc_session *session);
+static void session_free_or_wait(struct rpc_session *session);
+static void grace_set(struct rpc *rpc);
+
+/* Its process has ended: none of its sessions, which have no connection, will be resumed. */
+static void instance_end(struct rpc *rpc, struct rpc_instance *instance)
+{
+    uint32_t left = instance->sessions;
+    for (uint32_t slot = 0; slot < rpc->session_slots && left > 0; slot++) {
+        struct rpc_session *session = rpc->sessions[slot];
+        if (session == NULL || session->instance != instance)
+            continue;
+        left--;
+        session_leave_table(session); /* with the last one the instance goes */
+        if (session->reaping)
+            continue; /* the reaper frees it */
+        list_remove(&session->link);
+        session_free_or_wait(session);
+    }
+    grace_set(rpc);
+}
+
+static bool may_have_died(const struct rpc_instance *instance)
+{
+    return instance->process != 0 && !instance->lingers;
+}
+
+void instance_death_look(struct timer *timer)
+{
+    struct rpc *rpc = container_of(timer, struct rpc, death);
+    bool again = false;
+    for (struct list *node = rpc->silent.next, *next; node != &rpc->silent; node = next) {
+        struct rpc_instance *instance = container_of(node, struct rpc_instance, link);
+        next = node->next;
+        if (!may_have_died(instance))
+            continue;
+        if (net_process_ended(instance->process))
+            instance_end(rpc, instance);
+        else
+            again = true;
+    }
+    rpc->death_pause *= 2;
+    if (again)
+        timer_set(rpc->loop, &rpc->death, loop_now(rpc->loop) + rpc->death_pause);
+}
+
+void rpc_instance_linger(struct rpc *rpc, uint32_t serial)
+{
+    struct rpc_instance *instance = map_get(&rpc->serials, serial);
+    if (instance != NULL)
+        instance->lingers = true;
+}
+
 /* The session belongs to the instance from now on. */
 static int instance_join(struct rpc *rpc, uint64_t number, struct rpc_session *session)
 {
@@ -151,6 +204,7 @@ static void instance_connected(struct rpc_session *session)
         return;
     session->connected = true;
     instance->connected++;
+    instance->process = net_peer_process(session->connection);
     list_remove(&instance->link);
     silence_set(session->rpc);
 }
@@ -167,6 +221,10 @@ static void instance_disconnected(struct rpc_session *session)
     instance->told_at = loop_now(rpc->loop) + RPC_INSTANCE_GRACE;
     list_push_back(&rpc->silent, &instance->link);
     silence_set(rpc);
+    if (may_have_died(instance)) {
+        rpc->death_pause = RPC_DEATH_LOOK;
+        timer_set(rpc->loop, &rpc->death, loop_now(rpc->loop) + rpc->death_pause);
+    }
 }
 
 static void instance_leave(struct rpc_session *session)
@@ -557,6 +615,7 @@ void session_free_all(struct rpc *rpc)
         session_free(session);
     }
     timer_clear(rpc->loop, &rpc->silence);
+    timer_clear(rpc->loop, &rpc->death);
     map_free(&rpc->instances);
     map_free(&rpc->serials);
     free(rpc->sessions);

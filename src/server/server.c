@@ -164,7 +164,11 @@ static void instance_event(void *owner, uint64_t instance, enum rpc_instance_eve
 
 static void take_notice(void *owner, uint32_t serial, uint64_t notice)
 {
-    inode_release(owner, notice, serial);
+    struct server *server = owner;
+    if (notice == NOTICE_HEIRS)
+        rpc_instance_linger(server->rpc, serial);
+    else
+        inode_release(server, notice, serial);
 }
 
 static void refresh_metrics(void *owner)

@@ -86,4 +86,41 @@ assert not new, new
 END
 [ -x /usr/bin/python3 ] && ok "a fork brings no descriptors" on /usr/bin/python3 "$work/fork.py"
 
+# A file without a name, handed to another program by one that ends before that program uses it.
+cat >"$work/heir.py" <<'END'
+import os, subprocess, sys, time
+def unnamed(text):
+    file = os.open("/benchfs/unnamed", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    os.write(file, text)
+    os.unlink("/benchfs/unnamed")
+    return file
+def end_of(action):
+    child = os.fork()
+    if child == 0:
+        action()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+def free():
+    return os.statvfs("/benchfs").f_bfree
+told, tell = os.pipe()
+answer, say = os.pipe()
+def bequeath():
+    file = unnamed(b"text")
+    subprocess.Popen([sys.executable, "-c", "import os, sys\nsys.stdin.read(); os.write(1, os.pread(int(sys.argv[1]), 9, 0))",
+        str(file)], stdin=told, stdout=say, pass_fds=[file])
+end_of(bequeath)
+os.close(told)
+os.close(say)
+before = free()
+end_of(lambda: unnamed(b"x" * (8 << 20)))
+turns = 0
+while free() < before and turns < 1000:
+    time.sleep(0.005)
+    turns += 1
+assert turns < 1000, "what the dead held is not freed"
+os.close(tell) # by now the server knows that both are dead
+assert os.read(answer, 9) == b"text"
+END
+[ -x /usr/bin/python3 ] && ok "a file without a name is handed on by one that ends" on timeout 20 /usr/bin/python3 "$work/heir.py"
+
 finish

@@ -232,7 +232,6 @@ static void held_by_the_dead(void)
     struct sharing *sharing = shared_allocate(sizeof *sharing);
     struct statvfs before, after;
     NEED("unlinked");
-    NEED("promptdeath"); /* BenchFS keeps the session of the dead for 30 s */
     NEED("exactspace");
     make_file("f", "");
     OK(statvfs(".", &before));
