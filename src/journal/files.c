@@ -226,17 +226,32 @@ static void set_tight(struct journal *journal, bool tight)
     journal->tight = tight;
 }
 
+/* So much of that as there is room for, where the reserve has been touched: whatever a removal has given back
+ * to the device is room for the next one. */
+static uint64_t log_size_possible(const struct journal *journal, uint64_t wanted)
+{
+    const struct journal_log *log = &journal->log;
+    uint64_t available, total;
+    if (!journal->tight || disk_space(journal->disk, &available, &total) != 0)
+        return wanted;
+    uint64_t more = available / JOURNAL_BLOCK * JOURNAL_BLOCK;
+    return wanted - log->size < more ? wanted : log->size + more;
+}
+
 /* Writes at the log's end and keeps the reserve; into the reserve, if there is no room for more. */
 static int log_append(struct journal *journal, const void *bytes, size_t length)
 {
     struct journal_log *log = &journal->log;
-    uint64_t end = log->offset + length, size = log_size_wanted(journal, log, end);
+    uint64_t end = log->offset + length, wanted = log_size_wanted(journal, log, end);
+    uint64_t size = log_size_possible(journal, wanted);
     bool written = false;
+    if (size < end)
+        return -ENOSPC;
     int status = size > log->size && end <= log->size && length <= TRANSFER_MAX
                      ? log_transfer_both(log, bytes, length, size, &written)
                      : log_transfer(log, bytes, length, log->offset, size);
     if (status == 0 || status == -ENOSPC)
-        set_tight(journal, status != 0);
+        set_tight(journal, status != 0 || size < wanted);
     return written && status == -ENOSPC ? 0 : status;
 }
 

@@ -8,7 +8,9 @@
  * below `ticket`). A stage takes over the one before it when it is empty, so a steady flow of records or of
  * reads holds up no batch for longer than one group and one read. A removed chunk is retired by its table, so
  * removing needs no memory; single blocks are collected in an array of runs that is made long enough
- * beforehand.
+ * beforehand. When the device is so full that the journal has to live on its reserve there is a fourth,
+ * `punch`: the next flush gives the blocks back to the file system before they are free, so that the group
+ * which it precedes, and with it the next removal, finds room.
  *
  * A segment is written to directly, so its bytes are on the device when the write ends; but perhaps in a
  * cache that the device loses with its power. It is dirty until it has been synchronised. */
@@ -65,6 +67,7 @@ struct uring_segments {
     struct batch open;
     struct batch closed;
     struct batch drain;
+    struct batch punch; /* nobody needs them; to be given back to the file system */
     uint64_t committed;
     uint64_t ticket; /* that `drain` waits for */
     uint64_t next_ticket;
@@ -177,7 +180,9 @@ void uring_segments_retire_table(struct uring_segments *segments, struct uring_t
     segments->open.blocks += blocks;
 }
 
-static void give_table(struct pages *pages, struct uring_table *table)
+typedef void (*run_visit)(struct uring_segments *segments, struct uring_run run);
+
+static void visit_table(struct uring_segments *segments, const struct uring_table *table, run_visit visit)
 {
     struct uring_run run = {0};
     for (uint32_t i = 0; i < table->count; i++) {
@@ -189,22 +194,33 @@ static void give_table(struct pages *pages, struct uring_table *table)
             continue;
         }
         if (run.count > 0)
-            pages_give(pages, run.first, run.count);
+            visit(segments, run);
         run = (struct uring_run){where, 1};
     }
     if (run.count > 0)
-        pages_give(pages, run.first, run.count);
-    free(table);
+        visit(segments, run);
+}
+
+static void batch_visit(struct uring_segments *segments, const struct batch *batch, run_visit visit)
+{
+    for (uint32_t i = 0; i < batch->count; i++)
+        visit(segments, batch->runs[i]);
+    for (const struct uring_table *table = batch->tables; table != NULL; table = table->next)
+        visit_table(segments, table, visit);
+}
+
+static void give_run(struct uring_segments *segments, struct uring_run run)
+{
+    pages_give(segments->pages, run.first, run.count);
 }
 
 static void batch_give(struct uring_segments *segments, struct batch *batch)
 {
-    for (uint32_t i = 0; i < batch->count; i++)
-        pages_give(segments->pages, batch->runs[i].first, batch->runs[i].count);
+    batch_visit(segments, batch, give_run);
     while (batch->tables != NULL) {
         struct uring_table *table = batch->tables;
         batch->tables = table->next;
-        give_table(segments->pages, table);
+        free(table);
     }
     batch->count = 0;
     batch->blocks = 0;
@@ -237,7 +253,12 @@ static void advance(struct uring_segments *segments)
         if (!batch_empty(&segments->drain)) {
             if (!reads_ended(segments))
                 return;
-            batch_give(segments, &segments->drain);
+            if (!batch_empty(&segments->punch))
+                return;
+            if (journal_room(segments->journal) != 0)
+                batch_move(&segments->drain, &segments->punch);
+            else
+                batch_give(segments, &segments->drain);
         }
         if (batch_empty(&segments->closed) || segments->closed.position > segments->committed)
             return;
@@ -278,7 +299,31 @@ void uring_segments_read_end(struct uring_segments *segments, struct uring_readi
 
 static uint64_t blocks_retired(const struct uring_segments *segments)
 {
-    return segments->open.blocks + segments->closed.blocks + segments->drain.blocks;
+    return segments->open.blocks + segments->closed.blocks + segments->drain.blocks + segments->punch.blocks;
+}
+
+/* Whether the file system can, and is asked for blocks again when they are written, is its own affair. */
+static void punch_run(struct uring_segments *segments, struct uring_run run)
+{
+    for (uint32_t count; run.count > 0; run.first += count, run.count -= count) {
+        uint32_t at = run.first & (segment_blocks(segments) - 1);
+        count = smaller(run.count, segment_blocks(segments) - at);
+        disk_file_punch(segments->segments[run.first >> segments->shift].file, (uint64_t)at << PAGE_SHIFT,
+                        (uint64_t)count << PAGE_SHIFT);
+    }
+}
+
+static void punch(struct uring_segments *segments)
+{
+    if (__builtin_expect(batch_empty(&segments->punch), 1))
+        return;
+    /* The stage may be taken by the next ones meanwhile. */
+    struct batch batch = segments->punch;
+    segments->punch = (struct batch){0};
+    batch_visit(segments, &batch, punch_run);
+    batch_give(segments, &batch);
+    free(batch.runs);
+    advance(segments);
 }
 
 /* Has the journal commit, and waits until something retired is free. */
@@ -288,6 +333,7 @@ static int reclaim(struct uring_segments *segments)
     if (status != 0)
         return status;
     uring_segments_committed(segments, journal_committed(segments->journal));
+    punch(segments);
     /* What is left waits for reads, or was retired by others meanwhile. */
     if (pages_available(segments->pages) > 0 || batch_empty(&segments->drain))
         return 0;
@@ -304,7 +350,12 @@ static int segment_open(struct uring_segments *segments, uint32_t segment)
     int status = disk_file_open(segments->disk, name, DISK_CREATE | DISK_DIRECT, &file);
     if (status != 0)
         return status;
-    status = disk_file_allocate(file, 0, (uint64_t)segment_blocks(segments) << PAGE_SHIFT);
+    uint64_t size = 0, whole = (uint64_t)segment_blocks(segments) << PAGE_SHIFT;
+    status = disk_file_size(file, &size);
+    if (status == 0)
+        status = disk_file_allocate(file, 0, whole);
+    if (status == -ENOSPC && size == whole) /* it has had blocks punched out */
+        status = 0;
     if (status != 0) {
         disk_file_close(file);
         return status;
@@ -471,6 +522,7 @@ static int flush_names(struct uring_segments *segments)
 
 int uring_segments_flush(struct uring_segments *segments)
 {
+    punch(segments);
     int status = flush_names(segments);
     if (status != 0)
         return status;
@@ -591,5 +643,6 @@ void uring_segments_close(struct uring_segments *segments)
     batch_free(&segments->open);
     batch_free(&segments->closed);
     batch_free(&segments->drain);
+    batch_free(&segments->punch);
     free(segments);
 }

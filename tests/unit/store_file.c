@@ -348,6 +348,7 @@ int main(void)
         STORE_CONFORMANCE_PERSISTENT_CASES,
         STORE_FAULT_CASES,
         STORE_FULL_CASES,
+        STORE_EMPTIED_CASES,
         STORE_TASK_CASES,
         cmocka_unit_test(random_model),
         cmocka_unit_test(damaged_block),

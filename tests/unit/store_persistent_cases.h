@@ -172,9 +172,52 @@ static inline void conformance_lost(void **state)
     }
 }
 
+/* Others have filled the device to the last byte. Everything can be removed, and each removal be durable by
+ * itself, though the journal needs a block for each and has a reserve for a third of them: what one gives back is
+ * room for the next. */
+static inline void conformance_device_is_emptied(void **state)
+{
+    (void)state;
+    enum { REMOVALS = 1600 };
+    static const uint8_t bytes[4096];
+    if (conformance.real)
+        return;
+    conformance.device_capacity = 24u << 20;
+    struct store_options options = conformance_options;
+    options.capacity = 8u << 20;
+    struct store *store = conformance_open_with(&options);
+    conformance.device_capacity = 0;
+    for (uint64_t index = 0; index < REMOVALS; index++) {
+        assert_int_equal(conformance_write(store, 1 + index, 0, 0, sizeof(bytes), 7), 0);
+        if (index % 100 == 0)
+            assert_int_equal(conformance_commit(), 0);
+    }
+    assert_int_equal(conformance_commit(), 0);
+    struct disk_file *hog;
+    assert_int_equal(disk_file_open(conformance.disk, "hog", DISK_CREATE, &hog), 0);
+    for (uint64_t at = 0; disk_write(hog, bytes, sizeof(bytes), at) > 0; at += sizeof(bytes))
+        continue;
+    disk_file_close(hog);
+    uint64_t refused = 0;
+    for (uint64_t index = 0; index < REMOVALS; index++) {
+        assert_int_equal(store->operations->remove(store, 1 + index, 0), 0);
+        assert_int_equal(conformance_commit(), 0);
+        refused += journal_room(conformance.journal) != 0;
+    }
+    assert_true(refused > 0);
+    store = conformance_crash(NULL);
+    struct store_cursor cursor = {0};
+    assert_false(store->operations->next(store, &cursor));
+    assert_int_equal(conformance_write(store, 1, 0, 0, 1, 1), 0);
+    assert_int_equal(disk_unlink(conformance.disk, "hog"), 0);
+    conformance_close(store);
+}
+
 /* clang-format off */
 #define STORE_CONFORMANCE_PERSISTENT_CASES                                                                   \
     cmocka_unit_test(conformance_reopened), cmocka_unit_test(conformance_closed_uncommitted),                \
     cmocka_unit_test(conformance_snapshot_taken), cmocka_unit_test(conformance_crashed),                     \
     cmocka_unit_test(conformance_lost)
+/* Of engines that leave the device to others. */
+#define STORE_EMPTIED_CASES cmocka_unit_test(conformance_device_is_emptied)
 /* clang-format on */

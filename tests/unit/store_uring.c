@@ -308,6 +308,7 @@ int main(void)
         STORE_CONFORMANCE_CASES,
         STORE_CONFORMANCE_BYTES_CASES,
         STORE_CONFORMANCE_PERSISTENT_CASES,
+        STORE_EMPTIED_CASES,
         cmocka_unit_test(random_model),
         cmocka_unit_test(changes_last),
         cmocka_unit_test(full),
