@@ -657,7 +657,7 @@ struct WIRE check_names_request {
     uint64_t hash;
     uint32_t bytes_max; /* > 0 */
 };
-/* Chunks in ascending order of (inode, index), from there on. */
+/* Chunks in the order of the engine (store.h, next), from there on. */
 struct WIRE check_chunks_request {
     uint64_t inode;
     uint64_t index;

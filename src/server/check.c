@@ -186,14 +186,11 @@ void serve_CHECK_NAMES(void *owner, struct rpc_request *request)
 static bool chunk_from(struct server *server, bool only, struct store_cursor *place)
 {
     struct store *store = server->store;
-    if (only) {
+    if (only || place->inode != 0) {
         place->index = store->operations->next_chunk(store, place->inode, place->index);
-        return place->index != UINT64_MAX;
+        if (only || place->index != UINT64_MAX)
+            return place->index != UINT64_MAX;
     }
-    if (place->index > 0)
-        place->index--;
-    else if (place->inode > 0)
-        *place = (struct store_cursor){place->inode - 1, UINT64_MAX};
     return store->operations->next(store, place);
 }
 

@@ -9,7 +9,6 @@
 #include "store/chunk_index.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -261,82 +260,75 @@ void chunk_index_visit_bucket(const struct chunk_index *index, uint64_t bucket,
         visit(owner, container_of(node, struct chunk_entry, node));
 }
 
-static int compare_inodes(const void *a, const void *b)
+/* ---- walking ---- */
+
+/* Position of an inode in a walk: its hash, read backwards. A bucket is an interval of them, whatever number
+ * of bits addresses it, and splitting it cuts that interval in two (Shalev and Shavit, Split-Ordered Lists,
+ * 2003). So the order is the same for ever, and known without looking at other inodes. No two have the same.
+ */
+static uint64_t reversed(uint64_t bits)
 {
-    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-    return left < right ? -1 : left > right;
+    bits = __builtin_bswap64(bits);
+    bits = (bits & UINT64_C(0x0f0f0f0f0f0f0f0f)) << 4 | (bits >> 4 & UINT64_C(0x0f0f0f0f0f0f0f0f));
+    bits = (bits & UINT64_C(0x3333333333333333)) << 2 | (bits >> 2 & UINT64_C(0x3333333333333333));
+    return (bits & UINT64_C(0x5555555555555555)) << 1 | (bits >> 1 & UINT64_C(0x5555555555555555));
 }
 
-static void order_drop(struct chunk_index *index)
+static uint64_t walk_rank(uint64_t inode)
 {
-    free(index->order);
-    index->order = NULL;
-    index->order_count = 0;
+    return reversed(node_hash(inode, 0));
 }
 
-static void order_make(struct chunk_index *index)
+bool chunk_cursor_precedes(const struct store_cursor *first, const struct store_cursor *second)
 {
-    const struct index_table *files = &index->files;
-    order_drop(index);
-    if (files->count == 0 || (index->order = malloc(files->count * sizeof(*index->order))) == NULL)
-        return;
-    for (uint64_t bucket = 0; bucket < table_buckets(files); bucket++)
-        for (const struct index_node *node = *bucket_at(files, bucket); node != NULL; node = node->next)
-            index->order[index->order_count++] = node->inode;
-    qsort(index->order, index->order_count, sizeof(*index->order), compare_inodes);
+    if (first->inode == second->inode)
+        return first->index < second->index;
+    return walk_rank(first->inode) < walk_rank(second->inode);
 }
 
-/* The smallest inode above `inode` that has chunks, without the order. */
-static uint64_t inode_above(const struct chunk_index *index, uint64_t inode)
+/* The first file at that position or behind it, or NULL. */
+static const struct chunk_file *file_from(const struct chunk_index *index, uint64_t rank)
 {
-    uint64_t next = UINT64_MAX;
-    for (uint64_t bucket = 0; bucket < table_buckets(&index->files); bucket++)
-        for (const struct index_node *node = *bucket_at(&index->files, bucket); node != NULL;
-             node = node->next)
-            if (node->inode > inode && node->inode < next)
-                next = node->inode;
-    return next;
-}
-
-/* Position in the order of the first inode above `inode`. */
-static uint64_t order_above(const struct chunk_index *index, uint64_t inode)
-{
-    uint64_t low = 0, high = index->order_count;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        if (index->order[middle] <= inode)
-            low = middle + 1;
-        else
-            high = middle;
+    const struct index_table *table = &index->files;
+    for (;;) {
+        uint64_t hash = reversed(rank), first = UINT64_MAX;
+        const struct index_node *found = NULL;
+        for (const struct index_node *node = *bucket_of(table, hash); node != NULL; node = node->next) {
+            uint64_t at = walk_rank(node->inode);
+            if (at < rank || at > first)
+                continue;
+            first = at;
+            found = node;
+        }
+        if (found != NULL)
+            return container_of(found, struct chunk_file, node);
+        uint32_t bits =
+            (hash & ((UINT64_C(1) << table->level) - 1)) < table->split ? table->level + 1 : table->level;
+        uint64_t next = (rank >> (64 - bits)) + 1;
+        if (next >> bits != 0)
+            return NULL;
+        rank = next << (64 - bits);
     }
-    return low;
-}
-
-static struct chunk_entry *chunk_after(struct chunk_index *index, uint64_t inode, uint64_t chunk)
-{
-    struct chunk_entry *next = NULL;
-    if (inode == 0 && chunk == 0)
-        order_make(index);
-    else if (chunk != UINT64_MAX && (next = chunk_index_next(index, inode, chunk + 1)) != NULL)
-        return next;
-    if (index->order == NULL)
-        order_make(index);
-    if (index->order == NULL) {
-        uint64_t above = index->files.count == 0 ? UINT64_MAX : inode_above(index, inode);
-        return above == UINT64_MAX ? NULL : chunk_index_next(index, above, 0);
-    }
-    for (uint64_t at = order_above(index, inode); at < index->order_count && next == NULL; at++)
-        next = chunk_index_next(index, index->order[at], 0);
-    if (next == NULL)
-        order_drop(index);
-    return next;
 }
 
 struct chunk_entry *chunk_index_advance(struct chunk_index *index, struct store_cursor *cursor)
 {
-    struct chunk_entry *entry = chunk_after(index, cursor->inode, cursor->index);
-    if (entry != NULL)
-        *cursor = (struct store_cursor){entry->node.inode, entry->node.index};
+    struct chunk_entry *entry = NULL;
+    uint64_t rank = 0;
+    if (cursor->inode != 0) {
+        if (cursor->index != UINT64_MAX)
+            entry = chunk_index_next(index, cursor->inode, cursor->index + 1);
+        rank = walk_rank(cursor->inode);
+        if (entry == NULL && ++rank == 0)
+            return NULL;
+    }
+    if (entry == NULL) {
+        const struct chunk_file *file = file_from(index, rank);
+        if (file == NULL)
+            return NULL;
+        entry = chunk_index_next(index, file->node.inode, 0);
+    }
+    *cursor = (struct store_cursor){entry->node.inode, entry->node.index};
     return entry;
 }
 
@@ -376,5 +368,4 @@ void chunk_index_free(struct chunk_index *index, void (*dispose)(void *owner, st
     table_each(&index->files, dispose_file, NULL);
     table_free(&index->chunks);
     table_free(&index->files);
-    order_drop(index);
 }

@@ -4,6 +4,7 @@
  * chunk_entry in each. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/list.h"
@@ -43,8 +44,6 @@ struct chunk_entry {
 struct chunk_index {
     struct index_table chunks;
     struct index_table files;
-    uint64_t *order; /* inodes in order, as they were when the present walk began; NULL: there is none */
-    uint64_t order_count;
 };
 
 /* Returns 0 or -ENOMEM. */
@@ -76,11 +75,12 @@ void chunk_index_visit(const struct chunk_index *index, uint64_t inode, uint64_t
 /* The chunk of the inode with the smallest index >= first, or NULL. */
 struct chunk_entry *chunk_index_next(const struct chunk_index *index, uint64_t inode, uint64_t first);
 
-/* Moves the cursor to the chunk that comes next in the order of (inode, index) and returns it, or NULL: there
- * is none, and the cursor stays. Zeros: before the first. Chunks that come or go during a walk are found or
- * not. Costs a sort of all inodes when a walk begins; without memory for it, a search through them at each
- * file's end. */
+/* Moves the cursor to the chunk that comes next and returns it, or NULL: there is none, and the cursor stays.
+ * Zeros: before the first. The order is that of a hash of the inodes, the same in every index and for ever,
+ * and within an inode that of its chunks. Chunks that come or go during a walk are found or not. */
 struct chunk_entry *chunk_index_advance(struct chunk_index *index, struct store_cursor *cursor);
+/* Whether one comes before the other in that order; neither is zeros. */
+bool chunk_cursor_precedes(const struct store_cursor *first, const struct store_cursor *second);
 /* Memory of the index and of its chunks, which take chunk_bytes each. */
 uint64_t chunk_index_memory(const struct chunk_index *index, size_t chunk_bytes);
 

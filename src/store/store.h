@@ -142,8 +142,9 @@ struct store_operations {
     uint32_t (*seek)(struct store *store, uint64_t inode, uint64_t index, uint32_t offset, bool hole);
     /* Bytes held for the inode, as the engine allocates them. */
     uint64_t (*held)(struct store *store, uint64_t inode);
-    /* Moves the cursor to the next chunk in the order of (inode, index); chunks that come or go meanwhile are
-     * found or not. false: there is none. */
+    /* Moves the cursor to the next chunk. The order of inodes is any, but the same whatever happens, and that
+     * of an inode's chunks ascends; chunks that come or go meanwhile are found or not. false: there is none.
+     */
     bool (*next)(struct store *store, struct store_cursor *cursor);
 
     /* NULL, or (tiered) where the inode's chunks are to be. FAST: they are brought into the fast engine and

@@ -497,9 +497,7 @@ static bool tiered_next(struct store *base, struct store_cursor *cursor)
     bool in_slow = tiered->slow->operations->next(tiered->slow, &below);
     if (!in_fast && !in_slow)
         return false;
-    bool first = in_fast && (!in_slow || above.inode < below.inode ||
-                             (above.inode == below.inode && above.index < below.index));
-    *cursor = first ? above : below;
+    *cursor = in_fast && (!in_slow || chunk_cursor_precedes(&above, &below)) ? above : below;
     return true;
 }
 

@@ -197,7 +197,8 @@ static inline void conformance_remove(void **state)
     conformance_close(store);
 }
 
-/* All chunks in the order of (inode, index), while they come and go. */
+/* All chunks, those of an inode in order, while they come and go; and the inodes in the same order each time.
+ */
 static inline void conformance_walk(void **state)
 {
     (void)state;
@@ -214,24 +215,32 @@ static inline void conformance_walk(void **state)
         for (size_t j = 0; j < index_count; j++)
             assert_int_equal(conformance_write(store, inodes[i], indices[(j + 2) % index_count], 0, 10, 1),
                              0);
+    uint64_t order[sizeof(inodes) / sizeof(inodes[0])];
     for (size_t i = 0; i < inode_count; i++)
         for (size_t j = 0; j < index_count; j++) {
             assert_true(call->next(store, &cursor));
-            assert_int_equal(cursor.inode, inodes[i]);
+            order[i] = j == 0 ? cursor.inode : order[i];
+            assert_int_equal(cursor.inode, order[i]);
             assert_int_equal(cursor.index, indices[j]);
         }
     assert_false(call->next(store, &cursor));
+    for (size_t i = 0; i < inode_count; i++) {
+        size_t times = 0;
+        for (size_t k = 0; k < inode_count; k++)
+            times += order[k] == inodes[i];
+        assert_int_equal(times, 1);
+    }
 
     for (size_t i = 0; i < inode_count; i += 2)
-        assert_int_equal(call->remove(store, inodes[i], i == 0 ? 1 : 0), 0);
+        assert_int_equal(call->remove(store, order[i], i == 0 ? 1 : 0), 0);
     cursor = (struct store_cursor){0};
     assert_true(call->next(store, &cursor));
-    assert_int_equal(cursor.inode, inodes[0]);
+    assert_int_equal(cursor.inode, order[0]);
     for (size_t i = 1; i < inode_count; i += 2) {
         assert_true(call->next(store, &cursor));
-        assert_int_equal(cursor.inode, inodes[i]);
+        assert_int_equal(cursor.inode, order[i]);
         assert_int_equal(cursor.index, 0);
-        assert_int_equal(call->remove(store, inodes[i], 0), 0); /* the cursor stands on what is gone */
+        assert_int_equal(call->remove(store, order[i], 0), 0); /* the cursor stands on what is gone */
     }
     assert_false(call->next(store, &cursor));
     conformance_close(store);
