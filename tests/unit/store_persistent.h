@@ -15,6 +15,7 @@
 static struct conformance {
     bool real;
     uint64_t device_capacity; /* simulated; 0: unlimited */
+    const char *place;        /* where real directories are made; NULL: /tmp */
     struct store_options options;
     struct loop *loop;
     struct disk_sim_device *device;
@@ -163,7 +164,8 @@ static void conformance_medium_make(void)
     struct loop_options options = {.simulated = !conformance.real, .seed = 1};
     assert_int_equal(loop_create(&options, &conformance.loop), 0);
     if (conformance.real) {
-        snprintf(conformance.directory, sizeof(conformance.directory), "/tmp/benchfs-store-XXXXXX");
+        snprintf(conformance.directory, sizeof(conformance.directory), "%s/benchfs-store-XXXXXX",
+                 conformance.place == NULL ? "/tmp" : conformance.place);
         assert_non_null(mkdtemp(conformance.directory));
     } else {
         struct disk_sim_options device = {

@@ -1,41 +1,8 @@
-/* The uring engine when memory is refused: its sources are compiled into this test with an allocator of which
- * every single call fails once. The failure must surface as -ENOMEM, change nothing, leak nothing, and not
- * come back. */
+/* The uring engine when memory is refused: store_refusal.h. */
 #define STORE_CONFORMANCE_PERSISTENT
-#include "unit/store_mirror.h"
+#define REFUSALS_MIN 30u
+#include "unit/store_refusal.h"
 
-static uint64_t allocations;
-static uint64_t failing; /* the one that fails */
-
-static bool refused(void)
-{
-    return allocations++ == failing;
-}
-
-static void *failing_malloc(size_t size)
-{
-    return refused() ? NULL : malloc(size);
-}
-
-static void *failing_calloc(size_t count, size_t size)
-{
-    return refused() ? NULL : calloc(count, size);
-}
-
-static void *failing_realloc(void *old, size_t size)
-{
-    return refused() ? NULL : realloc(old, size);
-}
-
-static void *failing_aligned_alloc(size_t alignment, size_t size)
-{
-    return refused() ? NULL : aligned_alloc(alignment, size);
-}
-
-#define malloc failing_malloc
-#define calloc failing_calloc
-#define realloc failing_realloc
-#define aligned_alloc failing_aligned_alloc
 #include "store/chunk_index.c"
 #include "store/ranges.c"
 #include "store/region.c"
@@ -46,78 +13,10 @@ static void *failing_aligned_alloc(size_t alignment, size_t size)
 #include "store/uring_recovery.c"
 #include "store/uring_segments.c"
 #include "store/uring_transfer.c"
-#undef malloc
-#undef calloc
-#undef realloc
-#undef aligned_alloc
+#include "unit/store_refusal_cases.h"
 
 static const struct store_options conformance_options = {
     .engine = "uring", .capacity = 400u << 10, .checksum = true};
-
-static void expect_enomem(int status)
-{
-    if (status != 0)
-        assert_int_equal(status, -ENOMEM);
-}
-
-/* Starts again over what was committed. */
-static void start_again(struct mirror *mirror)
-{
-    conformance_unmount(true);
-    int status = conformance_mount();
-    expect_enomem(status);
-    if (status != 0)
-        assert_int_equal(conformance_mount(), 0);
-    mirror->store = conformance.store;
-}
-
-/* Whether there were so many allocations that one was refused. */
-static bool with_refusal(uint64_t seed)
-{
-    static struct mirror mirror;
-    conformance.options = conformance_options;
-    conformance_medium_make();
-    int status = conformance_mount();
-    expect_enomem(status);
-    if (status != 0)
-        assert_int_equal(conformance_mount(), 0);
-    mirror_init(&mirror, conformance.store, seed);
-    for (uint32_t i = 0; i < 30; i++) {
-        expect_enomem(mirror_step(&mirror));
-        if (i % 10 == 9)
-            expect_enomem(mirror_check(&mirror));
-        if (i == 12)
-            expect_enomem(journal_snapshot_take(conformance.journal));
-        struct store_cursor cursor = {0};
-        while (mirror.store->operations->next(mirror.store, &cursor))
-            assert_int_equal(cursor.inode, MIRROR_INODE);
-        struct store_scrub found;
-        status = mirror.store->operations->scrub(mirror.store, MIRROR_INODE, 0, &found);
-        assert_true(status == 0 || status == -ENOENT || status == -ENOMEM);
-    }
-    assert_int_equal(conformance_commit(), 0);
-    expect_enomem(mirror_check(&mirror));
-    start_again(&mirror);
-    bool hit = allocations > failing;
-    failing = UINT64_MAX;
-    assert_int_equal(mirror_check(&mirror), 0);
-    assert_int_equal(mirror.store->operations->remove(mirror.store, MIRROR_INODE, 0), 0);
-    assert_int_equal(conformance_used(mirror.store), 0);
-    conformance_close(mirror.store);
-    return hit;
-}
-
-static void every_allocation_fails(void **state)
-{
-    (void)state;
-    uint64_t at = 0;
-    do {
-        assert_true(at < 5000);
-        allocations = 0;
-        failing = at++;
-    } while (with_refusal(11));
-    assert_true(at > 60);
-}
 
 int main(void)
 {
