@@ -127,7 +127,7 @@ int board_create(struct net *net, uint64_t bytes, struct board **result)
     if (board == NULL)
         return -ENOMEM;
     board->tags = calloc(sets, sizeof(board->tags[0]));
-    board->asked = calloc(sets * BOARD_WAYS, sizeof(board->asked[0]));
+    board->asked = calloc(sets, sizeof(board->asked[0]));
     int status = -ENOMEM;
     if (board->tags != NULL && board->asked != NULL)
         status = net_show(net, sizeof(struct board_head) + sets * BOARD_WAYS * sizeof(struct board_entry),
@@ -228,17 +228,27 @@ static void write_entry(struct board *board, struct board_entry *entry, uint64_t
     store(&entry->sequence, sequence + 1);
 }
 
+/* Whether the question was asked before; notes that it was. As many of a set are remembered as it answers:
+ * were it fewer, questions that are asked in turns would put each other off for ever. */
+static bool was_asked(struct board *board, uint64_t set, uint16_t tag)
+{
+    uint16_t *asked = board->asked[set];
+    for (uint32_t way = 0; way < BOARD_WAYS; way++)
+        if (asked[way] == tag)
+            return true;
+    memmove(asked + 1, asked, (BOARD_WAYS - 1) * sizeof(asked[0]));
+    asked[0] = tag;
+    return false;
+}
+
 bool board_answer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
                   const struct attributes *attributes)
 {
     if (length > BOARD_NAME_MAX)
         return false;
     uint64_t set = hash & board->mask;
-    uint16_t *asked = &board->asked[hash & (board->mask * BOARD_WAYS + BOARD_WAYS - 1)];
-    if (*asked != tag_of(hash)) {
-        *asked = tag_of(hash);
+    if (!was_asked(board, set, tag_of(hash)))
         return false;
-    }
     uint32_t way = choose(board, set, hash);
     write_entry(board, &board->head->entries[set * BOARD_WAYS + way], hash, number, name, length, attributes);
     board->tags[set][way] = tag_of(hash);

@@ -124,7 +124,7 @@ struct board {
     uint64_t mask;
     uint16_t (
         *tags)[BOARD_WAYS]; /* of the entries that stand, so that others need not be looked at; 0: none */
-    uint16_t *asked;        /* by hash: tag of the question that was asked last */
+    uint16_t (*asked)[BOARD_WAYS]; /* tags of questions that were asked lately and are not answered there */
     uint32_t turn;
     bool watched;     /* some client has asked for it */
     uint64_t entries; /* written so far */

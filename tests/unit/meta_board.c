@@ -245,6 +245,22 @@ static void crowded(void **state)
     close_board();
 }
 
+/* A thousand names that are asked for in turns: nearly all have room. */
+static void in_turns(void **state)
+{
+    (void)state;
+    open_board(8 << 20);
+    unsigned standing = 0;
+    char name[16];
+    for (unsigned round = 0; round < 3; round++)
+        for (unsigned i = 0; i < 1000; i++) {
+            snprintf(name, sizeof(name), "n%u", i);
+            standing += put(1, name, NULL);
+        }
+    assert_true(standing >= 1990);
+    close_board();
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -321,9 +337,9 @@ static void strict(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers), cmocka_unit_test(names),  cmocka_unit_test(changes),
-        cmocka_unit_test(epochs),  cmocka_unit_test(owner),  cmocka_unit_test(crowded),
-        cmocka_unit_test(refused), cmocka_unit_test(strict),
+        cmocka_unit_test(answers),  cmocka_unit_test(names),   cmocka_unit_test(changes),
+        cmocka_unit_test(epochs),   cmocka_unit_test(owner),   cmocka_unit_test(crowded),
+        cmocka_unit_test(in_turns), cmocka_unit_test(refused), cmocka_unit_test(strict),
     };
     return cmocka_run_group_tests_name("meta/board", tests, NULL, NULL);
 }
