@@ -251,6 +251,46 @@ static void under_way(void **state)
     end();
 }
 
+/* Renames a file from one server to another while somebody asks for the new name, again and again: once that
+ * is there, no board tells of the old one, although it is removed last. */
+static void rename_and_ask(unsigned round)
+{
+    char old_name[64], new_name[64], stem[16];
+    struct operation_call c, question;
+    bool asking = false, there = false;
+    snprintf(stem, sizeof(stem), "old%u.", round);
+    name_on(&f, INODE_ROOT, 0, stem, old_name);
+    snprintf(stem, sizeof(stem), "new%u.", round);
+    name_on(&f, INODE_ROOT, 1, stem, new_name);
+    make_file(&f, INODE_ROOT, old_name);
+    assert_int_equal(put_up(INODE_ROOT, old_name), BOARD_FOUND);
+    start_rename(&f, &f.second, &c, INODE_ROOT, old_name, INODE_ROOT, new_name, 0);
+    while (!c.call.done.fired || asking) {
+        struct attributes found;
+        if (!asking && !there) {
+            start_name(&f, &f.client, &question, RPC_LOOKUP, INODE_ROOT, new_name,
+                       sizeof(struct attributes_reply));
+            asking = true;
+        }
+        assert_true(loop_poll(f.loop) > 0);
+        if (asking && question.call.done.fired) {
+            there = finish(&question) == 0;
+            asking = false;
+        }
+        assert_false(there && name_on_board(INODE_ROOT, old_name, &found) == BOARD_FOUND);
+    }
+    assert_int_equal(finish(&c), 0);
+}
+
+static void never_under_both(void **state)
+{
+    (void)state;
+    begin(3);
+    for (unsigned round = 0; round < 50; round++)
+        rename_and_ask(round);
+    end();
+}
+
 static void server_gone(void **state)
 {
     (void)state;
@@ -396,9 +436,9 @@ static void any_changes_3(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_twice),   cmocka_unit_test(nobody_asked),  cmocka_unit_test(each_change),
-        cmocka_unit_test(another_epoch), cmocka_unit_test(under_way),     cmocka_unit_test(server_gone),
-        cmocka_unit_test(any_changes_1), cmocka_unit_test(any_changes_3),
+        cmocka_unit_test(asked_twice),      cmocka_unit_test(nobody_asked),  cmocka_unit_test(each_change),
+        cmocka_unit_test(another_epoch),    cmocka_unit_test(under_way),     cmocka_unit_test(server_gone),
+        cmocka_unit_test(never_under_both), cmocka_unit_test(any_changes_1), cmocka_unit_test(any_changes_3),
     };
     return cmocka_run_group_tests_name("server/board", tests, NULL, NULL);
 }
