@@ -154,7 +154,7 @@ static void describe_all(const struct loaded *loaded, const struct replay_outcom
                     "%llu operations of the trace were left out, because they contradict what it did before",
                     (unsigned long long)loaded->plan.left_out);
     if (loaded->ignored > 0)
-        result_warn(result, "%llu calls that strace saw have no like in a trace",
+        result_warn(result, "%llu calls that strace saw have no like in a trace, such as links and mappings",
                     (unsigned long long)loaded->ignored);
     if (loaded->plan.process_count > suite_members())
         result_warn(result, "%u processes of the trace share %u: give --processes %u",

@@ -11,20 +11,28 @@
  * name before it, and all others wait for the last that changed it. An operation counts for the directory of
  * its path as well, so that directories are made before and removed after what is in them. Reads and writes
  * wait for nothing: they are behind the open in their process. All wait only for earlier ones, and each
- * process does its own in order, so there is always one that can go on. */
+ * process does its own in order, so there is always one that can go on.
+ *
+ * When a directory is renamed, what is known of the paths below it goes to the paths of the same names below
+ * its new name. What nothing was known of was there all the same if it is used afterwards: it is prepared
+ * under the name that it had before, which is a path of the plan for that reason. Such a rename waits for all
+ * named operations before it, and all after it wait for it. */
 #include "bench/replay_plan.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NONE UINT32_MAX
+#define OLD_NAMES_MAX 1000000u
 
 struct path_state {
     enum replay_kind kind;
     uint32_t inode;
     uint32_t origin;   /* the path under which its file was prepared; NONE: the trace made it */
+    uint32_t original; /* the path under which it would have to be prepared */
     uint32_t parent;   /* path; NONE: of the root */
     bool is_directory; /* something lies below it, or is done to it that only directories allow */
     bool inside;       /* below `only` */
@@ -38,6 +46,8 @@ struct planner {
     struct path_state *paths;
     uint32_t inodes;
     uint32_t file_room;
+    bool moves;            /* directories are renamed */
+    uint32_t all_paths;    /* stands for all: how many there are */
     struct map open_files; /* fd + 1 of the trace to file + 1 of the plan */
     struct map by_process;
 };
@@ -70,6 +80,17 @@ static int add_parents(struct trace *trace, uint32_t **parents)
     return 0;
 }
 
+/* The same name below another directory; false: it does not lie below the first. */
+static bool translate(const struct trace *trace, uint32_t path, uint32_t from, uint32_t to,
+                      char text[2 * TRACE_PATH_MAX])
+{
+    size_t length = strlen(trace->paths[from]);
+    if (strncmp(trace->paths[path], trace->paths[from], length) != 0 || trace->paths[path][length] != '/')
+        return false;
+    snprintf(text, 2 * TRACE_PATH_MAX, "%s%s", trace->paths[to], trace->paths[path] + length);
+    return true;
+}
+
 static bool lies_inside(const char *path, const char *only)
 {
     size_t length = only == NULL ? 0 : strlen(only);
@@ -78,23 +99,68 @@ static bool lies_inside(const char *path, const char *only)
     return length == 0 || (strncmp(path, only, length) == 0 && (path[length] == '/' || path[length] == 0));
 }
 
+/* Adds the names that what lies below a directory had before that was renamed. The last rename comes first,
+ * so that one after the other is found. parents: of all paths; only what is one of them has something below.
+ */
+static int add_old_names(struct trace *trace, const uint32_t *parents)
+{
+    struct map above; /* path + 1 of those that have something below */
+    uint32_t added = 0;
+    int status = 0;
+    map_init(&above);
+    for (uint32_t path = 0; path < trace->path_count && status == 0; path++) {
+        if (parents[path] != NONE)
+            status = map_put(&above, parents[path] + UINT64_C(1), trace);
+    }
+    for (uint32_t i = trace->event_count; i > 0 && status == 0; i--) {
+        const struct trace_event *event = &trace->events[i - 1];
+        if (event->operation != TRACE_RENAME || event->error != 0 ||
+            map_get(&above, event->new_path + UINT64_C(1)) == NULL ||
+            lies_inside(trace->paths[event->path], trace->paths[event->new_path]) ||
+            lies_inside(trace->paths[event->new_path], trace->paths[event->path]))
+            continue;
+        for (uint32_t path = 0, count = trace->path_count; path < count && status == 0; path++) {
+            char text[2 * TRACE_PATH_MAX];
+            uint32_t old;
+            if (!translate(trace, path, event->new_path, event->path, text) || added == OLD_NAMES_MAX)
+                continue;
+            added += !trace_find_path(trace, text, &old);
+            status = trace_path(trace, text, &old);
+            status = status == -EINVAL ? 0 : status; /* too long for anybody to use it */
+        }
+        if (status == 0)
+            status = map_put(&above, event->path + UINT64_C(1), trace);
+    }
+    map_free(&above);
+    return status;
+}
+
 static int begin_paths(struct planner *planner, const char *only)
 {
     struct trace *trace = planner->trace;
     struct replay_plan *plan = planner->plan;
     int status = add_parents(trace, &plan->parents);
+    if (status == 0)
+        status = add_old_names(trace, plan->parents);
+    if (status == 0)
+        status = add_parents(trace, &plan->parents); /* of what was added */
     if (status < 0)
         return status;
+    planner->all_paths = trace->path_count;
     planner->paths = calloc(trace->path_count + 1u, sizeof(*planner->paths));
     plan->prepared = calloc(trace->path_count + 1u, sizeof(*plan->prepared));
     if (planner->paths == NULL || plan->prepared == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < trace->path_count; i++) {
         planner->paths[i].parent = plan->parents[i];
+        planner->paths[i].original = i;
         planner->paths[i].inside = lies_inside(trace->paths[i], only);
         if (trace->paths[i][0] == 0)
-            planner->paths[i] = (struct path_state){
-                .kind = REPLAY_DIRECTORY, .origin = i, .parent = NONE, .inside = planner->paths[i].inside};
+            planner->paths[i] = (struct path_state){.kind = REPLAY_DIRECTORY,
+                                                    .origin = i,
+                                                    .original = i,
+                                                    .parent = NONE,
+                                                    .inside = planner->paths[i].inside};
         if (plan->parents[i] != NONE)
             planner->paths[plan->parents[i]].is_directory = true;
     }
@@ -104,6 +170,12 @@ static int begin_paths(struct planner *planner, const char *only)
             (event->operation == TRACE_READDIR || event->directory || event->operation == TRACE_MKDIR ||
              event->operation == TRACE_RMDIR))
             planner->paths[event->path].is_directory = true;
+    }
+    for (uint32_t i = 0; i < trace->event_count; i++) {
+        const struct trace_event *event = &trace->events[i];
+        if (event->operation == TRACE_RENAME && event->error == 0 &&
+            (planner->paths[event->path].is_directory || planner->paths[event->new_path].is_directory))
+            planner->moves = planner->paths[event->path].is_directory = true;
     }
     return 0;
 }
@@ -126,9 +198,10 @@ static bool require(struct planner *planner, uint32_t path, enum replay_kind wan
     bool met = kind == wanted;
     state->kind = kind;
     if (kind == REPLAY_FILE || kind == REPLAY_DIRECTORY) {
-        planner->plan->prepared[path].kind = kind;
-        state->origin = path;
-        state->inode = planner->plan->prepared[path].inode = planner->inodes++;
+        struct replay_prepared *prepared = &planner->plan->prepared[state->original];
+        prepared->kind = kind;
+        state->origin = state->original;
+        state->inode = prepared->inode = planner->inodes++;
     }
     return met;
 }
@@ -189,6 +262,13 @@ static void use(struct planner *planner, struct replay_step *step, uint32_t path
         add_ticket(planner, step, planner->paths[path].parent, false);
 }
 
+/* Behind all paths that it works on itself. */
+static void use_all(struct planner *planner, struct replay_step *step, bool changes)
+{
+    if (planner->moves)
+        add_ticket(planner, step, planner->all_paths, changes);
+}
+
 /* Each adds the event as a step. 1: added; 0: it makes no sense; or -ENOMEM. */
 
 static int add_named(struct planner *planner, const struct trace_event *event, bool changes)
@@ -197,6 +277,7 @@ static int add_named(struct planner *planner, const struct trace_event *event, b
     if (step == NULL)
         return -ENOMEM;
     use(planner, step, event->path, changes);
+    use_all(planner, step, false);
     return 1;
 }
 
@@ -247,10 +328,13 @@ static int add_open(struct planner *planner, const struct trace_event *event)
         map_put(&planner->open_files, event->fd + 1, (void *)(uintptr_t)(plan->file_count + 1)) < 0)
         return -ENOMEM;
     use(planner, step, event->path, makes || event->flags & O_TRUNC);
+    use_all(planner, step, false);
     step->file = plan->file_count;
     step->inode = state->inode;
-    plan->files[plan->file_count++] = (struct replay_file){
-        .path = event->path, .inode = state->inode, .opened = step->tickets[0].needs + 1};
+    plan->files[plan->file_count++] = (struct replay_file){.path = event->path,
+                                                           .inode = state->inode,
+                                                           .opened = step->tickets[0].needs + 1,
+                                                           .origin = state->origin};
     return 1;
 }
 
@@ -261,7 +345,6 @@ static int add_on_file(struct planner *planner, const struct trace_event *event)
     if (number == 0)
         return 0;
     struct replay_file *file = &plan->files[number - 1];
-    const struct path_state *state = &planner->paths[file->path];
     struct replay_step *step = add_step(planner, event);
     if (step == NULL)
         return -ENOMEM;
@@ -269,11 +352,12 @@ static int add_on_file(struct planner *planner, const struct trace_event *event)
     step->inode = file->inode;
     if (event->operation == TRACE_WRITE)
         file->wrote = true;
-    if (event->operation == TRACE_READ && state->inode == file->inode && state->origin != NONE &&
-        event->moved > 0 && event->offset + event->moved > plan->prepared[state->origin].size)
-        plan->prepared[state->origin].size = event->offset + event->moved;
+    if (event->operation == TRACE_READ && file->origin != NONE && event->moved > 0 &&
+        event->offset + event->moved > plan->prepared[file->origin].size)
+        plan->prepared[file->origin].size = event->offset + event->moved;
     if (event->operation == TRACE_CLOSE) {
         use(planner, step, file->path, file->wrote);
+        use_all(planner, step, false);
         map_remove(&planner->open_files, event->fd + 1);
     }
     return 1;
@@ -298,9 +382,60 @@ static int add_removal(struct planner *planner, const struct trace_event *event)
     return add_named(planner, event, true);
 }
 
-/* Of files alone: what becomes of the paths below a directory is not followed. */
+static void move_state(struct path_state *from, struct path_state *to)
+{
+    to->kind = from->kind;
+    to->inode = from->inode;
+    to->origin = from->origin;
+    to->original = from->original;
+}
+
+/* What lies below a directory takes the names below its new one; nothing is left of the old ones. */
+static void move_below(struct planner *planner, uint32_t from, uint32_t to)
+{
+    const struct trace *trace = planner->trace;
+    for (uint32_t path = 0; path < planner->all_paths; path++) {
+        char text[2 * TRACE_PATH_MAX];
+        uint32_t old;
+        if (!translate(trace, path, to, from, text))
+            continue;
+        if (trace_find_path(trace, text, &old))
+            move_state(&planner->paths[old], &planner->paths[path]);
+        else
+            planner->paths[path].kind = REPLAY_ABSENT; /* too many names, or too long */
+    }
+    for (uint32_t path = 0; path < planner->all_paths; path++) {
+        if (path != from && lies_inside(trace->paths[path], trace->paths[from]))
+            planner->paths[path].kind = REPLAY_ABSENT;
+    }
+}
+
+/* Not over another directory, of which nobody knows whether it was empty. */
+static int add_directory_rename(struct planner *planner, const struct trace_event *event)
+{
+    struct path_state *from = &planner->paths[event->path], *to = &planner->paths[event->new_path];
+    const char *from_text = planner->trace->paths[event->path],
+               *to_text = planner->trace->paths[event->new_path];
+    if (!planner->moves || from->parent == NONE || to->parent == NONE || to->kind > REPLAY_ABSENT ||
+        lies_inside(to_text, from_text) || lies_inside(from_text, to_text) ||
+        !require(planner, event->path, REPLAY_DIRECTORY) || !require(planner, to->parent, REPLAY_DIRECTORY))
+        return 0;
+    struct replay_step *step = add_step(planner, event);
+    if (step == NULL)
+        return -ENOMEM;
+    use(planner, step, event->path, true);
+    use(planner, step, event->new_path, true);
+    use_all(planner, step, true);
+    move_state(from, to);
+    from->kind = REPLAY_ABSENT;
+    move_below(planner, event->path, event->new_path);
+    return 1;
+}
+
 static int add_rename(struct planner *planner, const struct trace_event *event)
 {
+    if (kind_of(planner, event->path) == REPLAY_DIRECTORY)
+        return add_directory_rename(planner, event);
     struct path_state *from = &planner->paths[event->path], *to = &planner->paths[event->new_path];
     if (event->path == event->new_path || kind_of(planner, event->path) != REPLAY_FILE ||
         kind_of(planner, event->new_path) != REPLAY_FILE || !require(planner, event->path, REPLAY_FILE) ||
@@ -311,9 +446,8 @@ static int add_rename(struct planner *planner, const struct trace_event *event)
         return -ENOMEM;
     use(planner, step, event->path, true);
     use(planner, step, event->new_path, true);
-    to->kind = REPLAY_FILE;
-    to->inode = from->inode;
-    to->origin = from->origin;
+    use_all(planner, step, false);
+    move_state(from, to);
     from->kind = REPLAY_ABSENT;
     return 1;
 }

@@ -5,13 +5,14 @@
 
 enum replay_kind { REPLAY_UNKNOWN, REPLAY_ABSENT, REPLAY_FILE, REPLAY_DIRECTORY };
 
-/* An operation begins when as many operations on the path are done. */
+/* An operation begins when as many operations on the path are done. Path trace->path_count stands for all
+ * paths: it counts where directories are renamed, which changes the names of what is below. */
 struct replay_ticket {
     uint32_t path;
     uint32_t needs;
 };
 
-#define REPLAY_TICKETS_MAX 4u /* a rename: two paths and their directories */
+#define REPLAY_TICKETS_MAX 5u /* a rename: two paths, their directories, and all paths together */
 
 struct replay_step {
     const struct trace_event *event;
@@ -25,6 +26,7 @@ struct replay_file {
     uint32_t path;
     uint32_t inode;
     uint32_t opened; /* on its path: operations done when it is open */
+    uint32_t origin; /* the path under which it is prepared; UINT32_MAX: it is not */
     bool wrote;
 };
 

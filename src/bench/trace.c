@@ -64,18 +64,33 @@ static bool normalise(const char *text, char path[TRACE_PATH_MAX])
     return true;
 }
 
+/* Whether it is there; else *key is where it would be. */
+static bool find(const struct trace *trace, const char *path, uint32_t *found, uint64_t *key)
+{
+    void *value;
+    for (*key = hash64(path, strlen(path), 0); (value = map_get(&trace->by_path, *key)) != NULL; ++*key) {
+        *found = (uint32_t)((uintptr_t)value - 1);
+        if (strcmp(trace->paths[*found], path) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool trace_find_path(const struct trace *trace, const char *text, uint32_t *found)
+{
+    char path[TRACE_PATH_MAX];
+    uint64_t key;
+    return normalise(text, path) && find(trace, path, found, &key);
+}
+
 int trace_path(struct trace *trace, const char *text, uint32_t *found)
 {
     char path[TRACE_PATH_MAX];
+    uint64_t key;
     if (!normalise(text, path))
         return -EINVAL;
-    uint64_t key = hash64(path, strlen(path), 0);
-    void *value;
-    for (; (value = map_get(&trace->by_path, key)) != NULL; key++) {
-        *found = (uint32_t)((uintptr_t)value - 1);
-        if (strcmp(trace->paths[*found], path) == 0)
-            return 0;
-    }
+    if (find(trace, path, found, &key))
+        return 0;
     if (trace->path_count == trace->path_room) {
         uint32_t room = 2 * trace->path_room + 64;
         char **paths = realloc(trace->paths, room * sizeof(*paths));

@@ -70,6 +70,8 @@ void trace_free(struct trace *trace);
 /* Adds a path, or finds it. 0, -EINVAL: it is not absolute, has a part "..", is too long or no
  * UTF-8; or -ENOMEM. */
 int trace_path(struct trace *trace, const char *text, uint32_t *path);
+/* Whether it is one of the paths; only then *path is set. */
+bool trace_find_path(const struct trace *trace, const char *text, uint32_t *path);
 /* Adds an event. 0, -ENOMEM, or -E2BIG: more than TRACE_EVENTS_MAX. */
 int trace_add(struct trace *trace, const struct trace_event *event);
 /* Orders events by time and counts time from the first. To be called when all were added. */

@@ -275,9 +275,54 @@ static void what_goes_wrong_is_found(void **state)
     assert_int_equal(session_totals[TRACE_STAT].errors, 1);
 }
 
+/* clang-format off */
+static const char moving[] = HEAD
+    "{\"t\":0,\"process\":1,\"op\":\"mkdir\",\"path\":\"/a\"}\n"
+    "{\"t\":1,\"process\":1,\"op\":\"open\",\"path\":\"/a/f\",\"fd\":3,\"flags\":\"wc\"}\n"
+    "{\"t\":2,\"process\":1,\"op\":\"write\",\"fd\":3,\"offset\":0,\"length\":100}\n"
+    "{\"t\":3,\"process\":2,\"op\":\"rename\",\"path\":\"/a\",\"new_path\":\"/b\"}\n"
+    "{\"t\":4,\"process\":1,\"op\":\"write\",\"fd\":3,\"offset\":100,\"length\":100}\n"
+    "{\"t\":5,\"process\":1,\"op\":\"close\",\"fd\":3}\n"
+    "{\"t\":6,\"process\":1,\"op\":\"open\",\"path\":\"/b/f\",\"fd\":4,\"flags\":\"r\"}\n"
+    "{\"t\":7,\"process\":1,\"op\":\"read\",\"fd\":4,\"offset\":0,\"length\":200,\"moved\":200}\n"
+    "{\"t\":8,\"process\":1,\"op\":\"close\",\"fd\":4}\n"
+    "{\"t\":9,\"process\":2,\"op\":\"rename\",\"path\":\"/b\",\"new_path\":\"/old/c\"}\n"
+    "{\"t\":10,\"process\":1,\"op\":\"rename\",\"path\":\"/old\",\"new_path\":\"/new\"}\n"
+    "{\"t\":11,\"process\":2,\"op\":\"open\",\"path\":\"/new/x/y\",\"fd\":5,\"flags\":\"r\"}\n"
+    "{\"t\":12,\"process\":2,\"op\":\"read\",\"fd\":5,\"offset\":0,\"length\":900,\"moved\":300}\n"
+    "{\"t\":13,\"process\":2,\"op\":\"close\",\"fd\":5}\n"
+    "{\"t\":14,\"process\":1,\"op\":\"stat\",\"path\":\"/old/x/y\",\"error\":\"ENOENT\"}\n"
+    "{\"t\":15,\"process\":1,\"op\":\"unlink\",\"path\":\"/new/c/f\"}\n"
+    "{\"t\":16,\"process\":1,\"op\":\"rmdir\",\"path\":\"/new/c\"}\n"
+    "{\"t\":17,\"process\":2,\"op\":\"mkdir\",\"path\":\"/a\"}\n"
+    "{\"t\":18,\"process\":2,\"op\":\"rename\",\"path\":\"/new\",\"new_path\":\"/new/below\"}\n";
+/* clang-format on */
+
+static void directories_take_along_what_is_below(void **state)
+{
+    (void)state;
+    make_plan(moving, NULL);
+    assert_int_equal(prepared("/old")->kind, REPLAY_DIRECTORY);
+    assert_int_equal(prepared("/old/x")->kind, REPLAY_DIRECTORY);
+    assert_int_equal(prepared("/old/x/y")->kind, REPLAY_FILE);
+    assert_int_equal(prepared("/old/x/y")->size, 300);
+    assert_int_equal(prepared("/new")->kind, REPLAY_UNKNOWN);
+    assert_int_equal(prepared("/new/x/y")->kind, REPLAY_UNKNOWN);
+    assert_int_equal(prepared("/a")->kind, REPLAY_UNKNOWN);
+    assert_int_equal(plan.left_out, 1); /* a directory cannot be moved below itself */
+    assert_int_equal(plan.step_count, 18);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(replay(2), 0);
+        assert_int_equal(session_totals[REPLAY_ALL].operations, 18);
+        assert_int_equal(session_totals[REPLAY_ALL].errors, 0);
+        assert_int_equal(atomic_load(&outcome->differed), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(directories_take_along_what_is_below, setup, teardown),
         cmocka_unit_test_setup_teardown(a_plan_prepares_what_must_be_there, setup, teardown),
         cmocka_unit_test_setup_teardown(every_operation_is_replayed, setup, teardown),
         cmocka_unit_test_setup_teardown(processes_wait_for_each_other, setup, teardown),
