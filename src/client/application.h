@@ -1,4 +1,5 @@
-/* Calls of the library as trace entries, recorded while somebody traces (metrics_header.detail_until).
+/* Calls of the library, and requests of the kernel to a mount, as trace entries, recorded while somebody
+ * traces (metrics_header.detail_until).
  *
  * Each public call begins with APPLICATION_CALL, which costs a predicted branch as long as nobody does. Its
  * end, on whatever way the function returns, records the entry; what the call returned it knows from finish()
@@ -68,7 +69,44 @@
     A(FREMOVEXATTR, "fremovexattr", false)                                                                   \
     A(READDIR, "readdir", false)                                                                             \
     A(IO_READ, "io_read", true)                                                                              \
-    A(IO_WRITE, "io_write", true)
+    A(IO_WRITE, "io_write", true)                                                                            \
+    /* Requests of the kernel to a mount: fuse/traced.c. */                                                  \
+    A(FUSE_LOOKUP, "fuse_lookup", false)                                                                     \
+    A(FUSE_GETATTR, "fuse_getattr", false)                                                                   \
+    A(FUSE_SETATTR, "fuse_setattr", false)                                                                   \
+    A(FUSE_READLINK, "fuse_readlink", false)                                                                 \
+    A(FUSE_SYMLINK, "fuse_symlink", false)                                                                   \
+    A(FUSE_MKNOD, "fuse_mknod", false)                                                                       \
+    A(FUSE_MKDIR, "fuse_mkdir", false)                                                                       \
+    A(FUSE_UNLINK, "fuse_unlink", false)                                                                     \
+    A(FUSE_RMDIR, "fuse_rmdir", false)                                                                       \
+    A(FUSE_RENAME, "fuse_rename", false)                                                                     \
+    A(FUSE_LINK, "fuse_link", false)                                                                         \
+    A(FUSE_OPEN, "fuse_open", false)                                                                         \
+    A(FUSE_READ, "fuse_read", true)                                                                          \
+    A(FUSE_WRITE, "fuse_write", true)                                                                        \
+    A(FUSE_STATFS, "fuse_statfs", false)                                                                     \
+    A(FUSE_RELEASE, "fuse_release", false)                                                                   \
+    A(FUSE_FSYNC, "fuse_fsync", false)                                                                       \
+    A(FUSE_SETXATTR, "fuse_setxattr", false)                                                                 \
+    A(FUSE_GETXATTR, "fuse_getxattr", false)                                                                 \
+    A(FUSE_LISTXATTR, "fuse_listxattr", false)                                                               \
+    A(FUSE_REMOVEXATTR, "fuse_removexattr", false)                                                           \
+    A(FUSE_FLUSH, "fuse_flush", false)                                                                       \
+    A(FUSE_OPENDIR, "fuse_opendir", false)                                                                   \
+    A(FUSE_READDIR, "fuse_readdir", false)                                                                   \
+    A(FUSE_RELEASEDIR, "fuse_releasedir", false)                                                             \
+    A(FUSE_FSYNCDIR, "fuse_fsyncdir", false)                                                                 \
+    A(FUSE_GETLK, "fuse_getlk", false)                                                                       \
+    A(FUSE_SETLK, "fuse_setlk", false)                                                                       \
+    A(FUSE_SETLKW, "fuse_setlkw", false)                                                                     \
+    A(FUSE_ACCESS, "fuse_access", false)                                                                     \
+    A(FUSE_CREATE, "fuse_create", false)                                                                     \
+    A(FUSE_FALLOCATE, "fuse_fallocate", false)                                                               \
+    A(FUSE_READDIRPLUS, "fuse_readdirplus", false)                                                           \
+    A(FUSE_RENAME2, "fuse_rename2", false)                                                                   \
+    A(FUSE_LSEEK, "fuse_lseek", false)                                                                       \
+    A(FUSE_COPY_FILE_RANGE, "fuse_copy_file_range", true)
 
 enum application {
 #define A(id, name, moves) APPLICATION_##id,

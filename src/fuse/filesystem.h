@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "base/list.h"
+#include "client/application.h"
 #include "client/client.h"
 #include "client/library.h"
 #include "cluster/partition.h"
@@ -139,6 +140,24 @@ void mount_before_reply(struct filesystem *filesystem, int device);
 
 /* Puts itself between libfuse and the device of a mounted session. 0 or -errno. */
 int negotiate_begin(struct fuse_session *session);
+
+/* ---- traces (traced.c) ---- */
+
+/* Around the serving of one request, which is recorded if somebody traces: call->worker is NULL before, and
+ * application_end follows. */
+void traced_begin_slow(struct application_call *call, benchfs *fs, const struct fuse_buf *buffer);
+static inline void traced_begin(struct application_call *call, benchfs *fs, const struct fuse_buf *buffer)
+{
+    if (application_traced())
+        traced_begin_slow(call, fs, buffer);
+}
+/* What this thread is about to reply. */
+void traced_reply_slow(const struct iovec *parts, int count);
+static inline void traced_reply(const struct iovec *parts, int count)
+{
+    if (application_traced())
+        traced_reply_slow(parts, count);
+}
 
 /* ---- the operations, by module ---- */
 

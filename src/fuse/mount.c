@@ -246,7 +246,10 @@ static void serve_requests(struct mount *mount, struct fuse_buf *buffer)
         if (got <= 0)
             break;
         request_taken(mount);
+        struct application_call call = {.worker = NULL};
+        traced_begin(&call, mount->filesystem.fs, buffer);
         fuse_session_process_buf(mount->session, buffer);
+        application_end(&call);
         if (atomic_load_explicit(&mount->spare, memory_order_relaxed) >= SHARE_SPARE)
             park(mount);
         else

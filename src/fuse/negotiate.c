@@ -79,6 +79,7 @@ static ssize_t device_writev(int device, struct iovec *parts, int count, void *u
 {
     if (__builtin_expect(!negotiation.done, 0) && negotiation.unique != 0)
         add_to_reply(parts, count);
+    traced_reply(parts, count);
     mount_before_reply(userdata, device);
     return writev(device, parts, count);
 }

@@ -108,8 +108,7 @@ def main():
         return found
 
     joined = {"call": 0, "request": 0, "disk": 0}
-    # How far a time of a process may be off; and what was served outside the time of its request, beyond that and the moment
-    # in which a server looks at the clock after its reply has gone.
+    # How far a time of a process may be off; and what began to be served outside the time of its request.
     errors = {i + 1: region.get("clock_error_ns", 0) / 1000 for i, region in enumerate(document["otherData"]["regions"])}
     disordered = 0
     ends = {"call": ("application", "request"), "request": ("request", "served"), "disk": ("served", "disk")}
@@ -123,7 +122,7 @@ def main():
         assert any(e["cat"] == target for e in around(end)), (end, around(end))
         if begin["name"] == "request":
             slack = errors.get(end["pid"], 0) + errors.get(begin["pid"], 0) + 100
-            disordered += not any(c["ts"] - slack <= s["ts"] and s["ts"] + s["dur"] <= c["ts"] + c["dur"] + slack
+            disordered += not any(c["ts"] - slack <= s["ts"] <= c["ts"] + c["dur"] + slack
                                   for c in around(begin) if c["cat"] == source for s in around(end) if s["cat"] == target)
 
     counted = {kind: sum(e["cat"] == kind for e in slices) for kind in ("application", "request", "served", "disk")}

@@ -69,6 +69,30 @@ ok "with the offset of their clock, which is this one, within its bound" check "
 unload
 ok "stop" benchfs stop
 
+# What programs do to a mount.
+write_and_read() {
+    for _ in $(seq 2000); do
+        [ ! -e "$work/enough" ] || break
+        echo "$RANDOM" >"$work/mount/file"
+        cat "$work/mount/file" "$work/mount/nothing" >/dev/null 2>&1
+    done
+}
+mkdir "$work/mount"
+trap 'fusermount3 -u -q -z "$work/mount" 2>/dev/null; (exit $((failed != 0))); cleanup' EXIT
+if [ -r /dev/fuse ] && benchfs start -n 1 --store mem --set store.capacity=64MiB >/dev/null && benchfs mount "$work/mount" 2>/dev/null; then
+    write_and_read &
+    writer=$!
+    ok "a mount is traced" traced --seconds 1
+    ok "by the names of what the kernel asked" check "$work/trace.json" \
+        'joined_call > 10 and {"fuse_lookup", "fuse_open", "fuse_write", "fuse_read", "fuse_release"} <= {s["name"] for s in slices if s["cat"] == "application"}'
+    ok "with their bytes and results" check "$work/trace.json" \
+        'any(s["name"] == "fuse_write" and 2 <= s["args"]["bytes"] <= 6 for s in slices) and any(s["name"] == "fuse_lookup" and s["args"]["result"] == -2 for s in slices)'
+    : >"$work/enough"
+    wait "$writer"
+    umount "$work/mount" || fusermount3 -u "$work/mount"
+fi
+benchfs stop >/dev/null 2>&1
+
 # Engines whose device is not reached through io_uring.
 for engine in rocksdb pmem; do
     mkdir "$work/$engine"
