@@ -88,7 +88,8 @@ static int create_server(struct host *host, uint32_t id, const uint8_t *key,
         metrics_prune(place, NULL, METRICS_LEFT_AGE,
                       METRICS_LEFT_COUNT); /* servers of ours are killed at times */
     int status = metrics_create(place, (uint32_t)config->metrics.trace_entries, &host->metrics, NULL);
-    struct loop_options loop_options = {.spin_ns = config->server.spin, .metrics = host->metrics};
+    struct loop_options loop_options = {
+        .spin_ns = config->server.spin, .metrics = host->metrics, .moves = true};
     struct net_ucx_options ucx = {.transports =
                                       config->server.transports[0] != 0 ? config->server.transports : NULL,
                                   .devices = config->server.devices[0] != 0 ? config->server.devices : NULL,

@@ -10,10 +10,12 @@
  * epoll. A yield that takes longer than a bare system call has run somebody else; after two of them in a row
  * (one may have been an interrupt) the loop is "crowded" for 20 ms and yields from its first idle turn on,
  * because the peer that it waits for may need this very core. A yield of more than 1 ms has met a process
- * that computes: for the next 20 ms the loop is "contended" and blocks after 2 us without any yield, since
- * a process that was asleep is scheduled at once while one that yields waits for the other's time slice, 3 ms
- * and more. Where several yield to each other and none computes, a yield takes a tenth of that at most; to
- * block there would cost each request two wake-ups. Without these rules more processes than cores collapse.
+ * that computes: for the next 1 to 20 ms, longer each time, the loop is "contended" and blocks after 2 us
+ * without any yield, since a process that was asleep is scheduled at once while one that yields waits for the
+ * other's time slice, 3 ms and more. Where several yield to each other and none computes, a yield takes a
+ * tenth of that at most; to block there would cost each request two wake-ups. Without these rules more
+ * processes than cores collapse. A loop that may be moved leaves a crowded processor if another one is idle
+ * (processor.c).
  *
  * Blocking is safe against lost wake-ups because each reactor's arm says -EBUSY when work came in after its
  * last poll, because descriptors are level-triggered, and because nothing else can make a task ready while
@@ -49,6 +51,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "runtime/processor.h"
 #include "runtime/scheduler.h"
 #include "runtime/timer.h"
 
@@ -66,10 +69,15 @@ enum {
 #define YIELD_CROWDED (2 * NSEC_PER_USEC) /* a yield this long has run another process */
 #define YIELD_CONTENDED NSEC_PER_MSEC     /* ... one that computes */
 #define CROWD_MEMORY (20 * NSEC_PER_MSEC) /* how long either is remembered */
+#define CONTENTION_FIRST NSEC_PER_MSEC    /* ... the latter at first, then twice as long each time */
 /* Between two looks at descriptors while busy: a look costs half a microsecond, so where nothing comes of
  * them they become rarer. */
 #define WATCH_INTERVAL (50 * NSEC_PER_USEC)
 #define WATCH_INTERVAL_MAX NSEC_PER_MSEC
+/* Between two attempts to leave a crowded processor: twice as long each time, until a yield has met nobody.
+ */
+#define MOVE_FIRST (300 * NSEC_PER_USEC)
+#define MOVE_LAST (20 * NSEC_PER_MSEC)
 #define EXPECTED_MAX (5 * NSEC_PER_MSEC)
 #define METRICS_INTERVAL (100 * NSEC_PER_MSEC) /* between two refreshments of gauges */
 #define FOLD_AT_IDLE 4u
@@ -112,6 +120,10 @@ struct loop {
     uint64_t expected_ns;   /* something is expected to take so long */
     uint64_t crowded_until; /* 0: not crowded */
     uint64_t contended_until;
+    uint64_t contention; /* how long the next one is remembered */
+    uint64_t move_after;
+    uint64_t move_interval;
+    bool moves;
 
     struct metrics *metrics;
     bool metrics_own;
@@ -133,6 +145,9 @@ int loop_create(const struct loop_options *options, struct loop **created)
     scheduler_init(&loop->scheduler, options->stack_size);
     list_init(&loop->reactors);
     loop->simulated = options->simulated;
+    loop->moves = options->moves;
+    loop->contention = CONTENTION_FIRST;
+    loop->move_interval = MOVE_FIRST;
     loop->spin_ns = options->spin_ns != 0 ? options->spin_ns : SPIN_DEFAULT;
     loop->metrics = options->metrics;
     if (loop->metrics == NULL) {
@@ -498,6 +513,14 @@ static void loop_block(struct loop *loop)
     loop->turning = false;
 }
 
+static void leave_crowd(struct loop *loop, uint64_t now)
+{
+    loop->move_after = now + loop->move_interval;
+    loop->move_interval = 2 * loop->move_interval < MOVE_LAST ? 2 * loop->move_interval : MOVE_LAST;
+    if (processor_move() > 0)
+        loop->crowded_until = loop->contended_until = 0;
+}
+
 static void yield_processor(struct loop *loop, uint64_t before)
 {
     sched_yield();
@@ -506,8 +529,13 @@ static void yield_processor(struct loop *loop, uint64_t before)
     if (crowded && loop->yield_crowded)
         loop->crowded_until = after + CROWD_MEMORY;
     loop->yield_crowded = crowded;
-    if (after - before > YIELD_CONTENDED)
-        loop->contended_until = after + CROWD_MEMORY;
+    if (after - before > YIELD_CONTENDED) {
+        loop->contended_until = after + loop->contention;
+        loop->contention = 2 * loop->contention < CROWD_MEMORY ? 2 * loop->contention : CROWD_MEMORY;
+    } else if (!crowded) {
+        loop->contention = CONTENTION_FIRST;
+        loop->move_interval = MOVE_FIRST;
+    }
 }
 
 /* Called after each turn that found nothing. */
@@ -520,6 +548,8 @@ static void loop_idle(struct loop *loop)
         loop->idle_since = now;
     if (now >= loop->crowded_until)
         loop->crowded_until = 0;
+    if (loop->moves && now >= loop->move_after && (loop->crowded_until != 0 || now < loop->contended_until))
+        leave_crowd(loop, now);
     uint64_t idle = now - loop->idle_since;
     bool contended = now < loop->contended_until;
     uint64_t spin = contended ? SPIN_CONTENDED : loop->spin_ns + loop->expected_ns;

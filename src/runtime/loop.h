@@ -18,6 +18,7 @@ struct loop_options {
     uint64_t seed;           /* of loop_random; used when simulated, otherwise seeded from the kernel */
     uint64_t spin_ns;        /* how long to poll before blocking; 0: default (50 us) */
     uint32_t stack_size;     /* bytes of a task's stack; 0: default (64 KiB) */
+    bool moves;              /* its thread may be moved to a processor that is idle (processor_move) */
     struct metrics *metrics; /* where what happens on it is recorded: the caller's, and outlives the loop;
                                 NULL: private memory of the loop's own */
 };

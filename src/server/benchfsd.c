@@ -630,7 +630,7 @@ static int begin(struct daemon *daemon, int signals)
         return status;
     }
     status = create_metrics(daemon);
-    struct loop_options loop = {.spin_ns = config->server.spin, .metrics = daemon->metrics};
+    struct loop_options loop = {.spin_ns = config->server.spin, .metrics = daemon->metrics, .moves = true};
     if (status == 0)
         status = loop_create(&loop, &daemon->loop);
     if (status == 0) {
