@@ -150,6 +150,11 @@
       (int, const char *, struct dirent ***, int (*)(const struct dirent *),                                 \
        int (*)(const struct dirent **, const struct dirent **)))                                             \
     X(int, glob, (const char *, int, int (*)(const char *, int), glob_t *))                                  \
+    X(int, aio_read, (struct aiocb *))                                                                       \
+    X(int, aio_write, (struct aiocb *))                                                                      \
+    X(int, aio_fsync, (int, struct aiocb *))                                                                 \
+    X(int, aio_cancel, (int, struct aiocb *))                                                                \
+    X(int, lio_listio, (int, struct aiocb *const[], int, struct sigevent *))                                 \
     X(int, ftw, (const char *, int (*)(const char *, const struct stat *, int), int))                        \
     X(int, nftw, (const char *, int (*)(const char *, const struct stat *, int, struct FTW *), int, int))    \
     X(FILE *, fopen, (const char *, const char *))                                                           \

@@ -1,5 +1,6 @@
 /* The C library's streams and directory searches, and what processes hand on, by a program that knows nothing
  * of BenchFS. Run with libbenchfs_preload.so; the directory to work in is its argument. */
+#include <aio.h>
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <glob.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -519,6 +521,103 @@ static int unnamed_file_linked(void)
     return 0;
 }
 
+/* ---- asynchronous requests ---- */
+
+static volatile sig_atomic_t signalled;
+static int told[2];
+
+static void note_signal(int signal, siginfo_t *information, void *context)
+{
+    (void)context;
+    if (signal == SIGUSR1 && information->si_code == SI_ASYNCIO)
+        signalled = information->si_value.sival_int;
+}
+
+static void note_thread(union sigval value)
+{
+    char byte = (char)value.sival_int;
+    (void)!write(told[1], &byte, 1);
+}
+
+static struct aiocb request_of(int fd, void *bytes, size_t length, off_t offset, int opcode)
+{
+    struct aiocb request = {.aio_fildes = fd, .aio_buf = bytes, .aio_nbytes = length, .aio_offset = offset};
+    request.aio_lio_opcode = opcode;
+    request.aio_sigevent.sigev_notify = SIGEV_NONE;
+    return request;
+}
+
+/* How it ended, waited for as a program does: bytes, or -1 with errno. */
+static ssize_t ended(struct aiocb *request)
+{
+    const struct aiocb *list[] = {request};
+    while (aio_error(request) == EINPROGRESS)
+        aio_suspend(list, 1, NULL);
+    errno = aio_error(request);
+    return aio_return(request);
+}
+
+static int asynchronous(void)
+{
+    char got[16] = {0}, text[] = "asynchronous";
+    int fd = open(in("aio"), O_RDWR | O_CREAT | O_EXCL, 0644);
+    struct aiocb request = request_of(fd, text, 12, 100, LIO_WRITE);
+    request.aio_sigevent.sigev_notify = SIGEV_SIGNAL;
+    request.aio_sigevent.sigev_signo = SIGUSR1;
+    request.aio_sigevent.sigev_value.sival_int = 42;
+    struct sigaction action = {.sa_sigaction = note_signal, .sa_flags = SA_SIGINFO};
+    CHECK(fd >= 0 && sigaction(SIGUSR1, &action, NULL) == 0);
+    CHECK(aio_write(&request) == 0 && ended(&request) == 12 && signalled == 42);
+    CHECK(aio_cancel(fd, &request) == AIO_ALLDONE && aio_cancel(fd, NULL) == AIO_ALLDONE);
+
+    char byte = 0;
+    CHECK(pipe(told) == 0);
+    request = request_of(fd, got, sizeof got, 100, LIO_READ);
+    request.aio_sigevent.sigev_notify = SIGEV_THREAD;
+    request.aio_sigevent.sigev_notify_function = note_thread;
+    request.aio_sigevent.sigev_value.sival_int = 7;
+    CHECK(aio_read(&request) == 0 && ended(&request) == 12 && memcmp(got, "asynchronous", 13) == 0);
+    CHECK(read(told[0], &byte, 1) == 1 && byte == 7);
+    CHECK(close(told[0]) == 0 && close(told[1]) == 0);
+
+    request = request_of(fd, NULL, 0, 0, LIO_NOP);
+    CHECK(aio_fsync(O_SYNC, &request) == 0 && ended(&request) == 0);
+    CHECK(aio_fsync(O_APPEND, &request) < 0 && errno == EINVAL);
+    request = request_of(fd, got, 4, -1, LIO_READ);
+    CHECK(aio_read(&request) == 0 && ended(&request) == -1 && errno == EINVAL);
+    CHECK(close(fd) == 0);
+    return 0;
+}
+
+/* A list of requests, one of which is for a file elsewhere. */
+static int asynchronous_lists(void)
+{
+    char one[4] = {0}, two[4] = {0}, word[] = "list";
+    int fd = open(in("aio"), O_RDWR), outside = open("/dev/zero", O_RDWR);
+    struct aiocb requests[] = {
+        request_of(fd, word, 4, 0, LIO_WRITE),
+        request_of(outside, one, 4, 0, LIO_READ),
+        request_of(fd, two, 4, 100, LIO_READ),
+        request_of(fd, NULL, 0, 0, LIO_NOP),
+    };
+    struct aiocb *list[] = {&requests[0], NULL, &requests[1], &requests[2], &requests[3]};
+    CHECK(fd >= 0 && outside >= 0);
+    memset(one, 'x', sizeof one);
+    CHECK(lio_listio(LIO_WAIT, list, 5, NULL) == 0);
+    CHECK(ended(&requests[0]) == 4 && ended(&requests[1]) == 4 && ended(&requests[2]) == 4);
+    CHECK(memcmp(one, "\0\0\0\0", 4) == 0 && memcmp(two, "asyn", 4) == 0);
+    CHECK(pread(fd, two, 4, 0) == 4 && memcmp(two, "list", 4) == 0);
+
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    event.sigev_value.sival_int = 43;
+    CHECK(lio_listio(LIO_NOWAIT, list, 1, &event) == 0 && ended(&requests[0]) == 4 && signalled == 43);
+    requests[0].aio_offset = -1;
+    CHECK(lio_listio(LIO_WAIT, list, 1, NULL) < 0 && errno == EIO);
+    CHECK(ended(&requests[0]) == -1 && errno == EINVAL);
+    CHECK(close(fd) == 0 && close(outside) == 0);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -539,6 +638,8 @@ int main(int argc, char **argv)
         {"poll, epoll, isatty", readiness},
         {"vectors and transfers", vectors_and_transfers},
         {"mappings", mappings},
+        {"asynchronous requests", asynchronous},
+        {"lists of asynchronous requests", asynchronous_lists},
         {"one offset after fork", offsets_after_fork},
         {"children append to one description", many_forks_append},
         {"posix_spawn", spawned},
