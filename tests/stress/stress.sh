@@ -1,7 +1,8 @@
 #!/bin/bash
-# Programs that torture file systems, on a mount. Usage: stress.sh PROGRAM-DIRECTORY...
-# STRESS_SECONDS (1) is how long each may go on: make check is short, make stress is long. A program that is not installed is
-# skipped.
+# Programs that torture file systems, on a mount and, in the long form, with the preload library. Usage: stress.sh
+# PROGRAM-DIRECTORY..., of which the first is that of benchfs. STRESS_SECONDS (1) is how long each may go on: make check is short,
+# make stress is long. A program that is not installed is skipped.
+library=$(realpath "$1/../preload/libbenchfs_preload.so")
 . "$(dirname "$0")/../cluster/cluster.sh"
 
 seconds=${STRESS_SECONDS:-1}
@@ -11,8 +12,10 @@ skip() {
     echo "ok $number - $1 # SKIP $2"
 }
 
-# Every program ends, whatever the mount does.
-limited() { timeout --kill-after=10 "$((seconds * 10 + 60))" "$@"; }
+door= # the preload library, for what works below /benchfs
+
+# Every program ends, whatever the file system does.
+limited() { LD_PRELOAD=$door timeout --kill-after=10 "$((seconds * 10 + 60))" "$@"; }
 
 # case_of PROGRAM NAME COMMAND...
 case_of() {
@@ -29,7 +32,7 @@ case_of() {
 unmount() {
     local status=$?
     cd /
-    ! grep -qF " $mount fuse.benchfs " /proc/self/mounts || timeout 20 umount -l "$mount"
+    ! grep -qF " $work/mount fuse.benchfs " /proc/self/mounts || timeout 20 umount -l "$work/mount"
     (exit "$status")
     cleanup
 }
@@ -38,14 +41,14 @@ unmount() {
 fio_verify() {
     local name=$1
     shift
-    mkdir -p "$mount/fio-$name"
+    limited mkdir -p "$mount/fio-$name"
     limited fio --name="$name" --directory="$mount/fio-$name" --size=8m --numjobs=2 --verify=crc32c --verify_fatal=1 \
         --do_verify=1 --verify_state_save=0 --group_reporting --loops="$((seconds / 2 + 1))" --output-format=terse --minimal "$@"
 }
 
 # Stressors of stress-ng that are for file systems, one after the other, with its own checks.
 stress_ng() {
-    mkdir -p "$mount/stress-ng"
+    limited mkdir -p "$mount/stress-ng"
     limited stress-ng --temp-path "$mount/stress-ng" --verify --metrics-brief --timeout "${seconds}s" --hdd-bytes 4m \
         --"$1" 2 "${@:2}"
 }
@@ -134,4 +137,16 @@ case_of python3 "sqlite3: concurrent writers" sqlite_writers
 case_of git "git: commits, gc, clone, fsck" git_history
 ok "everything can be removed" eval "rm -rf '$mount'/* && [ -z \"\$(ls -A '$mount')\" ]"
 ok "umount" umount "$mount"
+
+if [ "$seconds" -gt 1 ]; then
+    mount=/benchfs door=$library
+    case_of fio "preload: fio: random writes verified" fio_verify random --rw=randwrite --bsrange=512-64k --bs_unaligned
+    case_of fio "preload: fio: mixed, asynchronous" fio_verify asynchronous --rw=randrw --bs=4k --ioengine=posixaio --iodepth=8
+    case_of fio "preload: fio: appending" fio_verify appending --rw=write --bs=3000 --ioengine=sync --fsync=100
+    for stressor in dentry rename flock hdd seek readahead fallocate copy-file xattr; do
+        case_of stress-ng "preload: stress-ng: $stressor" stress_ng "$stressor"
+    done
+    case_of python3 "preload: sqlite3: concurrent writers" sqlite_writers
+    ok "preload: everything can be removed" limited bash -c 'rm -rf /benchfs/* && [ -z "$(ls -A /benchfs)" ]'
+fi
 finish
