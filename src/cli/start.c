@@ -410,7 +410,8 @@ const struct verb verb_start = {
     .usage = "[-n SERVERS] [--store ENGINE] [--hosts FILE] [-c CONFIG] [--set TABLE.KEY=VALUE]...",
     .help = "Start a cluster and return when its servers answer",
     .text = "  -n, --servers N      number of servers on this host\n"
-            "      --store ENGINE   mem, or null to measure everything but storage\n"
+            "      --store ENGINE   mem, file, uring, pmem, rocksdb or tiered (benchfs.toml(5));\n"
+            "                       null: measure everything but storage\n"
             "      --hosts FILE     \"HOST [slots=N]\" a line: start servers there through ssh\n"
             "  -c, --config FILE    configuration in TOML, see benchfs.toml(5)\n"
             "      --set TABLE.KEY=VALUE  one option of the configuration, for example store.capacity=4GiB\n"

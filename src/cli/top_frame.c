@@ -353,7 +353,7 @@ static void draw_operations(struct page *page, const struct observer *observer, 
 /* ---- hot and slow ---- */
 
 #define HOT_COLUMNS 24u /* in front of the name */
-#define SLOW_COLUMNS 58u
+#define SLOW_COLUMNS 59u
 #define LISTED_MAX 16u /* however high the page is */
 
 static uint32_t room_behind(const struct page *page, uint32_t columns)
