@@ -60,16 +60,8 @@ static void guard_leave(void)
 
 /* ---- threads and forks ---- */
 
-static void mutex_init_recursive(pthread_mutex_t *mutex)
-{
-    pthread_mutexattr_t kind;
-    pthread_mutexattr_init(&kind);
-    pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(mutex, &kind);
-    pthread_mutexattr_destroy(&kind);
-}
-
-static void worker_quiesce(struct worker *worker);
+static void worker_await_transfers(struct worker *worker);
+static void worker_clear(struct worker *worker);
 
 static struct benchfs *file_system_find(uint64_t id)
 {
@@ -94,17 +86,17 @@ static void worker_end(struct worker *worker)
     pthread_mutex_lock(&library_mutex);
     struct benchfs *fs = file_system_find(worker->fs_id);
     if (fs != NULL && worker->forks == library_forks) {
-        pthread_mutex_lock(&fs->mutex);
-        worker_quiesce(worker);
+        worker_await_transfers(worker);
         if (worker->under_way == 0) {
             client_release_last(worker->client);
-            list_remove(&worker->link);
+            pthread_mutex_lock(&fs->mutex);
+            worker_clear(worker);
             list_push_front(&fs->idle, &worker->link);
+            pthread_mutex_unlock(&fs->mutex);
             worker = NULL;
         } else {
             worker_shut_down(worker); /* transfers that do not end */
         }
-        pthread_mutex_unlock(&fs->mutex);
     }
     pthread_mutex_unlock(&library_mutex);
     if (worker != NULL)
@@ -206,8 +198,6 @@ static void after_fork_in_child(void)
     library_forks++;
     list_for_each (node, &file_systems) {
         struct benchfs *fs = container_of(node, struct benchfs, link);
-        mutex_init_recursive(&fs->mutex); /* as it was, but this thread's: it has another number here */
-        pthread_mutex_lock(&fs->mutex);
         list_init(&fs->workers);
         list_init(&fs->idle);
         open_files_after_fork(fs);
@@ -361,11 +351,10 @@ int worker_adopt(struct worker *worker)
     return 0;
 }
 
-/* Ends what is under way; fs->mutex held. */
-static void worker_quiesce(struct worker *worker)
+/* Transfers that nobody waited for: their buffers may not be touched once the worker is gone. The last one of
+ * a closed file ends it, in the loop that turns here and with this very worker. fs->mutex is not held. */
+static void worker_await_transfers(struct worker *worker)
 {
-    /* Transfers that nobody waited for: their buffers may not be touched once the worker is gone. The last of
-     * a closed file ends it, in the loop that turns here, with this very worker and under the mutex. */
     struct worker_current before = worker_current;
     worker_set_current(worker);
     while (worker->under_way > 0) {
@@ -376,19 +365,30 @@ static void worker_quiesce(struct worker *worker)
             break;
     }
     worker_current = before;
+}
+
+/* Forgets what was left in it; fs->mutex held. */
+static void worker_clear(struct worker *worker)
+{
     worker->wanted = 0;
     list_init(&worker->finished);
     worker->finished_count = 0;
     directory_detach_all(worker);
+    list_remove(&worker->link);
 }
 
 void worker_shut_down(struct worker *worker)
 {
     if (worker->client == NULL)
         return;
-    worker_quiesce(worker);
-    list_remove(&worker->link);
+    worker_await_transfers(worker);
+    pthread_mutex_lock(&worker->fs->mutex);
+    worker_clear(worker);
+    pthread_mutex_unlock(&worker->fs->mutex);
+    struct worker_current before = worker_current;
+    worker_set_current(worker);
     client_destroy(worker->client);
+    worker_current = before;
     net_destroy(worker->net);
     loop_destroy(worker->loop);
     metrics_end(worker->metrics); /* the thread may look into it until it knows */
@@ -642,7 +642,7 @@ benchfs *library_connect(const char *cluster_file, const char *prefix)
     fs->prefix = prefix;
     list_init(&fs->workers);
     list_init(&fs->idle);
-    mutex_init_recursive(&fs->mutex);
+    pthread_mutex_init(&fs->mutex, NULL);
     file_caches_init(fs);
     pthread_mutex_init(&fs->locks.mutex, NULL);
     atomic_store(&fs->locks.shared, true);
@@ -687,6 +687,14 @@ benchfs *benchfs_connect(const char *cluster_file)
     return library_connect(cluster_file, NULL);
 }
 
+static struct worker *worker_of(struct benchfs *fs, const struct list *workers)
+{
+    pthread_mutex_lock(&fs->mutex);
+    struct worker *worker = list_empty(workers) ? NULL : container_of(workers->next, struct worker, link);
+    pthread_mutex_unlock(&fs->mutex);
+    return worker;
+}
+
 void benchfs_disconnect(benchfs *fs)
 {
     if (fs == NULL)
@@ -697,15 +705,12 @@ void benchfs_disconnect(benchfs *fs)
     library_publish(fs);
     pthread_mutex_lock(&library_mutex);
     list_remove(&fs->link);
-    pthread_mutex_lock(&fs->mutex);
-    while (!list_empty(&fs->workers))
-        worker_shut_down(container_of(fs->workers.next, struct worker, link));
-    while (!list_empty(&fs->idle)) {
-        struct worker *worker = container_of(fs->idle.next, struct worker, link);
+    for (struct worker *worker; (worker = worker_of(fs, &fs->workers)) != NULL;)
+        worker_shut_down(worker);
+    for (struct worker *worker; (worker = worker_of(fs, &fs->idle)) != NULL;) {
         worker_shut_down(worker);
         worker_free(worker);
     }
-    pthread_mutex_unlock(&fs->mutex);
     pthread_mutex_unlock(&library_mutex);
     forget_dead_workers();
     worker_current = (struct worker_current){.detail_until = &application_untraced};

@@ -137,7 +137,8 @@ struct benchfs {
     bool *announced;              /* by server: inherit_announce */
     uint32_t announced_count;
 
-    pthread_mutex_t mutex; /* of the lists below; recursive: see worker_quiesce */
+    pthread_mutex_t mutex; /* of the lists below; not held while transfers end: the last one of a closed file
+                              takes it */
     struct list workers;
     struct list idle; /* workers whose threads have ended */
     struct list link; /* in the list of all file systems */
@@ -211,8 +212,8 @@ int worker_identify(struct worker *worker);
 int worker_create(struct benchfs *fs, struct worker **worker);
 /* Makes it the calling thread's. 0 or -ENOMEM. */
 int worker_adopt(struct worker *worker);
-/* Ends what the worker has; the struct stays until its thread ends. fs->mutex must be held unless the caller
- * owns it all. */
+/* Ends what the worker has; the struct stays until its thread ends. Nobody else may use the worker or put it
+ * away; fs->mutex is not held. */
 void worker_shut_down(struct worker *worker);
 /* Directory streams that list through the worker lose their listing; fs->mutex held. */
 void directory_detach_all(struct worker *worker);
