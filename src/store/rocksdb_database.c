@@ -35,6 +35,7 @@
 
 #define WRITE_BUFFERS 4u /* of which three may wait to be written out */
 #define WRITE_BUFFER_MIN (UINT64_C(1) << 20)
+#define WRITE_BUFFER_SHARE 64u /* of the device, each at most */
 #define BLOB_BYTES_MIN 4096u
 #define BLOB_FILE_MIN (UINT64_C(4) << 20)
 #define BLOB_FILE_MAX (UINT64_C(64) << 20)
@@ -127,11 +128,15 @@ static uint64_t device_available(const struct database *database, uint64_t *size
     return (uint64_t)found.f_bavail * found.f_frsize;
 }
 
-/* What that is depends on the size of the device, and on no setting that could be changed meanwhile. */
+/* What is kept follows from the size of the device, and so do buffers and files, on one that is small. */
 static void device_measure(struct database *database)
 {
     uint64_t size;
     device_available(database, &size);
+    if (size > 0 && database->write_buffer > size / WRITE_BUFFER_SHARE)
+        database->write_buffer =
+            size / WRITE_BUFFER_SHARE < WRITE_BUFFER_MIN ? WRITE_BUFFER_MIN : size / WRITE_BUFFER_SHARE;
+    rocksdb_options_set_write_buffer_size(database->options, database->write_buffer);
     uint64_t left = size / 16 < LEFT_MOST ? size / 16 : LEFT_MOST;
     if (left < LEFT_BUFFERS * database->write_buffer)
         left = LEFT_BUFFERS * database->write_buffer;

@@ -144,14 +144,21 @@ if mounted "$work/mounted" 64m; then
     ok "a read-only file system" refused "cannot use store directory \"$store\": Read-only file system: set store.path to a \
 directory that this user can write" launch -n 1
     mount -o remount,rw "$work/mounted"
-    for engine in file uring; do
+    for engine in file uring rocksdb; do
         launch -n 1 --set store.capacity=1GiB >/dev/null
         benchfs cp "$work/file" benchfs:/file
         head -c 100M /dev/zero | tr '\0' x >"$work/large"
         ok "$engine: a full device says so" fails 1 'No space left on device' benchfs cp "$work/large" benchfs:/large
         benchfs rm -f /large 2>/dev/null
         ok "$engine: what was there can be read" reads
-        ok "$engine: and there is room again" benchfs cp "$work/file" benchfs:/other
+        room_again() { # rocksdb has to compact first
+            for i in $(seq 200); do
+                benchfs cp "$work/file" benchfs:/other 2>/dev/null && return
+                [ "$engine" = rocksdb ] || return 1
+            done
+            return 1
+        }
+        ok "$engine: and there is room again" room_again
         ok "$engine: it ends in good order" benchfs stop
         restarts() { launch -n 1 --set store.capacity=1GiB >/dev/null && reads; }
         ok "$engine: and starts again" restarts
