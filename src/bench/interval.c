@@ -296,24 +296,31 @@ static json_t *stages_json(const struct interval *interval, const bool chosen[RP
     return stages;
 }
 
-static json_t *servers_json(const struct interval *interval)
+/* Servers and counters know nothing of kinds of requests: a kind has as much of them as it has of all
+ * requests. */
+static json_int_t part_of(uint64_t value, double share)
+{
+    return (json_int_t)((double)value * share + 0.5);
+}
+
+static json_t *servers_json(const struct interval *interval, double share)
 {
     json_t *servers = json_array();
     for (uint32_t i = 0; i < interval->server_count; i++) {
         const struct interval_server *server = &interval->servers[i];
         json_array_append_new(servers, json_pack("{sI sI sI sf}", "id", (json_int_t)server->id, "requests",
-                                                 (json_int_t)server->requests, "bytes",
-                                                 (json_int_t)server->bytes, "busy", busy_of(server)));
+                                                 part_of(server->requests, share), "bytes",
+                                                 part_of(server->bytes, share), "busy", busy_of(server)));
     }
     return servers;
 }
 
-static json_t *counters_json(const uint64_t *counters)
+static json_t *counters_json(const uint64_t *counters, double share)
 {
     json_t *object = json_object();
     for (uint32_t i = 0; i < METRICS; i++) {
         if (metric_kind(i) == METRIC_COUNTER && counters[i] != 0)
-            json_object_set_new(object, metric_names[i], json_integer((json_int_t)counters[i]));
+            json_object_set_new(object, metric_names[i], json_integer(part_of(counters[i], share)));
     }
     return object;
 }
@@ -371,9 +378,11 @@ static void describe(const struct interval *interval, const struct interval_summ
     result_settle(result);
     result->stages = stages_json(interval, chosen, summary->at_servers);
     result->operations_by_rpc = calls_json(interval, chosen, summary->at_servers);
-    result->servers = servers_json(interval);
-    result->counters = json_pack("{so so}", "client", counters_json(interval->client_counters), "server",
-                                 counters_json(interval->server_counters));
+    double share =
+        (double)count / (double)count_all(summary->at_servers ? interval->served : interval->called);
+    result->servers = servers_json(interval, share);
+    result->counters = json_pack("{so so}", "client", counters_json(interval->client_counters, share),
+                                 "server", counters_json(interval->server_counters, share));
     if (summary->at_servers)
         result_warn(result, "most requests came from other hosts: stages are what servers saw, without the "
                             "way there and back");
