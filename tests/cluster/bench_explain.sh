@@ -100,6 +100,8 @@ ok "a running cluster" live
 ok "how much it does" says '^1.0 s: [0-9]+ requests of clients, [0-9]+ a second, at 1 server \('
 ok "all requests" says '^all requests \(benchfs:\): '
 ok "the delay in its storage engine is named" says '^WRITE_CHUNK of 4 KiB \(benchfs:\): most time goes to the storage engine \((9[0-9]|100) %'
+storage_of_writes() { sed -n '/^WRITE_CHUNK /,/^$/p' "$work/said" | grep -E '^  storage +([3-9]|[1-9][0-9]+)(\.[0-9]+)? ms '; }
+ok "with how long it is" storage_of_writes
 ok "as results" live --json --limits "$limits"
 : >"$work/enough"
 cp "$work/said" "$work/live"
