@@ -241,6 +241,41 @@ static bool was_asked(struct board *board, uint64_t set, uint16_t tag)
     return false;
 }
 
+static void put_up(struct board *board, uint64_t set, uint32_t way, uint64_t hash, uint64_t number,
+                   const char *name, uint32_t length, const struct attributes *attributes)
+{
+    write_entry(board, &board->head->entries[set * BOARD_WAYS + way], hash, number, name, length, attributes);
+    board->tags[set][way] = tag_of(hash);
+    board->entries++;
+}
+
+/* Whether what the entry says is void, so that its place is as good as free. */
+static bool is_void(const struct board *board, const struct board_entry *entry)
+{
+    const struct board_head *head = board->head;
+    uint64_t shape = load(&entry->shape), inode = load(&entry->attributes[0]);
+    if ((shape & ~(uint64_t)BOARD_SHAPE_MISSING) != 0 &&
+        load(&head->directory_counts[board_directory_slot(load(&entry->number))]) !=
+            load(&entry->directory_count))
+        return true;
+    return (shape & BOARD_SHAPE_MISSING) == 0 &&
+           load(&head->inode_counts[board_inode_slot(inode)]) != load(&entry->inode_count);
+}
+
+bool board_offer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
+                 const struct attributes *attributes)
+{
+    uint64_t set = hash & board->mask;
+    if (length > BOARD_NAME_MAX)
+        return false;
+    uint32_t way = choose(board, set, hash);
+    uint16_t tag = board->tags[set][way];
+    if (tag != 0 && tag != tag_of(hash) && !is_void(board, &board->head->entries[set * BOARD_WAYS + way]))
+        return false;
+    put_up(board, set, way, hash, number, name, length, attributes);
+    return true;
+}
+
 bool board_answer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
                   const struct attributes *attributes)
 {
@@ -249,9 +284,6 @@ bool board_answer(struct board *board, uint64_t hash, uint64_t number, const cha
     uint64_t set = hash & board->mask;
     if (!was_asked(board, set, tag_of(hash)))
         return false;
-    uint32_t way = choose(board, set, hash);
-    write_entry(board, &board->head->entries[set * BOARD_WAYS + way], hash, number, name, length, attributes);
-    board->tags[set][way] = tag_of(hash);
-    board->entries++;
+    put_up(board, set, choose(board, set, hash), hash, number, name, length, attributes);
     return true;
 }

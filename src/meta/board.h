@@ -141,6 +141,9 @@ void board_set_epochs(struct board *board, uint32_t map_epoch, uint32_t namespac
  * in which it was found, whether the reply has left or not. Returns whether it stands there now. */
 bool board_answer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
                   const struct attributes *attributes);
+/* The same of what nobody has asked for: only where there is a free place, or one whose answer is void. */
+bool board_offer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
+                 const struct attributes *attributes);
 
 void board_forget(struct board *board, uint64_t hash);
 /* The answer to the question is about to change, or just has. */
