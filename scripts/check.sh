@@ -70,7 +70,7 @@ fi
 leave_out='^tests/(sim/sim_|crash/|posix/conformance/|fuzz_replay_|unit_(journal|meta|server|store|runtime_disk))'
 if CC=gcc CXX=g++ setup tsan "${sanitizer_arguments[@]}" -Db_sanitize=thread; then
     run tsan -t 4 --no-suite benchfs:sim --no-suite benchfs:single --no-suite benchfs:fuzz --no-suite benchfs:crash \
-        --no-suite benchfs:cluster --no-suite benchfs:conformance
+        --no-suite benchfs:cluster --no-suite benchfs:conformance --no-suite benchfs:modes
 else
     failed_builds+=(tsan)
 fi

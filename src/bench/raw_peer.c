@@ -12,6 +12,9 @@
 
 #include "bench/crew.h"
 
+#define END_STEPS 5000
+#define END_STEP_USEC 1000
+
 static const struct net_ucx_options here = {.one_host = true};
 
 int raw_peer_fork(int processor, int (*serve)(int socket, void *argument), void *argument, pid_t *pid,
@@ -72,6 +75,20 @@ void raw_peer_resume(const struct raw_peer *peer)
     kill(peer->pid, SIGCONT);
 }
 
+/* It ends by itself when its socket does, unless its client was ended in the middle of something. */
+static void end(pid_t pid)
+{
+    for (int i = 0; i < END_STEPS; i++) {
+        pid_t ended = waitpid(pid, NULL, WNOHANG);
+        if (ended == pid || (ended < 0 && errno != EINTR))
+            return;
+        usleep(END_STEP_USEC);
+    }
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+}
+
 void raw_peer_stop(struct raw_peer *peer)
 {
     if (peer->pid <= 0)
@@ -81,7 +98,6 @@ void raw_peer_stop(struct raw_peer *peer)
         raw_client_destroy(peer->client);
     if (peer->socket >= 0)
         close(peer->socket);
-    while (waitpid(peer->pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
+    end(peer->pid);
     *peer = (struct raw_peer){.socket = -1};
 }
