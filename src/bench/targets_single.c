@@ -431,10 +431,14 @@ static int measure_on(struct single *single, const struct private_store *store,
 {
     const int pin[] = {SERVER_PROCESSOR};
     single->measure = measure;
-    int status = private_cluster_start_on(&single->cluster, 1, pin, store);
+    int status = raw_peer_start(&single->raw, SERVER_PROCESSOR); /* for one client in its life */
+    if (status < 0)
+        return complain("raw UCX", status);
+    status = private_cluster_start_on(&single->cluster, 1, pin, store);
     if (status == 0)
         status = target_child(CLIENT_PROCESSOR, PATIENCE, client, single);
     private_cluster_stop(&single->cluster);
+    raw_peer_stop(&single->raw);
     return status;
 }
 
@@ -450,16 +454,13 @@ static int measure_once(struct target_run *run, uint64_t capacity)
 {
     static struct single single;
     single = (struct single){.run = run, .calls = run->quick ? 5000 : 20000};
-    int status = raw_peer_start(&single.raw, SERVER_PROCESSOR);
-    if (status < 0)
-        return complain("raw UCX", status);
+    int status = 0;
     struct private_store store = {.engine = "mem", .capacity = capacity};
     if (any_wanted(run, TARGET_STAT, TARGET_READ_4M))
         status = measure_on(&single, &store, measure_all);
     store = (struct private_store){.engine = "mem", .capacity = UINT64_C(128) << 20, .no_board = true};
     if (status == 0 && any_wanted(run, TARGET_STAT_REQUEST, TARGET_DISPATCH))
         status = measure_on(&single, &store, measure_requests);
-    raw_peer_stop(&single.raw);
     return status;
 }
 
