@@ -17,16 +17,15 @@ logs=()
 failed_builds=()
 processes=$((2 * $(nproc))) # many tests wait for devices or for time to pass
 
-# setup NAME MESON-ARGUMENTS...: configures and builds all programs but those that match $leave_out.
-leave_out=
+# setup NAME MESON-ARGUMENTS...: configures and builds, but for programs that only tests of the suites in without run.
+without=()
 setup() {
     local name=$1 directory=build-check-$1 targets=()
     shift
     echo "== $name: build"
     scripts/configure.sh "$directory" "$@" || return 1
-    if [ -n "$leave_out" ]; then
-        mapfile -t targets < <(ninja -C "$directory" -t targets all | sed -n 's/: \(c_LINKER\|cpp_LINKER\|CUSTOM_COMMAND\)$//p' |
-            grep -vE "^meson-internal|$leave_out")
+    if [ ${#without[@]} -gt 0 ]; then
+        mapfile -t targets < <(scripts/targets-without.py "$directory" "${without[@]}")
     fi
     ninja -C "$directory" --quiet ${targets[@]+"${targets[@]}"}
 }
@@ -67,10 +66,9 @@ else
     failed_builds+=(asan)
 fi
 # With one thread there is nothing for TSan to find.
-leave_out='^tests/(sim/sim_|crash/|posix/conformance/|fuzz_replay_|unit_(journal|meta|server|store|runtime_disk))'
+without=(sim single fuzz crash cluster conformance modes)
 if CC=gcc CXX=g++ setup tsan "${sanitizer_arguments[@]}" -Db_sanitize=thread; then
-    run tsan -t 4 --no-suite benchfs:sim --no-suite benchfs:single --no-suite benchfs:fuzz --no-suite benchfs:crash \
-        --no-suite benchfs:cluster --no-suite benchfs:conformance --no-suite benchfs:modes
+    run tsan -t 4 "${without[@]/#/--no-suite=benchfs:}"
 else
     failed_builds+=(tsan)
 fi
