@@ -20,7 +20,7 @@
  * the handler suspends. It writes an entry when it has just given that answer to a client, from the same
  * memory; what a handler would wait for (a locked name, hidden attributes) or would have to ask other servers
  * for is not written. A question is put on the board when it is asked for the second time within a while, so
- * what is asked once costs nothing. */
+ * what is asked once costs nothing; and what was just created at once, where there is room for it. */
 #pragma once
 
 #include <assert.h>

@@ -28,8 +28,8 @@ static_assert(RPC_MESSAGE_MAX <= NET_HEADER_MAX, "a request or reply is one tran
 #define RPC_HALF_OPEN_MAX 128u
 #define RPC_SESSIONS_MAX 16384u
 #define RPC_SESSION_GRACE (30 * NSEC_PER_SEC)
-#define RPC_DEATH_LOOK (1 * NSEC_PER_MSEC) /* after the last connection ended; then twice as long each time  \
-                                            */
+/* After an instance's last connection ended; then twice as long each time. */
+#define RPC_DEATH_LOOK (1 * NSEC_PER_MSEC)
 #define RPC_EXECUTING_MAX                                                                                    \
     256u /* requests of one session at a time: far beyond its credits, so it is misbehaving */
 #define RPC_REMEMBERED 64u

@@ -138,8 +138,8 @@ int rpc_request_in_group(const struct rpc_request *request, uint32_t group);
 int rpc_request_set_groups(const struct rpc_request *request, unsigned set, const uint32_t *groups,
                            uint32_t count);
 
-/* A handler says when it is in storage, which includes waiting for the journal. The reply ends it too, with the reading of the clock that it takes
- * anyway. */
+/* A handler says when it is in storage, which includes waiting for the journal. The reply ends it too, with
+ * the reading of the clock that it takes anyway. */
 void rpc_storage_begin(struct rpc_request *request);
 void rpc_storage_end(struct rpc_request *request);
 
@@ -165,7 +165,7 @@ enum rpc_instance_event {
     RPC_INSTANCE_SILENT, /* for RPC_INSTANCE_GRACE none of its sessions has had a connection: its process has
                             most likely died. Comes again should it speak and fall silent again */
     RPC_INSTANCE_GONE,   /* none of its sessions can be resumed any more; at once when its process, on this
-                            host,   has ended and nobody may come who has inherited something from it */
+                            host, has ended and nobody may come who has inherited something from it */
 };
 
 struct rpc_options {
