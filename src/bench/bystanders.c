@@ -5,31 +5,20 @@
  * A look reads a small file for each process, some milliseconds in all, outside of what is timed. */
 #include "bench/bystanders.h"
 
-#include <ctype.h>
-#include <dirent.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
 #define PROCESSES_MAX 8192u
-#define KERNEL_THREAD 0x00200000u /* PF_KTHREAD */
-#define SHORTEST 1.0              /* seconds: 100 ticks */
-#define OTHERS_MUCH 0.25          /* of a processor */
+#define SHORTEST 1.0     /* seconds: 100 ticks */
+#define OTHERS_MUCH 0.25 /* of a processor */
 #define STOLEN_MUCH 0.05
-
-struct process {
-    pid_t pid;
-    unsigned long long started; /* tells processes with one number from each other */
-    double used;                /* seconds */
-    bool kernel;
-    char program[BYSTANDERS_PROGRAM];
-};
 
 struct bystanders_look {
     uint64_t time; /* ns */
@@ -56,35 +45,6 @@ static bool read_totals(double *busy, double *stolen)
     return true;
 }
 
-/* "PID (PROGRAM) STATE ..."; a program's name may have anything in it, so its end is the last parenthesis. */
-static bool read_process(pid_t pid, struct process *process)
-{
-    char path[64], line[1024];
-    unsigned flags;
-    unsigned long long user, system, started;
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return false;
-    size_t length = fread(line, 1, sizeof(line) - 1, file);
-    fclose(file);
-    line[length] = '\0';
-    const char *begin = strchr(line, '('), *end = strrchr(line, ')');
-    if (begin == NULL || end == NULL ||
-        sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu",
-               &flags, &user, &system, &started) != 4)
-        return false;
-    *process = (struct process){.pid = pid,
-                                .started = started,
-                                .used = (double)(user + system) / (double)sysconf(_SC_CLK_TCK),
-                                .kernel = (flags & KERNEL_THREAD) != 0};
-    size_t name = (size_t)(end - begin - 1);
-    memcpy(process->program, begin + 1, name < BYSTANDERS_PROGRAM ? name : BYSTANDERS_PROGRAM - 1);
-    for (char *at = process->program; *at != '\0'; at++)
-        *at = isprint((unsigned char)*at) ? *at : '?';
-    return true;
-}
-
 static double seconds_of(const struct timeval *time)
 {
     return (double)time->tv_sec + (double)time->tv_usec / 1e6;
@@ -100,26 +60,25 @@ static double own_time(void)
            seconds_of(&children.ru_stime);
 }
 
+static int take(void *argument, const struct process *process)
+{
+    struct bystanders_look *look = argument;
+    if (look->count == PROCESSES_MAX)
+        return -E2BIG;
+    look->processes[look->count++] = *process;
+    return 0;
+}
+
 struct bystanders_look *bystanders_begin(void)
 {
     struct bystanders_look *look = calloc(1, sizeof(*look));
-    DIR *directory = look == NULL ? NULL : opendir("/proc");
-    struct dirent *entry;
-    while (directory != NULL && look->count < PROCESSES_MAX && (entry = readdir(directory)) != NULL) {
-        if (isdigit((unsigned char)entry->d_name[0]) &&
-            read_process((pid_t)atoi(entry->d_name), &look->processes[look->count]))
-            look->count++;
-    }
-    if (directory == NULL || !read_totals(&look->busy, &look->stolen)) {
+    int status = look == NULL ? -ENOMEM : process_each(take, look);
+    if ((status != 0 && status != -E2BIG) || !read_totals(&look->busy, &look->stolen)) {
         free(look);
-        look = NULL;
+        return NULL;
     }
-    if (directory != NULL)
-        closedir(directory);
-    if (look != NULL) {
-        look->own = own_time();
-        look->time = clock_now();
-    }
+    look->own = own_time();
+    look->time = clock_now();
     return look;
 }
 
@@ -134,16 +93,16 @@ static const struct process *find(const struct bystanders_look *look, const stru
 
 static bool takes_part(const struct process *process, const char *own_program, const char *server)
 {
-    return process->kernel || strncmp(process->program, "benchfsd", BYSTANDERS_PROGRAM - 1) == 0 ||
-           strncmp(process->program, own_program, BYSTANDERS_PROGRAM - 1) == 0 ||
-           (server != NULL && strncmp(process->program, server, BYSTANDERS_PROGRAM - 1) == 0);
+    return process->kernel || strncmp(process->program, "benchfsd", PROCESS_PROGRAM - 1) == 0 ||
+           strncmp(process->program, own_program, PROCESS_PROGRAM - 1) == 0 ||
+           (server != NULL && strncmp(process->program, server, PROCESS_PROGRAM - 1) == 0);
 }
 
 void bystanders_end(struct bystanders_look *look, const char *server, struct bystanders *sum)
 {
     struct process self;
     struct bystanders_look *now = look == NULL ? NULL : bystanders_begin();
-    if (now == NULL || !read_process(getpid(), &self)) {
+    if (now == NULL || !process_read(getpid(), &self)) {
         free(now);
         free(look);
         return;

@@ -4,12 +4,10 @@
  */
 #pragma once
 
-#include <stdint.h>
 #include <sys/types.h>
 
+#include "bench/process.h"
 #include "bench/result.h"
-
-#define BYSTANDERS_PROGRAM 16 /* as the kernel keeps names of programs */
 
 /* Sums of several looks; zero before the first. */
 struct bystanders {
@@ -18,7 +16,7 @@ struct bystanders {
     double stolen;  /* time in which the host of this virtual machine ran something else */
     double most;    /* processor time of the process that used most of it in one look */
     pid_t pid;      /* 0: none that still lives */
-    char program[BYSTANDERS_PROGRAM];
+    char program[PROCESS_PROGRAM];
 };
 
 struct bystanders_look;

@@ -3,51 +3,27 @@
  * go on: whoever stopped a server himself has his reasons. */
 #include "bench/suspension.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bench/options.h"
+#include "bench/process.h"
 #include "bench/target.h"
 
 #define SERVERS_MAX 64u
-#define PROGRAM_SIZE 32
 
 static pid_t stopped[SERVERS_MAX];
 static uint32_t stopped_count;
 
-/* The program that a process runs, and its state, if it is this user's. */
-static bool look_at(pid_t pid, char program[PROGRAM_SIZE], char *state)
+/* One of this user's. */
+static bool is_peer(const struct process *process)
 {
-    char path[64], line[256];
-    struct stat status;
-    snprintf(path, sizeof(path), "/proc/%d", (int)pid);
-    if (stat(path, &status) != 0 || status.st_uid != geteuid())
-        return false;
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return false;
-    bool read = fgets(line, sizeof(line), file) != NULL;
-    fclose(file);
-    const char *begin = strchr(line, '('), *end = strrchr(line, ')');
-    if (!read || begin == NULL || end == NULL || end[1] != ' ' || end - begin > PROGRAM_SIZE)
-        return false;
-    snprintf(program, PROGRAM_SIZE, "%.*s", (int)(end - begin - 1), begin + 1);
-    *state = end[2];
-    return true;
-}
-
-static bool is_peer(const char *program)
-{
-    return strcmp(program, target_chfs.server) == 0 || strcmp(program, target_finchfs.server) == 0;
+    return process->user == geteuid() && (strcmp(process->program, target_chfs.server) == 0 ||
+                                          strcmp(process->program, target_finchfs.server) == 0);
 }
 
 /* A number may have been given to another process since; that one is left alone. */
@@ -55,38 +31,39 @@ static void go_on(const char *server)
 {
     uint32_t left = 0;
     for (uint32_t i = 0; i < stopped_count; i++) {
-        char program[PROGRAM_SIZE], state;
-        bool peer = look_at(stopped[i], program, &state) && is_peer(program);
-        if (peer && server != NULL && strcmp(program, server) != 0)
+        struct process process;
+        if (!process_read(stopped[i], &process) || !is_peer(&process))
+            continue;
+        if (server != NULL && strcmp(process.program, server) != 0)
             stopped[left++] = stopped[i];
-        else if (peer)
+        else
             kill(stopped[i], SIGCONT);
     }
     stopped_count = left;
 }
 
+/* Unless it is the server whose turn it is (argument: its program, or NULL), or somebody else has stopped it.
+ */
+static int stop(void *argument, const struct process *process)
+{
+    const char *server = *(const char **)argument;
+    if (process->state == 'T' || !is_peer(process) ||
+        (server != NULL && strcmp(process->program, server) == 0))
+        return 0;
+    if (stopped_count == SERVERS_MAX)
+        return -E2BIG;
+    if (kill(process->pid, SIGSTOP) == 0)
+        stopped[stopped_count++] = process->pid;
+    else if (errno != ESRCH)
+        return -errno;
+    return 0;
+}
+
 int suspension_turn(const char *server)
 {
-    DIR *directory = opendir("/proc");
-    struct dirent *entry;
-    int status = directory == NULL ? -errno : 0;
     if (server != NULL)
         go_on(server);
-    while (status == 0 && (entry = readdir(directory)) != NULL) {
-        char program[PROGRAM_SIZE], state;
-        pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? (pid_t)atoi(entry->d_name) : 0;
-        if (pid == 0 || !look_at(pid, program, &state) || state == 'T' || !is_peer(program) ||
-            (server != NULL && strcmp(program, server) == 0))
-            continue;
-        if (stopped_count == SERVERS_MAX)
-            status = -E2BIG;
-        else if (kill(pid, SIGSTOP) == 0)
-            stopped[stopped_count++] = pid;
-        else if (errno != ESRCH)
-            status = -errno;
-    }
-    if (directory != NULL)
-        closedir(directory);
+    int status = process_each(stop, &server);
     if (status < 0) {
         bench_error("--suspend: cannot stop the servers of other targets: %s", strerror(-status));
         suspension_end();
