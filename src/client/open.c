@@ -228,14 +228,12 @@ static int create_named(struct walk *walk, int flags, mode_t mode, struct attrib
     };
     memcpy(body.request.name, walk->name, walk->name_length);
     struct attributes_reply reply;
-    uint32_t server = client_hash_server(client, walk->hash);
-    status = client_request(client, walk->operation, server, RPC_CREATE_FILE, &body,
-                            sizeof body.request + walk->name_length, &reply, sizeof reply);
+    status = client_request(client, walk->operation, client_hash_server(client, walk->hash), RPC_CREATE_FILE,
+                            &body, sizeof body.request + walk->name_length, &reply, sizeof reply);
     if (status < 0)
         return status;
     *attributes = reply.attributes;
     note_held(walk, attributes, false);
-    client_board_missed(client, walk->operation, server, 0); /* what is made is looked at next */
     *cut = cuts && walk->operation->held != 0 && attributes->size == 0;
     if (flags & O_TRUNC)
         lease_revoke(&client->leases, attributes->inode);

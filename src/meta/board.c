@@ -46,11 +46,11 @@ static inline bool names_equal(const struct board_entry *entry, const uint64_t *
     return differing == 0;
 }
 
-/* Whether what the entry depends on is as it was when it was written. number, shape, inode: the entry's. */
-static inline bool is_current(const struct board_head *head, const struct board_entry *entry, uint64_t number,
-                              uint64_t shape, uint64_t inode)
+/* Whether what the entry depends on is as it was when it was written. */
+static inline bool is_current(const struct board_view *view, const struct board_entry *entry, uint64_t number,
+                              bool named, bool missing, uint64_t inode)
 {
-    bool named = (shape & ~(uint64_t)BOARD_SHAPE_MISSING) != 0, missing = (shape & BOARD_SHAPE_MISSING) != 0;
+    const struct board_head *head = view->head;
     if (named && load(&head->directory_counts[board_directory_slot(number)]) != load(&entry->directory_count))
         return false;
     return missing || load(&head->inode_counts[board_inode_slot(inode)]) == load(&entry->inode_count);
@@ -69,7 +69,7 @@ static inline enum board_answer read_entry(const struct board_view *view, const 
     if (!missing)
         for (uint32_t i = 0; i < BOARD_ATTRIBUTES_WORDS; i++)
             copy[i] = load(&entry->attributes[i]);
-    if (!is_current(view->head, entry, number, shape, missing ? 0 : copy[0]) ||
+    if (!is_current(view, entry, number, length != 0, missing, missing ? 0 : copy[0]) ||
         load(&entry->sequence) != sequence)
         return BOARD_SILENT;
     if (missing)
@@ -241,35 +241,6 @@ static bool was_asked(struct board *board, uint64_t set, uint16_t tag)
     return false;
 }
 
-static void put_up(struct board *board, uint64_t set, uint32_t way, uint64_t hash, uint64_t number,
-                   const char *name, uint32_t length, const struct attributes *attributes)
-{
-    write_entry(board, &board->head->entries[set * BOARD_WAYS + way], hash, number, name, length, attributes);
-    board->tags[set][way] = tag_of(hash);
-    board->entries++;
-}
-
-/* So its place is as good as free. */
-static bool is_void(const struct board *board, const struct board_entry *entry)
-{
-    return !is_current(board->head, entry, load(&entry->number), load(&entry->shape),
-                       load(&entry->attributes[0]));
-}
-
-bool board_offer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
-                 const struct attributes *attributes)
-{
-    uint64_t set = hash & board->mask;
-    if (length > BOARD_NAME_MAX)
-        return false;
-    uint32_t way = choose(board, set, hash);
-    uint16_t tag = board->tags[set][way];
-    if (tag != 0 && tag != tag_of(hash) && !is_void(board, &board->head->entries[set * BOARD_WAYS + way]))
-        return false;
-    put_up(board, set, way, hash, number, name, length, attributes);
-    return true;
-}
-
 bool board_answer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
                   const struct attributes *attributes)
 {
@@ -278,6 +249,9 @@ bool board_answer(struct board *board, uint64_t hash, uint64_t number, const cha
     uint64_t set = hash & board->mask;
     if (!was_asked(board, set, tag_of(hash)))
         return false;
-    put_up(board, set, choose(board, set, hash), hash, number, name, length, attributes);
+    uint32_t way = choose(board, set, hash);
+    write_entry(board, &board->head->entries[set * BOARD_WAYS + way], hash, number, name, length, attributes);
+    board->tags[set][way] = tag_of(hash);
+    board->entries++;
     return true;
 }

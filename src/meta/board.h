@@ -20,7 +20,7 @@
  * the handler suspends. It writes an entry when it has just given that answer to a client, from the same
  * memory; what a handler would wait for (a locked name, hidden attributes) or would have to ask other servers
  * for is not written. A question is put on the board when it is asked for the second time within a while, so
- * what is asked once costs nothing; and what was just created at once, where there is room for it. */
+ * what is asked once costs nothing. */
 #pragma once
 
 #include <assert.h>
@@ -141,9 +141,6 @@ void board_set_epochs(struct board *board, uint32_t map_epoch, uint32_t namespac
  * in which it was found, whether the reply has left or not. Returns whether it stands there now. */
 bool board_answer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
                   const struct attributes *attributes);
-/* The same of what nobody has asked for: only where there is a free place, or one whose answer is void. */
-bool board_offer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
-                 const struct attributes *attributes);
 
 void board_forget(struct board *board, uint64_t hash);
 /* The answer to the question is about to change, or just has. */

@@ -71,13 +71,6 @@ void meta_publish_name(struct meta *meta, uint64_t parent, uint64_t hash, const 
         inode->state |= INODE_PUBLISHED;
 }
 
-void meta_publish_new(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
-                      struct inode *inode, const struct attributes *attributes)
-{
-    if (board_offer(meta->board, hash, parent, name, (uint32_t)length, attributes))
-        inode->state |= INODE_PUBLISHED;
-}
-
 void meta_publish_inode(struct meta *meta, struct inode *inode, const struct attributes *attributes)
 {
     if (board_answer(meta->board, board_inode_hash(inode->number), inode->number, NULL, 0, attributes))

@@ -140,9 +140,6 @@ void meta_board_begin(struct meta *meta, struct board *board);
 void meta_publish_name(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                        struct inode *inode, const struct attributes *attributes);
 void meta_publish_inode(struct meta *meta, struct inode *inode, const struct attributes *attributes);
-/* The same of a name that was just made, if there is room: many programs look at what they have made. */
-void meta_publish_new(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
-                      struct inode *inode, const struct attributes *attributes);
 
 /* Directories as seen from this server. */
 struct meta_directory_status {

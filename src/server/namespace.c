@@ -217,7 +217,7 @@ void serve_CREATE_FILE(void *owner, struct rpc_request *request)
     const struct create_request *body = request->body;
     struct attributes_reply reply;
     uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
-    struct inode *inode, *made = NULL;
+    struct inode *inode;
     int status = check_create(body);
     while (status == 0) {
         status = gate_dentry(server, request, body->parent, hash, GATE_CREATE);
@@ -227,7 +227,6 @@ void serve_CREATE_FILE(void *owner, struct rpc_request *request)
         if (status == 0) {
             status = inode_hold(server, inode, rpc_request_serial(request));
             inode_attributes(server, inode, &reply.attributes);
-            made = inode;
             break;
         }
         /* A full server still opens what exists. */
@@ -244,10 +243,6 @@ void serve_CREATE_FILE(void *owner, struct rpc_request *request)
         }
     }
     answer(request, status, &reply, sizeof(reply));
-    /* Where the answer waits for a journal, the inode is a later one by now. */
-    if (made != NULL && status == 0 && server->journal == NULL && board_is_watched(server, request))
-        meta_publish_new(server->meta, body->parent, hash, body->name, body->name_length, made,
-                         &reply.attributes);
 }
 
 void serve_CREATE_DIRECTORY(void *owner, struct rpc_request *request)

@@ -82,38 +82,6 @@ static void says(uint64_t directory, const char *name, enum board_answer expecte
     }
 }
 
-static bool offer(uint64_t directory, const char *name, uint64_t inode)
-{
-    struct attributes attributes = made(inode, 5);
-    return board_offer(board, dentry_hash(directory, name, strlen(name)), directory, name,
-                       (uint32_t)strlen(name), &attributes);
-}
-
-/* What nobody has asked for takes free places, and those of answers that are void, but no others. */
-static void offers(void **state)
-{
-    (void)state;
-    char name[16];
-    uint32_t taken = 0;
-    open_board(64 << 10);
-    for (uint32_t i = 0; i < 4000; i++) {
-        snprintf(name, sizeof(name), "n%u", i);
-        if (!offer(1, name, 1000 + i))
-            continue;
-        taken++;
-        says(1, name, BOARD_FOUND, 5);
-    }
-    assert_int_equal(taken, (view.mask + 1) * BOARD_WAYS);
-    says(1, "n0", BOARD_FOUND, 5);
-    assert_true(offer(1, "n0", 1000)); /* its own */
-    assert_false(offer(2, "other", 7));
-    board_directory_changed(board, 1);
-    says(1, "n0", BOARD_SILENT, 0);
-    assert_true(offer(2, "other", 7));
-    says(2, "other", BOARD_FOUND, 5);
-    close_board();
-}
-
 static void answers(void **state)
 {
     (void)state;
@@ -369,10 +337,9 @@ static void strict(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers), cmocka_unit_test(offers),   cmocka_unit_test(names),
-        cmocka_unit_test(changes), cmocka_unit_test(epochs),   cmocka_unit_test(owner),
-        cmocka_unit_test(crowded), cmocka_unit_test(in_turns), cmocka_unit_test(refused),
-        cmocka_unit_test(strict),
+        cmocka_unit_test(answers),  cmocka_unit_test(names),   cmocka_unit_test(changes),
+        cmocka_unit_test(epochs),   cmocka_unit_test(owner),   cmocka_unit_test(crowded),
+        cmocka_unit_test(in_turns), cmocka_unit_test(refused), cmocka_unit_test(strict),
     };
     return cmocka_run_group_tests_name("meta/board", tests, NULL, NULL);
 }
