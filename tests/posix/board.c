@@ -8,54 +8,11 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define WRITERS 2u
 #define READERS 2u
 #define FILES 4u /* of each writer */
 #define SECONDS 1.0
-
-static unsigned servers = 1;
-static char config_path[128];
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-/* Starts a cluster; clients wait at most a second. */
-static void begin(const char *const *settings)
-{
-    assert_int_equal(cluster_start(&cluster, servers, settings), 0);
-    snprintf(config_path, sizeof config_path, "%s/client.toml", cluster.directory);
-    FILE *file = fopen(config_path, "we");
-    assert_non_null(file);
-    fputs("[client]\ndeadline = \"1s\"\n", file);
-    fclose(file);
-    setenv("BENCHFS_CONFIG", config_path, 1);
-    fs = benchfs_connect(NULL);
-    if (fs == NULL)
-        fail_msg("%s", benchfs_error());
-    benchfs_umask(fs, 022);
-}
-
-static void end(bool clean)
-{
-    benchfs_disconnect(fs);
-    unlink(config_path);
-    int ended = cluster_stop(&cluster);
-    if (clean)
-        assert_int_equal(ended, 0);
-}
-
-static void make(const char *path)
-{
-    int fd = benchfs_open(fs, path, O_CREAT | O_WRONLY, 0644);
-    assert_true(fd >= 0);
-    assert_int_equal(benchfs_close(fs, fd), 0);
-}
 
 /* ---- without the server ---- */
 
@@ -67,20 +24,14 @@ static void ask_often(const char *path)
         assert_int_equal(benchfs_stat(fs, path, &found), 0);
 }
 
-static void signal_servers(int signal)
-{
-    for (unsigned i = 0; i < cluster.count; i++)
-        kill(cluster.pids[i], signal);
-}
-
 /* Servers that are stopped answer no message, and change nothing: what they show stays true. */
 static void stopped(void **state)
 {
     struct stat found, before;
     (void)state;
-    begin(NULL);
-    make("/file");
-    make("/never asked for");
+    case_begin(NULL);
+    put_text(fs, "/file", "");
+    put_text(fs, "/never asked for", "");
     ask_often("/file");
     int fd = benchfs_open(fs, "/file", O_RDONLY);
     assert_true(fd >= 0);
@@ -88,7 +39,7 @@ static void stopped(void **state)
         assert_int_equal(benchfs_fstat(fs, fd, &before), 0);
     for (unsigned i = 0; i < 32; i++)
         assert_int_equal(benchfs_stat(fs, "/missing", &found), -1);
-    signal_servers(SIGSTOP);
+    case_signal(SIGSTOP);
     assert_int_equal(benchfs_stat(fs, "/file", &found), 0);
     assert_memory_equal(&found, &before, sizeof found);
     assert_int_equal(benchfs_fstat(fs, fd, &found), 0);
@@ -100,13 +51,13 @@ static void stopped(void **state)
     errno = 0;
     assert_int_equal(benchfs_stat(fs, "/never asked for", &found), -1);
     assert_int_equal(errno, ETIMEDOUT);
-    signal_servers(SIGCONT);
+    case_signal(SIGCONT);
     assert_int_equal(benchfs_close(fs, fd), 0);
     assert_int_equal(benchfs_unlink(fs, "/file"), 0);
     errno = 0;
     assert_int_equal(benchfs_stat(fs, "/file", &found), -1);
     assert_int_equal(errno, ENOENT);
-    end(true);
+    case_end(true);
 }
 
 static void switched_off(void **state)
@@ -114,15 +65,15 @@ static void switched_off(void **state)
     static const char *const settings[] = {"meta.board=0", NULL};
     struct stat found;
     (void)state;
-    begin(settings);
-    make("/file");
+    case_begin(settings);
+    put_text(fs, "/file", "");
     ask_often("/file");
-    signal_servers(SIGSTOP);
+    case_signal(SIGSTOP);
     errno = 0;
     assert_int_equal(benchfs_stat(fs, "/file", &found), -1);
     assert_int_equal(errno, ETIMEDOUT);
-    signal_servers(SIGCONT);
-    end(true);
+    case_signal(SIGCONT);
+    case_end(true);
 }
 
 /* ---- several processes ---- */
@@ -267,7 +218,7 @@ static void strict(void **state)
 {
     pid_t pids[WRITERS + READERS];
     (void)state;
-    begin(NULL);
+    case_begin(NULL);
     share();
     for (unsigned i = 0; i < WRITERS + READERS; i++)
         pids[i] = start(i);
@@ -283,7 +234,7 @@ static void strict(void **state)
         fail_msg("a process saw what may not be: line %u", (unsigned)told->wrong);
     assert_true(told->looked > 1000 && told->changed > 100);
     munmap(told, sizeof *told);
-    end(true);
+    case_end(true);
 }
 
 /* ---- kill -9 ---- */
@@ -315,8 +266,8 @@ static void killed(void **state)
     pid_t pids[READERS];
     int status;
     (void)state;
-    begin(NULL);
-    make("/file");
+    case_begin(NULL);
+    put_text(fs, "/file", "");
     share();
     for (unsigned i = 0; i < READERS; i++) {
         pids[i] = fork();
@@ -341,7 +292,7 @@ static void killed(void **state)
     if (told->wrong != 0)
         fail_msg("a process saw what may not be: line %u", (unsigned)told->wrong);
     munmap(told, sizeof *told);
-    end(false);
+    case_end(false);
 }
 
 int main(int argc, char **argv)
@@ -353,6 +304,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(killed),
     };
     if (argc > 1)
-        servers = (unsigned)atoi(argv[1]);
+        case_servers = (unsigned)atoi(argv[1]);
     return cmocka_run_group_tests_name("posix/board", tests, NULL, NULL);
 }

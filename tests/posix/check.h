@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "benchfs.h"
@@ -98,6 +99,29 @@ static inline void expect_text(benchfs *where, const char *path, const char *tex
     IS(0, benchfs_read(where, fd, bytes, sizeof bytes));
     OK(benchfs_close(where, fd));
 }
+
+/* CLOCK_MONOTONIC. */
+static inline double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* ---- cases that each have a cluster, because they do something to its servers ---- */
+
+/* Of how many servers it is: 1, or what the program makes of its arguments. */
+extern unsigned case_servers;
+/* The configuration of its clients, while there is one: they wait at most a second. */
+extern char case_config[128];
+/* Starts `cluster` and connects `fs`; settings as for cluster_start. */
+void case_begin(const char *const *settings);
+/* Sends it to every server. */
+void case_signal(int signal);
+/* clean: every server that is alive has to end well. */
+void case_end(bool clean);
+/* Makes or replaces a file beside the servers. */
+void write_text(const char *path, const char *text, mode_t mode);
 
 /* main of a test program: argv[1] servers, 1 by default; settings as for cluster_start. */
 int posix_main(int argc, char **argv, const char *const *settings, const struct CMUnitTest *tests,

@@ -6,48 +6,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
-#include <time.h>
-
-static unsigned servers = 1;
-static char config_path[128];
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static void write_text(const char *path, const char *text, mode_t mode)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-    close(fd);
-    chmod(path, mode);
-}
-
-/* Starts a cluster; clients wait at most a second. */
-static void begin(const char *const *settings)
-{
-    assert_int_equal(cluster_start(&cluster, servers, settings), 0);
-    snprintf(config_path, sizeof config_path, "%s/client.toml", cluster.directory);
-    write_text(config_path, "[client]\ndeadline = \"1s\"\n", 0644);
-    setenv("BENCHFS_CONFIG", config_path, 1);
-    fs = benchfs_connect(NULL);
-    if (fs == NULL)
-        fail_msg("%s", benchfs_error());
-    benchfs_umask(fs, 022);
-}
-
-static void end(bool clean)
-{
-    benchfs_disconnect(fs);
-    unlink(config_path);
-    int ended = cluster_stop(&cluster);
-    if (clean)
-        assert_int_equal(ended, 0);
-}
 
 static void refused(int error, const char *file, const char *says)
 {
@@ -67,7 +25,7 @@ static void connecting(void **state)
 {
     char other[128], file[128];
     (void)state;
-    begin(NULL);
+    case_begin(NULL);
     snprintf(other, sizeof other, "%s/other.key", cluster.directory);
     write_text(other, "0123456789abcdef0123456789abcdef", 0600);
     setenv("BENCHFS_KEY", other, 1);
@@ -108,15 +66,15 @@ static void connecting(void **state)
     unsetenv("BENCHFS_CLUSTER");
     setenv("BENCHFS_SERVERS", cluster.servers, 1);
 
-    write_text(config_path, "[client]\ndeadlin = \"1s\"\n", 0644);
+    write_text(case_config, "[client]\ndeadlin = \"1s\"\n", 0644);
     refused(EINVAL, NULL, "deadlin");
-    write_text(config_path, "[client]\ndeadline = \"fast\"\n", 0644);
+    write_text(case_config, "[client]\ndeadline = \"fast\"\n", 0644);
     refused(EINVAL, NULL, "client.toml:2");
-    write_text(config_path, "[client]\ndeadline = \"1s\"\n", 0644);
+    write_text(case_config, "[client]\ndeadline = \"1s\"\n", 0644);
     good = benchfs_connect(NULL);
     assert_non_null(good);
     benchfs_disconnect(good);
-    end(true);
+    case_end(true);
 }
 
 /* Every call fails with EIO or ETIMEDOUT, and in time. */
@@ -140,14 +98,14 @@ static void killed(void **state)
     struct stat status;
     struct statvfs totals;
     (void)state;
-    begin(NULL);
+    case_begin(NULL);
     int fds[12], failed = 0, kept = 0;
     for (int i = 0; i < 12; i++) {
         snprintf(path, sizeof path, "/k%d", i);
         put_text(fs, path, "kept");
         fds[i] = (int)OK(benchfs_open(fs, path, O_RDWR));
     }
-    unsigned victim = servers - 1;
+    unsigned victim = case_servers - 1;
     cluster_kill(&cluster, victim);
     for (int i = 0; i < 12; i++) {
         snprintf(path, sizeof path, "/k%d", i);
@@ -165,7 +123,7 @@ static void killed(void **state)
         kept += !lost;
     }
     assert_true(failed > 0);
-    assert_true(servers == 1 || kept > 0);
+    assert_true(case_servers == 1 || kept > 0);
     assert_int_equal(TRY(benchfs_statvfs(fs, &totals)), 1);
     benchfs_dir *dir = benchfs_opendir(fs, "/");
     if (dir != NULL) {
@@ -176,9 +134,9 @@ static void killed(void **state)
         assert_true(errno == EIO || errno == ETIMEDOUT); /* not a listing that merely looks complete */
         benchfs_closedir(dir);
     }
-    if (servers == 1)
+    if (case_servers == 1)
         refused(EHOSTDOWN, NULL, "no server answers");
-    end(false);
+    case_end(false);
 }
 
 static void *write_for_ever(void *argument)
@@ -200,18 +158,18 @@ static void killed_while_busy(void **state)
     void *result;
     struct stat status;
     (void)state;
-    begin(NULL);
+    case_begin(NULL);
     pthread_create(&thread, NULL, write_for_ever, NULL);
     do {
         status.st_size = 0;
         if (benchfs_stat(fs, "/busy", &status) < 0)
             assert_int_equal(errno, ENOENT);
     } while (status.st_size == 0);
-    for (unsigned i = 0; i < servers; i++)
+    for (unsigned i = 0; i < case_servers; i++)
         cluster_kill(&cluster, i);
     pthread_join(thread, &result);
     assert_int_equal((long)result, 0);
-    end(false);
+    case_end(false);
 }
 
 /* A server that hangs is not dead: calls give up at their deadline, and work again when it goes on. */
@@ -220,22 +178,20 @@ static void stopped(void **state)
     struct stat status;
     double start = 0;
     (void)state;
-    begin(NULL);
+    case_begin(NULL);
     put_text(fs, "/s", "before");
-    for (unsigned i = 0; i < servers; i++)
-        kill(cluster.pids[i], SIGSTOP);
+    case_signal(SIGSTOP);
     start = seconds();
     int made = benchfs_mkdir(fs, "/made", 0755);
     assert_true(made < 0 && (errno == ETIMEDOUT || errno == EIO));
     assert_true(seconds() - start < 2.5 && seconds() - start > 0.5);
-    for (unsigned i = 0; i < servers; i++)
-        kill(cluster.pids[i], SIGCONT);
+    case_signal(SIGCONT);
     expect_text(fs, "/s", "before");
     OK(benchfs_unlink(fs, "/s"));
     if (benchfs_stat(fs, "/made", &status) ==
         0) /* its request may have been carried out late, but only once */
         OK(benchfs_rmdir(fs, "/made"));
-    end(true);
+    case_end(true);
 }
 
 /* ---- full servers ---- */
@@ -291,7 +247,7 @@ static void full(void **state)
     struct statvfs before, after;
     char byte;
     (void)state;
-    begin(settings);
+    case_begin(settings);
     OK(benchfs_statvfs(fs, &before));
     for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
         off_t size = fill("/full", ways[i].flags, ways[i].piece, i);
@@ -314,7 +270,7 @@ static void full(void **state)
     IS(1, benchfs_pwrite(fs, fd, "x", 1, size / 2));
     OK(benchfs_close(fs, fd));
     OK(benchfs_unlink(fs, "/full"));
-    end(true);
+    case_end(true);
 }
 
 static void full_of_names(void **state)
@@ -324,7 +280,7 @@ static void full_of_names(void **state)
     struct stat status;
     int made[2] = {0};
     (void)state;
-    begin(settings);
+    case_begin(settings);
     for (int round = 0; round < 2; round++) {
         for (;; made[round]++) {
             snprintf(path, sizeof path, "/a-file-of-some-length-%d", made[round]);
@@ -345,7 +301,7 @@ static void full_of_names(void **state)
     }
     /* Removing gave the room back, but for what later inode numbers take more in half-empty tables. */
     assert_true(made[1] >= made[0] * 4 / 5);
-    end(true);
+    case_end(true);
 }
 
 int main(int argc, char **argv)
@@ -354,6 +310,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(connecting), cmocka_unit_test(killed), cmocka_unit_test(killed_while_busy),
         cmocka_unit_test(stopped),    cmocka_unit_test(full),   cmocka_unit_test(full_of_names),
     };
-    servers = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
+    case_servers = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -171,13 +171,6 @@ struct board {
 };
 static struct board *board;
 
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 static int read_leased(void)
 {
     benchfs *mine = benchfs_connect(NULL);
