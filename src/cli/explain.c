@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "base/signals.h"
 #include "base/status.h"
 #include "bench/bench.h"
 #include "bench/explain.h"
@@ -40,16 +40,6 @@ struct live {
 };
 
 /* ---- the interval ---- */
-
-static int open_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC);
-}
 
 /* Until the time is over or a signal comes. */
 static int observe(struct live *live)
@@ -151,7 +141,7 @@ static int explain_live(struct explain *request, uint64_t seconds)
     result_make_id(live->id);
     int result = CLI_FAILED;
     if (observer_open(&live->observer) == 0) {
-        live->signals = open_signals();
+        live->signals = signals_open((const int[]){SIGINT, SIGTERM, 0});
         int status = live->signals < 0 ? -errno : interval_create(&live->interval);
         if (status == 0)
             status = observe(live);

@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/quantity.h"
+#include "base/signals.h"
 #include "base/status.h"
 #include "cli/cli.h"
 
@@ -90,17 +91,6 @@ static void measure_terminal(struct top *top)
         top->view.columns = size.ws_col;
         top->view.rows = size.ws_row;
     }
-}
-
-static int open_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH};
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-        sigaddset(&set, numbers[i]);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
 /* Ctrl-Z: the shell must find its terminal as it was. */
@@ -294,7 +284,7 @@ static int run(struct top *top)
 {
     if (observer_open(&top->observer) != 0)
         return CLI_FAILED;
-    top->signals = open_signals();
+    top->signals = signals_open((const int[]){SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH, 0});
     int status = top->signals < 0 ? -errno : inode_names_create(&top->names);
     if (status == 0)
         status = top->once ? watch_once(top) : watch(top);

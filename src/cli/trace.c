@@ -14,11 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/quantity.h"
+#include "base/signals.h"
 #include "base/status.h"
 #include "cli/cli.h"
 #include "cli/observe.h"
@@ -257,16 +257,6 @@ static int write_trace(struct tracing *tracing)
 
 /* ---- the verb ---- */
 
-static int open_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC);
-}
-
 static int trace_living(struct tracing *tracing)
 {
     if (observer_open(&tracing->observer) != 0)
@@ -274,7 +264,7 @@ static int trace_living(struct tracing *tracing)
     const struct metrics_control control = {.slow_ns = tracing->slow_ns, .detail_until = METRICS_LEAVE};
     if (tracing->slow_ns != METRICS_LEAVE)
         tell_all(tracing, &control, true);
-    tracing->signals = open_signals();
+    tracing->signals = signals_open((const int[]){SIGINT, SIGTERM, 0});
     int status = tracing->signals < 0 ? -errno : tracing->seconds == 0 ? 0 : record(tracing);
     if (status != 0)
         cli_error("%s", status_text(status));

@@ -31,6 +31,7 @@
 
 #include "base/config.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "base/status.h"
 #include "cluster/file.h"
 #include "journal/identity.h"
@@ -458,18 +459,6 @@ static void log_statistics(struct timer *timer)
     timer_set(daemon->loop, timer, loop_now(daemon->loop) + daemon->config.metrics.log_interval);
 }
 
-/* Blocks the signals before any library starts a thread, so that only the descriptor gets them. */
-static int open_signals(void)
-{
-    sigset_t set;
-    signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-}
-
 static void pin_process(uint32_t number)
 {
     cpu_set_t allowed;
@@ -698,7 +687,9 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     open_log(&daemon.config);
-    int signals = open_signals();
+    signal(SIGPIPE, SIG_IGN);
+    /* before any library starts a thread */
+    int signals = signals_open((const int[]){SIGTERM, SIGINT, 0});
     if (signals < 0) {
         log_error("cannot watch signals: %s", strerror(errno));
         return EXIT_FAILURE;
