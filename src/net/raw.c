@@ -8,22 +8,18 @@
  * that is UCX's shortest path. The first eight bytes of each carry the client's slot (0..depth-1), which the
  * answer repeats.
  *
- * A side that waits polls without pause; every POLLS_PER_CHECK empty polls it looks whether the socket has
- * ended, so that neither outlives the other. */
+ * A side that waits polls without pause, but for a look now and then whether the other is still there. */
 #include "net/raw.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "net/ucx_context.h"
+#include "net/pair.h"
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
-#define POLLS_PER_CHECK (1u << 14)
 #define SMALL_MAX 65536u
 #define IN_PLACE_MAX 256u
 
@@ -36,11 +32,8 @@ struct setup {
 };
 
 struct raw_side {
-    struct ucx_context ucx;
-    ucp_ep_h endpoint;
-    int socket;
+    struct ucx_pair pair;
     uint32_t pending; /* UCX requests under way */
-    int error;
     uint8_t *memory;
     size_t memory_length;
     uint8_t small[SMALL_MAX];   /* sent from */
@@ -74,8 +67,8 @@ static void sent(void *request, ucs_status_t status, void *user_data)
 {
     struct raw_side *side = user_data;
     side->pending--;
-    if (status != UCS_OK && side->error == 0)
-        side->error = ucx_status(status);
+    if (status != UCS_OK && side->pair.error == 0)
+        side->pair.error = ucx_status(status);
     ucp_request_free(request);
 }
 
@@ -88,11 +81,11 @@ static inline void send_message(struct raw_side *side, enum message message, con
         .cb.send = sent,
         .user_data = side,
     };
-    void *request = ucp_am_send_nbx(side->endpoint, message, NULL, 0, bytes, length, &parameters);
+    void *request = ucp_am_send_nbx(side->pair.endpoint, message, NULL, 0, bytes, length, &parameters);
     if (request == NULL)
         return;
     if (UCS_PTR_IS_ERR(request))
-        side->error = ucx_status(UCS_PTR_STATUS(request));
+        side->pair.error = ucx_status(UCS_PTR_STATUS(request));
     else
         side->pending++;
 }
@@ -107,9 +100,10 @@ static inline void send_bulk(struct raw_side *side, enum message message, const 
         .cb.send = sent,
         .user_data = side,
     };
-    void *request = ucp_am_send_nbx(side->endpoint, message, slot, sizeof *slot, bytes, length, &parameters);
+    void *request =
+        ucp_am_send_nbx(side->pair.endpoint, message, slot, sizeof *slot, bytes, length, &parameters);
     if (UCS_PTR_IS_ERR(request))
-        side->error = ucx_status(UCS_PTR_STATUS(request));
+        side->pair.error = ucx_status(UCS_PTR_STATUS(request));
     else if (request != NULL)
         side->pending++;
 }
@@ -122,66 +116,14 @@ static inline void land(struct raw_side *side, const void *bytes, size_t length)
         memcpy(side->landing, bytes, length);
 }
 
-static bool peer_ended(const struct raw_side *side)
-{
-    sched_yield(); /* in case the peer needs this very core */
-    char byte;
-    ssize_t got = recv(side->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
-}
-
-static bool progress(struct raw_side *side)
-{
-    for (uint32_t polls = 0; polls < POLLS_PER_CHECK; polls++)
-        if (ucp_worker_progress(side->ucx.worker) != 0)
-            return true;
-    return false;
-}
-
-static int read_all(int socket, void *bytes, size_t length)
-{
-    ssize_t got = recv(socket, bytes, length, MSG_WAITALL);
-    return got == (ssize_t)length ? 0 : -ECONNRESET;
-}
-
-static int write_all(int socket, const void *bytes, size_t length)
-{
-    ssize_t put = send(socket, bytes, length, MSG_NOSIGNAL);
-    return put == (ssize_t)length ? 0 : -ECONNRESET;
-}
-
-static void peer_failed(void *owner, ucp_ep_h endpoint, ucs_status_t status)
-{
-    struct raw_side *side = owner;
-    (void)endpoint;
-    side->error = ucx_status(status);
-}
-
 static int side_open(struct raw_side *side, int socket, const struct net_ucx_options *options)
 {
-    side->socket = socket;
-    int error = ucx_context_create(options, 0, NULL, &side->ucx);
+    int error = ucx_pair_open(&side->pair, socket, options);
     if (error != 0)
-        goto fail_socket;
-    uint8_t address[4096];
-    uint32_t length = (uint32_t)side->ucx.address_length;
-    error = write_all(socket, &length, sizeof length);
-    if (error == 0)
-        error = write_all(socket, side->ucx.address, length);
-    if (error == 0)
-        error = read_all(socket, &length, sizeof length);
-    if (error == 0)
-        error = length > sizeof address ? -EMSGSIZE : read_all(socket, address, length);
-    if (error == 0)
-        error = ucx_endpoint_create(&side->ucx, address, length, peer_failed, side, &side->endpoint);
+        return error;
+    error = ucx_pair_meet(&side->pair);
     if (error != 0)
-        goto fail_context;
-    return 0;
-
-fail_context:
-    ucx_context_destroy(&side->ucx);
-fail_socket:
-    close(socket);
+        ucx_pair_close(&side->pair);
     return error;
 }
 
@@ -193,11 +135,9 @@ static size_t allocation(size_t length)
 
 static void side_close(struct raw_side *side)
 {
-    ucx_endpoint_destroy(side->endpoint);
-    ucx_context_destroy(&side->ucx);
+    ucx_pair_close(&side->pair);
     if (side->memory != NULL)
         ucx_memory_free(side->memory, allocation(side->memory_length));
-    close(side->socket);
 }
 
 static int use_memory(struct raw_side *side, size_t length)
@@ -226,7 +166,7 @@ static ucs_status_t serve_setup(void *owner, const void *header, size_t header_l
     memcpy(&server->setup, bytes, length);
     server->next = 0;
     if (server->setup.footprint != 0)
-        server->side.error = use_memory(&server->side, server->setup.footprint);
+        server->side.pair.error = use_memory(&server->side, server->setup.footprint);
     send_message(&server->side, RAW_ANSWER, server->side.small, sizeof(uint64_t), UCP_AM_SEND_FLAG_EAGER);
     return UCS_OK;
 }
@@ -259,7 +199,7 @@ static void landed(void *request, ucs_status_t status, size_t length, void *user
         (struct raw_server *)(void *)((char *)(slot - *slot) - offsetof(struct raw_server, slots));
     server->side.pending--;
     if (status != UCS_OK)
-        server->side.error = ucx_status(status);
+        server->side.pair.error = ucx_status(status);
     ucp_request_free(request);
     send_message(&server->side, RAW_ANSWER, slot, sizeof *slot, UCP_AM_SEND_FLAG_EAGER);
 }
@@ -282,10 +222,10 @@ static ucs_status_t serve_write(void *owner, const void *header, size_t header_l
         .user_data = &server->slots[slot],
     };
     server->side.pending++;
-    void *request =
-        ucp_am_recv_data_nbx(server->side.ucx.worker, data, next_memory(server, length), length, &receive);
+    void *request = ucp_am_recv_data_nbx(server->side.pair.ucx.worker, data, next_memory(server, length),
+                                         length, &receive);
     if (UCS_PTR_IS_ERR(request))
-        server->side.error = ucx_status(UCS_PTR_STATUS(request));
+        server->side.pair.error = ucx_status(UCS_PTR_STATUS(request));
     return UCS_INPROGRESS;
 }
 
@@ -316,18 +256,18 @@ int raw_server_run(int socket, const struct net_ucx_options *options)
         server->slots[slot] = slot;
     int error = side_open(&server->side, socket, options);
     if (error == 0) {
-        error = ucx_handler_set(&server->side.ucx, RAW_SETUP, serve_setup, server);
+        error = ucx_handler_set(&server->side.pair.ucx, RAW_SETUP, serve_setup, server);
         if (error == 0)
-            error = ucx_handler_set(&server->side.ucx, RAW_PING, serve_ping, server);
+            error = ucx_handler_set(&server->side.pair.ucx, RAW_PING, serve_ping, server);
         if (error == 0)
-            error = ucx_handler_set(&server->side.ucx, RAW_WRITE, serve_write, server);
+            error = ucx_handler_set(&server->side.pair.ucx, RAW_WRITE, serve_write, server);
         if (error == 0)
-            error = ucx_handler_set(&server->side.ucx, RAW_READ, serve_read, server);
+            error = ucx_handler_set(&server->side.pair.ucx, RAW_READ, serve_read, server);
         const char ready = 1;
         if (error == 0)
-            error = write_all(socket, &ready, 1);
-        while (error == 0 && (progress(&server->side) || !peer_ended(&server->side)))
-            error = server->side.error;
+            error = ucx_pair_write(&server->side.pair, &ready, 1);
+        while (error == 0 && (ucx_pair_progress(&server->side.pair) || !ucx_pair_ended(&server->side.pair)))
+            error = server->side.pair.error;
         side_close(&server->side);
     }
     free(server);
@@ -393,7 +333,7 @@ static void fetched(void *request, ucs_status_t status, size_t length, void *use
         (struct raw_client *)(void *)((char *)(slot - *slot) - offsetof(struct raw_client, slots));
     client->side.pending--;
     if (status != UCS_OK)
-        client->side.error = ucx_status(status);
+        client->side.pair.error = ucx_status(status);
     ucp_request_free(request);
     answered(client, *slot);
     if (client->issued < client->count)
@@ -418,27 +358,27 @@ static ucs_status_t take_data(void *owner, const void *header, size_t header_len
         .user_data = &client->slots[slot],
     };
     client->side.pending++;
-    void *request = ucp_am_recv_data_nbx(client->side.ucx.worker, data, client->side.memory + slot * length,
-                                         length, &receive);
+    void *request = ucp_am_recv_data_nbx(client->side.pair.ucx.worker, data,
+                                         client->side.memory + slot * length, length, &receive);
     if (UCS_PTR_IS_ERR(request))
-        client->side.error = ucx_status(UCS_PTR_STATUS(request));
+        client->side.pair.error = ucx_status(UCS_PTR_STATUS(request));
     return UCS_INPROGRESS;
 }
 
 static int wait_answers(struct raw_client *client, uint64_t count)
 {
-    while (client->answered < count && client->side.error == 0)
-        if (!progress(&client->side) && peer_ended(&client->side))
+    while (client->answered < count && client->side.pair.error == 0)
+        if (!ucx_pair_progress(&client->side.pair) && ucx_pair_ended(&client->side.pair))
             return -ECONNRESET;
-    return client->side.error;
+    return client->side.pair.error;
 }
 
 static int wait_sends(struct raw_client *client)
 {
-    while (client->side.pending != 0 && client->side.error == 0)
-        if (!progress(&client->side) && peer_ended(&client->side))
+    while (client->side.pending != 0 && client->side.pair.error == 0)
+        if (!ucx_pair_progress(&client->side.pair) && ucx_pair_ended(&client->side.pair))
             return -ECONNRESET;
-    return client->side.error;
+    return client->side.pair.error;
 }
 
 static int configure(struct raw_client *client, uint64_t reply_bytes, uint64_t size, uint64_t footprint)
@@ -465,11 +405,11 @@ int raw_client_create(int socket, const struct net_ucx_options *options, struct 
     if (error != 0)
         goto fail;
     char ready;
-    error = read_all(socket, &ready, 1);
+    error = ucx_pair_read(&client->side.pair, &ready, 1);
     if (error == 0)
-        error = ucx_handler_set(&client->side.ucx, RAW_ANSWER, take_answer, client);
+        error = ucx_handler_set(&client->side.pair.ucx, RAW_ANSWER, take_answer, client);
     if (error == 0)
-        error = ucx_handler_set(&client->side.ucx, RAW_DATA, take_data, client);
+        error = ucx_handler_set(&client->side.pair.ucx, RAW_DATA, take_data, client);
     if (error != 0) {
         side_close(&client->side);
         goto fail;

@@ -10,17 +10,14 @@
 #include "net/rma.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "net/ucx_context.h"
+#include "net/pair.h"
 
-#define POLLS_PER_CHECK (1u << 14)
-#define ADDRESS_MAX 4096u
+#define KEY_MAX 4096u
 
 struct region {
     ucp_mem_h handle;
@@ -35,10 +32,7 @@ struct invitation {
 };
 
 struct side {
-    struct ucx_context ucx;
-    ucp_ep_h endpoint;
-    int socket;
-    int error;
+    struct ucx_pair pair;
     struct region memory;
 };
 
@@ -61,41 +55,6 @@ struct rma_client {
 
 /* ---- both sides ---- */
 
-static int read_all(int socket, void *bytes, size_t length)
-{
-    ssize_t got = recv(socket, bytes, length, MSG_WAITALL);
-    return got == (ssize_t)length ? 0 : -ECONNRESET;
-}
-
-static int write_all(int socket, const void *bytes, size_t length)
-{
-    ssize_t put = send(socket, bytes, length, MSG_NOSIGNAL);
-    return put == (ssize_t)length ? 0 : -ECONNRESET;
-}
-
-static bool peer_ended(const struct side *side)
-{
-    char byte;
-    sched_yield(); /* in case the peer needs this very core */
-    ssize_t got = recv(side->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
-}
-
-static bool progress_side(struct side *side)
-{
-    for (uint32_t polls = 0; polls < POLLS_PER_CHECK; polls++)
-        if (ucp_worker_progress(side->ucx.worker) != 0)
-            return true;
-    return false;
-}
-
-static void peer_failed(void *owner, ucp_ep_h endpoint, ucs_status_t status)
-{
-    struct side *side = owner;
-    (void)endpoint;
-    side->error = ucx_status(status);
-}
-
 static int region_create(struct side *side, size_t length)
 {
     const ucp_mem_map_params_t parameters = {
@@ -103,13 +62,13 @@ static int region_create(struct side *side, size_t length)
         .length = length,
         .flags = UCP_MEM_MAP_ALLOCATE,
     };
-    int error = ucx_status(ucp_mem_map(side->ucx.context, &parameters, &side->memory.handle));
+    int error = ucx_status(ucp_mem_map(side->pair.ucx.context, &parameters, &side->memory.handle));
     if (error != 0)
         return error;
     ucp_mem_attr_t attributes = {.field_mask = UCP_MEM_ATTR_FIELD_ADDRESS};
     error = ucx_status(ucp_mem_query(side->memory.handle, &attributes));
     if (error != 0) {
-        ucp_mem_unmap(side->ucx.context, side->memory.handle);
+        ucp_mem_unmap(side->pair.ucx.context, side->memory.handle);
         return error;
     }
     side->memory.address = attributes.address;
@@ -117,53 +76,32 @@ static int region_create(struct side *side, size_t length)
     return 0;
 }
 
-/* Both send their address and take the other's. */
-static int meet(struct side *side)
-{
-    uint8_t address[ADDRESS_MAX];
-    uint32_t length = (uint32_t)side->ucx.address_length;
-    int error = write_all(side->socket, &length, sizeof(length));
-    if (error == 0)
-        error = write_all(side->socket, side->ucx.address, length);
-    if (error == 0)
-        error = read_all(side->socket, &length, sizeof(length));
-    if (error == 0)
-        error = length > sizeof(address) ? -EMSGSIZE : read_all(side->socket, address, length);
-    return error != 0 ? error
-                      : ucx_endpoint_create(&side->ucx, address, length, peer_failed, side, &side->endpoint);
-}
-
 static int side_open(struct side *side, int socket, const struct net_ucx_options *options, size_t footprint)
 {
     struct net_ucx_options one_sided = options != NULL ? *options : (struct net_ucx_options){0};
     one_sided.one_sided = true;
-    side->socket = socket;
-    int error = ucx_context_create(&one_sided, 0, NULL, &side->ucx);
+    int error = ucx_pair_open(&side->pair, socket, &one_sided);
     if (error != 0)
-        goto fail_socket;
+        return error;
     error = region_create(side, footprint);
     if (error != 0)
-        goto fail_context;
-    error = meet(side);
+        goto fail_pair;
+    error = ucx_pair_meet(&side->pair);
     if (error != 0)
         goto fail_region;
     return 0;
 
 fail_region:
-    ucp_mem_unmap(side->ucx.context, side->memory.handle);
-fail_context:
-    ucx_context_destroy(&side->ucx);
-fail_socket:
-    close(socket);
+    ucp_mem_unmap(side->pair.ucx.context, side->memory.handle);
+fail_pair:
+    ucx_pair_close(&side->pair);
     return error;
 }
 
 static void side_close(struct side *side)
 {
-    ucx_endpoint_destroy(side->endpoint);
-    ucp_mem_unmap(side->ucx.context, side->memory.handle);
-    ucx_context_destroy(&side->ucx);
-    close(side->socket);
+    ucp_mem_unmap(side->pair.ucx.context, side->memory.handle);
+    ucx_pair_close(&side->pair);
 }
 
 /* ---- server ---- */
@@ -172,14 +110,14 @@ static int invite(const struct side *side, size_t footprint)
 {
     void *key;
     size_t length;
-    int error = ucx_status(ucp_rkey_pack(side->ucx.context, side->memory.handle, &key, &length));
+    int error = ucx_status(ucp_rkey_pack(side->pair.ucx.context, side->memory.handle, &key, &length));
     if (error != 0)
         return error;
     const struct invitation invitation = {
         .address = (uint64_t)(uintptr_t)side->memory.address, .footprint = footprint, .key_length = length};
-    error = write_all(side->socket, &invitation, sizeof(invitation));
+    error = ucx_pair_write(&side->pair, &invitation, sizeof(invitation));
     if (error == 0)
-        error = write_all(side->socket, key, length);
+        error = ucx_pair_write(&side->pair, key, length);
     ucp_rkey_buffer_release(key);
     return error;
 }
@@ -191,8 +129,8 @@ int rma_server_run(int socket, const struct net_ucx_options *options, size_t foo
     if (error != 0)
         return error;
     error = invite(&side, footprint);
-    while (error == 0 && (progress_side(&side) || !peer_ended(&side)))
-        error = side.error;
+    while (error == 0 && (ucx_pair_progress(&side.pair) || !ucx_pair_ended(&side.pair)))
+        error = side.pair.error;
     side_close(&side);
     return error == -ECONNRESET ? 0 : error; /* the transport may notice the end before the socket does */
 }
@@ -202,14 +140,14 @@ int rma_server_run(int socket, const struct net_ucx_options *options, size_t foo
 static int accept_invitation(struct rma_client *client)
 {
     struct invitation invitation;
-    uint8_t key[ADDRESS_MAX];
-    int error = read_all(client->side.socket, &invitation, sizeof(invitation));
+    uint8_t key[KEY_MAX];
+    int error = ucx_pair_read(&client->side.pair, &invitation, sizeof(invitation));
     if (error == 0 && (invitation.footprint != client->footprint || invitation.key_length > sizeof(key)))
         error = -EPROTO;
     if (error == 0)
-        error = read_all(client->side.socket, key, invitation.key_length);
+        error = ucx_pair_read(&client->side.pair, key, invitation.key_length);
     if (error == 0)
-        error = ucx_status(ucp_ep_rkey_unpack(client->side.endpoint, key, &client->key));
+        error = ucx_status(ucp_ep_rkey_unpack(client->side.pair.endpoint, key, &client->key));
     client->remote = invitation.address;
     return error;
 }
@@ -268,8 +206,8 @@ static void transferred(void *request, ucs_status_t status, void *user_data)
     client->under_way--;
     if (status == UCS_OK)
         count_transfer(client, slot);
-    else if (client->side.error == 0)
-        client->side.error = ucx_status(status);
+    else if (client->side.pair.error == 0)
+        client->side.pair.error = ucx_status(status);
     ucp_request_free(request);
 }
 
@@ -284,14 +222,14 @@ static inline void issue(struct rma_client *client, enum rma_kind kind, struct s
     };
     uint8_t *local = (uint8_t *)client->side.memory.address + offset;
     slot->started = timed ? clock_now() : 0;
-    void *request = kind == RMA_PUT ? ucp_put_nbx(client->side.endpoint, local, client->size,
+    void *request = kind == RMA_PUT ? ucp_put_nbx(client->side.pair.endpoint, local, client->size,
                                                   client->remote + offset, client->key, &parameters)
-                                    : ucp_get_nbx(client->side.endpoint, local, client->size,
+                                    : ucp_get_nbx(client->side.pair.endpoint, local, client->size,
                                                   client->remote + offset, client->key, &parameters);
     if (request == NULL) {
         count_transfer(client, slot);
     } else if (UCS_PTR_IS_ERR(request)) {
-        client->side.error = ucx_status(UCS_PTR_STATUS(request));
+        client->side.pair.error = ucx_status(UCS_PTR_STATUS(request));
     } else {
         slot->busy = true;
         client->under_way++;
@@ -301,18 +239,18 @@ static inline void issue(struct rma_client *client, enum rma_kind kind, struct s
 /* Waits until at most `limit` transfers are under way. */
 static int wait_below(struct rma_client *client, uint32_t limit)
 {
-    while (client->under_way > limit && client->side.error == 0)
-        if (!progress_side(&client->side) && peer_ended(&client->side))
+    while (client->under_way > limit && client->side.pair.error == 0)
+        if (!ucx_pair_progress(&client->side.pair) && ucx_pair_ended(&client->side.pair))
             return -ECONNRESET;
-    return client->side.error;
+    return client->side.pair.error;
 }
 
 static void flushed(void *request, ucs_status_t status, void *user_data)
 {
     struct rma_client *client = user_data;
     client->under_way--;
-    if (status != UCS_OK && client->side.error == 0)
-        client->side.error = ucx_status(status);
+    if (status != UCS_OK && client->side.pair.error == 0)
+        client->side.pair.error = ucx_status(status);
     ucp_request_free(request);
 }
 
@@ -324,7 +262,7 @@ static int flush(struct rma_client *client)
         .cb.send = flushed,
         .user_data = client,
     };
-    void *request = ucp_ep_flush_nbx(client->side.endpoint, &parameters);
+    void *request = ucp_ep_flush_nbx(client->side.pair.endpoint, &parameters);
     if (UCS_PTR_IS_ERR(request))
         return ucx_status(UCS_PTR_STATUS(request));
     client->under_way += request != NULL;
@@ -338,7 +276,7 @@ int rma_transfer(struct rma_client *client, enum rma_kind kind, size_t size, uin
         depth > RMA_DEPTH_MAX)
         return -EINVAL;
     uint32_t next = 0; /* slot */
-    int error = client->side.error;
+    int error = client->side.pair.error;
     client->size = size;
     client->progress = progress;
     for (uint64_t i = 0; i < count && error == 0; i++) {
@@ -348,8 +286,8 @@ int rma_transfer(struct rma_client *client, enum rma_kind kind, size_t size, uin
         progress->offset += size;
         if (progress->offset > client->footprint - size)
             progress->offset = 0;
-        error = client->side.error != 0 ? client->side.error : wait_below(client, depth - 1);
-        if (error == 0 && i % POLLS_PER_CHECK == POLLS_PER_CHECK - 1 && peer_ended(&client->side))
+        error = client->side.pair.error != 0 ? client->side.pair.error : wait_below(client, depth - 1);
+        if (error == 0 && i % UCX_PAIR_POLLS == UCX_PAIR_POLLS - 1 && ucx_pair_ended(&client->side.pair))
             error = -ECONNRESET; /* shared memory goes on without it */
     }
     return error == 0 ? flush(client) : error;
