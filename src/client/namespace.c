@@ -201,6 +201,18 @@ static int may_create(struct walk *walk)
     return walk_lookup(walk, &attributes) == 0 ? -EEXIST : -EACCES;
 }
 
+/* The same for what is no directory, whose name may not end in a slash. */
+static int may_create_leaf(struct walk *walk)
+{
+    if (walk->last != WALK_NAME)
+        return -EEXIST;
+    if (!walk->slash)
+        return may_create(walk);
+    struct attributes attributes;
+    int status = walk_lookup(walk, &attributes);
+    return status == 0 ? -EEXIST : status;
+}
+
 static int mkdir_once(struct walk *walk, mode_t mode, struct attributes *attributes)
 {
     struct client *client = walk->client;
@@ -240,13 +252,7 @@ int client_mkdir(struct client *client, uint64_t directory, const char *path, mo
 static int make_node_once(struct walk *walk, mode_t mode, uint64_t device, struct attributes *attributes)
 {
     struct client *client = walk->client;
-    if (walk->last != WALK_NAME)
-        return -EEXIST;
-    if (walk->slash) {
-        int found = walk_lookup(walk, attributes);
-        return found == 0 ? -EEXIST : found;
-    }
-    int status = may_create(walk);
+    int status = may_create_leaf(walk);
     if (status < 0)
         return status;
     union {
@@ -282,13 +288,7 @@ int client_make_node(struct client *client, uint64_t directory, const char *path
 static int symlink_once(struct walk *walk, const struct iovec *target, struct attributes *attributes)
 {
     struct client *client = walk->client;
-    if (walk->last != WALK_NAME)
-        return -EEXIST;
-    if (walk->slash) {
-        int found = walk_lookup(walk, attributes);
-        return found == 0 ? -EEXIST : found;
-    }
-    int status = may_create(walk);
+    int status = may_create_leaf(walk);
     if (status < 0)
         return status;
     uint8_t body[sizeof(struct create_request) + NAME_LENGTH_MAX];
@@ -329,13 +329,7 @@ int client_symlink(struct client *client, const char *target, uint64_t directory
 static int link_once(struct walk *walk, uint64_t inode, struct attributes *attributes)
 {
     struct client *client = walk->client;
-    if (walk->last != WALK_NAME)
-        return -EEXIST;
-    if (walk->slash) {
-        int found = walk_lookup(walk, attributes);
-        return found == 0 ? -EEXIST : found;
-    }
-    int status = may_create(walk);
+    int status = may_create_leaf(walk);
     if (status < 0)
         return status;
     union {
