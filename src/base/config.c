@@ -8,6 +8,7 @@
  * The file comes from a user and may hold anything: its size is bounded, the parser bounds nesting, and text
  * from it is cleaned of control characters before it goes into an error line. */
 #include "base/option.h"
+#include "base/descriptor.h"
 #include "base/quantity.h"
 #include "base/toml.h"
 
@@ -400,24 +401,6 @@ int config_read_text(struct config *config, const char *name, const char *text, 
     return status;
 }
 
-/* Reads at most size bytes. Returns how many, or -errno. */
-static ssize_t read_all(int descriptor, char *bytes, size_t size)
-{
-    size_t length = 0;
-
-    while (length < size) {
-        ssize_t got = read(descriptor, bytes + length, size - length);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -errno;
-        if (got == 0)
-            break;
-        length += (size_t)got;
-    }
-    return (ssize_t)length;
-}
-
 int config_read_file(struct config *config, const char *path, char *error, size_t size)
 {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
@@ -429,7 +412,7 @@ int config_read_file(struct config *config, const char *path, char *error, size_
     }
 
     char *bytes = malloc(FILE_SIZE_MAX + 1);
-    ssize_t length = bytes == NULL ? -ENOMEM : read_all(descriptor, bytes, FILE_SIZE_MAX + 1);
+    ssize_t length = bytes == NULL ? -ENOMEM : descriptor_read(descriptor, bytes, FILE_SIZE_MAX + 1);
     close(descriptor);
     int status = (int)length;
     if (length < 0) {

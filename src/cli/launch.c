@@ -18,6 +18,7 @@
  * On another host the child is ssh, and a shell there receives key and configuration on its standard input
  * before it becomes the server; nothing needs to be shared between the hosts but the installed program. The
  * server there has a session of its own, so it outlives the ssh, which is ended when all serve. */
+#include "base/descriptor.h"
 #include "cli/launch.h"
 
 #include <errno.h>
@@ -111,20 +112,6 @@ static int spawn_local(const struct launch *launch, struct launch_server *server
 
 /* ---- other hosts ---- */
 
-static int write_all(int fd, const void *bytes, size_t length)
-{
-    for (const char *at = bytes; length > 0;) {
-        ssize_t written = write(fd, at, length);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -errno;
-        at += written;
-        length -= (size_t)written;
-    }
-    return 0;
-}
-
 static int copy_file(const char *path, size_t size, int to)
 {
     char bytes[4096];
@@ -134,7 +121,7 @@ static int copy_file(const char *path, size_t size, int to)
     int status = 0;
     while (status == 0 && size > 0) {
         ssize_t count = read(fd, bytes, size < sizeof(bytes) ? size : sizeof(bytes));
-        status = count < 0 ? -errno : count == 0 ? -EIO : write_all(to, bytes, (size_t)count);
+        status = count < 0 ? -errno : count == 0 ? -EIO : descriptor_write(to, bytes, (size_t)count);
         size -= count > 0 ? (size_t)count : 0;
     }
     close(fd);
@@ -341,7 +328,7 @@ static int tell_members(const struct launch *launch)
     fputs("go\n", out);
     int status = fclose(out) == 0 ? 0 : -ENOMEM;
     for (uint32_t i = 0; i < launch->count && status == 0; i++)
-        status = write_all(launch->servers[i].to, text, length);
+        status = descriptor_write(launch->servers[i].to, text, length);
     free(text);
     return status;
 }

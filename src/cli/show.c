@@ -11,24 +11,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/status.h"
 #include "cli/cli.h"
 
 #define BUFFER_SIZE (4u << 20)
-
-static int write_all(int fd, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t written = write(fd, bytes, length);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -errno;
-        bytes += written;
-        length -= (size_t)written;
-    }
-    return 0;
-}
 
 /* Returns CLI_OK or CLI_FAILED, having reported why. */
 static int cat_open(struct client *client, const char *path, struct client_file *file, char *buffer)
@@ -38,7 +25,7 @@ static int cat_open(struct client *client, const char *path, struct client_file 
         count = client_read(client, file, buffer, BUFFER_SIZE, offset);
         if (count == 0)
             return CLI_OK;
-        int status = count < 0 ? 0 : write_all(STDOUT_FILENO, buffer, (size_t)count);
+        int status = count < 0 ? 0 : descriptor_write(STDOUT_FILENO, buffer, (size_t)count);
         if (status != 0) {
             cli_error("cannot write to standard output: %s", status_text(status));
             return CLI_FAILED;

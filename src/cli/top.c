@@ -4,6 +4,7 @@
  * stops it. Signals come through a descriptor that is waited for together with the keys, so nothing happens
  * inside a handler. A frame is written in one piece, line after line over the old ones, so it does not
  * flicker. Who is not at a terminal gets frames one behind the other, and `--once` a single one. */
+#include "base/descriptor.h"
 #include "cli/top.h"
 
 #include <errno.h>
@@ -44,22 +45,10 @@ struct top {
 
 /* ---- the terminal ---- */
 
-static void write_all(const char *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t count = write(STDOUT_FILENO, bytes, length);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count <= 0)
-            return; /* nobody is there to be told */
-        bytes += count;
-        length -= (size_t)count;
-    }
-}
-
+/* Nobody is there to be told when the terminal takes nothing. */
 static void write_text(const char *text)
 {
-    write_all(text, strlen(text));
+    (void)descriptor_write(STDOUT_FILENO, text, strlen(text));
 }
 
 static void terminal_enter(struct top *top)
@@ -135,7 +124,7 @@ static void draw(struct top *top)
     if (!top->terminal) {
         top->view.rows = top->once ? 1000 : ROWS_DEFAULT;
         top_frame(&top->observer, &top->view, top->names, text);
-        write_all(text->bytes, text->length);
+        (void)descriptor_write(STDOUT_FILENO, text->bytes, text->length);
         return;
     }
     top->view.colours = true;
@@ -145,7 +134,7 @@ static void draw(struct top *top)
     for (size_t at = 0; at < text->length;) {
         const char *end = memchr(text->bytes + at, '\n', text->length - at);
         size_t length = (size_t)(end - text->bytes) - at;
-        write_all(text->bytes + at, length);
+        (void)descriptor_write(STDOUT_FILENO, text->bytes + at, length);
         write_text("\033[K\n");
         at += length + 1;
     }
@@ -153,7 +142,8 @@ static void draw(struct top *top)
     char place[32];
     snprintf(place, sizeof(place), "\033[%u;1H\033[2m", top->view.rows + 1);
     write_text(place);
-    write_all(help, strlen(help) < top->view.columns ? strlen(help) : top->view.columns);
+    (void)descriptor_write(STDOUT_FILENO, help,
+                           strlen(help) < top->view.columns ? strlen(help) : top->view.columns);
     write_text("\033[0m\033[K");
 }
 

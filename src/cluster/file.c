@@ -27,6 +27,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
+
 #define FILE_VERSION 2
 #define FILE_VERSION_WITHOUT_RING 1
 #define FILE_SIZE_MAX (16u << 20)
@@ -92,20 +94,6 @@ static json_t *encode(const struct cluster_file *file)
                      file->directory, "ring", file->ring, "hash", file->hash);
 }
 
-static int write_all(int fd, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t written = write(fd, bytes, length);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -errno;
-        bytes += written;
-        length -= (size_t)written;
-    }
-    return 0;
-}
-
 /* Makes the rename durable; a file system that cannot sync a directory has nothing to lose by it. */
 static void sync_directory(const char *path)
 {
@@ -130,7 +118,7 @@ static int replace_file(const char *path, const char *text)
     int fd = mkostemp(temporary, O_CLOEXEC); /* mode 0600 */
     if (fd < 0)
         return -errno;
-    int status = write_all(fd, text, strlen(text));
+    int status = descriptor_write(fd, text, strlen(text));
     if (status == 0 && fsync(fd) != 0)
         status = -errno;
     if (close(fd) != 0 && status == 0)
@@ -205,14 +193,10 @@ static int load(const struct decoder *decoder, char **text, size_t *length)
         result = invalid(decoder, "larger than %u bytes", FILE_SIZE_MAX);
     else if ((bytes = malloc((size_t)status.st_size + 1)) == NULL)
         result = -ENOMEM;
-    while (result == 0 && total < (size_t)status.st_size) {
-        ssize_t got = read(fd, bytes + total, (size_t)status.st_size - total);
-        if (got == 0)
-            break;
-        if (got > 0)
-            total += (size_t)got;
-        else if (errno != EINTR)
-            result = -errno;
+    if (result == 0) {
+        ssize_t got = descriptor_read(fd, bytes, (size_t)status.st_size);
+        result = got < 0 ? (int)got : 0;
+        total = got < 0 ? 0 : (size_t)got;
     }
     close(fd);
     if (result != 0) {
