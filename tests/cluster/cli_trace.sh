@@ -96,7 +96,7 @@ benchfs stop >/dev/null 2>&1
 # Engines whose device is not reached through io_uring.
 for engine in rocksdb pmem; do
     mkdir "$work/$engine"
-    benchfs start -n 1 --store "$engine" --set store.path="$work/$engine" --set store.capacity=64MiB --set store.durability=close \
+    benchfs start -n 1 --store "$engine" --set store.path="$work/$engine" --set store.capacity=64MiB --set store.durability=write \
         >/dev/null 2>&1 || continue # it was built without
     load
     ok "$engine is traced" traced --seconds 1
