@@ -68,9 +68,9 @@ uint32_t block_map_seek(const struct block_map *map, uint32_t start, bool hole)
     return map->count;
 }
 
-uint32_t block_sum(const void *bytes)
+uint32_t block_sum(const void *bytes, const void *next)
 {
-    uint32_t sum = crc32c(0, bytes, PAGE_BYTES);
+    uint32_t sum = crc32c_block(bytes, next);
     return sum == BLOCK_NO_SUM ? UINT32_MAX : sum;
 }
 

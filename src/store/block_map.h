@@ -52,8 +52,9 @@ uint32_t block_map_holes(const struct block_map *map, uint32_t start, uint32_t e
  * before it. */
 uint32_t block_map_seek(const struct block_map *map, uint32_t start, bool hole);
 
-/* CRC32C of one block in memory; never BLOCK_NO_SUM, for which another value stands. */
-uint32_t block_sum(const void *bytes);
+/* CRC32C of one block in memory; never BLOCK_NO_SUM, for which another value stands. next: as crc32c_block's.
+ */
+uint32_t block_sum(const void *bytes, const void *next);
 
 /* ---- the record ---- */
 

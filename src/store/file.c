@@ -30,7 +30,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "store/file_state.h"
@@ -323,7 +322,8 @@ static void set_checksums(struct file_store *store, struct commit *commit)
             zeros_add(chunk, larger(commit->end, at), end);
         }
         const char *bytes = commit->transfer->memory.bytes + (at - commit->start);
-        blocks_set(&chunk->blocks, block, store->checksum ? crc32c(0, bytes, end - at) : 0);
+        const char *next = at + BLOCK_BYTES < commit->end ? bytes + BLOCK_BYTES : NULL;
+        blocks_set(&chunk->blocks, block, store->checksum ? file_block_sum(bytes, end - at, next) : 0);
     }
     if (chunk->peculiar != NULL && changed)
         ranges_subtract(&chunk->peculiar->zeros, commit->offset, commit->end);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "store/file_state.h"
@@ -212,7 +211,9 @@ static int verify(struct file_store *store, struct file_chunk *chunk, uint32_t s
         if (have >= at + length) {
             if (chunk->unchecked || !store->checksum)
                 continue;
-            uint32_t checksum = crc32c(0, bytes + (at - start), length);
+            const char *block_bytes = bytes + (at - start);
+            uint32_t checksum = file_block_sum(block_bytes, length,
+                                               at + BLOCK_BYTES < end ? block_bytes + BLOCK_BYTES : NULL);
             if (checksum == blocks_checksum(&chunk->blocks, block))
                 continue;
             if (file_is_recovered(store, chunk->entry.node.inode)) {

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/crc32c.h"
 #include "base/map.h"
 #include "runtime/sync.h"
 #include "store/blocks.h"
@@ -122,6 +123,12 @@ struct file_store {
 static inline struct file_store *file_of(struct store *store)
 {
     return container_of(store, struct file_store, store);
+}
+
+/* Checksum of the covered bytes of one block. next: as crc32c_block's. */
+static inline uint32_t file_block_sum(const char *bytes, uint32_t length, const char *next)
+{
+    return length == BLOCK_BYTES ? crc32c_block(bytes, next) : crc32c(0, bytes, length);
 }
 
 static inline uint32_t blocks_of(uint32_t bytes)

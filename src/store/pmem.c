@@ -117,7 +117,7 @@ static int block_clear(struct pmem *pmem, struct chunk *chunk, uint32_t at, uint
 {
     if (start >= end || !block_has_page(block_map_get(&chunk->map, at)))
         return 0;
-    int status = pmem_block_verify(pmem, chunk, at);
+    int status = pmem_block_verify(pmem, chunk, at, 0);
     uint32_t page;
     if (status == 0)
         status = pmem_pages_collect(pmem, &page, 1) == 0 ? 0 : -ENOMEM;
@@ -370,7 +370,7 @@ static int pmem_scrub(struct store *store, uint64_t inode, uint64_t index, struc
             return 0;
         if (block_has_page(chunk->map.blocks[at])) {
             found->bytes += PAGE_BYTES;
-            if (pmem_block_verify(pmem, chunk, at) != 0 && found->blocks++ == 0)
+            if (pmem_block_verify(pmem, chunk, at, chunk->map.count) != 0 && found->blocks++ == 0)
                 found->offset = at << PAGE_SHIFT;
         }
         if (at % SCRUB_STEP == SCRUB_STEP - 1 && pmem->store.loop != NULL) {

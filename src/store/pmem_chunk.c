@@ -93,7 +93,7 @@ void pmem_block_replace(struct pmem *pmem, struct chunk *chunk, uint32_t at, uin
     struct block old = block_map_get(&chunk->map, at);
     if (block_has_page(old))
         cow_pages_retire(pmem->pages, old.page);
-    uint32_t sum = pmem->checksum ? block_sum(page_at(pmem, page)) : BLOCK_NO_SUM;
+    uint32_t sum = pmem->checksum ? block_sum(page_at(pmem, page), NULL) : BLOCK_NO_SUM;
     block_map_set(&chunk->map, at, (struct block){page, sum});
 }
 
@@ -108,16 +108,18 @@ void pmem_block_empty(struct pmem *pmem, struct chunk *chunk, uint32_t at, bool 
     pmem->charged -= !keep;
 }
 
-static bool block_matches(const struct pmem *pmem, struct block block)
+static bool block_matches(const struct pmem *pmem, struct block block, struct block next)
 {
     return !pmem->checksum || !block_has_page(block) || block.sum == BLOCK_NO_SUM ||
-           block_sum(page_at(pmem, block.page)) == block.sum;
+           block_sum(page_at(pmem, block.page), block_has_page(next) ? page_at(pmem, next.page) : NULL) ==
+               block.sum;
 }
 
-int pmem_block_verify(const struct pmem *pmem, const struct chunk *chunk, uint32_t at)
+int pmem_block_verify(const struct pmem *pmem, const struct chunk *chunk, uint32_t at, uint32_t end)
 {
     struct block block = block_map_get(&chunk->map, at);
-    if (block_matches(pmem, block))
+    struct block next = block_map_get(&chunk->map, at + 1 < end ? at + 1 : UINT32_MAX);
+    if (block_matches(pmem, block, next))
         return 0;
     log_error("pmem: inode %" PRIu64 ", chunk %" PRIu64 ", offset %" PRIu64
               ": the block does not match its checksum (page %u of the file)",

@@ -76,8 +76,8 @@ uint32_t pmem_pages_run(const uint32_t *pages, uint32_t at, uint32_t count);
 void pmem_block_replace(struct pmem *pmem, struct chunk *chunk, uint32_t at, uint32_t page);
 /* Takes a block's page from it; keep: it stays promised. */
 void pmem_block_empty(struct pmem *pmem, struct chunk *chunk, uint32_t at, bool keep);
-/* 0, or -EIO, logged: the block is not what was written. */
-int pmem_block_verify(const struct pmem *pmem, const struct chunk *chunk, uint32_t at);
+/* 0, or -EIO, logged: the block is not what was written. Those behind it are looked at next, up to `end`. */
+int pmem_block_verify(const struct pmem *pmem, const struct chunk *chunk, uint32_t at, uint32_t end);
 /* Fills bytes [start, end) of a block in `page` with what the chunk holds there. */
 void pmem_block_complete(const struct pmem *pmem, const struct chunk *chunk, uint32_t at, uint32_t page,
                          uint32_t start, uint32_t end);

@@ -144,11 +144,11 @@ static int flight_complete(struct pmem *pmem, const struct flight *flight, const
     uint32_t rest = end & (PAGE_BYTES - 1), last = flight->blocks - 1;
     int status = 0;
     if (head > 0)
-        status = pmem_block_verify(pmem, chunk, flight->first);
+        status = pmem_block_verify(pmem, chunk, flight->first, 0);
     if (status == 0 && rest > 0)
-        status = pmem_block_verify(pmem, chunk, flight->first + last);
+        status = pmem_block_verify(pmem, chunk, flight->first + last, 0);
     if (status == 0 && flight->tail != PAGES_NONE && leaves_unclean(chunk, io->offset))
-        status = pmem_block_verify(pmem, chunk, chunk->length >> PAGE_SHIFT);
+        status = pmem_block_verify(pmem, chunk, chunk->length >> PAGE_SHIFT, 0);
     if (status != 0)
         return status;
     if (head > 0)
@@ -292,8 +292,9 @@ int pmem_read_begin(struct store *store, struct store_io *io)
         io->length = smaller(io->length, chunk->length - io->offset);
     if (io->length == 0)
         return 0;
-    for (uint32_t at = io->offset >> PAGE_SHIFT; at < pages_of(io->offset + io->length); at++) {
-        int status = pmem_block_verify(pmem, chunk, at);
+    uint32_t end = pages_of(io->offset + io->length);
+    for (uint32_t at = io->offset >> PAGE_SHIFT; at < end; at++) {
+        int status = pmem_block_verify(pmem, chunk, at, end);
         if (status != 0)
             return status;
     }

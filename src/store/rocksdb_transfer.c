@@ -70,7 +70,7 @@ static const char *fetched_block(const struct fetched *fetched, uint32_t block, 
     size_t start = (size_t)block << PAGE_SHIFT;
     if (fetched->bytes == NULL || start + PAGE_BYTES > fetched->length)
         return NULL;
-    if (sum != BLOCK_NO_SUM && block_sum(fetched->bytes + start) != sum)
+    if (sum != BLOCK_NO_SUM && block_sum(fetched->bytes + start, NULL) != sum)
         return NULL;
     return fetched->bytes + start;
 }
@@ -89,7 +89,7 @@ struct commit_call {
 
 static uint32_t sum_of(const struct commit_call *commit, const char *block)
 {
-    return commit->checksum ? block_sum(block) : BLOCK_NO_SUM;
+    return commit->checksum ? block_sum(block, NULL) : BLOCK_NO_SUM;
 }
 
 /* Fetches into the scratch what the write carries on. */

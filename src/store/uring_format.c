@@ -8,9 +8,9 @@
 
 #include "base/crc32c.h"
 
-uint32_t uring_checksum(const void *block)
+uint32_t uring_checksum(const void *block, const void *next)
 {
-    uint32_t checksum = crc32c(0, block, PAGE_BYTES);
+    uint32_t checksum = crc32c_block(block, next);
     return checksum == URING_NO_CHECKSUM ? ~URING_NO_CHECKSUM : checksum;
 }
 

@@ -97,8 +97,9 @@ static inline bool uring_block_stored(struct uring_block block)
     return block.where < URING_DEVICE_BLOCKS_MAX;
 }
 
-/* CRC32C of a block in memory; never URING_NO_CHECKSUM, for which another value stands in. */
-uint32_t uring_checksum(const void *block);
+/* CRC32C of a block in memory; never URING_NO_CHECKSUM, for which another value stands in. next: as
+ * crc32c_block's. */
+uint32_t uring_checksum(const void *block, const void *next);
 
 int uring_store_record_read(const void *value, size_t length, struct uring_store_record *record);
 

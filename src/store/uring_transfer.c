@@ -106,9 +106,10 @@ static struct uring_run run_at(const struct uring_block *blocks, uint32_t count,
     return run;
 }
 
-static bool block_matches(struct uring_block block, const char *memory)
+/* next: NULL, or the memory of the block that is looked at next. */
+static bool block_matches(struct uring_block block, const char *memory, const char *next)
 {
-    return block.checksum == URING_NO_CHECKSUM || block.checksum == uring_checksum(memory);
+    return block.checksum == URING_NO_CHECKSUM || block.checksum == uring_checksum(memory, next);
 }
 
 static void report_mismatch(const struct uring_store *uring, uint64_t inode, uint64_t index, uint32_t block,
@@ -129,7 +130,9 @@ static int verify(const struct uring_store *uring, const struct uring_transfer *
     int status = 0;
     for (uint32_t i = 0; i < transfer->count; i++) {
         struct uring_block block = transfer->blocks[i];
-        if (!uring_block_stored(block) || block_matches(block, transfer->memory + ((size_t)i << PAGE_SHIFT)))
+        const char *memory = transfer->memory + ((size_t)i << PAGE_SHIFT);
+        const char *next = i + 1 < transfer->count ? memory + PAGE_BYTES : NULL;
+        if (!uring_block_stored(block) || block_matches(block, memory, next))
             continue;
         report_mismatch(uring, inode, index, transfer->first + i, block.where);
         status = -EIO;
@@ -302,7 +305,7 @@ static int edges_fill(struct uring_store *uring, struct uring_transfer *transfer
     for (uint32_t i = 0; i < edges->count && status == 0; i++) {
         char *old = transfer->memory + ((size_t)(transfer->count + i) << PAGE_SHIFT);
         const struct edge *edge = &edges->edge[i];
-        if (needed[i] && !block_matches(edge->old, old)) {
+        if (needed[i] && !block_matches(edge->old, old, NULL)) {
             report_mismatch(uring, io->inode, io->index, edge->block, edge->old.where);
             return -EIO;
         }
@@ -356,7 +359,8 @@ static void write_blocks(struct uring_store *uring, struct uring_batch *batch,
     uring_batch_push(batch);
     for (uint32_t i = at; i < end; i++) {
         const char *memory = transfer->memory + ((size_t)i << PAGE_SHIFT);
-        transfer->blocks[i].checksum = uring->checksum ? uring_checksum(memory) : URING_NO_CHECKSUM;
+        const char *next = i + 1 < end ? memory + PAGE_BYTES : NULL;
+        transfer->blocks[i].checksum = uring->checksum ? uring_checksum(memory, next) : URING_NO_CHECKSUM;
     }
 }
 
@@ -542,7 +546,7 @@ static void scrub_blocks(struct uring_store *uring, struct uring_transfer *trans
         if (!uring_block_stored(transfer->blocks[i]))
             continue;
         bool sound = whole || scrub_alone(uring, transfer, i);
-        if (sound && !block_matches(transfer->blocks[i], memory_of(transfer, block))) {
+        if (sound && !block_matches(transfer->blocks[i], memory_of(transfer, block), NULL)) {
             report_mismatch(uring, inode, index, block, transfer->blocks[i].where);
             sound = false;
         }
