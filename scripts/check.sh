@@ -66,7 +66,7 @@ else
     failed_builds+=(asan)
 fi
 # With one thread there is nothing for TSan to find.
-without=(sim single fuzz crash cluster conformance modes)
+without=(sim single fuzz crash cluster conformance)
 if CC=gcc CXX=g++ setup tsan "${sanitizer_arguments[@]}" -Db_sanitize=thread; then
     run tsan -t 4 "${without[@]/#/--no-suite=benchfs:}"
 else
