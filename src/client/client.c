@@ -357,6 +357,7 @@ int client_create(struct net *net, const struct client_options *options, struct 
     client->placement = options->placement;
     client->chunk_shift = options->chunk_shift;
     client->orphans = options->orphans != NULL ? options->orphans : &client->own_orphans;
+    client->holds = options->holds != NULL ? options->holds : &client->own_holds;
     client->release_timer.fire = client_release_timer;
     client->release_due = UINT64_MAX;
     client->prefix = options->prefix;
@@ -412,6 +413,7 @@ void client_destroy(struct client *client)
     for (uint32_t i = 0; i < client->retired_count; i++)
         rpc_peer_destroy(client->retired[i]);
     rpc_destroy(client->rpc);
+    client_holds_end(&client->own_holds);
     cluster_map_destroy(client->map);
     free(client->peers);
     free(client->retired);

@@ -18,6 +18,21 @@ struct client_orphans {
     _Atomic uint64_t bits[CLIENT_ORPHAN_WORDS];
 };
 
+/* Where the clients of one instance show the servers of their host what they have opened without a message
+ * (meta/holds.h), made when it is first needed. Zeroed before use. */
+struct net_shown;
+struct client_holds {
+    _Atomic(struct net_shown *) shown;
+};
+/* After the last of these clients, or in the child after a fork: its own memory starts empty. */
+void client_holds_end(struct client_holds *holds);
+
+/* How an open file is held: by its server's count, or by what the instance shows. */
+struct client_hold {
+    uint32_t slot;  /* of the latter; 0: the former */
+    uint64_t stamp; /* what the server's board said of the inode then */
+};
+
 struct client_options {
     const uint8_t *cluster_key;
     const char *const *addresses; /* bootstrap addresses to ask for the map, tried in turn */
@@ -26,6 +41,7 @@ struct client_options {
     uint32_t rendezvous_threshold;
     uint64_t instance; /* of the process, the same for all its clients; 0: this client is one by itself */
     struct client_orphans *orphans; /* of the instance; NULL: this client is one by itself */
+    struct client_holds *holds;     /* likewise */
     uint32_t uid, gid;              /* credentials of requests */
     uint32_t umask;
     uint8_t placement; /* for created files */
@@ -59,7 +75,8 @@ struct client_file {
     struct layout layout;
     uint32_t mode;
     _Atomic int flags;           /* O_* */
-    bool held;                   /* at its server, until client_close */
+    bool held;                   /* until client_close */
+    struct client_hold hold;     /* while it is */
     _Atomic uint32_t generation; /* last seen */
     _Atomic uint64_t size;       /* last seen: a hint, valid for this generation */
 };
@@ -75,7 +92,7 @@ int client_open_entry(struct client *client, uint64_t directory, const char *pat
 /* Sends nothing by itself (hold.c); suspends only if the file has lost its name or much was closed. */
 void client_close(struct client *client, struct client_file *file);
 /* Lets go of one hold of the inode, as client_close does. */
-void client_release(struct client *client, uint64_t inode);
+void client_release(struct client *client, uint64_t inode, const struct client_hold *hold);
 /* Tells the server that other processes may take over what this instance holds, even after its own has
  * ended. 0 or a negative status. */
 int client_announce_heirs(struct client *client, uint32_t server);

@@ -112,7 +112,8 @@ struct client_board {
     struct net_view *memory;
     uint32_t questions; /* that the server had to answer, until the board is asked for */
     bool asking;
-    bool refused; /* there is none for us */
+    bool refused;     /* there is none for us */
+    uint64_t session; /* in which the server saw what we hold; 0: it does not look */
 };
 
 /* ---- the client ---- */
@@ -139,6 +140,8 @@ struct client {
     struct lease_table leases;
     struct client_orphans *orphans;
     struct client_orphans own_orphans; /* if none were given */
+    struct client_holds *holds;
+    struct client_holds own_holds; /* likewise */
     uint64_t release_due; /* loop_now ns at which notices of closed files are sent; UINT64_MAX: none wait */
     struct timer release_timer;
     uint64_t storage_ns; /* how long transfers spent in the servers' storage lately: a moving average */
@@ -158,12 +161,13 @@ struct operation {
     uint64_t deadline; /* loop_now ns; 0 before the first request: rpc's deadline counts from its own start */
     uint32_t epoch;    /* namespace epoch under which the current attempt resolves its path */
     uint32_t attempts;
-    uint32_t gone;    /* attempts that found gone what a lookup or the cache had named */
-    bool by_path;     /* resolves a path: a directory that is gone means that the path leads nowhere */
-    bool used_cache;  /* the current attempt took a directory from the cache */
-    uint64_t held;    /* inode that the current attempt holds open; 0: none */
-    uint64_t missing; /* inode that the latest attempt found gone; 0: not known */
-    uint64_t missed;  /* ... the attempt before it */
+    uint32_t gone;           /* attempts that found gone what a lookup or the cache had named */
+    bool by_path;            /* resolves a path: a directory that is gone means that the path leads nowhere */
+    bool used_cache;         /* the current attempt took a directory from the cache */
+    uint64_t held;           /* inode that the current attempt holds open; 0: none */
+    struct client_hold hold; /* how */
+    uint64_t missing;        /* inode that the latest attempt found gone; 0: not known */
+    uint64_t missed;         /* ... the attempt before it */
 };
 
 static inline void operation_begin(struct client *client, struct operation *operation)
@@ -175,6 +179,7 @@ static inline void operation_begin(struct client *client, struct operation *oper
     operation->by_path = false;
     operation->used_cache = false;
     operation->held = 0;
+    operation->hold.slot = 0;
     operation->missing = 0;
     operation->missed = 0;
 }
@@ -253,6 +258,15 @@ ssize_t client_read_link(struct client *client, struct operation *operation, uin
 enum board_answer client_board_ask(struct client *client, const struct operation *operation, uint32_t server,
                                    uint64_t hash, uint64_t number, const char *name, uint32_t length,
                                    struct attributes *attributes);
+/* The same for one that opens the file of that name with `access` (MAY_*): what it has found is held, as
+ * *hold tells, unless it is a symbolic link. BOARD_SILENT also when the caller may not, or when it is neither
+ * file nor link: the server decides. */
+enum board_answer client_board_open(struct client *client, const struct operation *operation, uint32_t server,
+                                    uint64_t hash, uint64_t directory, const char *name, uint32_t length,
+                                    uint32_t access, struct attributes *attributes, struct client_hold *hold);
+/* Ends a hold that is shown. Returns whether the inode's server is to be told, since it may have kept the
+ * file for it. */
+bool client_board_leave(struct client *client, uint64_t inode, const struct client_hold *hold);
 /* The server had to answer such a question, and did, with that status: perhaps it is time to ask it for its
  * board. May suspend. */
 void client_board_missed(struct client *client, const struct operation *operation, uint32_t server,
@@ -429,8 +443,9 @@ int client_hold_once(struct client *client, struct operation *operation, uint64_
 static inline void operation_let_go(struct client *client, struct operation *operation)
 {
     if (operation->held != 0)
-        client_release(client, operation->held);
+        client_release(client, operation->held, &operation->hold);
     operation->held = 0;
+    operation->hold.slot = 0;
 }
 /* A server says that the inode has lost its last name but is held open. */
 void client_note_orphan(struct client *client, uint64_t inode);

@@ -6,7 +6,10 @@
  * this client has just closed finds it let go. A notice that nothing takes along is sent by RELEASE: when the
  * peer has no room for another one, and RELEASE_AFTER_NS after the first that waits - or as soon after as
  * this client is at work again, for its loop turns only inside calls. The close of a file that is known to
- * have no name left waits for RELEASE itself, so that what it took is free when close returns. */
+ * have no name left waits for RELEASE itself, so that what it took is free when close returns.
+ *
+ * What was opened without a message (board.c) is held by what the process shows to the server. Its close
+ * leaves a notice only if the board says that the inode has changed meanwhile. */
 #include "client/core.h"
 
 #include "base/clock.h"
@@ -122,10 +125,16 @@ void client_release_timer(struct timer *timer)
     client_release_overdue(container_of(timer, struct client, release_timer));
 }
 
-void client_release(struct client *client, uint64_t inode)
+void client_release(struct client *client, uint64_t inode, const struct client_hold *hold)
 {
     uint32_t server = client_inode_server(client, inode);
-    while (!rpc_peer_notice(client->peers[server], inode))
+    uint64_t notice = inode;
+    if (hold->slot != 0) {
+        if (__builtin_expect(!client_board_leave(client, inode, hold), 1))
+            return;
+        notice |= NOTICE_LEFT;
+    }
+    while (!rpc_peer_notice(client->peers[server], notice))
         if (send_notices(client, server, 0) < 0)
             return; /* a server that is gone has lost the hold, and one that hangs keeps it */
     if (__builtin_expect(forget_orphan(client, inode), 0)) {
@@ -140,7 +149,7 @@ void client_close(struct client *client, struct client_file *file)
     if (!file->held)
         return;
     file->held = false;
-    client_release(client, file->inode);
+    client_release(client, file->inode, &file->hold);
 }
 
 void client_release_last(struct client *client)

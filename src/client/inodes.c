@@ -39,7 +39,7 @@ int client_open_inode(struct client *client, uint64_t inode, int flags, struct c
     if (status == 0)
         status = client_file_set(file, attributes, flags);
     if (status < 0)
-        client_release(client, inode);
+        client_release(client, inode, &(struct client_hold){0});
     return status;
 }
 

@@ -269,6 +269,7 @@ static int worker_open(struct worker *worker)
         .cluster_key = fs->key,
         .instance = instance_get(fs),
         .orphans = &fs->orphans,
+        .holds = &fs->holds,
         .addresses = fs->address_pointers,
         .address_count = fs->address_count,
         .rpc_deadline_ns = fs->deadline_ns,
@@ -714,6 +715,7 @@ void benchfs_disconnect(benchfs *fs)
     pthread_mutex_unlock(&library_mutex);
     forget_dead_workers();
     worker_current = (struct worker_current){.detail_until = &application_untraced};
+    client_holds_end(&fs->holds);
     open_files_destroy(fs);
     file_caches_destroy(fs);
     map_free(&fs->locks.inodes);

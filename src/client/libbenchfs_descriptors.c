@@ -130,6 +130,7 @@ int open_file_reserve(struct benchfs *fs, int *fd, struct open_file **result)
     file->offset = 0;
     file->cache = NULL;
     file->file.held = false;
+    file->file.hold.slot = 0;
     file->inherited = false;
     file->forks = (struct handed_on){0};
     *fd = number;
@@ -175,7 +176,7 @@ void file_let_go(struct benchfs *fs, const struct handed_on *forks, struct clien
     struct client *client = client_get(fs);
     if (client != NULL && atomic_load_explicit(&fs->kept_count, memory_order_relaxed) != 0)
         inherit_tell_kept(fs, client);
-    if (client != NULL && (forks == NULL || !inherit_keep_back(fs, file->inode, forks)))
+    if (client != NULL && (forks == NULL || !inherit_keep_back(fs, file, forks)))
         client_close(client, file);
     errno = before;
 }

@@ -201,6 +201,7 @@ static void come_into(struct benchfs *fs, struct open_file *file, void *any)
     file->forks = (struct handed_on){0};
     file->inherited |= file->file.held;
     file->file.held = false;
+    file->file.hold.slot = 0; /* that is what the parent shows */
     *(bool *)any |= file->inherited;
 }
 
@@ -216,6 +217,7 @@ void inherit_in_child(struct benchfs *fs)
     fs->kept_count = fs->kept_room = 0;
     if (fs->announced != NULL)
         memset(fs->announced, 0, fs->announced_count * sizeof(bool)); /* by another instance */
+    client_holds_end(&fs->holds);
     pthread_mutex_init(&kept_mutex, NULL);
     pthread_mutex_init(&inherit_mutex, NULL);
     if (unborn != NULL) {
@@ -282,7 +284,7 @@ void inherit_at_first_call(struct benchfs *fs, struct worker *worker)
 
 /* ---- closes that are kept back ---- */
 
-bool inherit_keep_back(struct benchfs *fs, uint64_t inode, const struct handed_on *forks)
+bool inherit_keep_back(struct benchfs *fs, const struct client_file *file, const struct handed_on *forks)
 {
     if (forks->first == 0 || !children_wait(forks->first, forks->last))
         return false;
@@ -297,7 +299,8 @@ bool inherit_keep_back(struct benchfs *fs, uint64_t inode, const struct handed_o
         }
     }
     if (fs->kept_count < fs->kept_room) {
-        fs->kept[fs->kept_count] = (struct kept_close){.inode = inode, .forks = *forks};
+        fs->kept[fs->kept_count] =
+            (struct kept_close){.inode = file->inode, .hold = file->hold, .forks = *forks};
         atomic_store(&fs->kept_count, fs->kept_count + 1);
         kept = true;
     }
@@ -313,19 +316,19 @@ void inherit_tell_kept(struct benchfs *fs, struct client *client)
     atomic_store(&fs->kept_looked, now);
     /* Letting go may wait for a server, so it is not done under the lock. */
     for (;;) {
-        uint64_t inode = 0;
+        struct kept_close kept = {0};
         pthread_mutex_lock(&kept_mutex);
-        for (uint32_t i = 0; i < fs->kept_count && inode == 0; i++) {
+        for (uint32_t i = 0; i < fs->kept_count && kept.inode == 0; i++) {
             if (children_wait(fs->kept[i].forks.first, fs->kept[i].forks.last))
                 continue;
-            inode = fs->kept[i].inode;
+            kept = fs->kept[i];
             fs->kept[i] = fs->kept[fs->kept_count - 1];
             atomic_store(&fs->kept_count, fs->kept_count - 1);
         }
         pthread_mutex_unlock(&kept_mutex);
-        if (inode == 0)
+        if (kept.inode == 0)
             return;
-        client_release(client, inode);
+        client_release(client, kept.inode, &kept.hold);
     }
 }
 
@@ -341,5 +344,6 @@ int file_take_over(struct client *client, struct client_file *file, uint64_t fro
     struct attributes attributes;
     int status = client_hold(client, file->inode, from, &attributes);
     file->held = status == 0;
+    file->hold.slot = 0;
     return status;
 }

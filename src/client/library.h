@@ -87,6 +87,7 @@ int identity_of_process(struct identity *identity);
 /* A close that the servers are told later: a child may still need the file. */
 struct kept_close {
     uint64_t inode;
+    struct client_hold hold;
     struct handed_on forks;
 };
 
@@ -115,6 +116,7 @@ struct benchfs {
     _Atomic mode_t umask;
     uint64_t device; /* st_dev */
     struct client_orphans orphans;
+    struct client_holds holds;
     const char *prefix; /* where the preload library shows the root, or NULL */
 
     enum consistency consistency;
@@ -403,7 +405,7 @@ bool library_inherits(void);
 /* Holds what was inherited, if anything; the worker is the calling thread's. */
 void inherit_at_first_call(struct benchfs *fs, struct worker *worker);
 /* Keeps a close back while a child may need the file. false: it does not, tell the servers. */
-bool inherit_keep_back(struct benchfs *fs, uint64_t inode, const struct handed_on *forks);
+bool inherit_keep_back(struct benchfs *fs, const struct client_file *file, const struct handed_on *forks);
 /* While fs->kept_count is not 0: tells what need not be kept back any more. */
 void inherit_tell_kept(struct benchfs *fs, struct client *client);
 /* For a program that hands its open files to the one that takes its place: the instance that holds the file,

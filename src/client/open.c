@@ -63,6 +63,7 @@ int client_file_set(struct client_file *file, const struct attributes *attribute
     atomic_store_explicit(&file->generation, attributes->generation, memory_order_relaxed);
     atomic_store_explicit(&file->size, attributes->size, memory_order_relaxed);
     file->held = true;
+    file->hold.slot = 0;
     return 0;
 }
 
@@ -81,10 +82,28 @@ static bool opens_link(const struct walk *walk, int flags)
     return (flags & O_PATH) && (flags & O_NOFOLLOW) && !walk->slash;
 }
 
+/* Opens the last component by what its server's board says: BOARD_SILENT if it does not. Who wants to write
+ * asks the server, which hears of it anyway. */
+static enum board_answer open_shown(struct walk *walk, int flags, struct attributes *attributes)
+{
+    struct client *client = walk->client;
+    if ((flags & O_PATH) == 0 && (flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY)
+        return BOARD_SILENT;
+    enum board_answer answer = client_board_open(
+        client, walk->operation, client_hash_server(client, walk->hash), walk->hash, walk->here.inode,
+        walk->name, walk->name_length, open_access(flags), attributes, &walk->operation->hold);
+    if (answer == BOARD_FOUND && walk->operation->hold.slot != 0)
+        walk->operation->held = attributes->inode;
+    return answer;
+}
+
 /* OPEN of the last component, taking a lease when only reading. */
 static int open_named(struct walk *walk, int flags, struct attributes *attributes)
 {
     struct client *client = walk->client;
+    enum board_answer answer = opens_link(walk, flags) ? BOARD_SILENT : open_shown(walk, flags, attributes);
+    if (answer != BOARD_SILENT)
+        return answer == BOARD_FOUND ? 0 : -ENOENT;
     union {
         struct open_request request;
         uint8_t room[sizeof(struct open_request) + NAME_LENGTH_MAX];
@@ -119,19 +138,23 @@ static int open_named(struct walk *walk, int flags, struct attributes *attribute
         call.timing.started = loop_now(client->loop); /* a lease counts from before the request went */
     if (opens_link(walk, flags))
         body.request.flags |= OPEN_LINK;
-    int status = client_call(client, walk->operation, client_hash_server(client, walk->hash), &call);
+    uint32_t server = client_hash_server(client, walk->hash);
+    int status = client_call(client, walk->operation, server, &call);
     if (status == 0) {
         *attributes = reply.attributes;
         note_held(walk, attributes, opens_link(walk, flags));
     }
     if (buffer == NULL)
-        return status;
+        goto asked;
     if (status == 0 && reply.lease_us != 0 && call.received == reply.attributes.size &&
         mutations == client->leases.mutations)
         lease_install(&client->leases, reply.attributes.inode, buffer, (uint32_t)call.received,
                       call.timing.started + reply.lease_us * UINT64_C(1000));
     else
         lease_return_buffer(&client->leases, buffer);
+
+asked:
+    client_board_missed(client, walk->operation, server, status);
     return status;
 }
 
@@ -259,7 +282,8 @@ static int open_or_create(struct walk *walk, int flags, mode_t mode, struct attr
     return status < 0 ? status : opened(walk, flags, attributes);
 }
 
-static int open_once(struct walk *walk, int flags, mode_t mode, struct attributes *attributes, bool *cut)
+static int open_once(struct walk *walk, int flags, mode_t mode, struct attributes *attributes, bool *cut,
+                     struct client_hold *hold)
 {
     int status;
     do {
@@ -282,13 +306,14 @@ static int open_once(struct walk *walk, int flags, mode_t mode, struct attribute
     /* What is opened lives on another server than its name. */
     if (status == 0 && walk->operation->held == 0)
         status = client_hold_once(walk->client, walk->operation, attributes->inode, 0, attributes);
+    *hold = walk->operation->hold;
     return status;
 }
 
 static int open_path(struct client *client, uint64_t directory, const char *path, int flags, mode_t mode,
-                     struct attributes *attributes, bool *cut)
+                     struct attributes *attributes, bool *cut, struct client_hold *hold)
 {
-    return WALK_TO(client, directory, path, walk, open_once(&walk, flags, mode, attributes, cut));
+    return WALK_TO(client, directory, path, walk, open_once(&walk, flags, mode, attributes, cut, hold));
 }
 
 /* O_TMPFILE: path is that of the directory. */
@@ -353,7 +378,8 @@ int client_open_entry(struct client *client, uint64_t directory, const char *pat
     unsigned attempts = 0;
     do {
         bool cut = false;
-        status = open_path(client, directory, path, flags, mode, attributes, &cut);
+        struct client_hold hold = {0};
+        status = open_path(client, directory, path, flags, mode, attributes, &cut, &hold);
         if (status < 0)
             return status;
         if ((flags & O_TRUNC) && !cut && (attributes->mode & S_IFMT) == S_IFREG)
@@ -361,7 +387,9 @@ int client_open_entry(struct client *client, uint64_t directory, const char *pat
         if (status == 0)
             status = client_file_set(file, attributes, flags);
         if (status < 0)
-            client_release(client, attributes->inode);
+            client_release(client, attributes->inode, &hold);
+        else
+            file->hold = hold;
     } while (operation_gone_again(&attempts, &status));
     return status;
 }

@@ -48,17 +48,17 @@ static inline bool names_equal(const struct board_entry *entry, const uint64_t *
 
 /* Whether what the entry depends on is as it was when it was written. */
 static inline bool is_current(const struct board_view *view, const struct board_entry *entry, uint64_t number,
-                              bool named, bool missing, uint64_t inode)
+                              bool named, bool missing, uint64_t inode, uint64_t inode_count)
 {
     const struct board_head *head = view->head;
     if (named && load(&head->directory_counts[board_directory_slot(number)]) != load(&entry->directory_count))
         return false;
-    return missing || load(&head->inode_counts[board_inode_slot(inode)]) == load(&entry->inode_count);
+    return missing || load(&head->inode_counts[board_inode_slot(inode)]) == inode_count;
 }
 
 static inline enum board_answer read_entry(const struct board_view *view, const struct board_entry *entry,
                                            uint64_t sequence, uint64_t number, const uint64_t *words,
-                                           uint32_t length, struct attributes *attributes)
+                                           uint32_t length, struct attributes *attributes, uint64_t *stamp)
 {
     uint64_t shape = load(&entry->shape);
     if (load(&entry->number) != number || (shape & ~(uint64_t)BOARD_SHAPE_MISSING) != length ||
@@ -69,19 +69,21 @@ static inline enum board_answer read_entry(const struct board_view *view, const 
     if (!missing)
         for (uint32_t i = 0; i < BOARD_ATTRIBUTES_WORDS; i++)
             copy[i] = load(&entry->attributes[i]);
-    if (!is_current(view, entry, number, length != 0, missing, missing ? 0 : copy[0]) ||
+    uint64_t inode_count = load(&entry->inode_count);
+    if (!is_current(view, entry, number, length != 0, missing, missing ? 0 : copy[0], inode_count) ||
         load(&entry->sequence) != sequence)
         return BOARD_SILENT;
     if (missing)
         return BOARD_MISSING;
     memcpy(attributes, copy, sizeof(*attributes));
+    *stamp = view->head->stamp + inode_count;
     return BOARD_FOUND;
 }
 static_assert(offsetof(struct attributes, inode) == 0, "the first word of attributes is the inode's number");
 
-enum board_answer board_read(const struct board_view *view, uint64_t hash, uint64_t number, const char *name,
-                             uint32_t length, uint32_t map_epoch, uint32_t namespace_epoch,
-                             struct attributes *attributes)
+enum board_answer board_read_stamped(const struct board_view *view, uint64_t hash, uint64_t number,
+                                     const char *name, uint32_t length, uint32_t map_epoch,
+                                     uint32_t namespace_epoch, struct attributes *attributes, uint64_t *stamp)
 {
     uint64_t words[BOARD_NAME_WORDS];
     if (length > BOARD_NAME_MAX)
@@ -95,7 +97,8 @@ enum board_answer board_read(const struct board_view *view, uint64_t hash, uint6
         uint64_t sequence = load(&entry->sequence);
         if ((sequence & 1) != 0 || load(&entry->hash) != hash)
             continue;
-        enum board_answer answer = read_entry(view, entry, sequence, number, words, length, attributes);
+        enum board_answer answer =
+            read_entry(view, entry, sequence, number, words, length, attributes, stamp);
         if (answer == BOARD_SILENT)
             continue;
         bool valid = atomic_load_explicit(&head->namespace_epoch, memory_order_acquire) == namespace_epoch &&
@@ -131,7 +134,7 @@ int board_create(struct net *net, uint64_t bytes, struct board **result)
     int status = -ENOMEM;
     if (board->tags != NULL && board->asked != NULL)
         status = net_show(net, sizeof(struct board_head) + sets * BOARD_WAYS * sizeof(struct board_entry),
-                          &board->shown);
+                          NET_SHOWN_BY_THREAD, &board->shown);
     if (status != 0) {
         board_destroy(board);
         return status;
@@ -139,6 +142,7 @@ int board_create(struct net *net, uint64_t bytes, struct board **result)
     /* Entries that were never written have sequence 0, and no question has hash and number 0. */
     board->head = board->shown->memory;
     board->head->sets = sets;
+    board->head->stamp = random_next(loop_random(net->loop));
     board->head->magic = BOARD_MAGIC;
     board->mask = sets - 1;
     *result = board;

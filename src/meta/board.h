@@ -59,10 +59,11 @@ static_assert(sizeof(struct board_entry) == 192, "three cache lines");
 
 struct board_head {
     uint64_t magic;
-    uint64_t sets; /* a power of two */
+    uint64_t sets;  /* a power of two */
+    uint64_t stamp; /* random: see board_stamp */
     _Atomic uint32_t namespace_epoch;
     _Atomic uint32_t map_epoch;
-    uint8_t reserved[40];
+    uint8_t reserved[32];
     _Atomic uint64_t inode_counts[BOARD_INODES];
     _Atomic uint64_t directory_counts[BOARD_DIRECTORIES];
     struct board_entry entries[]; /* sets * BOARD_WAYS */
@@ -111,10 +112,27 @@ enum board_answer {
 };
 
 /* What it says to the question (hash; number; name, of length 0 for an inode), for a caller that has seen
- * these epochs. *attributes on BOARD_FOUND. */
-enum board_answer board_read(const struct board_view *view, uint64_t hash, uint64_t number, const char *name,
-                             uint32_t length, uint32_t map_epoch, uint32_t namespace_epoch,
-                             struct attributes *attributes);
+ * these epochs. On BOARD_FOUND *attributes, and *stamp: what board_stamp said of the inode when that was
+ * true. */
+enum board_answer board_read_stamped(const struct board_view *view, uint64_t hash, uint64_t number,
+                                     const char *name, uint32_t length, uint32_t map_epoch,
+                                     uint32_t namespace_epoch, struct attributes *attributes,
+                                     uint64_t *stamp);
+static inline enum board_answer board_read(const struct board_view *view, uint64_t hash, uint64_t number,
+                                           const char *name, uint32_t length, uint32_t map_epoch,
+                                           uint32_t namespace_epoch, struct attributes *attributes)
+{
+    uint64_t stamp;
+    return board_read_stamped(view, hash, number, name, length, map_epoch, namespace_epoch, attributes,
+                              &stamp);
+}
+
+/* Differs from what it was, on this board or another, once an answer about the inode that stood then was
+ * withdrawn. In the total order of meta/holds.h. */
+static inline uint64_t board_stamp(const struct board_view *view, uint64_t inode)
+{
+    return view->head->stamp + atomic_load(&view->head->inode_counts[board_inode_slot(inode)]);
+}
 
 /* ---- the server's side ---- */
 
@@ -157,6 +175,11 @@ static inline void board_inode_changed(struct board *board, uint64_t inode)
 {
     _Atomic uint64_t *count = &board->head->inode_counts[board_inode_slot(inode)];
     atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_release);
+}
+/* The same, in the total order of meta/holds.h: who enters the inode there and does not see this is seen. */
+static inline void board_inode_leaves(struct board *board, uint64_t inode)
+{
+    atomic_fetch_add(&board->head->inode_counts[board_inode_slot(inode)], 1);
 }
 static inline void board_directory_changed(struct board *board, uint64_t directory)
 {

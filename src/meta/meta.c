@@ -64,17 +64,30 @@ void meta_board_begin(struct meta *meta, struct board *board)
     meta->board = board;
 }
 
+static void shown(struct inode *inode)
+{
+    inode->state |= INODE_PUBLISHED;
+    inode->shown = 1;
+}
+
 void meta_publish_name(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                        struct inode *inode, const struct attributes *attributes)
 {
     if (board_answer(meta->board, hash, parent, name, (uint32_t)length, attributes) && attributes != NULL)
-        inode->state |= INODE_PUBLISHED;
+        shown(inode);
 }
 
 void meta_publish_inode(struct meta *meta, struct inode *inode, const struct attributes *attributes)
 {
     if (board_answer(meta->board, board_inode_hash(inode->number), inode->number, NULL, 0, attributes))
-        inode->state |= INODE_PUBLISHED;
+        shown(inode);
+}
+
+void meta_withdraw(struct meta *meta, struct inode *inode)
+{
+    if (meta->board != NULL)
+        board_inode_leaves(meta->board, inode->number);
+    inode->state &= (uint8_t)~INODE_PUBLISHED;
 }
 
 struct xattrs *meta_xattrs(struct meta *meta)

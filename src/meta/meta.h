@@ -31,6 +31,7 @@ struct meta;
 
 #define INODE_CHUNKED 1u
 #define INODE_BEYOND 2u
+#define INODE_CHUNKED_BITS (INODE_CHUNKED | INODE_BEYOND)
 #define HELD_UNKNOWN UINT64_MAX
 
 /* An inode of this server. Stable address until removed. */
@@ -49,8 +50,9 @@ struct inode {
     uint16_t inline_length; /* of inline_data: file contents (size <= INLINE_DATA_MAX, no chunk 0) or symlink
                                target */
     uint8_t state;          /* the engine's own: INODE_CHANGED ... */
-    uint8_t chunked;        /* server/: INODE_CHUNKED once bytes have gone, or are on their way, to chunks;
+    uint8_t chunked : 2;    /* server/: INODE_CHUNKED once bytes have gone, or are on their way, to chunks;
                                INODE_BEYOND: other servers may hold memory beyond the size; 0: inline */
+    uint8_t shown : 1;      /* the board has told of it: clients may hold it without having said so */
     void *inline_data;      /* owned by the engine: meta_inline_set */
     union {
         uint64_t parent;    /* directories: the inode that contains them (root: itself) */
@@ -140,6 +142,9 @@ void meta_board_begin(struct meta *meta, struct board *board);
 void meta_publish_name(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                        struct inode *inode, const struct attributes *attributes);
 void meta_publish_inode(struct meta *meta, struct inode *inode, const struct attributes *attributes);
+/* Before it is looked who holds the inode without having said so (meta/holds.h): nobody finds it on the board
+ * any more. */
+void meta_withdraw(struct meta *meta, struct inode *inode);
 
 /* Directories as seen from this server. */
 struct meta_directory_status {

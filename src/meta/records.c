@@ -349,7 +349,7 @@ static int replay_inode(struct meta *meta, const struct journal_record *record, 
     inode->links = image->links;
     meta->nameless = meta->nameless || image->links == 0;
     inode->generation = image->generation;
-    inode->chunked = image->chunked;
+    inode->chunked = image->chunked & INODE_CHUNKED_BITS;
     inode->layout = image->layout;
     if (has_parent(image->mode))
         inode->parent = image->parent;

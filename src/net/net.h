@@ -47,9 +47,16 @@ struct net_place {
     uint8_t id[16];      /* random */
 };
 
+enum net_shown_by {
+    NET_SHOWN_BY_THREAD,  /* by the calling one, which must also hide it: net_view_alive tells when it has
+                             ended */
+    NET_SHOWN_BY_PROCESS, /* net_view_alive says nothing of it; net and its thread may end before */
+};
+
 /* Memory of ours that others may read. */
 struct net_shown {
     struct net *net;
+    const struct net_operations *operations;
     void *memory; /* zeroed, page-aligned */
     struct net_place place;
 };
@@ -82,7 +89,7 @@ struct net_operations {
     void (*release)(struct net_message *message);
     int (*memory_allocate)(struct net *net, size_t length, void **memory, void **region);
     void (*memory_free)(struct net *net, void *region);
-    int (*show)(struct net *net, size_t length, struct net_shown **shown);
+    int (*show)(struct net *net, size_t length, enum net_shown_by by, struct net_shown **shown);
     void (*hide)(struct net_shown *shown);
     int (*view)(struct net *net, const struct net_place *place, struct net_view **view);
     void (*view_end)(struct net_view *view);
@@ -221,17 +228,16 @@ static inline uint32_t net_peer_process(struct net_connection *connection)
 bool net_process_ended(uint32_t process);
 
 /* Memory that parties on the same host, and of the same user, may map to read (shown.c). The kernel says in
- * it when the thread that called net_show has ended, by whatever means; the same thread must call net_hide.
- * Returns 0, -ENOTSUP or another -errno. */
-static inline int net_show(struct net *net, size_t length, struct net_shown **shown)
+ * it when a thread that shows it has ended, by whatever means. Returns 0, -ENOTSUP or another -errno. */
+static inline int net_show(struct net *net, size_t length, enum net_shown_by by, struct net_shown **shown)
 {
-    return net->operations->show == NULL ? -ENOTSUP : net->operations->show(net, length, shown);
+    return net->operations->show == NULL ? -ENOTSUP : net->operations->show(net, length, by, shown);
 }
 
-/* No view of it is alive from now on. */
+/* No view of it is alive from now on. Views stay readable until they end. */
 static inline void net_hide(struct net_shown *shown)
 {
-    shown->net->operations->hide(shown);
+    shown->operations->hide(shown);
 }
 
 /* Maps what a party of this host shows at that place. Returns 0; -ENOENT: nothing like it is there, or it may

@@ -10,7 +10,8 @@
  * robust_list(2)) that the owner's thread holds as long as it shows the memory. When that thread ends the
  * kernel takes its number out of the mutex's word, before it closes any descriptor of the process: so whoever
  * finds the number there knows that the owner lives, without asking anybody, and nobody who has seen one of
- * its sockets end can still find it there. A thread that is stopped, or slow, still shows what it wrote. */
+ * its sockets end can still find it there. A thread that is stopped, or slow, still shows what it wrote. What
+ * is shown by a process has no such owner. */
 #include "net/shown.h"
 
 #include <fcntl.h>
@@ -40,6 +41,7 @@ struct shown {
     struct net_shown base;
     struct head *head;
     int fd;
+    bool owned; /* the mutex is held */
 };
 
 struct view {
@@ -81,13 +83,14 @@ static int make_memory(size_t bytes, struct head **head)
     return fd;
 }
 
-int shown_create(struct net *net, size_t length, struct net_shown **result)
+int shown_create(struct net *net, size_t length, enum net_shown_by by, struct net_shown **result)
 {
     struct shown *shown = calloc(1, sizeof(*shown));
     if (shown == NULL)
         return -ENOMEM;
     int fd = make_memory(HEAD_BYTES + length, &shown->head);
-    int status = fd < 0 ? fd : own(&shown->head->mutex);
+    shown->owned = by == NET_SHOWN_BY_THREAD;
+    int status = fd < 0 ? fd : shown->owned ? own(&shown->head->mutex) : 0;
     if (status != 0) {
         if (fd >= 0) {
             munmap(shown->head, HEAD_BYTES + length);
@@ -99,6 +102,7 @@ int shown_create(struct net *net, size_t length, struct net_shown **result)
     shown->fd = fd;
     shown->base = (struct net_shown){
         .net = net,
+        .operations = net->operations,
         .memory = (uint8_t *)shown->head + HEAD_BYTES,
         .place = {.length = length, .process = (uint32_t)getpid(), .descriptor = (uint32_t)fd},
     };
@@ -112,7 +116,7 @@ int shown_create(struct net *net, size_t length, struct net_shown **result)
 void shown_destroy(struct net_shown *base)
 {
     struct shown *shown = (struct shown *)base;
-    int error = pthread_mutex_unlock(&shown->head->mutex);
+    int error = shown->owned ? pthread_mutex_unlock(&shown->head->mutex) : 0;
     assert(error == 0);
     (void)error;
     munmap(shown->head, HEAD_BYTES + base->place.length);

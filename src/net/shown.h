@@ -4,7 +4,7 @@
 
 #include "net/net.h"
 
-int shown_create(struct net *net, size_t length, struct net_shown **shown);
+int shown_create(struct net *net, size_t length, enum net_shown_by by, struct net_shown **shown);
 void shown_destroy(struct net_shown *shown);
 int shown_view(struct net *net, const struct net_place *place, struct net_view **view);
 void shown_view_end(struct net_view *view);

@@ -66,7 +66,7 @@ int sim_stream_connect(struct net *net, const char *address, uint64_t deadline, 
 void sim_streams_end(struct sim_party *party);
 
 /* shown memory */
-int sim_show(struct net *net, size_t length, struct net_shown **shown);
+int sim_show(struct net *net, size_t length, enum net_shown_by by, struct net_shown **shown);
 void sim_hide(struct net_shown *shown);
 int sim_view(struct net *net, const struct net_place *place, struct net_view **view);
 void sim_view_end(struct net_view *view);

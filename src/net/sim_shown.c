@@ -37,7 +37,7 @@ static void free_unused(struct sim_shown *shown)
     free(shown);
 }
 
-int sim_show(struct net *net, size_t length, struct net_shown **result)
+int sim_show(struct net *net, size_t length, enum net_shown_by by, struct net_shown **result)
 {
     struct sim_network *network = party_of(net)->network;
     struct sim_shown *shown = calloc(1, sizeof(*shown));
@@ -51,12 +51,13 @@ int sim_show(struct net *net, size_t length, struct net_shown **result)
     }
     memset(shown->base.memory, 0, length);
     shown->base.net = net;
+    shown->base.operations = net->operations;
     shown->base.place = (struct net_place){
         .length = length,
         .process = (uint32_t)party_of(net)->id,
         .descriptor = (uint32_t)++network->shown_count,
     };
-    atomic_store_explicit(&shown->owner, 1, memory_order_relaxed);
+    atomic_store_explicit(&shown->owner, by == NET_SHOWN_BY_THREAD, memory_order_relaxed);
     list_push_back(&network->shown, &shown->link);
     *result = &shown->base;
     return 0;

@@ -46,6 +46,7 @@ enum {
     SHAPE_inode_unlink_request = BODY_FIXED,
     SHAPE_inode_link_request = BODY_FIXED,
     SHAPE_hold_request = BODY_FIXED,
+    SHAPE_board_request = BODY_FIXED,
     SHAPE_node_request = BODY_NAME,
     SHAPE_unnamed_request = BODY_FIXED,
     SHAPE_ping_request = BODY_FIXED,

@@ -59,7 +59,7 @@
     OP(55, SET_PARENT, parent_request, empty_body, RPC_SERVERS)                                              \
     OP(56, READ_METRICS, metrics_request, metrics_reply, RPC_OTHER) /* bulk out: bytes of the region */      \
     OP(57, SET_METRICS, metrics_set_request, empty_body, RPC_OTHER)                                          \
-    OP(58, GET_BOARD, empty_body, board_reply, 0)                                                            \
+    OP(58, GET_BOARD, board_request, board_reply, RPC_OTHER)                                                 \
     OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
     OP(61, INODE_LINK, inode_link_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                      \
     OP(62, HOLD, hold_request, attributes_reply, RPC_MUTATES)                                                \
@@ -252,12 +252,24 @@ struct WIRE open_reply {
         lease_us; /* for so long after the request was sent the returned data may be served; 0: no data */
 };
 
-/* Where the server shows its attribute board (meta/board.h), for clients on the same host. */
-struct WIRE board_reply {
-    uint64_t length; /* bytes */
+/* Where memory is shown to others on the same host: a struct net_place. */
+struct WIRE shown_place {
+    uint64_t length; /* bytes; 0: there is none */
     uint32_t process;
     uint32_t descriptor;
     uint8_t id[16];
+};
+
+/* Where the caller's instance shows what it holds (meta/holds.h), and where the server shows its attribute
+ * board (meta/board.h), for clients on the same host. */
+struct WIRE board_request {
+    struct shown_place holds;
+};
+
+struct WIRE board_reply {
+    struct shown_place board;
+    uint8_t holds_seen; /* the server looks at the instance's holds from now on */
+    uint8_t reserved[7];
 };
 
 struct WIRE inode_request {
@@ -571,6 +583,9 @@ struct WIRE epoch_request {
  * back; so does the end of the instance. NOTICE_HEIRS in its place: processes that the caller makes may ask
  * for what it holds later than it ends. */
 #define NOTICE_HEIRS UINT64_C(0)
+/* With an inode's number: a hold that the caller had shown (meta/holds.h) is gone, and the server may have
+ * kept the inode for it. */
+#define NOTICE_LEFT (UINT64_C(1) << 63)
 struct WIRE hold_request {
     uint64_t inode;
     uint64_t from; /* instance that holds it, on whose behalf the caller goes on (after fork or exec); 0:

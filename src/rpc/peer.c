@@ -287,6 +287,11 @@ uint32_t rpc_peer_notices(const struct rpc_peer *peer)
     return peer->notice_count;
 }
 
+uint64_t rpc_peer_session(const struct rpc_peer *peer)
+{
+    return peer->up ? peer->token : 0;
+}
+
 int rpc_peer_connect(struct rpc_peer *peer, uint64_t deadline)
 {
     struct rpc *rpc = peer->rpc;

@@ -213,6 +213,8 @@ int rpc_peer_connect(struct rpc_peer *peer, uint64_t deadline);
  * RPC_NOTICES_MAX wait. */
 bool rpc_peer_notice(struct rpc_peer *peer, uint64_t notice);
 uint32_t rpc_peer_notices(const struct rpc_peer *peer);
+/* The session with the peer: another number after each connection. 0: there is none at present. */
+uint64_t rpc_peer_session(const struct rpc_peer *peer);
 
 /* Correlation >> RPC_GENERATION_SHIFT of the last call that was sent. */
 uint64_t rpc_generation(const struct rpc *rpc);

@@ -28,11 +28,13 @@ void serve_GET_BOARD(void *owner, struct rpc_request *request)
     struct board_reply reply = {0};
     int status = server->map == NULL ? -EAGAIN : server->board == NULL ? -EOPNOTSUPP : 0;
     if (status == 0) {
+        const struct board_request *body = request->body;
         const struct net_place *place = &server->board->shown->place;
-        reply.length = place->length;
-        reply.process = place->process;
-        reply.descriptor = place->descriptor;
-        memcpy(reply.id, place->id, sizeof(reply.id));
+        reply.board.length = place->length;
+        reply.board.process = place->process;
+        reply.board.descriptor = place->descriptor;
+        memcpy(reply.board.id, place->id, sizeof(reply.board.id));
+        reply.holds_seen = holds_see(server, request, &body->holds);
         server->board->watched = true;
     }
     answer(request, status, &reply, sizeof(reply));

@@ -11,11 +11,17 @@
  * Nearly every inode has one holder, who has it open a few times: inode.holder is serial << 8 | count. What
  * does not fit there - several instances, 255 opens and more, serials of 24 bits and more - is in a list in
  * server.holders, and inode.holder is HOLD_SEVERAL. Holders whose instance is gone are found so when they
- * matter and count as if they were not there: serials are never given again. */
+ * matter and count as if they were not there: serials are never given again.
+ *
+ * Clients on this host that read the attribute board open files without a message. What they hold so they
+ * show in memory of their own, one per instance (meta/holds.h), which is looked at for inodes that the board
+ * has told of (inode.shown), after it has been taken off the board. The memory outlives its process as long
+ * as the instance counts as alive. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "meta/holds.h"
 #include "server/state.h"
 
 struct holder {
@@ -27,6 +33,15 @@ struct holders {
     uint32_t count;
     uint32_t room;
     struct holder list[];
+};
+
+/* What one instance shows. */
+struct seen_holds {
+    uint64_t instance;
+    uint32_t serial;
+    uint8_t id[sizeof((struct shown_place *)0)->id];
+    struct net_view *view;
+    const struct holds *holds;
 };
 
 /* Values in server.orphans. */
@@ -125,8 +140,23 @@ static void take_back(struct server *server, struct inode *inode, uint32_t seria
     holders_simplify(server, inode, holders);
 }
 
+/* serial 0: anybody's. */
+static bool is_shown_held(struct server *server, const struct inode *inode, uint32_t serial)
+{
+    for (uint32_t i = 0; i < server->seen_holds_count; i++)
+        if ((serial == 0 || server->seen_holds[i].serial == serial) &&
+            holds_have(server->seen_holds[i].holds, inode->number))
+            return true;
+    return false;
+}
+
 bool inode_is_held(struct server *server, struct inode *inode)
 {
+    if (__builtin_expect(inode->shown, 0) && server->seen_holds_count != 0) {
+        meta_withdraw(server->meta, inode);
+        if (is_shown_held(server, inode, 0))
+            return true;
+    }
     if (__builtin_expect(inode->holder == 0, 1))
         return false;
     if (inode->holder != HOLD_SEVERAL)
@@ -136,7 +166,11 @@ bool inode_is_held(struct server *server, struct inode *inode)
 
 bool inode_is_held_by(struct server *server, struct inode *inode, uint32_t serial)
 {
-    if (serial == 0 || inode->holder == 0)
+    if (serial == 0)
+        return false;
+    if (inode->shown && is_shown_held(server, inode, serial))
+        return true;
+    if (inode->holder == 0)
         return false;
     if (inode->holder != HOLD_SEVERAL)
         return inode->holder >> HOLD_COUNT_BITS == serial;
@@ -146,6 +180,55 @@ bool inode_is_held_by(struct server *server, struct inode *inode, uint32_t seria
             return true;
     return false;
 }
+
+/* ---- what instances show ---- */
+
+bool holds_see(struct server *server, const struct rpc_request *request, const struct shown_place *place)
+{
+    uint64_t instance = rpc_request_instance(request);
+    if (instance == 0 || place->length != sizeof(struct holds))
+        return false;
+    for (uint32_t i = 0; i < server->seen_holds_count; i++)
+        if (server->seen_holds[i].instance == instance)
+            return memcmp(server->seen_holds[i].id, place->id, sizeof(place->id)) == 0;
+    if (server->seen_holds_count == server->seen_holds_room) {
+        uint32_t room = server->seen_holds_room == 0 ? 16 : 2 * server->seen_holds_room;
+        struct seen_holds *more = realloc(server->seen_holds, room * sizeof(*more));
+        if (more == NULL)
+            return false;
+        server->seen_holds = more;
+        server->seen_holds_room = room;
+    }
+    struct net_place at = {
+        .length = place->length, .process = place->process, .descriptor = place->descriptor};
+    memcpy(at.id, place->id, sizeof(at.id));
+    struct seen_holds *seen = &server->seen_holds[server->seen_holds_count];
+    if (net_view(server->net, &at, &seen->view) != 0)
+        return false;
+    seen->instance = instance;
+    seen->serial = rpc_request_serial(request);
+    seen->holds = seen->view->memory;
+    memcpy(seen->id, place->id, sizeof(seen->id));
+    server->seen_holds_count++;
+    return true;
+}
+
+static void unsee(struct server *server, uint32_t index)
+{
+    net_view_end(server->seen_holds[index].view);
+    server->seen_holds[index] = server->seen_holds[--server->seen_holds_count];
+}
+
+void holds_unsee(struct server *server, uint64_t instance)
+{
+    for (uint32_t i = 0; i < server->seen_holds_count; i++)
+        if (server->seen_holds[i].instance == instance) {
+            unsee(server, i);
+            return;
+        }
+}
+
+/* ---- an inode, a server ends ---- */
 
 void holds_forget(struct server *server, struct inode *inode)
 {
@@ -163,6 +246,11 @@ void holds_clear(struct server *server)
         free(holders);
     map_free(&server->holders);
     map_free(&server->orphans);
+    while (server->seen_holds_count > 0)
+        unsee(server, server->seen_holds_count - 1);
+    free(server->seen_holds);
+    server->seen_holds = NULL;
+    server->seen_holds_room = 0;
 }
 
 /* ---- orphans ---- */
@@ -301,18 +389,30 @@ void orphans_collect(struct server *server)
     }
 }
 
+static void free_if_let_go(struct server *server, struct inode *inode, uint32_t serial)
+{
+    if (__builtin_expect(inode->links != 0, 1) || inode_is_held(server, inode))
+        return;
+    if (inode->busy == NULL && (!S_ISREG(inode->mode) || chunks_all_here(server, inode)))
+        inode_free(server, inode, 0); /* does not suspend */
+    else
+        collect_later(server, inode->number, serial);
+}
+
 void inode_release(struct server *server, uint64_t number, uint32_t serial)
 {
     struct inode *inode = server->map == NULL ? NULL : meta_inode_find(server->meta, number);
     if (inode == NULL)
         return;
     take_back(server, inode, serial);
-    if (__builtin_expect(inode->links != 0, 1) || inode_is_held(server, inode))
-        return;
-    if (inode->busy == NULL && (!S_ISREG(inode->mode) || chunks_all_here(server, inode)))
-        inode_free(server, inode, 0); /* does not suspend */
-    else
-        collect_later(server, number, serial);
+    free_if_let_go(server, inode, serial);
+}
+
+void inode_left(struct server *server, uint64_t number, uint32_t serial)
+{
+    struct inode *inode = server->map == NULL ? NULL : meta_inode_find(server->meta, number);
+    if (inode != NULL)
+        free_if_let_go(server, inode, serial);
 }
 
 /* ---- handlers ---- */

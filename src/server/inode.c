@@ -262,7 +262,7 @@ static int shrink(struct server *server, struct inode *inode, uint64_t size, uin
     if (status == 0)
         inode->size = size;
     if (status == 0)
-        inode->chunked = size == 0 ? 0 : inode->chunked & (uint8_t)~INODE_BEYOND;
+        inode->chunked = size == 0 ? 0 : inode->chunked & INODE_CHUNKED;
     if (inode->elsewhere != 0)
         inode->elsewhere = status == 0 && chunks_all_here(server, inode) ? 0 : HELD_UNKNOWN;
     inode_changed(server, inode);

@@ -55,6 +55,20 @@ static int find_entry(struct server *server, const struct rpc_request *request, 
     }
 }
 
+/* A client has been, or is about to be, told this of a name (status 0 or -ENOENT): it may stand on the board.
+ */
+static void publish_entry(struct server *server, const struct rpc_request *request, uint64_t parent,
+                          uint64_t hash, const char *name, size_t length, int status,
+                          const struct dentry *dentry, const struct attributes *attributes)
+{
+    if (!board_is_watched(server, request))
+        return;
+    if (status == -ENOENT)
+        meta_publish_name(server->meta, parent, hash, name, length, NULL, NULL);
+    else if (status == 0 && dentry->local != NULL && attributes_keep(server, dentry->local, attributes))
+        meta_publish_name(server->meta, parent, hash, name, length, dentry->local, attributes);
+}
+
 void serve_LOOKUP(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
@@ -65,13 +79,8 @@ void serve_LOOKUP(void *owner, struct rpc_request *request)
     int status = find_entry(server, request, body->parent, hash, body->name, body->name_length, &dentry,
                             &reply.attributes);
     answer(request, status, &reply, sizeof(reply)); /* without suspending: a lookup promises nothing */
-    if (!board_is_watched(server, request))
-        return;
-    if (status == -ENOENT)
-        meta_publish_name(server->meta, body->parent, hash, body->name, body->name_length, NULL, NULL);
-    else if (status == 0 && dentry.local != NULL && attributes_keep(server, dentry.local, &reply.attributes))
-        meta_publish_name(server->meta, body->parent, hash, body->name, body->name_length, dentry.local,
-                          &reply.attributes);
+    publish_entry(server, request, body->parent, hash, body->name, body->name_length, status, &dentry,
+                  &reply.attributes);
 }
 
 int check_open(const struct rpc_request *request, const struct attributes *attributes, uint32_t uid,
@@ -115,6 +124,9 @@ void serve_OPEN(void *owner, struct rpc_request *request)
     uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
     int status = find_entry(server, request, body->parent, hash, body->name, body->name_length, &dentry,
                             &reply.attributes);
+    /* Before the reply, which may have to wait. */
+    publish_entry(server, request, body->parent, hash, body->name, body->name_length, status, &dentry,
+                  &reply.attributes);
     if (status == 0)
         status = check_open(request, &reply.attributes, body->uid, body->gid, body->access);
     struct inode *inode = status == 0 ? dentry.local : NULL;

@@ -158,8 +158,10 @@ static void instance_event(void *owner, uint64_t instance, enum rpc_instance_eve
 {
     struct server *server = owner;
     locks_end_instance(&server->locks, instance);
-    if (event == RPC_INSTANCE_GONE)
+    if (event == RPC_INSTANCE_GONE) {
+        holds_unsee(server, instance);
         orphans_collect(owner);
+    }
 }
 
 static void take_notice(void *owner, uint32_t serial, uint64_t notice)
@@ -167,6 +169,8 @@ static void take_notice(void *owner, uint32_t serial, uint64_t notice)
     struct server *server = owner;
     if (notice == NOTICE_HEIRS)
         rpc_instance_linger(server->rpc, serial);
+    else if ((notice & NOTICE_LEFT) != 0)
+        inode_left(server, notice & ~NOTICE_LEFT, serial);
     else
         inode_release(server, notice, serial);
 }

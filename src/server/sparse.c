@@ -162,7 +162,7 @@ static int allocate_chunks(struct server *server, struct inode *inode, const str
         range.end = inode->size;
     if (range.start >= range.end)
         return 0;
-    uint8_t before = inode->chunked;
+    unsigned before = inode->chunked;
     if (body->kind != ALLOCATE_PUNCH && end > inode->size)
         inode->chunked |= INODE_BEYOND;
     if (!server_single(server))
@@ -175,7 +175,7 @@ static int allocate_chunks(struct server *server, struct inode *inode, const str
         status = shape_elsewhere(server, &range, deadline);
     if (status == 0 && body->kind != ALLOCATE_PUNCH && !keep_size(body) && end > inode->size) {
         inode->size = end;
-        inode->chunked = before;
+        inode->chunked = before & INODE_CHUNKED_BITS;
     }
     inode_changed(server, inode);
     inode_busy_end(server, inode);

@@ -115,7 +115,9 @@ struct server {
     struct list fence_ages;
     uint32_t fence_count;
 
-    struct map holders; /* by inode: struct holders, of those that inode.holder cannot tell */
+    struct map holders;            /* by inode: struct holders, of those that inode.holder cannot tell */
+    struct seen_holds *seen_holds; /* what instances show that they hold (meta/holds.h) */
+    uint32_t seen_holds_count, seen_holds_room;
     struct map orphans; /* inodes without a name, which somebody holds open */
     struct lock_table locks;
 
@@ -351,7 +353,14 @@ static inline int inode_hold(struct server *server, struct inode *inode, uint32_
 }
 /* Takes one open back; an inode without a name goes with its last one. */
 void inode_release(struct server *server, uint64_t number, uint32_t serial);
-/* Whether any instance that lives has it open; that one. */
+/* The instance has taken back a hold that it showed: an inode without a name goes with its last one. */
+void inode_left(struct server *server, uint64_t number, uint32_t serial);
+/* Looks from now on at what the request's instance shows that it holds. Returns whether it does. */
+bool holds_see(struct server *server, const struct rpc_request *request, const struct shown_place *place);
+/* The instance is gone. */
+void holds_unsee(struct server *server, uint64_t instance);
+/* Whether any instance that lives has it open; that one. Takes from the board what it told of an inode that
+ * may be held without anybody having said so. */
 bool inode_is_held(struct server *server, struct inode *inode);
 bool inode_is_held_by(struct server *server, struct inode *inode, uint32_t serial);
 /* The inode has lost its last name (or never had one) and is held. linkable: it may be given a name again. 0

@@ -41,7 +41,8 @@ static int set_up(void **state)
         .placement = PLACEMENT_ROUND_ROBIN,
         .chunk_shift = CHUNK_SHIFT,
     };
-    static struct net net;
+    static const struct net_operations operations;
+    static struct net net = {.operations = &operations};
     (void)state;
     memset(&world, 0, sizeof world);
     world.epoch = 5;

@@ -121,7 +121,7 @@ static void change_attributes(struct history *history, struct inode *inode)
     inode->uid = (uint32_t)pick(history, 100);
     inode->links = (uint32_t)pick(history, 3);
     inode->generation++;
-    inode->chunked = (uint8_t)pick(history, 4);
+    inode->chunked = pick(history, 4) & INODE_CHUNKED_BITS;
     inode->layout.chunk_shift = (uint8_t)(16 + pick(history, 10));
     if (S_ISDIR(inode->mode)) {
         inode->parent = history->directories[pick(history, DIRECTORIES)];

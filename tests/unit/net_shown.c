@@ -30,7 +30,7 @@ static void child_run(int tell, int end, bool hides)
 {
     struct net_shown *shown;
     char byte;
-    if (net_show(&net, LENGTH, &shown) != 0)
+    if (net_show(&net, LENGTH, NET_SHOWN_BY_THREAD, &shown) != 0)
         _exit(1);
     memset(shown->memory, 'x', LENGTH);
     if (write(tell, &shown->place, sizeof(shown->place)) != sizeof(shown->place))
@@ -138,7 +138,7 @@ static void misled(void **state)
     struct net_shown *shown;
     struct net_view *view;
     int ends[2];
-    assert_int_equal(net_show(&net, LENGTH, &shown), 0);
+    assert_int_equal(net_show(&net, LENGTH, NET_SHOWN_BY_THREAD, &shown), 0);
     struct net_place place = shown->place;
     assert_int_equal(net_view(&net, &place, &view), 0); /* one's own, too */
     net_view_end(view);
@@ -175,7 +175,7 @@ static void sealed(void **state)
     (void)state;
     struct net_shown *shown;
     char path[64];
-    assert_int_equal(net_show(&net, LENGTH, &shown), 0);
+    assert_int_equal(net_show(&net, LENGTH, NET_SHOWN_BY_THREAD, &shown), 0);
     snprintf(path, sizeof(path), "/proc/self/fd/%u", shown->place.descriptor);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd >= 0) {

@@ -380,6 +380,12 @@ bool rpc_peer_notice(struct rpc_peer *peer, uint64_t notice)
     return true;
 }
 
+uint64_t rpc_peer_session(const struct rpc_peer *peer)
+{
+    (void)peer;
+    return 1;
+}
+
 uint32_t rpc_peer_notices(const struct rpc_peer *peer)
 {
     return peer->notices;

@@ -3,6 +3,7 @@
 #include "server_fixture.h"
 
 #include "meta/board.h"
+#include "meta/holds.h"
 
 static struct fixture f;
 static struct net_view *memory[SERVERS_MAX];
@@ -14,15 +15,16 @@ static unsigned shown; /* answers that stood when they were compared */
 static int board_place(uint32_t server, struct net_place *place)
 {
     struct operation_call c;
-    call_prepare(&f, &c, RPC_GET_BOARD, 0, sizeof(struct board_reply));
+    call_prepare(&f, &c, RPC_GET_BOARD, sizeof(struct board_request), sizeof(struct board_reply));
     rpc_start(f.client.peers[server], &c.call);
     int status = finish(&c);
     const struct board_reply *reply = (const void *)c.reply;
     if (status != 0)
         return status;
-    *place = (struct net_place){
-        .length = reply->length, .process = reply->process, .descriptor = reply->descriptor};
-    memcpy(place->id, reply->id, sizeof(place->id));
+    *place = (struct net_place){.length = reply->board.length,
+                                .process = reply->board.process,
+                                .descriptor = reply->board.descriptor};
+    memcpy(place->id, reply->board.id, sizeof(place->id));
     return 0;
 }
 
@@ -291,6 +293,117 @@ static void never_under_both(void **state)
     end();
 }
 
+/* ---- open without having said so ---- */
+
+/* Has server 0 look at what the first client's instance holds, and let go of what it has created. */
+static struct net_shown *show_holds(void)
+{
+    struct net_shown *shown_holds;
+    struct operation_call c;
+    assert_int_equal(net_show(f.client.net, sizeof(struct holds), NET_SHOWN_BY_PROCESS, &shown_holds), 0);
+    struct board_request *body = (void *)c.body;
+    *body = (struct board_request){.holds.length = shown_holds->place.length,
+                                   .holds.process = shown_holds->place.process,
+                                   .holds.descriptor = shown_holds->place.descriptor};
+    memcpy(body->holds.id, shown_holds->place.id, sizeof(body->holds.id));
+    call_prepare(&f, &c, RPC_GET_BOARD, sizeof(*body), sizeof(struct board_reply));
+    rpc_start(f.client.peers[0], &c.call);
+    assert_int_equal(finish(&c), 0);
+    assert_true(((const struct board_reply *)(const void *)c.reply)->holds_seen);
+    return shown_holds;
+}
+
+static void notice(uint64_t what)
+{
+    struct operation_call c;
+    assert_true(rpc_peer_notice(f.client.peers[0], what));
+    call_prepare(&f, &c, RPC_RELEASE, 0, 0);
+    rpc_start(f.client.peers[0], &c.call);
+    assert_int_equal(finish(&c), 0);
+}
+
+/* A file that is on the board and that nobody holds; *stamp as a client reads it. */
+static uint64_t make_let_go(const char *name, uint64_t *stamp)
+{
+    struct attributes found;
+    uint64_t inode = make_file(&f, INODE_ROOT, name);
+    notice(inode);
+    assert_int_equal(put_up(INODE_ROOT, name), BOARD_FOUND);
+    assert_int_equal(board_read_stamped(&views[0], dentry_hash(INODE_ROOT, name, strlen(name)), INODE_ROOT,
+                                        name, (uint32_t)strlen(name), f.map->epoch, f.epoch, &found, stamp),
+                     BOARD_FOUND);
+    assert_int_equal(found.inode, inode);
+    assert_true(board_stamp(&views[0], inode) == *stamp);
+    return inode;
+}
+
+static void shown_holds(void **state)
+{
+    (void)state;
+    struct attributes found;
+    uint64_t stamp;
+    begin(1);
+    struct net_shown *mine = show_holds();
+    struct holds *holds = mine->memory;
+
+    uint64_t a = make_let_go("a", &stamp);
+    assert_int_equal(unlink_name(&f, INODE_ROOT, "a"), 0);
+    assert_true(board_stamp(&views[0], a) != stamp);
+    assert_int_equal(get_attributes(&f, a, &found), -ESTALE);
+
+    /* Changed in between, so that nothing of it stands on the board when it goes. */
+    uint64_t b = make_let_go("b", &stamp);
+    uint32_t slot = holds_enter(holds, b);
+    struct set_attributes_request mode = {.inode = b, .fields = SET_MODE, .mode = 0600};
+    assert_int_equal(set_attributes(&f, &mode), 0);
+    assert_int_equal(unlink_name(&f, INODE_ROOT, "b"), 0);
+    assert_true(board_stamp(&views[0], b) != stamp);
+    assert_int_equal(get_attributes(&f, b, &found), 0);
+    assert_int_equal(found.links, 0);
+    notice(b | NOTICE_LEFT); /* too early: it is still entered */
+    assert_int_equal(get_attributes(&f, b, &found), 0);
+    holds_leave(holds, slot);
+    assert_int_equal(get_attributes(&f, b, &found), 0);
+    notice(b | NOTICE_LEFT);
+    assert_int_equal(get_attributes(&f, b, &found), -ESTALE);
+
+    uint64_t c = make_let_go("c", &stamp), d = make_let_go("d", &stamp);
+    slot = holds_enter(holds, d);
+    assert_int_equal(rename_name(&f, INODE_ROOT, "c", INODE_ROOT, "d", 0), 0);
+    assert_true(board_stamp(&views[0], d) != stamp);
+    assert_int_equal(get_attributes(&f, d, &found), 0);
+    assert_int_equal(get_attributes(&f, c, &found), 0);
+    holds_leave(holds, slot);
+    notice(d | NOTICE_LEFT);
+    assert_int_equal(get_attributes(&f, d, &found), -ESTALE);
+
+    /* A notice of what has names, or was never there, frees nothing. */
+    notice(c | NOTICE_LEFT);
+    notice(NOTICE_LEFT | 12345);
+    assert_int_equal(get_attributes(&f, c, &found), 0);
+    net_hide(mine);
+    end();
+}
+
+/* As many opens of one file as a line has room for. */
+static void room_for_holds(void **state)
+{
+    (void)state;
+    static struct holds holds;
+    uint32_t slots[HOLDS_WAYS];
+    for (unsigned i = 0; i < HOLDS_WAYS; i++) {
+        slots[i] = holds_enter(&holds, 77);
+        assert_true(slots[i] != 0);
+    }
+    assert_int_equal(holds_enter(&holds, 77), 0);
+    for (unsigned i = 0; i < HOLDS_WAYS; i++) {
+        assert_true(holds_have(&holds, 77));
+        holds_leave(&holds, slots[i]);
+    }
+    assert_false(holds_have(&holds, 77));
+    assert_true(holds_enter(&holds, 77) != 0);
+}
+
 static void server_gone(void **state)
 {
     (void)state;
@@ -436,9 +549,10 @@ static void any_changes_3(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_twice),      cmocka_unit_test(nobody_asked),  cmocka_unit_test(each_change),
-        cmocka_unit_test(another_epoch),    cmocka_unit_test(under_way),     cmocka_unit_test(server_gone),
-        cmocka_unit_test(never_under_both), cmocka_unit_test(any_changes_1), cmocka_unit_test(any_changes_3),
+        cmocka_unit_test(asked_twice),   cmocka_unit_test(nobody_asked),   cmocka_unit_test(each_change),
+        cmocka_unit_test(another_epoch), cmocka_unit_test(under_way),      cmocka_unit_test(server_gone),
+        cmocka_unit_test(shown_holds),   cmocka_unit_test(room_for_holds), cmocka_unit_test(never_under_both),
+        cmocka_unit_test(any_changes_1), cmocka_unit_test(any_changes_3),
     };
     return cmocka_run_group_tests_name("server/board", tests, NULL, NULL);
 }
