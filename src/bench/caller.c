@@ -1,10 +1,12 @@
 /* The timing loop of `bench calls`.
  *
  * Small calls go to a file of 1 MiB whose 4 KiB blocks begin with their own offset; so does each block of the
- * 64 MiB that large transfers go through, front to back. Calls are timed one by one, large transfers as a
- * whole; what reads return is compared. */
+ * 64 MiB that large transfers go through, front to back. Calls are timed one by one, in turns of SLICE of
+ * each kind, so that what disturbs one disturbs all; large transfers are timed as a whole; what reads return
+ * is compared. */
 #include "bench/caller.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -25,6 +27,7 @@
 #define BIG_BLOCK (UINT64_C(1) << 20)
 #define BIG_FILE (UINT64_C(64) << 20)
 #define HUGE_PAGE (UINT64_C(2) << 20)
+#define SLICE 100u
 #define COUNT_MAX 10000000ul
 #define PATH_SIZE 512
 
@@ -94,18 +97,33 @@ struct caller {
     char *buffer; /* BIG_BLOCK */
     char path[PATH_SIZE];
     char big_path[PATH_SIZE];
-    struct histogram histogram;
+    /* the C library's own functions, whatever stands before them */
+    int (*plain_stat)(const char *path, struct stat *found);
+    ssize_t (*plain_pread)(int fd, void *bytes, size_t length, off_t offset);
+    struct histogram histograms[CALLER_CALLS];
 };
 
 typedef int (*operation)(struct caller *caller, uint64_t number);
+
+static int check_stat(int result, const struct stat *found)
+{
+    if (result < 0)
+        return -errno;
+    return S_ISREG(found->st_mode) && found->st_size == (off_t)FILE_SIZE ? 0 : -EBADMSG;
+}
 
 static int do_stat(struct caller *caller, uint64_t number)
 {
     struct stat found;
     (void)number;
-    if (caller->door->stat(caller->path, &found) < 0)
-        return -errno;
-    return S_ISREG(found.st_mode) && found.st_size == (off_t)FILE_SIZE ? 0 : -EBADMSG;
+    return check_stat(caller->door->stat(caller->path, &found), &found);
+}
+
+static int do_stat_plain(struct caller *caller, uint64_t number)
+{
+    struct stat found;
+    (void)number;
+    return check_stat(caller->plain_stat(caller->path, &found), &found);
 }
 
 static int do_open(struct caller *caller, uint64_t number)
@@ -115,25 +133,37 @@ static int do_open(struct caller *caller, uint64_t number)
     return fd < 0 || caller->door->close(fd) < 0 ? -errno : 0;
 }
 
+static int check_transfer(const struct caller *caller, ssize_t moved, size_t length, off_t offset)
+{
+    off_t found;
+    memcpy(&found, caller->buffer, sizeof(found));
+    if (moved < 0)
+        return -errno;
+    return moved == (ssize_t)length && found == offset ? 0 : -EBADMSG;
+}
+
 static int transfer(struct caller *caller, bool writing, size_t length, off_t offset)
 {
-    off_t found = offset;
     ssize_t moved;
     if (writing) {
         memcpy(caller->buffer, &offset, sizeof(offset));
         moved = caller->door->pwrite(caller->fd, caller->buffer, length, offset);
     } else {
         moved = caller->door->pread(caller->fd, caller->buffer, length, offset);
-        memcpy(&found, caller->buffer, sizeof(found));
     }
-    if (moved < 0)
-        return -errno;
-    return moved == (ssize_t)length && found == offset ? 0 : -EBADMSG;
+    return check_transfer(caller, moved, length, offset);
 }
 
 static int do_pread(struct caller *caller, uint64_t number)
 {
     return transfer(caller, false, BLOCK, (off_t)(number * BLOCK % FILE_SIZE));
+}
+
+static int do_pread_plain(struct caller *caller, uint64_t number)
+{
+    off_t offset = (off_t)(number * BLOCK % FILE_SIZE);
+    return check_transfer(caller, caller->plain_pread(caller->fd, caller->buffer, BLOCK, offset), BLOCK,
+                          offset);
 }
 
 static int do_pwrite(struct caller *caller, uint64_t number)
@@ -152,8 +182,14 @@ static int do_read_big(struct caller *caller, uint64_t number)
 }
 
 static const operation operations[CALLER_CALLS] = {
-    [CALLER_STAT] = do_stat,     [CALLER_OPEN] = do_open,           [CALLER_PREAD] = do_pread,
-    [CALLER_PWRITE] = do_pwrite, [CALLER_WRITE_BIG] = do_write_big, [CALLER_READ_BIG] = do_read_big,
+    [CALLER_STAT] = do_stat,
+    [CALLER_OPEN] = do_open,
+    [CALLER_PREAD] = do_pread,
+    [CALLER_STAT_PLAIN] = do_stat_plain,
+    [CALLER_PREAD_PLAIN] = do_pread_plain,
+    [CALLER_PWRITE] = do_pwrite,
+    [CALLER_WRITE_BIG] = do_write_big,
+    [CALLER_READ_BIG] = do_read_big,
 };
 
 static int repeat(struct caller *caller, operation call, uint64_t count)
@@ -164,17 +200,33 @@ static int repeat(struct caller *caller, operation call, uint64_t count)
     return status;
 }
 
-/* Median of single calls in ns, after some that are not counted. */
-static int time_calls(struct caller *caller, operation call, double *median)
+static int time_slice(struct caller *caller, enum caller_call call, uint64_t first)
 {
-    int status = repeat(caller, call, caller->count / 10);
-    histogram_init(&caller->histogram);
-    for (uint64_t i = 0; i < caller->count && status == 0; i++) {
+    int status = 0;
+    for (uint64_t i = first; i < first + SLICE && i < caller->count && status == 0; i++) {
         uint64_t start = clock_now();
-        status = call(caller, i);
-        histogram_record(&caller->histogram, clock_now() - start);
+        status = operations[call](caller, i);
+        histogram_record(&caller->histograms[call], clock_now() - start);
     }
-    *median = (double)histogram_quantile(&caller->histogram, 0.5);
+    return status;
+}
+
+/* Single calls in turns, after some of each that are not counted. On failure *failed is which. */
+static int time_calls(struct caller *caller, const enum caller_call *calls, unsigned count,
+                      enum caller_call *failed)
+{
+    int status = 0;
+    for (unsigned i = 0; i < count && status == 0; i++) {
+        *failed = calls[i];
+        histogram_init(&caller->histograms[calls[i]]);
+        status = repeat(caller, operations[calls[i]], caller->count / 10);
+    }
+    for (uint64_t first = 0; first < caller->count; first += SLICE)
+        for (unsigned i = 0; i < count && status == 0; i++) {
+            /* There and back: none is always the one that finds the data in the cache. */
+            *failed = calls[first / SLICE % 2 == 0 ? i : count - 1 - i];
+            status = time_slice(caller, *failed, first);
+        }
     return status;
 }
 
@@ -189,23 +241,66 @@ static int time_transfers(struct caller *caller, operation call, double *bandwid
     return status;
 }
 
-static int measure(struct caller *caller, enum caller_call call)
+/* Medians in ns of all small calls that are wanted. */
+static int measure_small(struct caller *caller, const enum caller_call *calls, unsigned count,
+                         enum caller_call *failed)
 {
-    double value = 0;
-    caller->fd = caller->door->open(bandwidths[call] ? caller->big_path : caller->path, O_CREAT | O_RDWR);
-    int status = caller->fd < 0 ? -errno : 0;
-    if (status == 0 && !bandwidths[call])
-        status = repeat(caller, do_pwrite, FILE_SIZE / BLOCK);
+    *failed = CALLER_OPEN;
+    caller->fd = caller->door->open(caller->path, O_CREAT | O_RDWR);
+    int status = caller->fd < 0 ? -errno : repeat(caller, do_pwrite, FILE_SIZE / BLOCK);
     if (status == 0)
-        status = bandwidths[call] ? time_transfers(caller, operations[call], &value)
-                                  : time_calls(caller, operations[call], &value);
+        status = time_calls(caller, calls, count, failed);
     if (caller->fd >= 0 && caller->door->close(caller->fd) < 0 && status == 0)
         status = -errno;
-    if (status < 0)
-        bench_error("%s in \"%s\": %s", caller_names[call], caller->path, strerror(-status));
-    else
+    for (unsigned i = 0; i < count && status == 0; i++)
+        printf("%s %.6f\n", caller_names[calls[i]],
+               (double)histogram_quantile(&caller->histograms[calls[i]], 0.5));
+    return status;
+}
+
+static int measure_big(struct caller *caller, enum caller_call call)
+{
+    double value = 0;
+    caller->fd = caller->door->open(caller->big_path, O_CREAT | O_RDWR);
+    int status = caller->fd < 0 ? -errno : time_transfers(caller, operations[call], &value);
+    if (caller->fd >= 0 && caller->door->close(caller->fd) < 0 && status == 0)
+        status = -errno;
+    if (status == 0)
         printf("%s %.6f\n", caller_names[call], value);
     return status;
+}
+
+/* Small calls first. Returns a bench exit status. */
+static int measure(struct caller *caller, char **names, int count)
+{
+    enum caller_call small[CALLER_CALLS], big[CALLER_CALLS], failed = CALLER_CALLS;
+    unsigned smalls = 0, bigs = 0;
+    for (int i = 0; i < count; i++) {
+        unsigned call = 0;
+        while (call < CALLER_CALLS && strcmp(names[i], caller_names[call]) != 0)
+            call++;
+        if (call == CALLER_CALLS || smalls + bigs == CALLER_CALLS) {
+            bench_error(call == CALLER_CALLS ? "unknown call \"%s\"" : "too many calls: \"%s\"", names[i]);
+            return BENCH_USAGE;
+        }
+        if (bandwidths[call])
+            big[bigs++] = (enum caller_call)call;
+        else
+            small[smalls++] = (enum caller_call)call;
+    }
+    int status = smalls > 0 ? measure_small(caller, small, smalls, &failed) : 0;
+    for (unsigned i = 0; i < bigs && status == 0; i++)
+        status = measure_big(caller, failed = big[i]);
+    if (status < 0)
+        bench_error("%s in \"%s\": %s", caller_names[failed], caller->path, strerror(-status));
+    return status < 0 ? BENCH_FAILED : BENCH_OK;
+}
+
+/* What the C library itself has under the name. */
+static void *plain(const char *name)
+{
+    void *library = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    return library == NULL ? NULL : dlsym(library, name);
 }
 
 static bool prepare(struct caller *caller, char **argv)
@@ -230,6 +325,12 @@ int caller_main(int argc, char **argv)
         bench_error("usage: calls library|libc DIRECTORY COUNT CALL...");
         return BENCH_USAGE;
     }
+    *(void **)&caller.plain_stat = plain("stat");
+    *(void **)&caller.plain_pread = plain("pread64");
+    if (caller.plain_stat == NULL || caller.plain_pread == NULL) {
+        bench_error("the C library is not libc.so.6: nothing to compare with");
+        return BENCH_FAILED;
+    }
     clock_prepare();
     caller.buffer = aligned_alloc(HUGE_PAGE, HUGE_PAGE);
     if (caller.buffer == NULL) {
@@ -243,18 +344,7 @@ int caller_main(int argc, char **argv)
         free(caller.buffer);
         return BENCH_FAILED;
     }
-    int result = BENCH_OK;
-    for (int i = 4; i < argc && result == BENCH_OK; i++) {
-        unsigned call = 0;
-        while (call < CALLER_CALLS && strcmp(argv[i], caller_names[call]) != 0)
-            call++;
-        if (call == CALLER_CALLS) {
-            bench_error("unknown call \"%s\"", argv[i]);
-            result = BENCH_USAGE;
-        } else if (measure(&caller, (enum caller_call)call) < 0) {
-            result = BENCH_FAILED;
-        }
-    }
+    int result = measure(&caller, argv + 4, argc - 4);
     if (fs != NULL)
         benchfs_disconnect(fs);
     free(caller.buffer);

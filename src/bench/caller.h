@@ -11,6 +11,8 @@
     X(OPEN, "open", "ns") /* and close */                                                                    \
     X(PREAD, "pread", "ns")                                                                                  \
     X(PWRITE, "pwrite", "ns")                                                                                \
+    X(STAT_PLAIN, "stat-plain", "ns") /* past whatever is preloaded */                                       \
+    X(PREAD_PLAIN, "pread-plain", "ns")                                                                      \
     X(WRITE_BIG, "write-big", "GB/s")                                                                        \
     X(READ_BIG, "read-big", "GB/s")
 
@@ -25,6 +27,6 @@ extern const char *const caller_names[CALLER_CALLS];
 
 /* calls library|libc DIRECTORY COUNT NAME...: makes files of its own in DIRECTORY, does each of the named
  * calls and prints a line "NAME VALUE": the median of COUNT single calls in ns (4 KiB where bytes are moved),
- * or the bandwidth of COUNT transfers of 1 MiB. Every answer is checked. library: DIRECTORY is one of the
- * file system that BENCHFS_CLUSTER names. Returns a bench exit status. */
+ * which are made in turns, or the bandwidth of COUNT transfers of 1 MiB. Every answer is checked. library:
+ * DIRECTORY is one of the file system that BENCHFS_CLUSTER names. Returns a bench exit status. */
 int caller_main(int argc, char **argv);

@@ -46,8 +46,9 @@
     T(PRELOAD_PREAD, "preload-pread", DOORS, AT_MOST, 150.0, "ns", "pread of 4 KiB there - library, p50")    \
     T(PRELOAD_PWRITE, "preload-pwrite", DOORS, AT_MOST, 150.0, "ns", "pwrite of 4 KiB there - library, p50") \
     T(OUTSIDE_PATH, "outside-path", DOORS, AT_MOST, 50.0, "ns",                                              \
-      "stat outside the prefix, with - without preload")                                                     \
-    T(OUTSIDE_FD, "outside-descriptor", DOORS, AT_MOST, 50.0, "ns", "pread outside, with - without preload") \
+      "stat outside the prefix: preloaded - C library, p50")                                                 \
+    T(OUTSIDE_FD, "outside-descriptor", DOORS, AT_MOST, 50.0, "ns",                                          \
+      "pread outside: preloaded - C library, p50")                                                           \
     T(FUSE_WRITE, "fuse-write-1MiB", DOORS, AT_LEAST, 0.85, "x", "mount: write 1 MiB / FUSE in memory")      \
     T(FUSE_READ, "fuse-read-1MiB", DOORS, AT_LEAST, 0.85, "x", "mount: read 1 MiB / FUSE in memory")         \
     T(FUSE_STAT_STRICT, "fuse-stat-strict", DOORS, AT_MOST, 3000.0, "ns",                                    \
