@@ -9,11 +9,12 @@
 #include "cli/cli.h"
 #include "cli/observe.h"
 #include "client/check.h"
+#include "client/inode_path.h"
 
 #define NAMES_MAX 100000u               /* in the file system, that are walked over */
 #define FOUND_LIFE (30 * NSEC_PER_SEC)  /* a name may change */
 #define MISSING_LIFE (5 * NSEC_PER_SEC) /* an inode may get one */
-#define FIND_MAX 64u                    /* in one walk */
+#define FIND_MAX 64u                    /* at a time */
 #define REMEMBERED_MAX 10000u
 
 struct inode_name {
@@ -92,22 +93,35 @@ static bool connect_quietly(struct inode_names *names, uint64_t now)
     return names->connected;
 }
 
+/* Those that no server knows the name of. */
+static void walk_for(struct inode_names *names, struct check_path *paths, uint32_t count, uint64_t now)
+{
+    if (count == 0 || client_check_paths(names->session.client, paths, count) != 0)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        remember(names, paths[i].inode, paths[i].path, now);
+}
+
 void inode_names_find(struct inode_names *names, const uint64_t *inodes, uint32_t count, uint64_t dentries)
 {
-    struct check_path paths[FIND_MAX];
-    uint32_t wanted = 0;
+    struct check_path unnamed[FIND_MAX];
+    uint32_t asked = 0, unnamed_count = 0;
     uint64_t now = clock_now();
     if (names->known.count > REMEMBERED_MAX)
         forget_all(names);
-    for (uint32_t i = 0; i < count && wanted < FIND_MAX; i++) {
+    for (uint32_t i = 0; i < count && asked < FIND_MAX; i++) {
         const struct inode_name *name = map_get(&names->known, inodes[i]);
-        if (name == NULL || now >= name->until)
-            paths[wanted++] = (struct check_path){.inode = inodes[i]};
+        if (name != NULL && now < name->until)
+            continue;
+        if (!connect_quietly(names, now))
+            return;
+        char *path = NULL;
+        int status = client_inode_path(names->session.client, inodes[i], &path);
+        asked++;
+        if (status == -ENOENT && dentries <= NAMES_MAX)
+            unnamed[unnamed_count++] = (struct check_path){.inode = inodes[i]};
+        else
+            remember(names, inodes[i], path, now);
     }
-    if (wanted == 0 || dentries > NAMES_MAX || !connect_quietly(names, now))
-        return;
-    if (client_check_paths(names->session.client, paths, wanted) != 0)
-        return;
-    for (uint32_t i = 0; i < wanted; i++)
-        remember(names, paths[i].inode, paths[i].path, now);
+    walk_for(names, unnamed, unnamed_count, now);
 }

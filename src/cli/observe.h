@@ -99,14 +99,14 @@ struct balance balance_of(const double *values, uint32_t count);
 
 /* ---- paths of inodes (inode_names.c) ---- */
 
-/* Remembers what inodes are called. Nothing leads from an inode to its name, so finding out walks over all
- * names of the file system: it is only done while they are few. */
+/* Remembers what inodes are called. Servers know it of most; the others are looked for by a walk over all
+ * names of the file system, which is only done while those are few. */
 struct inode_names;
 
 int inode_names_create(struct inode_names **names); /* 0 or -ENOMEM */
 void inode_names_destroy(struct inode_names *names);
-/* Looks for those of the inodes that are not known yet, unless there are more names than that can be walked
- * over in a moment. */
+/* Asks for those of the inodes that are not known yet. dentries: how many names the file system has: whether
+ * they may be walked over. */
 void inode_names_find(struct inode_names *names, const uint64_t *inodes, uint32_t count, uint64_t dentries);
 /* NULL: not known. */
 const char *inode_name(const struct inode_names *names, uint64_t inode);

@@ -8,6 +8,7 @@
 
 #define COUNTER_MAX ((UINT64_C(1) << INODE_COUNTER_BITS) - 1)
 #define DIRECTORY_CACHE_BITS 10 /* last used directories, by inode number */
+#define GIVEN_BITS 14           /* last dentries apart from their inodes, by inode number */
 
 /* inode.state: what block the inode lies in. */
 enum { INODE_ALONE = 0, INODE_WITH_DENTRY = 1, INODE_DENTRY_GONE = 2, INODE_BLOCK = 3 };
@@ -18,7 +19,7 @@ struct dentry_record {
     uint16_t type; /* S_IFMT bits */
     uint8_t name_length;
     uint8_t state;
-    char name[];
+    char name[]; /* DENTRY_WITH_INODE: behind it the directory's number, uint64_t */
 };
 #define DENTRY_FIXED offsetof(struct dentry_record, name)
 static_assert(sizeof(struct inode) % 8 == 0 && sizeof(struct inode) <= 112,
@@ -31,6 +32,13 @@ struct directory {
     uint64_t subdirectories;
     int64_t modify_time;
     bool changed; /* its number is in meta.changed_directories */
+};
+
+/* Where an inode got a name otherwise than by its creation. */
+struct given_name {
+    uint64_t inode; /* 0: unused */
+    uint64_t parent;
+    uint64_t hash;
 };
 
 /* Numbers of what has changed since the last collection. */
@@ -50,11 +58,12 @@ struct meta {
     struct directory *recent[1 << DIRECTORY_CACHE_BITS];
     struct table inodes;
     struct xattrs xattrs;
-    struct board *board;     /* NULL: nobody is shown anything */
-    struct journal *journal; /* NULL: changes are not recorded */
-    bool journaled;          /* they are, or will be once recovery is over */
-    bool nameless;           /* recovery met inodes without links */
-    uint64_t unfilled;       /* inodes that recovery knows by their dentries only */
+    struct given_name *given; /* 1 << GIVEN_BITS; NULL: none yet */
+    struct board *board;      /* NULL: nobody is shown anything */
+    struct journal *journal;  /* NULL: changes are not recorded */
+    bool journaled;           /* they are, or will be once recovery is over */
+    bool nameless;            /* recovery met inodes without links */
+    uint64_t unfilled;        /* inodes that recovery knows by their dentries only */
     struct changed changed_inodes;
     struct changed changed_directories;
 };

@@ -12,11 +12,13 @@
  * a walk in hash order from any cursor is a plain step through its leaves.
  *
  * A file that is created gets one block that holds both its inode and its first dentry:
- * [inode][dentry][name]. So a lookup by name, which ends with the attributes, touches one leaf of one index
- * and one block. The two parts live and die separately - a rename drops the dentry and keeps the inode,
- * KEY_SET points the dentry at another inode - so each has its own sign of life (inode.state,
- * dentry_record.state) and the block is freed with the last of them. Dentries made by insert or set, and
- * inodes made alone, have blocks of their own.
+ * [inode][dentry][name][number of the directory]. So a lookup by name, which ends with the attributes,
+ * touches one leaf of one index and one block, and an inode leads to its name. The two parts live and die
+ * separately - a rename drops the dentry and keeps the inode, KEY_SET points the dentry at another inode - so
+ * each has its own sign of life (inode.state, dentry_record.state) and the block is freed with the last of
+ * them. Dentries made by insert or set, and inodes made alone, have blocks of their own. From an inode to
+ * such a dentry leads a small table of those that were made last (struct given_name); what it says is checked
+ * against the directory.
  *
  * Failure: whatever can fail is allocated before anything becomes visible. */
 #include "meta/engine.h"
@@ -45,6 +47,7 @@ void meta_destroy(struct meta *meta)
 {
     free(meta->changed_inodes.numbers);
     free(meta->changed_directories.numbers);
+    free(meta->given);
     memory_free_all(&meta->memory);
     free(meta);
 }
@@ -102,10 +105,16 @@ static struct inode *beside(struct dentry_record *record)
     return (struct inode *)((char *)record - sizeof(struct inode));
 }
 
+/* Of an inode and its dentry. */
+static size_t shared_size(size_t name_length)
+{
+    return sizeof(struct inode) + DENTRY_FIXED + name_length + sizeof(uint64_t);
+}
+
 static size_t block_size(const struct dentry_record *record)
 {
-    return (record->state == DENTRY_WITH_INODE ? sizeof(struct inode) : 0) + DENTRY_FIXED +
-           record->name_length;
+    return record->state == DENTRY_WITH_INODE ? shared_size(record->name_length)
+                                              : DENTRY_FIXED + record->name_length;
 }
 
 static void record_fill(struct dentry_record *record, uint64_t inode, uint32_t type, uint8_t state,
@@ -370,6 +379,19 @@ int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const ch
     return 0;
 }
 
+static struct given_name *given_place(const struct meta *meta, uint64_t inode)
+{
+    return &meta->given[(inode * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - GIVEN_BITS)];
+}
+
+static void give_name(struct meta *meta, uint64_t inode, uint64_t parent, uint64_t hash)
+{
+    if (meta->given == NULL)
+        meta->given = calloc(UINT64_C(1) << GIVEN_BITS, sizeof(*meta->given));
+    if (meta->given != NULL) /* without memory it is not remembered */
+        *given_place(meta, inode) = (struct given_name){inode, parent, hash};
+}
+
 /* Adds an entry at path, which comes from entry_find. */
 static int entry_add(struct meta *meta, struct directory *directory, struct index_path *path, uint64_t hash,
                      const char *name, size_t length, uint64_t inode, uint32_t type, int64_t now)
@@ -386,6 +408,7 @@ static int entry_add(struct meta *meta, struct directory *directory, struct inde
     }
     directory_changed(meta, directory, 1, type, now);
     dentry_changed(meta, hash);
+    give_name(meta, inode, directory->number, hash);
     if (meta->journal != NULL)
         record_dentry(meta, directory->number, hash, name, length, inode, type);
     return 0;
@@ -425,6 +448,7 @@ int meta_dentry_set(struct meta *meta, uint64_t parent, uint64_t hash, const cha
     record->type = (uint16_t)(type & S_IFMT);
     directory_changed(meta, directory, 0, type, now);
     dentry_changed(meta, hash);
+    give_name(meta, inode, parent, hash);
     if (meta->journal != NULL)
         record_dentry(meta, parent, hash, name, length, inode, type);
     return 0;
@@ -456,7 +480,7 @@ static inline int block_enter(struct meta *meta, struct directory *directory, st
                               int64_t now, struct inode **inode)
 {
     /* The block is made before it is known that it is needed: meanwhile the index comes into the cache. */
-    size_t size = sizeof(struct inode) + DENTRY_FIXED + length;
+    size_t size = shared_size(length);
     struct inode *made = memory_allocate(&meta->memory, size);
     if (made == NULL)
         return entry_search(path, hash, name, length) != NULL ? -EEXIST : -ENOMEM;
@@ -465,6 +489,7 @@ static inline int block_enter(struct meta *meta, struct directory *directory, st
         made->parent = directory->number;
     struct dentry_record *record = (struct dentry_record *)(made + 1);
     record_fill(record, number, mode, DENTRY_WITH_INODE, name, length);
+    memcpy(record->name + length, &directory->number, sizeof(directory->number));
     int status = -EEXIST;
     if (entry_search(path, hash, name, length) != NULL)
         goto no_inode;
@@ -529,6 +554,45 @@ int meta_restore_entry(struct meta *meta, uint64_t parent, uint64_t hash, const 
     if (status < 0)
         directory_drop_unused(meta, directory);
     return status;
+}
+
+/* The dentry of that hash which names the inode; NULL: there is none (any more). */
+static const struct dentry_record *entry_of_inode(struct meta *meta, uint64_t parent, uint64_t hash,
+                                                  uint64_t inode)
+{
+    const struct directory *directory = directory_find(meta, parent);
+    struct index_path path;
+    if (directory == NULL)
+        return NULL;
+    index_descend(&directory->entries, hash, &path);
+    uint32_t count = index_search(&path, hash);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct dentry_record *record = path.leaf->slots[path.slot + i].value;
+        if (record->inode == inode)
+            return record;
+    }
+    return NULL;
+}
+
+int meta_name_find(struct meta *meta, uint64_t number, uint64_t *parent, char name[NAME_LENGTH_MAX],
+                   uint8_t *length)
+{
+    struct inode *inode = table_find(&meta->inodes, number);
+    const struct dentry_record *record = NULL;
+    if (inode != NULL && (inode->state & INODE_BLOCK) == INODE_WITH_DENTRY) {
+        record = (const struct dentry_record *)(inode + 1);
+        memcpy(parent, record->name + record->name_length, sizeof(*parent));
+    }
+    if ((record == NULL || record->inode != number) && meta->given != NULL) {
+        const struct given_name *given = given_place(meta, number);
+        record = given->inode == number ? entry_of_inode(meta, given->parent, given->hash, number) : NULL;
+        *parent = given->parent;
+    }
+    if (record == NULL || record->inode != number)
+        return -ENOENT;
+    *length = record->name_length;
+    memcpy(name, record->name, record->name_length);
+    return 0;
 }
 
 /* ---- inodes ---- */

@@ -105,6 +105,12 @@ int meta_dentry_remove(struct meta *meta, uint64_t parent, uint64_t hash, const 
 int meta_dentry_set(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                     uint64_t inode, uint32_t type, int64_t now);
 
+/* A name that leads to the inode, whether that is here or not: not NUL-terminated, and the directory that it
+ * is in. Known of inodes made by meta_create_entry that still have that name, and of the last few thousand
+ * dentries that were made otherwise. 0; -ENOENT: none that is known here. Touches nothing but those. */
+int meta_name_find(struct meta *meta, uint64_t number, uint64_t *parent, char name[NAME_LENGTH_MAX],
+                   uint8_t *length);
+
 /* Makes the inode and its dentry in one step (the fast path of create): number is taken from the partition of
  * hash. A new directory's parent is set. Returns 0 and *inode (zeroed but for number, mode, links = 1
  * (directory: 2), times = now), -EEXIST, -ENOMEM, -ENOSPC when the partition's counter is used up. */

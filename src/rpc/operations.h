@@ -60,6 +60,7 @@
     OP(56, READ_METRICS, metrics_request, metrics_reply, RPC_OTHER) /* bulk out: bytes of the region */      \
     OP(57, SET_METRICS, metrics_set_request, empty_body, RPC_OTHER)                                          \
     OP(58, GET_BOARD, board_request, board_reply, RPC_OTHER)                                                 \
+    OP(59, NAME_OF, inode_request, name_of_reply, 0)                                                         \
     OP(60, LINK, link_request, attributes_reply, RPC_MUTATES)                                                \
     OP(61, INODE_LINK, inode_link_request, attributes_reply, RPC_MUTATES | RPC_SERVERS)                      \
     OP(62, HOLD, hold_request, attributes_reply, RPC_MUTATES)                                                \
@@ -274,6 +275,13 @@ struct WIRE board_reply {
 
 struct WIRE inode_request {
     uint64_t inode;
+};
+
+/* What an inode is called: a name that the asked server knows of. -ENOENT: none. */
+struct WIRE name_of_reply {
+    uint64_t parent;
+    uint8_t name_length;
+    char name[NAME_LENGTH_MAX];
 };
 
 /* A directory's link count and times, and the memory that a large file takes, are spread over all servers.

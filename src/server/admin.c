@@ -1,5 +1,5 @@
 /* What is asked about the server itself: the cluster map, where its attribute board is, status, measurements,
- * space, a ping, the request to end.
+ * what the inodes in them are called, space, a ping, the request to end.
  *
  * PING moves bulk either way through one buffer of transport memory, made at the first ping that needs it;
  * its contents mean nothing, so pings may share it. */
@@ -109,6 +109,18 @@ void server_status(struct server *server, struct server_status_reply *status)
         .tier_spills = store.tiers.spills,
         .tier_write_backs = store.tiers.write_backs,
     };
+}
+
+void serve_NAME_OF(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct inode_request *body = request->body;
+    struct name_of_reply reply = {0};
+    uint64_t parent;
+    int status = meta_name_find(server->meta, body->inode, &parent, reply.name, &reply.name_length);
+    if (status == 0)
+        reply.parent = parent;
+    answer(request, status, &reply, sizeof(reply));
 }
 
 void serve_SERVER_STATUS(void *owner, struct rpc_request *request)

@@ -45,6 +45,8 @@ ok "slow requests have stages" json 'all(r["total_ns"] >= r["handler_ns"] + r["s
 
 ok "top shows the servers" shows '^ +1 .* MiB' top
 ok "top names the busiest directory" shows 'dir +/data' top --total
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do benchfs cat /data/file.1 >/dev/null; done
+ok "top names a file" shows 'file +/data/file.1' top --total
 ok "top counts operations as clients see them" shows 'WIRE' top --clients
 ok "top shows no line wider than 80 columns" [ "$(top | wc -L)" -le 80 ]
 ok "a bad interval is refused" fails 2 'interval' benchfs top --interval soon

@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "client/check.h"
+#include "client/inode_path.h"
 #include "server/state.h"
 
 #define FILES 12
@@ -449,10 +450,61 @@ static void run_numbers(uint64_t seed, uint32_t servers, struct outcome *outcome
         disk_sim_device_destroy(devices[i]);
 }
 
+/* ---- paths ---- */
+
+static void require_path(struct worker *worker, const char *path, const char *other)
+{
+    char *found = NULL;
+    int status = client_inode_path(worker->client, inode_at(worker, path), &found);
+    require(worker, path, status);
+    if (found != NULL && strcmp(found, path) != 0 && (other == NULL || strcmp(found, other) != 0))
+        cluster_fail(worker->cluster, "%s is said to be %s", path, found);
+    free(found);
+}
+
+/* Servers know what inodes are called, after renames and links and across servers. */
+static void tell_paths(struct worker *worker)
+{
+    make_tree(worker);
+    for (unsigned i = 0; i < FILES; i++) {
+        char path[64], other[64];
+        snprintf(path, sizeof path, "/d/%sf%u", i % 3 == 0 ? "e/" : "", i);
+        snprintf(other, sizeof other, "/d/e/g/l%u", i);
+        require_path(worker, path, i % 4 == 2 ? other : NULL);
+    }
+    require(worker, "rename", client_rename(worker->client, INODE_ROOT, "/d", INODE_ROOT, "/moved", 0));
+    require(worker, "rename",
+            client_rename(worker->client, INODE_ROOT, "/moved/large", INODE_ROOT, "/moved/e/g/big", 0));
+    require_path(worker, "/", NULL);
+    require_path(worker, "/moved/e/g", NULL);
+    require_path(worker, "/moved/e/g/big", NULL);
+    require_path(worker, "/moved/small", NULL);
+    uint64_t small = inode_at(worker, "/moved/small");
+    require(worker, "unlink", client_unlink(worker->client, INODE_ROOT, "/moved/small"));
+    char *found = NULL;
+    if (client_inode_path(worker->client, small, &found) != -ENOENT)
+        cluster_fail(worker->cluster, "what was removed is said to be %s", found);
+    free(found);
+}
+
+static void tell_paths_body(struct cluster *cluster)
+{
+    cluster_worker(cluster, 0, tell_paths, NULL);
+    cluster_run(cluster, 3600 * SECOND);
+}
+
+static void run_paths(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    struct cluster_options options = {
+        .seed = seed, .servers = servers, .clients = 1, .store_capacity = 8u << 20};
+    sim_run(&options, tell_paths_body, outcome);
+}
+
 int main(int argc, char **argv)
 {
     static const struct sim_case cases[] = {{"damage", run, {1, 2, 3, 5}},
                                             {"damage, in use", run_used, {1, 3}},
+                                            {"paths", run_paths, {1, 2, 5}},
                                             {"lost numbers", run_numbers, {1, 3}}};
     static const uint64_t seeds[] = {1, 2, 3, 4};
     return SIM_MAIN(argc, argv, cases, seeds);

@@ -502,6 +502,82 @@ static void many_small_directories_cost_little(void **state)
     meta_destroy(meta);
 }
 
+static void expect_name(struct meta *meta, uint64_t inode, uint64_t parent, const char *name)
+{
+    char found[NAME_LENGTH_MAX];
+    uint64_t directory = 0;
+    uint8_t length = 0;
+    int status = meta_name_find(meta, inode, &directory, found, &length);
+    if (name == NULL) {
+        assert_int_equal(status, -ENOENT);
+        return;
+    }
+    assert_int_equal(status, 0);
+    assert_int_equal(directory, parent);
+    assert_int_equal(length, strlen(name));
+    assert_memory_equal(found, name, length);
+}
+
+static void put(struct meta *meta, uint64_t parent, const char *name, uint64_t inode)
+{
+    uint64_t hash = dentry_hash(parent, name, strlen(name));
+    assert_int_equal(meta_dentry_set(meta, parent, hash, name, strlen(name), inode, S_IFREG, 1), 0);
+}
+
+static void drop(struct meta *meta, uint64_t parent, const char *name)
+{
+    uint64_t hash = dentry_hash(parent, name, strlen(name));
+    assert_int_equal(meta_dentry_remove(meta, parent, hash, name, strlen(name), 1), 0);
+}
+
+static void inodes_lead_to_their_names(void **state)
+{
+    (void)state;
+    struct meta *meta;
+    struct inode *one, *other;
+    assert_int_equal(meta_create(&meta), 0);
+    uint64_t hash = dentry_hash(7, "made", 4), hash_other = dentry_hash(7, "other", 5);
+    assert_int_equal(meta_create_entry(meta, 7, hash, "made", 4, S_IFREG | 0644, 1, &one), 0);
+    assert_int_equal(meta_create_entry(meta, 7, hash_other, "other", 5, S_IFREG | 0644, 1, &other), 0);
+    uint64_t number = one->number, elsewhere = inode_make(9, 12345);
+    expect_name(meta, number, 7, "made");
+    expect_name(meta, elsewhere, 0, NULL);
+    put(meta, 8, "renamed", number);
+    expect_name(meta, number, 7, "made"); /* of two names the first */
+    drop(meta, 7, "made");
+    expect_name(meta, number, 8, "renamed");
+    put(meta, 8, "renamed", other->number); /* replaced */
+    expect_name(meta, number, 0, NULL);
+    expect_name(meta, other->number, 7, "other");
+    put(meta, 7, "other", elsewhere); /* a block whose dentry names another inode */
+    expect_name(meta, other->number, 8, "renamed");
+    expect_name(meta, elsewhere, 7, "other");
+    drop(meta, 7, "other");
+    expect_name(meta, elsewhere, 0, NULL);
+    meta_inode_remove(meta, one);
+    expect_name(meta, number, 0, NULL);
+    /* More names than are remembered: forgotten perhaps, but never wrong. */
+    char name[16];
+    uint32_t known = 0;
+    for (uint64_t i = 1; i <= 40000; i++) {
+        sprintf(name, "n%05u", (unsigned)i);
+        put(meta, 9, name, inode_make(1, i));
+    }
+    for (uint64_t i = 1; i <= 40000; i++) {
+        char found[NAME_LENGTH_MAX];
+        uint64_t parent;
+        uint8_t length;
+        if (meta_name_find(meta, inode_make(1, i), &parent, found, &length) != 0)
+            continue;
+        known++;
+        sprintf(name, "n%05u", (unsigned)i);
+        assert_int_equal(length, strlen(name));
+        assert_memory_equal(found, name, length);
+    }
+    assert_in_range(known, 8000, 16384);
+    meta_destroy(meta);
+}
+
 static void benchmark_answers(void **state)
 {
     (void)state;
@@ -526,6 +602,7 @@ int main(void)
         cmocka_unit_test(inline_data_is_resized_with_zeros),
         cmocka_unit_test(inode_numbers_are_never_made_twice),
         cmocka_unit_test(many_small_directories_cost_little),
+        cmocka_unit_test(inodes_lead_to_their_names),
         cmocka_unit_test(benchmark_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
