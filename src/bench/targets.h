@@ -59,7 +59,9 @@
       "untar of 5,000 files with preload / into tmpfs")                                                      \
     T(UNTAR_FUSE, "untar-fuse", DOORS, AT_MOST, 4.0, "x", "untar of 5,000 files into a mount / into tmpfs")  \
     T(METRICS_OVERHEAD, "metrics-overhead", METRICS, AT_MOST, 1.02, "x",                                     \
-      "stat of a file: recorded / not recorded at either end")                                               \
+      "stat that asks its server: recorded / not recorded at either end")                                    \
+    T(METRICS_COUNTING, "metrics-counting", METRICS, AT_MOST, 1.02, "x",                                     \
+      "stat that asks nobody: counted twice / once")                                                         \
     T(SPAWN, "spawn", ALONE, AT_MOST, 100.0, "ns", "task: spawn, switch and finish")                         \
     T(META_CREATE, "meta-create", ALONE, AT_MOST, 400.0, "ns", "metadata engine, 10 M files: create")        \
     T(META_LOOKUP, "meta-lookup", ALONE, AT_MOST, 200.0, "ns", "metadata engine, 10 M files: lookup")        \

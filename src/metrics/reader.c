@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -191,21 +192,28 @@ void metrics_source_close(struct metrics_source *source)
         source->close(source);
 }
 
-int metrics_pause(const char *path, bool paused)
+int metrics_switch_open(const char *path, uint32_t **paused)
 {
     struct metrics_source *source;
-    uint32_t value = paused;
     int status = metrics_source_open(path, &source);
     if (status != 0)
         return status;
     metrics_source_close(source);
-    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return -errno;
-    ssize_t written = pwrite(fd, &value, sizeof(value), offsetof(struct metrics_header, paused));
-    status = written == (ssize_t)sizeof(value) ? 0 : written < 0 ? -errno : -EIO;
+    struct metrics_header *header =
+        mmap(NULL, METRICS_COUNTERS_AT, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    status = header == MAP_FAILED ? -errno : 0;
     close(fd);
+    if (status == 0)
+        *paused = &header->paused;
     return status;
+}
+
+void metrics_switch_close(uint32_t *paused)
+{
+    munmap((char *)paused - offsetof(struct metrics_header, paused), METRICS_COUNTERS_AT);
 }
 
 int metrics_list(const char *directory, char ***paths, uint32_t *count)

@@ -35,9 +35,10 @@ int metrics_source_control(struct metrics_source *source, const struct metrics_c
 /* Frees it. NULL is harmless. */
 void metrics_source_close(struct metrics_source *source);
 
-/* Lets the owner of a region's file record nothing, or record again: for measurements of what that costs. 0
- * or -errno. */
-int metrics_pause(const char *path, bool paused);
+/* The word by which the owner of a region's file is told to record nothing (1) or to record again (0): for
+ * measurements of what recording costs. To be closed; the owner goes on as it was told last. 0 or -errno. */
+int metrics_switch_open(const char *path, uint32_t **paused);
+void metrics_switch_close(uint32_t *paused);
 
 /* Paths of all regions of this user in the directory, in no order, each to be freed, and the array. 0 (none
  * is no error) or -ENOMEM. */

@@ -599,13 +599,18 @@ void call_receive_reply(struct rpc *rpc, struct net_message *message)
         rpc->counters.rejected++;
         return;
     }
+    /* Of a reply without bulk the clock is read first: while it is, the rest of the message is on its way. */
+    bool bulk = message->bulk_length > 0;
+    uint64_t now = bulk                           ? 0
+                   : metrics_paused(rpc->metrics) ? flight->call->timing.started
+                                                  : loop_now(rpc->loop);
     int status = reply_take(flight, message);
-    if (status == 0 && message->bulk_length > 0)
+    if (status == 0 && bulk)
         status = reply_land(flight, message);
     else if (status == -ECONNRESET && refetch(flight, loop_now(rpc->loop)))
         return;
     if (status != -EINPROGRESS)
-        flight_settle(flight, status, loop_now(rpc->loop));
+        flight_settle(flight, status, bulk ? loop_now(rpc->loop) : now);
 }
 
 /* ---- time ---- */

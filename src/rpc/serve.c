@@ -283,7 +283,8 @@ static void serve(struct rpc *rpc, struct rpc_session *session, struct net_messa
     served->request.peer_is_server = session->peer_is_server;
     served->request.bulk_length = message->bulk_length;
     served->arriving = message;
-    served->queue_ns = metrics_clip(loop_kept(rpc->loop, message->looked, now));
+    if (!metrics_paused(rpc->metrics))
+        served->queue_ns = metrics_clip(loop_kept(rpc->loop, message->looked, now));
     session->executing_count++;
     list_push_back(&session->executing, &served->link);
     rpc->counters.requests++;
@@ -296,7 +297,7 @@ static void serve(struct rpc *rpc, struct rpc_session *session, struct net_messa
         session_request_finished(session);
         served_finish(served);
     } else if (serve_nested(served)) {
-        if (rpc->counters.requests % DISPATCH_SAMPLE == 0) {
+        if (rpc->counters.requests % DISPATCH_SAMPLE == 0 && !metrics_paused(rpc->metrics)) {
             rpc->counters.dispatch_ns += loop_now(rpc->loop) - now;
             rpc->counters.dispatched++;
         }
@@ -602,7 +603,8 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     assert(status <= 0 &&
            (body_length == served->operation->reply_size || (body_length == 0 && status != 0)));
     served->replied = true;
-    uint64_t now = loop_now(rpc->loop);
+    bool paused = metrics_paused(rpc->metrics);
+    uint64_t now = paused && request->storage_started == 0 ? request->arrived : loop_now(rpc->loop);
     storage_end(request, now);
     uint64_t elapsed = now - served->handler_started;
     struct rpc_reply_header *header = (struct rpc_reply_header *)served->reply;
@@ -635,8 +637,7 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     /* What is sent without suspending is remembered while it travels. */
     if (remembers && bulk_count == 0)
         session_remember(request->session, request->header->correlation, served->reply, length);
-    bool timed =
-        (bytes != 0 && !metrics_paused(rpc->metrics)) || rpc->counters.requests % DISPATCH_SAMPLE == 0;
+    bool timed = !paused && (bytes != 0 || rpc->counters.requests % DISPATCH_SAMPLE == 0);
     served_record(served, header, bytes, now, timed ? loop_now(rpc->loop) : 0);
     if (result != 0)
         log_debug("%s: reply to %s not sent: %s", request->session->peer, served->operation->name,

@@ -234,7 +234,7 @@ static inline int gate_dentry(struct server *server, const struct rpc_request *r
             return status;
         if (server_of_hash(server, hash) != server->self)
             return -STATUS_WRONG_EPOCH;
-        server->metrics->partitions[hash_partition(hash)]++;
+        metrics_count_partition(server->metrics, hash_partition(hash));
         if (__builtin_expect(server->obstacles == 0, 1))
             return 0;
         status = obstacles_pass(server, parent, hash, intent, request->deadline);
@@ -252,7 +252,7 @@ static inline int gate_inode(struct server *server, uint64_t number, struct inod
         return -EINVAL;
     if (server_of_inode(server, number) != server->self)
         return -STATUS_WRONG_EPOCH;
-    server->metrics->partitions[inode_partition(number)]++;
+    metrics_count_partition(server->metrics, inode_partition(number));
     *inode = meta_inode_find(server->meta, number);
     return *inode != NULL ? 0 : -ESTALE;
 }
