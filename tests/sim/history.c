@@ -18,6 +18,13 @@
 #define STEPS_MAX 400000u
 #define SEEN_BITS 20 /* far more than STEPS_MAX */
 
+static void unhold(struct node **held)
+{
+    if (*held != NULL)
+        node_release(*held);
+    *held = NULL;
+}
+
 int state_create(struct state *state)
 {
     *state = (struct state){0};
@@ -27,8 +34,7 @@ int state_create(struct state *state)
 void state_destroy(struct state *state)
 {
     for (uint32_t i = 0; i < 2 * HISTORY_WORKERS; i++)
-        if (state->held[i] != NULL)
-            node_release(state->held[i]);
+        unhold(&state->held[i]);
     model_destroy(&state->model);
 }
 
@@ -40,8 +46,7 @@ static void state_copy(const struct state *from, struct state *to)
 
 static void hold(struct node **held, struct node *node)
 {
-    if (*held != NULL)
-        node_release(*held);
+    unhold(held);
     *held = node_hold(node);
 }
 
@@ -154,9 +159,35 @@ static bool apply_found(struct state *state, const struct event *event)
     }
 }
 
+/* Finds what gets another name. What has lost its last one until the second half is looked for again. */
+static bool apply_link(struct state *state, const struct event *event)
+{
+    struct model *model = &state->model;
+    struct node *node = NULL;
+    int status = model_find(model, model->root, event->path, false, &node);
+    if (status < 0) {
+        unhold(found_by(state, event));
+        return event->status == status;
+    }
+    hold(found_by(state, event), node);
+    return true;
+}
+
+static bool apply_link_found(struct state *state, const struct event *event)
+{
+    struct model *model = &state->model;
+    struct node *node = *found_by(state, event);
+    if (node == NULL)
+        return true; /* that was the result */
+    return node_linked(model, node) &&
+           event->status == model_link_node(model, node, model->root, event->path2);
+}
+
 static bool apply_second(struct state *state, const struct event *event)
 {
     struct node *node = *found_by(state, event);
+    if (event->kind == EVENT_LINK_FOUND)
+        return apply_link_found(state, event);
     if (event->kind == EVENT_TRUNCATE_FOUND)
         model_truncate(&state->model, node, event->offset);
     else
@@ -176,6 +207,8 @@ static bool apply_name(struct state *state, const struct event *event)
         return event->status == model_unlink(model, model->root, event->path);
     case EVENT_SYMLINK:
         return event->status == model_symlink(model, event->path2, model->root, event->path);
+    case EVENT_LINK:
+        return apply_link(state, event);
     default: {
         int status = model_rename(model, model->root, event->path, model->root, event->path2,
                                   (event->flags & (int)RENAME_FLAG_NOREPLACE) == 0);
@@ -204,6 +237,7 @@ static bool apply(struct state *state, const struct event *event)
         return apply_found(state, event);
     case EVENT_TRUNCATE_FOUND:
     case EVENT_CHMOD_FOUND:
+    case EVENT_LINK_FOUND:
         return apply_second(state, event);
     default:
         return apply_name(state, event);
@@ -212,11 +246,12 @@ static bool apply(struct state *state, const struct event *event)
 
 /* ---- at rest ---- */
 
-static uint32_t count_nodes(const struct node *node)
+/* The root is one, too. */
+static uint32_t count_names(const struct node *node)
 {
     uint32_t count = 1;
-    list_for_each (link, &node->children)
-        count += count_nodes(container_of(link, struct node, link));
+    list_for_each (link, &node->entries)
+        count += count_names(container_of(link, struct entry, link)->node);
     return count;
 }
 
@@ -228,7 +263,7 @@ static bool same_bytes(const struct node *node, const struct found *found)
 
 static bool matches(struct state *state, const struct snapshot *snapshot)
 {
-    if (count_nodes(state->model.root) != snapshot->count + 1)
+    if (count_names(state->model.root) != snapshot->count + 1)
         return false;
     for (uint32_t i = 0; i < snapshot->count; i++) {
         const struct found *found = &snapshot->found[i];
@@ -276,19 +311,19 @@ struct search {
 
 static uint64_t node_hash(const struct node *node)
 {
-    const int64_t numbers[] = {(int64_t)node->inode, node->mode, (int64_t)node->size, node->modify_min,
-                               node->modify_max};
+    const int64_t numbers[] = {(int64_t)node->inode, node->mode,       node->names,
+                               (int64_t)node->size,  node->modify_min, node->modify_max};
     uint64_t hash = XXH64(numbers, sizeof numbers, 1);
     if (node->size > 0 && node->bytes != NULL)
         hash = XXH64(node->bytes, node->size, hash);
     if (node->target != NULL)
         hash = XXH64(node->target, strlen(node->target), hash);
-    uint64_t children = 0; /* in any order */
-    list_for_each (link, &node->children) {
-        const struct node *child = container_of(link, struct node, link);
-        children += XXH64(child->name, strlen(child->name), node_hash(child));
+    uint64_t entries = 0; /* in any order */
+    list_for_each (link, &node->entries) {
+        const struct entry *entry = container_of(link, struct entry, link);
+        entries += XXH64(entry->name, strlen(entry->name), node_hash(entry->node));
     }
-    return XXH64(&children, sizeof children, hash);
+    return XXH64(&entries, sizeof entries, hash);
 }
 
 static uint64_t state_hash(const struct state *state, uint32_t done)
@@ -375,7 +410,7 @@ void history_split(struct history *history)
 {
     const struct event *first = &history->events[history->count - 1];
     struct event *second = &history->events[history->count];
-    if (first->status != 0)
+    if (first->status != 0 && first->kind != EVENT_LINK)
         return;
     *second = *first;
     second->second = true;
@@ -392,6 +427,9 @@ void history_split(struct history *history)
     case EVENT_CHMOD:
         second->kind = EVENT_CHMOD_FOUND;
         break;
+    case EVENT_LINK:
+        second->kind = EVENT_LINK_FOUND;
+        break;
     default:
         return;
     }
@@ -402,9 +440,10 @@ void history_split(struct history *history)
 
 void history_print(const struct history *history, char *text, size_t size)
 {
-    static const char *const names[] = {
-        "open",  "read",  "write",  "ftruncate", "fstat",   "stat",     "truncate",       "chmod",
-        "mkdir", "rmdir", "unlink", "rename",    "symlink", "readlink", "truncate found", "chmod found"};
+    static const char *const names[] = {"open",           "read",        "write",     "ftruncate", "fstat",
+                                        "stat",           "truncate",    "chmod",     "mkdir",     "rmdir",
+                                        "unlink",         "rename",      "symlink",   "readlink",  "link",
+                                        "truncate found", "chmod found", "link found"};
     size_t length = 0;
     text[0] = '\0';
     for (uint32_t i = 0; i < history->count && length < size; i++) {

@@ -26,10 +26,12 @@ enum event_kind {
     EVENT_RENAME,
     EVENT_SYMLINK,
     EVENT_READLINK,
-    /* The second halves of EVENT_TRUNCATE, EVENT_CHMOD, and an EVENT_OPEN that truncates: POSIX lets others
-     * in after the file is found. */
+    EVENT_LINK,
+    /* The second halves of EVENT_TRUNCATE, EVENT_CHMOD, EVENT_LINK, and an EVENT_OPEN that truncates: POSIX
+     * lets others in after the file is found. */
     EVENT_TRUNCATE_FOUND,
     EVENT_CHMOD_FOUND,
+    EVENT_LINK_FOUND,
 };
 
 struct event {

@@ -1,4 +1,4 @@
-/* The model tree. Slow and obvious: children in a list, contents in one block, every path walked anew. */
+/* The model tree. Slow and obvious: names in a list, contents in one block, every path walked anew. */
 #include "model.h"
 
 #include <errno.h>
@@ -19,22 +19,49 @@ static void touch(const struct model *model, struct node *node)
     node->modify_max = model->now;
 }
 
-static struct node *node_make(struct model *model, struct node *parent, const char *name, uint32_t mode)
+/* Gives the node, or a new reference to it, a name. */
+static void entry_make(struct model *model, struct node *directory, const char *name, struct node *node)
+{
+    struct entry *entry = calloc(1, sizeof *entry);
+    if (entry == NULL)
+        abort();
+    snprintf(entry->name, sizeof entry->name, "%s", name);
+    entry->node = node_hold(node);
+    node->names++;
+    if (S_ISDIR(node->mode))
+        node->parent = directory;
+    list_push_back(&directory->entries, &entry->link);
+    touch(model, directory);
+}
+
+static void entry_remove(struct entry *entry)
+{
+    struct node *node = entry->node;
+    list_remove(&entry->link);
+    free(entry);
+    node->parent = NULL;
+    node->names--;
+    node_release(node);
+}
+
+static struct node *node_make(struct model *model, uint32_t mode)
 {
     struct node *node = calloc(1, sizeof *node);
     if (node == NULL)
         abort();
-    list_init(&node->children);
-    list_init(&node->link);
+    list_init(&node->entries);
     node->mode = mode;
     node->references = 1;
-    node->parent = parent;
-    snprintf(node->name, sizeof node->name, "%s", name);
     touch(model, node);
-    if (parent != NULL) {
-        list_push_back(&parent->children, &node->link);
-        touch(model, parent);
-    }
+    return node;
+}
+
+/* A new node with one name. */
+static struct node *node_add(struct model *model, struct node *directory, const char *name, uint32_t mode)
+{
+    struct node *node = node_make(model, mode);
+    entry_make(model, directory, name, node);
+    node_release(node); /* the entry holds it */
     return node;
 }
 
@@ -53,32 +80,37 @@ void node_release(struct node *node)
     free(node);
 }
 
-static void node_unlink(struct model *model, struct node *node)
+static void node_unlink(struct model *model, struct node *directory, const char *name)
 {
-    touch(model, node->parent);
-    list_remove(&node->link);
-    list_init(&node->link);
-    node->parent = NULL;
-    node_release(node);
+    touch(model, directory);
+    entry_remove(node_entry(directory, name));
+}
+
+struct entry *node_entry(const struct node *directory, const char *name)
+{
+    list_for_each (link, &directory->entries) {
+        struct entry *entry = container_of(link, struct entry, link);
+        if (strcmp(entry->name, name) == 0)
+            return entry;
+    }
+    return NULL;
 }
 
 struct node *node_child(const struct node *directory, const char *name)
 {
-    list_for_each (link, &directory->children) {
-        struct node *node = container_of(link, struct node, link);
-        if (strcmp(node->name, name) == 0)
-            return node;
-    }
-    return NULL;
+    const struct entry *entry = node_entry(directory, name);
+    return entry == NULL ? NULL : entry->node;
 }
 
 uint32_t node_links(const struct model *model, const struct node *node)
 {
     if (!node_linked(model, node))
         return 0;
-    uint32_t links = S_ISDIR(node->mode) ? 2 : 1;
-    list_for_each (link, &node->children) {
-        if (S_ISDIR(container_of(link, struct node, link)->mode))
+    if (!S_ISDIR(node->mode))
+        return node->names;
+    uint32_t links = 2;
+    list_for_each (link, &node->entries) {
+        if (S_ISDIR(container_of(link, struct entry, link)->node->mode))
             links++;
     }
     return links;
@@ -87,29 +119,38 @@ uint32_t node_links(const struct model *model, const struct node *node)
 int model_create(struct model *model)
 {
     *model = (struct model){0};
-    model->root = node_make(model, NULL, "", S_IFDIR | 0755);
+    model->root = node_make(model, S_IFDIR | 0755);
     return 0;
 }
 
-static void destroy_children(struct node *directory)
+static void destroy_entries(struct node *directory)
 {
-    list_for_each_safe (link, &directory->children) {
-        struct node *node = container_of(link, struct node, link);
-        destroy_children(node);
-        list_remove(&node->link);
-        node->parent = NULL;
-        node_release(node);
+    list_for_each_safe (link, &directory->entries) {
+        struct entry *entry = container_of(link, struct entry, link);
+        destroy_entries(entry->node);
+        entry_remove(entry);
     }
 }
 
 void model_destroy(struct model *model)
 {
-    destroy_children(model->root);
+    destroy_entries(model->root);
     node_release(model->root);
 }
 
-static struct node *node_copy(struct node *from, struct node *parent)
+static void forget_copies(struct node *node)
 {
+    node->copy = NULL;
+    list_for_each (link, &node->entries)
+        forget_copies(container_of(link, struct entry, link)->node);
+}
+
+/* With everything below it, as far as it has not been copied yet. The caller has a reference to what it gets,
+ * names none. */
+static struct node *node_copy(struct node *from)
+{
+    if (from->copy != NULL)
+        return node_hold(from->copy);
     struct node *node = malloc(sizeof *node);
     if (node == NULL)
         abort();
@@ -117,11 +158,8 @@ static struct node *node_copy(struct node *from, struct node *parent)
     from->copy = node;
     node->copy = NULL;
     node->references = 1;
-    node->parent = parent;
-    list_init(&node->children);
-    list_init(&node->link);
-    if (parent != NULL)
-        list_push_back(&parent->children, &node->link);
+    node->parent = NULL;
+    list_init(&node->entries);
     if (from->bytes != NULL) {
         node->room = from->size;
         node->bytes = malloc(from->size + 1);
@@ -131,8 +169,17 @@ static struct node *node_copy(struct node *from, struct node *parent)
     }
     if (from->target != NULL)
         node->target = strdup(from->target);
-    list_for_each (link, &from->children)
-        node_copy(container_of(link, struct node, link), node);
+    list_for_each (link, &from->entries) {
+        const struct entry *entry = container_of(link, struct entry, link);
+        struct entry *copy = malloc(sizeof *copy);
+        if (copy == NULL)
+            abort();
+        *copy = *entry;
+        copy->node = node_copy(entry->node);
+        if (S_ISDIR(copy->node->mode))
+            copy->node->parent = node;
+        list_push_back(&node->entries, &copy->link);
+    }
     return node;
 }
 
@@ -142,17 +189,11 @@ void model_copy(const struct model *from, struct model *to, struct node **held, 
     for (uint32_t i = 0; i < held_count; i++)
         if (held[i] != NULL)
             held[i]->copy = NULL;
-    to->root = node_copy(from->root, NULL);
-    for (uint32_t i = 0; i < held_count; i++) {
-        if (held[i] == NULL)
-            continue;
-        if (held[i]->copy == NULL) {
-            held[i] = node_copy(held[i], NULL); /* unlinked: the caller's is its only reference */
-            held[i]->parent = NULL;
-        } else {
-            held[i] = node_hold(held[i]->copy);
-        }
-    }
+    forget_copies(from->root);
+    to->root = node_copy(from->root);
+    for (uint32_t i = 0; i < held_count; i++)
+        if (held[i] != NULL)
+            held[i] = node_copy(held[i]);
 }
 
 /* ---- walking ---- */
@@ -239,7 +280,7 @@ int model_open(struct model *model, struct node *from, const char *path, int fla
     if (place.node == NULL) {
         if (!(flags & O_CREAT))
             return -ENOENT;
-        *node = node_make(model, place.directory, place.name, S_IFREG | (mode & 07777));
+        *node = node_add(model, place.directory, place.name, S_IFREG | (mode & 07777));
         return 0;
     }
     if (exclusive)
@@ -266,7 +307,7 @@ int model_mkdir(struct model *model, struct node *from, const char *path, mode_t
         return status;
     if (place.node != NULL)
         return -EEXIST;
-    node_make(model, place.directory, place.name, S_IFDIR | (mode & 01777));
+    node_add(model, place.directory, place.name, S_IFDIR | (mode & 01777));
     return 0;
 }
 
@@ -278,10 +319,32 @@ int model_symlink(struct model *model, const char *target, struct node *from, co
         return status;
     if (place.node != NULL)
         return -EEXIST;
-    struct node *link = node_make(model, place.directory, place.name, S_IFLNK | 0777);
+    struct node *link = node_add(model, place.directory, place.name, S_IFLNK | 0777);
     link->target = strdup(target);
     link->size = strlen(target);
     return 0;
+}
+
+int model_link_node(struct model *model, struct node *node, struct node *from, const char *path)
+{
+    struct place place;
+    int status = model_walk(model, from, path, false, &place);
+    if (status < 0)
+        return status;
+    if (place.node != NULL)
+        return -EEXIST;
+    if (S_ISDIR(node->mode))
+        return -EPERM;
+    entry_make(model, place.directory, place.name, node);
+    return 0;
+}
+
+int model_link(struct model *model, struct node *old_from, const char *old_path, bool follow,
+               struct node *new_from, const char *new_path)
+{
+    struct node *node;
+    int status = model_find(model, old_from, old_path, follow, &node);
+    return status < 0 ? status : model_link_node(model, node, new_from, new_path);
 }
 
 int model_rmdir(struct model *model, struct node *from, const char *path)
@@ -297,9 +360,9 @@ int model_rmdir(struct model *model, struct node *from, const char *path)
         return -ENOENT;
     if (!S_ISDIR(place.node->mode))
         return -ENOTDIR;
-    if (!list_empty(&place.node->children))
+    if (!list_empty(&place.node->entries))
         return -ENOTEMPTY;
-    node_unlink(model, place.node);
+    node_unlink(model, place.directory, place.name);
     return 0;
 }
 
@@ -315,7 +378,7 @@ int model_unlink(struct model *model, struct node *from, const char *path)
         return -ENOENT;
     if (S_ISDIR(place.node->mode))
         return -EISDIR;
-    node_unlink(model, place.node);
+    node_unlink(model, place.directory, place.name);
     return 0;
 }
 
@@ -351,7 +414,7 @@ static int may_replace(struct model *model, const struct node *source, const str
         return -ENOTEMPTY;
     if (model->also != 0)
         return model->also;
-    return list_empty(&target->children) ? 0 : -ENOTEMPTY;
+    return list_empty(&target->entries) ? 0 : -ENOTEMPTY;
 }
 
 int model_rename(struct model *model, struct node *old_from, const char *old_path, struct node *new_from,
@@ -378,14 +441,12 @@ int model_rename(struct model *model, struct node *old_from, const char *old_pat
     status = may_replace(model, old.node, &new, replace);
     if (status < 0 || new.node == old.node)
         return status;
+    struct node *node = node_hold(old.node);
+    node_unlink(model, old.directory, old.name);
     if (new.node != NULL)
-        node_unlink(model, new.node);
-    touch(model, old.node->parent);
-    list_remove(&old.node->link);
-    old.node->parent = new.directory;
-    memcpy(old.node->name, new.name, sizeof new.name);
-    list_push_back(&new.directory->children, &old.node->link);
-    touch(model, new.directory);
+        node_unlink(model, new.directory, new.name);
+    entry_make(model, new.directory, new.name, node);
+    node_release(node);
     return 0;
 }
 

@@ -11,12 +11,11 @@
 #include "base/list.h"
 
 struct node {
-    struct node *parent; /* NULL: unlinked (and of the root) */
-    struct list link;    /* in the parent's children */
-    struct list children;
-    char name[256];
+    struct node *parent; /* of a directory; NULL: removed, and of the root */
+    struct list entries; /* of a directory */
+    uint32_t names;      /* entries that lead here */
     uint32_t mode;       /* type and permissions */
-    uint32_t references; /* the tree and open files */
+    uint32_t references; /* entries and open files */
     uint64_t inode;      /* what the file system calls it; 0: not known yet */
     uint64_t size;
     uint8_t *bytes;
@@ -26,6 +25,13 @@ struct node {
     uint64_t value;
     int64_t modify_min, modify_max;
     struct node *copy; /* while model_copy runs */
+};
+
+/* A name. A file may have several. */
+struct entry {
+    struct list link; /* in the directory's entries */
+    struct node *node;
+    char name[256];
 };
 
 struct model {
@@ -52,10 +58,12 @@ void model_copy(const struct model *from, struct model *to, struct node **held, 
 
 struct node *node_hold(struct node *node);
 void node_release(struct node *node);
+struct entry *node_entry(const struct node *directory, const char *name);
+/* Where that entry leads, or NULL. */
 struct node *node_child(const struct node *directory, const char *name);
 static inline bool node_linked(const struct model *model, const struct node *node)
 {
-    return node->parent != NULL || node == model->root;
+    return node->names > 0 || node == model->root;
 }
 uint32_t node_links(const struct model *model, const struct node *node);
 
@@ -66,6 +74,10 @@ int model_open(struct model *model, struct node *from, const char *path, int fla
                struct node **node);
 int model_mkdir(struct model *model, struct node *from, const char *path, mode_t mode);
 int model_symlink(struct model *model, const char *target, struct node *from, const char *path);
+int model_link(struct model *model, struct node *old_from, const char *old_path, bool follow,
+               struct node *new_from, const char *new_path);
+/* The second half of model_link: gives the node another name. */
+int model_link_node(struct model *model, struct node *node, struct node *from, const char *path);
 int model_rmdir(struct model *model, struct node *from, const char *path);
 int model_unlink(struct model *model, struct node *from, const char *path);
 int model_rename(struct model *model, struct node *old_from, const char *old_path, struct node *new_from,

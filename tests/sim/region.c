@@ -57,10 +57,11 @@ void region_discard(struct region *region)
 void region_step(struct region *region)
 {
     static void (*const named[])(struct region * region) = {
-        region_open,   region_open,     region_open,   region_open,    region_stat,     region_stat,
-        region_stat,   region_mkdir,    region_mkdir,  region_rmdir,   region_unlink,   region_unlink,
-        region_rename, region_rename,   region_rename, region_symlink, region_readlink, region_set,
-        region_set,    region_truncate, region_list,   region_list,    region_xattr,
+        region_open,    region_open,     region_open,   region_open,   region_stat,
+        region_stat,    region_stat,     region_mkdir,  region_mkdir,  region_rmdir,
+        region_unlink,  region_unlink,   region_rename, region_rename, region_rename,
+        region_symlink, region_readlink, region_set,    region_set,    region_truncate,
+        region_list,    region_list,     region_xattr,  region_link,   region_link,
     };
     if (region_one_in(region, 60))
         do_sleep(region);
@@ -155,12 +156,12 @@ static void verify_tree(struct region *region, struct client *client, struct nod
     if (!S_ISDIR(node->mode) || region->cluster->failed)
         return;
     region_list_directory(region, client, node, attributes.inode, path);
-    list_for_each (link, &node->children) {
-        struct node *child = container_of(link, struct node, link);
-        if (length + strlen(child->name) + 2 > PATH_LENGTH_MAX)
+    list_for_each (link, &node->entries) {
+        const struct entry *entry = container_of(link, struct entry, link);
+        if (length + strlen(entry->name) + 2 > PATH_LENGTH_MAX)
             continue;
-        snprintf(path + length, PATH_LENGTH_MAX - length, "/%s", child->name);
-        verify_tree(region, client, child, path);
+        snprintf(path + length, PATH_LENGTH_MAX - length, "/%s", entry->name);
+        verify_tree(region, client, entry->node, path);
         path[length] = '\0';
     }
 }
@@ -170,27 +171,28 @@ void region_verify(struct region *region, struct client *client)
     char path[PATH_LENGTH_MAX];
     if (region->alone)
         region_list_directory(region, client, region->model.root, INODE_ROOT, "/");
-    list_for_each (link, &region->model.root->children) {
-        struct node *node = container_of(link, struct node, link);
-        snprintf(path, sizeof path, "/%s", node->name);
-        verify_tree(region, client, node, path);
+    list_for_each (link, &region->model.root->entries) {
+        const struct entry *entry = container_of(link, struct entry, link);
+        snprintf(path, sizeof path, "/%s", entry->name);
+        verify_tree(region, client, entry->node, path);
     }
 }
 
 static void remove_tree(struct region *region, struct node *node, char *path)
 {
     size_t length = strlen(path);
-    while (!list_empty(&node->children) && !region->cluster->failed) {
-        struct node *child = container_of(node->children.next, struct node, link);
-        snprintf(path + length, PATH_LENGTH_MAX - length, "/%s", child->name);
-        if (S_ISDIR(child->mode))
-            remove_tree(region, child, path);
+    while (!list_empty(&node->entries) && !region->cluster->failed) {
+        const struct entry *entry = container_of(node->entries.next, struct entry, link);
+        bool directory = S_ISDIR(entry->node->mode);
+        snprintf(path + length, PATH_LENGTH_MAX - length, "/%s", entry->name);
+        if (directory)
+            remove_tree(region, entry->node, path);
         region_before(region);
-        int status = S_ISDIR(child->mode) ? client_rmdir(region->client, INODE_ROOT, path)
-                                          : client_unlink(region->client, INODE_ROOT, path);
+        int status = directory ? client_rmdir(region->client, INODE_ROOT, path)
+                               : client_unlink(region->client, INODE_ROOT, path);
         region_after(region);
-        int wanted = S_ISDIR(child->mode) ? model_rmdir(&region->model, region->model.root, path)
-                                          : model_unlink(&region->model, region->model.root, path);
+        int wanted = directory ? model_rmdir(&region->model, region->model.root, path)
+                               : model_unlink(&region->model, region->model.root, path);
         region_same(region, status, wanted, "remove %s", path);
         path[length] = '\0';
     }

@@ -36,19 +36,25 @@ static void random_name(struct region *region, char *name)
         snprintf(name, 260, "%c%u", 'a' + (char)region_below(region, 6), region->number);
 }
 
-static struct node *random_child(struct region *region, const struct node *directory)
+static const struct entry *random_entry(struct region *region, const struct node *directory)
 {
     uint32_t count = 0;
-    list_for_each (link, &directory->children)
+    list_for_each (link, &directory->entries)
         count++;
     if (count == 0)
         return NULL;
     uint32_t chosen = region_below(region, count);
-    list_for_each (link, &directory->children) {
+    list_for_each (link, &directory->entries) {
         if (chosen-- == 0)
-            return container_of(link, struct node, link);
+            return container_of(link, struct entry, link);
     }
     return NULL;
+}
+
+static struct node *random_child(struct region *region, const struct node *directory)
+{
+    const struct entry *entry = random_entry(region, directory);
+    return entry == NULL ? NULL : entry->node;
 }
 
 /* A path that mostly exists; fresh: mostly with a last component that may not. Returns where it starts. */
@@ -69,7 +75,7 @@ struct node *region_random_path(struct region *region, char *path, bool fresh)
     }
     for (unsigned depth = 0;; depth++) {
         char name[260];
-        struct node *child = random_child(region, here);
+        const struct entry *entry = random_entry(region, here);
         uint32_t kind = region_below(region, 100);
         /* Nearly everything happens below the region's own directory. */
         bool entering = here == region->model.root && depth == 0;
@@ -78,8 +84,8 @@ struct node *region_random_path(struct region *region, char *path, bool fresh)
             strcpy(name, "..");
         else if (!entering && kind < 5)
             strcpy(name, ".");
-        else if (child != NULL && !(fresh && stop && kind < 70) && (entering || kind < 85))
-            strcpy(name, child->name);
+        else if (entry != NULL && !(fresh && stop && kind < 70) && (entering || kind < 85))
+            strcpy(name, entry->name);
         else
             random_name(region, name);
         append_name(region, path, name);

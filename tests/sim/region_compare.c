@@ -199,7 +199,7 @@ void region_list_directory(struct region *region, struct client *client, struct 
     if (listing != NULL)
         client_list_close(listing);
     uint32_t wanted = 0;
-    list_for_each (link, &directory->children)
+    list_for_each (link, &directory->entries)
         wanted++;
     if (region_same(region, status, 0, "list %s", path) && count != wanted)
         region_wrong(region, "%u entries of %s are listed, expected %u", count, path, wanted);

@@ -62,6 +62,7 @@ void region_mkdir(struct region *region);
 void region_rmdir(struct region *region);
 void region_unlink(struct region *region);
 void region_rename(struct region *region);
+void region_link(struct region *region);
 void region_symlink(struct region *region);
 void region_readlink(struct region *region);
 void region_set(struct region *region);

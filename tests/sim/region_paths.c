@@ -81,6 +81,20 @@ void region_rename(struct region *region)
                 replace ? "" : " without replacing");
 }
 
+void region_link(struct region *region)
+{
+    bool follow = region_one_in(region, 3);
+    struct node *from = region_random_path(region, region->path, false);
+    struct node *to = region_random_path(region, region->path2, true);
+    region_before(region);
+    int status = client_link(region->client, region_start(region, from), region->path,
+                             region_start(region, to), region->path2, follow);
+    region_after(region);
+    int wanted = model_link(&region->model, from, region->path, follow, to, region->path2);
+    region_same(region, status, wanted, "link %s to %s%s", region->path, region->path2,
+                follow ? ", following" : "");
+}
+
 void region_symlink(struct region *region)
 {
     struct node *target = region_random_path(region, region->path2, region_one_in(region, 3));

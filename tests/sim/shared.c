@@ -56,10 +56,10 @@ static enum event_kind random_kind(struct worker *worker, bool has_file)
         [EVENT_OPEN] = 24,   [EVENT_READ] = 12,    [EVENT_WRITE] = 14,   [EVENT_TRUNCATE_FILE] = 4,
         [EVENT_FSTAT] = 4,   [EVENT_STAT] = 12,    [EVENT_TRUNCATE] = 5, [EVENT_CHMOD] = 4,
         [EVENT_MKDIR] = 14,  [EVENT_RMDIR] = 8,    [EVENT_UNLINK] = 9,   [EVENT_RENAME] = 20,
-        [EVENT_SYMLINK] = 2, [EVENT_READLINK] = 2,
+        [EVENT_SYMLINK] = 2, [EVENT_READLINK] = 2, [EVENT_LINK] = 14,
     };
     for (;;) {
-        uint32_t drawn = below(worker, 134);
+        uint32_t drawn = below(worker, 148);
         uint32_t kind = 0;
         while (kind + 1 < sizeof weights && drawn >= weights[kind])
             drawn -= weights[kind++];
@@ -99,6 +99,9 @@ static void choose(struct worker *worker, struct event *event, bool has_file)
     case EVENT_RENAME:
         random_path(worker, event->path2);
         event->flags = below(worker, 5) == 0 ? (int)RENAME_FLAG_NOREPLACE : 0;
+        break;
+    case EVENT_LINK:
+        random_path(worker, event->path2);
         break;
     case EVENT_SYMLINK:
         snprintf(event->path2, sizeof event->path2, "nowhere%u", below(worker, 100));
@@ -172,8 +175,12 @@ static void perform(struct worker *worker, struct scene *scene, struct event *ev
         event->status =
             client_readlink(client, INODE_ROOT, event->path, (char *)event->bytes, sizeof event->bytes);
         break;
+    case EVENT_LINK:
+        event->status = client_link(client, INODE_ROOT, event->path, INODE_ROOT, event->path2, false);
+        break;
     case EVENT_TRUNCATE_FOUND:
     case EVENT_CHMOD_FOUND:
+    case EVENT_LINK_FOUND:
         break; /* halves that history_split makes */
     }
 }
