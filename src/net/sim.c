@@ -468,7 +468,7 @@ static void destroy(struct net *net)
     messages_leave(party);
     while (!list_empty(&party->connections))
         connection_close(&container_of(party->connections.next, struct sim_connection, link)->base);
-    sim_streams_end(party);
+    sim_streams_end(party, false);
     assert(list_empty(&party->streams) && list_empty(&party->listeners));
     list_remove(&party->link);
     free(party);
@@ -482,7 +482,7 @@ void net_sim_kill(struct net *net)
     party->dead = true;
     sim_event(party->network, SIM_KILL, party->id, 0);
     sim_shown_orphan(party);
-    sim_streams_end(party);
+    sim_streams_end(party, false);
 }
 
 void net_sim_busy(struct net *net, uint64_t ns)
@@ -495,7 +495,7 @@ void net_sim_disconnect(struct net *net)
 {
     struct sim_party *party = party_of(net);
     sim_event(party->network, SIM_DISCONNECT, party->id, 0);
-    sim_streams_end(party);
+    sim_streams_end(party, true);
 }
 
 static const struct net_operations sim_operations = {

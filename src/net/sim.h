@@ -21,7 +21,7 @@ void sim_network_options(struct sim_network *network, const struct sim_options *
 /* A party named `host`; stream addresses are "host:port". Returns 0 or -errno. */
 int net_sim_create(struct sim_network *network, const char *host, struct net **net);
 
-/* Cuts a party off as kill -9 does: its streams end, its messages vanish both ways. */
+/* Cuts a party off as kill -9 does: its streams are closed, its messages vanish both ways. */
 void net_sim_kill(struct net *net);
 /* A party that computes for so long from now on: what comes meanwhile is delivered afterwards, in its order.
  * Whoever computes is a task that sleeps for the same time. */

@@ -62,8 +62,8 @@ int sim_stream_listen(struct net *net, const char *address,
                       void (*accept)(void *owner, struct net_stream *stream), void *owner,
                       struct net_listener **listener);
 int sim_stream_connect(struct net *net, const char *address, uint64_t deadline, struct net_stream **stream);
-/* Ends all streams of a party. */
-void sim_streams_end(struct sim_party *party);
+/* Ends all streams of a party. broken: as a network does; otherwise as the kernel of a process that ends. */
+void sim_streams_end(struct sim_party *party, bool broken);
 
 /* shown memory */
 int sim_show(struct net *net, size_t length, enum net_shown_by by, struct net_shown **shown);

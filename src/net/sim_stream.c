@@ -34,6 +34,7 @@ struct sim_end {
     struct buffer arrived;
     size_t taken; /* of arrived */
     bool ended;
+    bool broken; /* ended, and not by being closed */
     bool freed_by_waiter;
     struct completion *reader;
     void (*closed)(void *owner);
@@ -48,6 +49,7 @@ struct segment {
     struct sim_end *to;
     uint64_t from_party;
     bool end;
+    bool broken;
     size_t length;
     uint8_t bytes[];
 };
@@ -86,30 +88,51 @@ static void segment_arrived(struct timer *timer)
     struct sim_network *network = end->party->network;
     sim_event(network, segment->end ? SIM_END : SIM_BYTES, segment->from_party, end->party->id);
     sim_fold(network, segment->bytes, segment->length);
-    if (segment->end)
+    if (segment->end) {
         end->ended = true;
-    else
+        end->broken |= segment->broken;
+    } else {
         buffer_append(&end->arrived, segment->bytes, segment->length);
+    }
     segment_free(segment);
     end_notice(end);
 }
 
-static int segment_send(struct sim_end *to, uint64_t from_party, const void *bytes, size_t length, bool end)
+static struct segment *segment_make(struct sim_end *to, uint64_t from_party, size_t length)
 {
     struct segment *segment = calloc(1, sizeof *segment + length);
     if (segment == NULL)
-        return -ENOMEM;
+        return NULL;
     segment->to = to;
     segment->from_party = from_party;
-    segment->end = end;
     segment->length = length;
     segment->timer.fire = segment_arrived;
-    if (length != 0)
-        memcpy(segment->bytes, bytes, length);
     list_push_back(&to->segments, &segment->link);
     to->last_arrival = sim_arrival(to->party->network, to->last_arrival);
     timer_set(to->party->network->loop, &segment->timer, to->last_arrival);
+    return segment;
+}
+
+static int segment_send(struct sim_end *to, uint64_t from_party, const void *bytes, size_t length)
+{
+    struct segment *segment = segment_make(to, from_party, length);
+    if (segment == NULL)
+        return -ENOMEM;
+    if (length != 0)
+        memcpy(segment->bytes, bytes, length);
     return 0;
+}
+
+static void end_send(struct sim_end *to, uint64_t from_party, bool broken)
+{
+    struct segment *segment = segment_make(to, from_party, 0);
+    if (segment != NULL) {
+        segment->end = true;
+        segment->broken = broken;
+    } else {
+        to->ended = true;
+        to->broken |= broken;
+    }
 }
 
 /* ---- streams ---- */
@@ -117,8 +140,12 @@ static int segment_send(struct sim_end *to, uint64_t from_party, const void *byt
 /* Lets on_close find what arrived before it was registered, or while a reader had precedence. */
 static void notice_later(struct sim_end *end)
 {
-    if (end->closed != NULL && (end->ended || end->arrived.length != end->taken))
-        segment_send(end, end->party->id, NULL, 0, end->ended);
+    if (end->closed == NULL)
+        return;
+    if (end->ended)
+        end_send(end, end->party->id, end->broken);
+    else if (end->arrived.length != end->taken)
+        segment_send(end, end->party->id, NULL, 0);
 }
 
 static int wait_arrival(struct sim_end *end, uint64_t deadline)
@@ -174,7 +201,7 @@ static int stream_write(struct net_stream *base, const void *bytes, size_t lengt
         return -ECONNRESET;
     if (end->other == NULL || length == 0)
         return 0; /* the news of its closing is still under way */
-    return segment_send(end->other, end->party->id, bytes, length, false);
+    return segment_send(end->other, end->party->id, bytes, length);
 }
 
 static void stream_on_close(struct net_stream *base, void (*closed)(void *owner), void *owner)
@@ -185,22 +212,29 @@ static void stream_on_close(struct net_stream *base, void (*closed)(void *owner)
     notice_later(end);
 }
 
+static int stream_parting(struct net_stream *base)
+{
+    struct sim_end *end = container_of(base, struct sim_end, base);
+    if (end->taken < end->arrived.length)
+        return end->arrived.bytes[end->taken++];
+    return !end->ended ? -EAGAIN : end->broken ? -ECONNRESET : -EPIPE;
+}
+
 /* Tells the other end and forgets it. */
-static void end_part(struct sim_end *end)
+static void end_part(struct sim_end *end, bool broken)
 {
     struct sim_end *other = end->other;
     if (other == NULL)
         return;
     end->other = NULL;
     other->other = NULL;
-    if (segment_send(other, end->party->id, NULL, 0, true) != 0)
-        other->ended = true;
+    end_send(other, end->party->id, broken);
 }
 
 static void stream_close(struct net_stream *base)
 {
     struct sim_end *end = container_of(base, struct sim_end, base);
-    end_part(end);
+    end_part(end, false);
     while (!list_empty(&end->segments))
         segment_free(container_of(end->segments.next, struct segment, link));
     list_remove(&end->link);
@@ -218,6 +252,7 @@ static const struct net_stream_operations sim_operations = {
     .read = stream_read,
     .write = stream_write,
     .on_close = stream_on_close,
+    .parting = stream_parting,
     .close = stream_close,
 };
 
@@ -236,16 +271,16 @@ static struct sim_end *end_create(struct sim_party *party, const char *peer)
     return end;
 }
 
-void sim_streams_end(struct sim_party *party)
+void sim_streams_end(struct sim_party *party, bool broken)
 {
     list_for_each (link, &party->streams) {
         struct sim_end *end = container_of(link, struct sim_end, link);
-        end_part(end);
+        end_part(end, broken);
         /* The party's own tasks see the end too, so that its owner can clear up. */
         while (!list_empty(&end->segments))
             segment_free(container_of(end->segments.next, struct segment, link));
-        if (!end->ended && segment_send(end, party->id, NULL, 0, true) != 0)
-            end->ended = true;
+        if (!end->ended)
+            end_send(end, party->id, true);
     }
 }
 

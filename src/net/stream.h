@@ -9,6 +9,7 @@ struct net_stream_operations {
     int (*read)(struct net_stream *stream, void *bytes, size_t length, uint64_t deadline);
     int (*write)(struct net_stream *stream, const void *bytes, size_t length, uint64_t deadline);
     void (*on_close)(struct net_stream *stream, void (*closed)(void *owner), void *owner);
+    int (*parting)(struct net_stream *stream);
     void (*close)(struct net_stream *stream);
 };
 
@@ -56,6 +57,14 @@ static inline int net_stream_write(struct net_stream *stream, const void *bytes,
 static inline void net_stream_on_close(struct net_stream *stream, void (*closed)(void *owner), void *owner)
 {
     stream->operations->on_close(stream, closed, owner);
+}
+
+/* For who was told by on_close: how the other end left. Returns the byte that it sent before (0 to 255; each
+ * once); -EPIPE: it was closed, and whatever it had sent was taken; -ECONNRESET: the connection broke, and
+ * nobody knows why; -EAGAIN: neither yet. Does not suspend. */
+static inline int net_stream_parting(struct net_stream *stream)
+{
+    return stream->operations->parting(stream);
 }
 
 static inline void net_stream_close(struct net_stream *stream)

@@ -246,6 +246,19 @@ static void stream_on_close(struct net_stream *base, void (*closed)(void *owner)
         log_error("cannot watch the connection to %s: %s", base->peer, strerror(-error));
 }
 
+/* The kernel of whoever closes a stream, or ends with it open, sends an end of file. One that was cut off, or
+ * that the other side's kernel knows nothing of any more, ends in an error. */
+static int stream_parting(struct net_stream *base)
+{
+    const struct tcp_stream *stream = container_of(base, struct tcp_stream, base);
+    uint8_t byte;
+    ssize_t got;
+    do
+        got = recv(stream->fd, &byte, 1, MSG_DONTWAIT);
+    while (got < 0 && errno == EINTR);
+    return got == 1 ? byte : got == 0 ? -EPIPE : errno == EAGAIN ? -EAGAIN : -ECONNRESET;
+}
+
 static void listener_resume(struct tcp_listener *listener);
 
 static void stream_close(struct net_stream *base)
@@ -271,6 +284,7 @@ static const struct net_stream_operations tcp_operations = {
     .read = stream_read,
     .write = stream_write,
     .on_close = stream_on_close,
+    .parting = stream_parting,
     .close = stream_close,
 };
 

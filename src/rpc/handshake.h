@@ -40,6 +40,13 @@ enum handshake_reason {
     HANDSHAKE_MALFORMED = 4,
 };
 
+/* The last byte that a client sends over the stream before it closes it. One that is closed without it was
+ * closed by the kernel, when the client's process ended. */
+enum handshake_parting {
+    HANDSHAKE_AGAIN = 1,   /* its connection failed, or it fears so: the session is to be kept for it */
+    HANDSHAKE_GOODBYE = 2, /* the session is over */
+};
+
 #define HANDSHAKE_ROLE_CLIENT 0
 #define HANDSHAKE_ROLE_SERVER 1
 

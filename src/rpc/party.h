@@ -173,6 +173,7 @@ struct rpc_instance {
     uint32_t sessions;  /* in the table */
     uint32_t connected; /* of which have a connection */
     uint32_t process;   /* on this host; 0: not known */
+    bool parted;        /* a stream of it ended as when its process ends, and nothing came since */
     bool lingers;       /* rpc_instance_linger */
 };
 

@@ -44,6 +44,15 @@ static void stream_closed(void *owner)
 
 /* ---- going down ---- */
 
+/* So that the server does not take it for the end of the process. Best effort: a stream that takes no byte at
+ * once has broken, which the server sees as something else, too. */
+static void stream_leave(struct rpc *rpc, struct net_stream *stream, enum handshake_parting parting)
+{
+    const uint8_t byte = (uint8_t)parting;
+    net_stream_write(stream, &byte, sizeof byte, loop_now(rpc->loop));
+    net_stream_close(stream);
+}
+
 void peer_release_held(struct rpc_peer *peer)
 {
     if (--peer->held == 0 && peer->quiet_wanted) {
@@ -53,7 +62,7 @@ void peer_release_held(struct rpc_peer *peer)
 }
 
 /* Suspends until the transport holds nothing of the peer's. */
-static void peer_disconnect(struct rpc_peer *peer)
+static void peer_disconnect(struct rpc_peer *peer, enum handshake_parting parting)
 {
     struct net_stream *stream = peer->stream;
     struct net_connection *connection = peer->connection;
@@ -62,7 +71,7 @@ static void peer_disconnect(struct rpc_peer *peer)
     peer->connection = NULL;
     if (stream != NULL) {
         net_stream_on_close(stream, NULL, NULL);
-        net_stream_close(stream);
+        stream_leave(peer->rpc, stream, parting);
     }
     if (connection != NULL)
         net_close(connection);
@@ -114,7 +123,7 @@ static int peer_attempt(struct rpc_peer *peer, bool *resumed)
     if (status == 0) {
         status = peer_introduce(peer, stream, deadline, &said->hello, &said->welcome);
         if (status != 0) {
-            net_stream_close(stream);
+            stream_leave(rpc, stream, HANDSHAKE_AGAIN); /* it may have been welcomed */
         } else {
             peer->stream = stream;
             peer->session = said->welcome.session;
@@ -187,7 +196,7 @@ static void waiters_wake(struct rpc_peer *peer, int status)
 static void recover(void *argument)
 {
     struct rpc_peer *peer = argument;
-    peer_disconnect(peer);
+    peer_disconnect(peer, HANDSHAKE_AGAIN);
     bool resumed = false;
     int status = peer_wanted(peer) ? peer_reach(peer, &resumed) : 0;
     peer->task = NULL;
@@ -269,7 +278,7 @@ void rpc_peer_destroy(struct rpc_peer *peer)
         task_cancel(peer->task);
         await_fired(loop, &peer->task_ended);
     }
-    peer_disconnect(peer);
+    peer_disconnect(peer, HANDSHAKE_GOODBYE);
     list_remove(&peer->link);
     free(peer);
 }

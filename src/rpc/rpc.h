@@ -162,10 +162,10 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
 /* An instance is a process of clients: all its sessions name the same 64-bit number. What it holds at a
  * server (locks, open files) does not end with one of its sessions, but with the instance. */
 enum rpc_instance_event {
-    RPC_INSTANCE_SILENT, /* for RPC_INSTANCE_GRACE none of its sessions has had a connection: its process has
-                            most likely died. Comes again should it speak and fall silent again */
-    RPC_INSTANCE_GONE,   /* none of its sessions can be resumed any more; at once when its process, on this
-                            host, has ended and nobody may come who has inherited something from it */
+    RPC_INSTANCE_ENDED, /* its process has ended, RPC_INSTANCE_GRACE ago, and somebody who has inherited
+                           something from it may come while its sessions last */
+    RPC_INSTANCE_GONE, /* none of its sessions can be resumed any more; at once when its process has ended and
+                          nobody may come */
 };
 
 struct rpc_options {

@@ -7,6 +7,13 @@
  * it never got. Resuming changes the token: whatever was still on its way under the old one is refused, so
  * that a request cannot be applied after its repetition was.
  *
+ * How a stream closes tells more. A client that means to come again, or not to, says so in a last byte. A
+ * stream that is closed without one was closed by the kernel of the client's host, because the process ended;
+ * one that breaks (a reset, keepalive probes without an answer) tells nothing. So when the last connection of
+ * an instance is gone, and one of them was closed like that since the last one came, the instance has ended,
+ * wherever it was. Of a process on this very host the kernel is asked instead: a program may close
+ * descriptors that are not its own.
+ *
  * Remembered replies are a ring per session, made when the first mutating request arrives. A repeated request
  * whose reply is neither there nor still being made, although younger replies were already dropped, may have
  * been applied and forgotten: it is answered with -EIO. Clients keep within a window in which that cannot
@@ -103,20 +110,6 @@ static void instance_tell(struct rpc *rpc, uint64_t number, enum rpc_instance_ev
         rpc->instance_event(rpc->owner, number, event);
 }
 
-void instance_silence_over(struct timer *timer)
-{
-    struct rpc *rpc = container_of(timer, struct rpc, silence);
-    uint64_t now = loop_now(rpc->loop);
-    while (!list_empty(&rpc->silent)) {
-        struct rpc_instance *first = container_of(rpc->silent.next, struct rpc_instance, link);
-        if (first->told_at > now)
-            break;
-        list_remove(&first->link);
-        instance_tell(rpc, first->number, RPC_INSTANCE_SILENT);
-    }
-    silence_set(rpc);
-}
-
 static void session_leave_table(struct rpc_session *session);
 static void session_free_or_wait(struct rpc_session *session);
 static void grace_set(struct rpc *rpc);
@@ -139,9 +132,36 @@ static void instance_end(struct rpc *rpc, struct rpc_instance *instance)
     grace_set(rpc);
 }
 
-static bool may_have_died(const struct rpc_instance *instance)
+/* Whether its process is known to have ended, once it has no connection. On this host the kernel knows.
+ * Elsewhere a stream tells that was closed without a parting word: see enum handshake_parting. */
+static bool has_ended(const struct rpc_instance *instance)
 {
-    return instance->process != 0 && !instance->lingers;
+    return instance->process != 0 ? net_process_ended(instance->process) : instance->parted;
+}
+
+/* Whether it is worth looking soon. */
+static bool may_have_ended(const struct rpc_instance *instance)
+{
+    return !instance->lingers && (instance->process != 0 || instance->parted);
+}
+
+void instance_silence_over(struct timer *timer)
+{
+    struct rpc *rpc = container_of(timer, struct rpc, silence);
+    uint64_t now = loop_now(rpc->loop);
+    while (!list_empty(&rpc->silent)) {
+        struct rpc_instance *first = container_of(rpc->silent.next, struct rpc_instance, link);
+        if (first->told_at > now)
+            break;
+        list_remove(&first->link);
+        if (!has_ended(first))
+            continue; /* or nobody knows: it keeps what it has as long as its sessions */
+        if (first->lingers)
+            instance_tell(rpc, first->number, RPC_INSTANCE_ENDED);
+        else
+            instance_end(rpc, first);
+    }
+    silence_set(rpc);
 }
 
 void instance_death_look(struct timer *timer)
@@ -151,9 +171,9 @@ void instance_death_look(struct timer *timer)
     for (struct list *node = rpc->silent.next, *next; node != &rpc->silent; node = next) {
         struct rpc_instance *instance = container_of(node, struct rpc_instance, link);
         next = node->next;
-        if (!may_have_died(instance))
+        if (!may_have_ended(instance))
             continue;
-        if (net_process_ended(instance->process))
+        if (has_ended(instance))
             instance_end(rpc, instance);
         else
             again = true;
@@ -200,7 +220,10 @@ static int instance_join(struct rpc *rpc, uint64_t number, struct rpc_session *s
 static void instance_connected(struct rpc_session *session)
 {
     struct rpc_instance *instance = session->instance;
-    if (instance == NULL || session->connected)
+    if (instance == NULL)
+        return;
+    instance->parted = false;
+    if (session->connected)
         return;
     session->connected = true;
     instance->connected++;
@@ -221,7 +244,7 @@ static void instance_disconnected(struct rpc_session *session)
     instance->told_at = loop_now(rpc->loop) + RPC_INSTANCE_GRACE;
     list_push_back(&rpc->silent, &instance->link);
     silence_set(rpc);
-    if (may_have_died(instance)) {
+    if (may_have_ended(instance)) {
         rpc->death_pause = RPC_DEATH_LOOK;
         timer_set(rpc->loop, &rpc->death, loop_now(rpc->loop) + rpc->death_pause);
     }
@@ -378,8 +401,18 @@ void session_end(struct rpc_session *session)
 static void session_stream_closed(void *owner)
 {
     struct rpc_session *session = owner;
-    log_debug("%s: connection of session %u lost", session->peer, session->slot);
-    session_lose(session);
+    int parting = net_stream_parting(session->stream);
+    log_debug("%s: connection of session %u ended: %s", session->peer, session->slot,
+              parting == HANDSHAKE_GOODBYE ? "a goodbye"
+              : parting == HANDSHAKE_AGAIN ? "it comes again"
+              : parting == -EPIPE          ? "closed"
+                                           : "broken");
+    if (parting == -EPIPE && session->instance != NULL)
+        session->instance->parted = true;
+    if (parting == HANDSHAKE_GOODBYE)
+        session_end(session);
+    else
+        session_lose(session);
 }
 
 void session_request_finished(struct rpc_session *session)

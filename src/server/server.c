@@ -152,8 +152,8 @@ int server_metadata_room(struct server *server, uint64_t extra)
 
 /* ---- life ---- */
 
-/* What a process of clients held goes once it has most likely died; open files, whose contents would be lost,
- * when it cannot come back. */
+/* What a process of clients held goes with it; open files, whose contents would be lost, when nobody can come
+ * any more who has inherited them. */
 static void instance_event(void *owner, uint64_t instance, enum rpc_instance_event event)
 {
     struct server *server = owner;

@@ -225,8 +225,8 @@ static void check(struct worker *worker)
     struct cluster_usage usage;
     static struct tree tree;
     tree = (struct tree){0};
-    /* Closes go on their way; what a dead client had open goes with its sessions. */
-    task_sleep(cluster->loop, cluster->client_dead[VICTIM] ? 40 * SECOND : SECOND);
+    /* Closes go on their way; what a dead client had open goes when servers see that it is. */
+    task_sleep(cluster->loop, cluster->client_dead[VICTIM] ? 10 * SECOND : SECOND);
     count_tree(worker, INODE_ROOT, "", &tree);
     if (!cluster->failed)
         cluster_check_clean(cluster, worker->client, cluster->client_dead[VICTIM]);

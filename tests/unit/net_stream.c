@@ -235,6 +235,35 @@ static void the_end_of_the_peer_is_told_once(void **state)
         loop_poll(fixture->loop);
     assert_int_equal(ending.calls, 1);
     assert_int_equal(replaced.calls, 0);
+    assert_int_equal(net_stream_parting(stream), -EPIPE);
+    net_stream_close(stream);
+}
+
+/* A byte before the end is told from an end without one, and from a connection that broke. */
+static void how_the_other_end_left_is_known(void **state)
+{
+    struct fixture *fixture = *state;
+    struct net_stream *stream = connect_pair(fixture);
+    struct ending ending = {0};
+    assert_int_equal(net_stream_parting(stream), -EAGAIN);
+    net_stream_on_close(stream, note_end, &ending);
+    assert_int_equal(net_stream_write(fixture->accepted, "\x07", 1, soon(fixture)), 0);
+    net_stream_close(fixture->accepted);
+    assert_int_equal(await_until(fixture->loop, &ending.seen, soon(fixture)), 0);
+    assert_int_equal(net_stream_parting(stream), 7);
+    net_stream_close(stream);
+
+    stream = connect_pair(fixture);
+    ending = (struct ending){0};
+    net_stream_on_close(stream, note_end, &ending);
+    /* What was sent and not read makes the kernel break the connection in place of closing it. */
+    assert_int_equal(net_stream_write(stream, "x", 1, soon(fixture)), 0);
+    struct ending arrived = {0};
+    net_stream_on_close(fixture->accepted, note_end, &arrived);
+    assert_int_equal(await_until(fixture->loop, &arrived.seen, soon(fixture)), 0);
+    net_stream_close(fixture->accepted);
+    assert_int_equal(await_until(fixture->loop, &ending.seen, soon(fixture)), 0);
+    assert_int_equal(net_stream_parting(stream), -ECONNRESET);
     net_stream_close(stream);
 }
 
@@ -278,6 +307,7 @@ static void a_killed_process_ends_its_streams(void **state)
     net_stream_on_close(fixture->accepted, note_end, &ending);
     kill(child, SIGKILL);
     assert_int_equal(await_until(fixture->loop, &ending.seen, soon(fixture)), 0);
+    assert_int_equal(net_stream_parting(fixture->accepted), -EPIPE);
     waitpid(child, NULL, 0);
     net_stream_close(fixture->accepted);
 }
@@ -342,6 +372,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_reader_can_be_cancelled_and_is_woken_by_close, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_end_of_the_peer_is_told_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(how_the_other_end_left_is_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(unasked_bytes_end_a_watched_stream, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_killed_process_ends_its_streams, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_descriptors_the_listener_waits_and_recovers, set_up,

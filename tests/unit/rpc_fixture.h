@@ -33,7 +33,7 @@ struct fixture {
     uint64_t delay_ns; /* of every handler */
     uint64_t busy_ns;  /* that a PING computes */
     uint8_t *bulk;
-    uint32_t silent, gone;  /* events of instances at the server */
+    uint32_t ended, gone;   /* events of instances at the server */
     uint64_t last_instance; /* of the latest */
     uint8_t noticed[FIXTURE_NAMES];
 };
@@ -41,7 +41,7 @@ struct fixture {
 static inline void fixture_instance_event(void *owner, uint64_t instance, enum rpc_instance_event event)
 {
     struct fixture *fixture = owner;
-    fixture->silent += event == RPC_INSTANCE_SILENT;
+    fixture->ended += event == RPC_INSTANCE_ENDED;
     fixture->gone += event == RPC_INSTANCE_GONE;
     fixture->last_instance = instance;
 }

@@ -239,12 +239,12 @@ static void a_killed_server_fails_calls_promptly(void **state)
     free(calls);
 }
 
-static void a_killed_clients_session_is_kept_for_its_grace(void **state)
+static void a_session_without_a_connection_is_kept_for_its_grace(void **state)
 {
     struct world *world = *state;
     struct fixture *fixture = &world->fixture;
     assert_int_equal(fixture_unlink_call(fixture->peer, 1, 0), 0);
-    net_sim_kill(fixture->client_net);
+    net_sim_disconnect(fixture->client_net);
     pass(world, RPC_SESSION_GRACE - NSEC_PER_SEC);
     assert_int_equal(served(world).sessions, 1);
     pass(world, 2 * NSEC_PER_SEC);
@@ -377,7 +377,13 @@ static void notices_wait_for_a_request(void **state)
         assert_int_equal(fixture->noticed[i], 1);
 }
 
-/* Two sessions of one instance: it speaks as long as one of them has a connection. */
+static void expect_events(const struct world *world, uint32_t ended, uint32_t gone)
+{
+    assert_int_equal(world->fixture.ended, ended);
+    assert_int_equal(world->fixture.gone, gone);
+}
+
+/* Two sessions of one instance: it lives as long as one of them can be resumed. */
 static void an_instance_lives_with_its_sessions(void **state)
 {
     struct world *world = *state;
@@ -388,26 +394,70 @@ static void an_instance_lives_with_its_sessions(void **state)
     assert_int_equal(fixture_unlink_call(other, 2, 0), 0);
     assert_int_equal(served(world).sessions, 2);
     rpc_peer_destroy(other);
-    pass(world, 2 * RPC_INSTANCE_GRACE);
-    assert_int_equal(fixture->silent, 0);
+    pass(world, NSEC_PER_SEC);
+    assert_int_equal(served(world).sessions, 1);
+    expect_events(world, 0, 0);
+    rpc_peer_destroy(fixture->peer);
+    pass(world, NSEC_PER_SEC);
+    assert_int_equal(served(world).sessions, 0);
+    expect_events(world, 0, 1);
+    assert_int_equal(fixture->last_instance, 77);
+    assert_int_equal(rpc_peer_create(fixture->client, fixture->address, &fixture->peer), 0);
+}
 
-    /* A connection that comes back in time was never missed. */
+/* A client that gave up its connection, and one whose connection broke, have not ended, though they say
+ * nothing for as long as their sessions are kept. */
+static void who_lost_its_connection_has_not_ended(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    assert_int_equal(fixture_unlink_call(fixture->peer, 1, 0), 0);
     peer_recover(fixture->peer);
-    pass(world, RPC_INSTANCE_GRACE / 2);
+    pass(world, RPC_SESSION_GRACE - NSEC_PER_SEC);
+    expect_events(world, 0, 0);
+    assert_int_equal(fixture_unlink_call(fixture->peer, 2, 0), 0);
+    net_sim_disconnect(fixture->client_net);
+    pass(world, RPC_SESSION_GRACE - NSEC_PER_SEC);
+    expect_events(world, 0, 0);
     assert_int_equal(fixture_unlink_call(fixture->peer, 3, 0), 0);
-    pass(world, 2 * RPC_INSTANCE_GRACE);
-    assert_int_equal(fixture->silent, 0);
+    assert_int_equal(served(world).sessions, 1);
+    net_sim_disconnect(fixture->client_net);
+    pass(world, RPC_SESSION_GRACE + NSEC_PER_SEC);
+    expect_events(world, 0, 1);
+}
 
+static void a_process_that_ends_is_gone_at_once(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    struct rpc_peer *other;
+    assert_int_equal(rpc_peer_create(fixture->client, fixture->address, &other), 0);
+    assert_int_equal(fixture_unlink_call(fixture->peer, 1, 0), 0);
+    assert_int_equal(fixture_unlink_call(other, 2, 0), 0);
+    peer_recover(other); /* this session has no connection any more, and goes all the same */
+    pass(world, NSEC_PER_SEC);
+    assert_int_equal(served(world).sessions, 2);
+    net_sim_kill(fixture->client_net);
+    pass(world, NSEC_PER_SEC / 10);
+    expect_events(world, 0, 1);
+    assert_int_equal(served(world).sessions, 0);
+    rpc_peer_destroy(other);
+}
+
+/* Whoever has inherited something may come while the sessions last. */
+static void a_process_with_heirs_lingers(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    assert_int_equal(fixture_unlink_call(fixture->peer, 1, 0), 0);
+    rpc_instance_linger(fixture->server, rpc_instance_serial(fixture->server, 77));
     net_sim_kill(fixture->client_net);
     pass(world, RPC_INSTANCE_GRACE / 2);
-    assert_int_equal(fixture->silent, 0);
+    expect_events(world, 0, 0);
     pass(world, RPC_INSTANCE_GRACE);
-    assert_int_equal(fixture->silent, 1);
-    assert_int_equal(fixture->gone, 0);
+    expect_events(world, 1, 0);
     pass(world, RPC_SESSION_GRACE);
-    assert_int_equal(fixture->silent, 1);
-    assert_int_equal(fixture->gone, 1);
-    assert_int_equal(fixture->last_instance, 77);
+    expect_events(world, 1, 1);
 }
 
 /* A request that comes while another is served waits for that, and no longer. */
@@ -449,10 +499,13 @@ int main(void)
         TEST(bulk_survives_loss_and_breaks),
         cmocka_unit_test(the_same_seed_gives_the_same_run),
         TEST(a_killed_server_fails_calls_promptly),
-        TEST(a_killed_clients_session_is_kept_for_its_grace),
+        TEST(a_session_without_a_connection_is_kept_for_its_grace),
         TEST(an_ended_session_lives_for_its_last_handler),
         TEST(silence_ends_at_the_deadline),
         TEST(an_instance_lives_with_its_sessions),
+        TEST(who_lost_its_connection_has_not_ended),
+        TEST(a_process_that_ends_is_gone_at_once),
+        TEST(a_process_with_heirs_lingers),
         TEST(notices_wait_for_a_request),
         TEST(a_busy_server_is_told_from_the_way),
         TEST(late_bulk_lands_nowhere),

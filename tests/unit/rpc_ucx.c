@@ -655,7 +655,8 @@ static void garbage_on_the_port_ends_that_stream(void **state)
 static void another_version_is_told(void **state)
 {
     struct fixture *fixture = *state;
-    static const uint8_t hello[] = {10, 0, 0, 0, HANDSHAKE_HELLO, 'B', 'F', 'S', '1', 2, 0, 'x', 'y', 'z'};
+    static const uint8_t hello[] = {
+        10, 0, 0, 0, HANDSHAKE_HELLO, 'B', 'F', 'S', '1', RPC_PROTOCOL_VERSION + 1, 0, 'x', 'y', 'z'};
     static const uint8_t refused[] = {
         5, 0, 0, 0, HANDSHAKE_REFUSED, HANDSHAKE_BAD_VERSION, 0, RPC_PROTOCOL_VERSION, 0};
     struct visitor visitor = {.bytes = hello, .length = sizeof(hello), .answer_length = 9};
