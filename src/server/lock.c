@@ -3,7 +3,8 @@
  * A file with locks or waiters has a struct lock_file with two lists of locks - flock's, and records of both
  * kinds - in no order, and a queue of waiters. A new lock replaces its owner's own in its range: they are
  * cut, split or, being of one type and touching, merged, so an owner's locks on a file never overlap and
- * never touch. What a change needs is allocated before anything changes.
+ * never touch. What a change needs is allocated before anything changes. An owner is gone with its last lock
+ * and wait, unless it is a description that several instances share.
  *
  * Whatever frees something looks through the queue from its head and gives to every waiter that is attached
  * and that nothing stands in the way of any more. A waiter that is not attached - its client is between two
@@ -176,9 +177,15 @@ static void holder_drop(struct lock_table *table, struct lock_holder *holder)
     }
 }
 
+/* One that several instances hold stays without locks: what one of them locks next belongs to all. */
+static bool is_shared(const struct lock_owner *owner)
+{
+    return owner->holders.next != owner->holders.prev;
+}
+
 static void owner_drop_unused(struct lock_table *table, struct lock_owner *owner)
 {
-    if (owner->pinned || !list_empty(&owner->locks) || !list_empty(&owner->waits))
+    if (owner->pinned || !list_empty(&owner->locks) || !list_empty(&owner->waits) || is_shared(owner))
         return;
     while (!list_empty(&owner->holders))
         holder_drop(table, container_of(owner->holders.next, struct lock_holder, in_owner));

@@ -50,6 +50,8 @@ static int lock(struct server *server, struct rpc_request *request, const struct
 {
     struct lock_table *table = &server->locks;
     uint64_t instance = rpc_request_instance(request);
+    if (instance == 0)
+        return -ECANCELED; /* it ended meanwhile, and nobody would take its locks back */
     struct lock_waiter *waiter = locks_find_waiter(table, instance, body);
     struct lock_reply conflict;
     if ((body->flags & LOCK_GIVE_UP) != 0) {
