@@ -1,11 +1,15 @@
 /* The reference of the FUSE rows.
  *
- * One directory, a table of files, each with memory of its full size that is touched when it is made. A write
- * is copied once, from the request into the file; a read is answered from the file's memory, which the kernel
- * copies from. As in a strict mount of BenchFS nothing is kept by the kernel: direct I/O, and names and
- * attributes valid for no time. The same capabilities are asked for, and requests of the same size. One
- * thread serves, which a single caller cannot keep busy; as ours it watches the device for a while before it
- * sleeps there, since otherwise a request takes 7 or 40 us by where the scheduler puts server and caller. */
+ * A tree of directories and files in memory. A write is copied once, from the request into the file; a read
+ * is answered from the file's memory, which the kernel copies from. As in a strict mount of BenchFS nothing
+ * is kept by the kernel: direct I/O, and names and attributes valid for no time. The same capabilities are
+ * asked for, and requests of the same size; every request that a strict mount gets comes here too, extended
+ * attributes and flushes included, so what is compared is what it costs to answer them. A file in the root is
+ * for transfers: its memory is of its full size and touched when it is made. Others grow as they are written.
+ *
+ * Nodes lie in a table, found by number, and by name in chains. One thread serves, which a single caller
+ * cannot keep busy; as ours it watches the device for a while before it sleeps there, since otherwise a
+ * request takes 7 or 40 us by where the scheduler puts server and caller. */
 #define FUSE_USE_VERSION 312
 #include "bench/reference_mount.h"
 
@@ -22,20 +26,26 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 
-#define FILES 8u
+#define NODES 8192u
+#define CHAINS 8192u
 #define FILE_MAX (UINT64_C(64) << 20)
 #define TRANSFER_MAX (UINT32_C(1) << 20)
 #define NAME_SIZE 64u
-#define WATCH_NS (50 * NSEC_PER_USEC)
 
-struct file {
-    char name[NAME_SIZE]; /* "": none */
-    uint64_t size;
-    char *bytes;
+struct node {
+    fuse_ino_t parent; /* 0: this place is free */
+    char name[NAME_SIZE];
+    struct stat status;
+    char *bytes; /* of a file */
+    uint64_t room;
+    struct node *next; /* in its chain, or free */
 };
 
-static struct file files[FILES]; /* inode number - 2 */
+static struct node nodes[NODES + 1]; /* by inode number; [0] is never used, [FUSE_ROOT_ID] is the root */
+static struct node *chains[CHAINS];
+static struct node *unused;
 
 static void session_init(void *userdata, struct fuse_conn_info *connection)
 {
@@ -51,102 +61,154 @@ static void session_init(void *userdata, struct fuse_conn_info *connection)
     connection->time_gran = 1;
 }
 
-static struct file *file_of(fuse_ino_t inode)
+/* ---- the tree ---- */
+
+static fuse_ino_t number_of(const struct node *node)
 {
-    return inode >= 2 && inode < 2 + FILES && files[inode - 2].bytes != NULL ? &files[inode - 2] : NULL;
+    return (fuse_ino_t)(node - nodes);
 }
 
-static bool attributes(fuse_ino_t inode, struct stat *result)
+static struct node *node_of(fuse_ino_t inode)
 {
-    const struct file *file = file_of(inode);
-    if (file == NULL && inode != FUSE_ROOT_ID)
-        return false;
-    *result = (struct stat){.st_ino = inode,
-                            .st_mode = file == NULL ? S_IFDIR | 0755 : S_IFREG | 0644,
-                            .st_nlink = file == NULL ? 2 : 1,
-                            .st_uid = getuid(),
-                            .st_gid = getgid(),
-                            .st_size = file == NULL ? 0 : (off_t)file->size,
-                            .st_blksize = 4096};
-    return true;
+    return inode >= FUSE_ROOT_ID && inode <= NODES && nodes[inode].parent != 0 ? &nodes[inode] : NULL;
 }
 
-static struct fuse_entry_param entry_of(const struct file *file)
+static struct node **chain_of(fuse_ino_t parent, const char *name)
 {
-    struct fuse_entry_param entry = {.ino = (fuse_ino_t)(file - files) + 2};
-    attributes(entry.ino, &entry.attr);
-    return entry;
+    return &chains[hash64(name, strlen(name), parent) % CHAINS];
 }
 
-static struct file *file_named(const char *name)
+static struct node *node_named(fuse_ino_t parent, const char *name)
 {
-    for (unsigned i = 0; i < FILES; i++) {
-        if (files[i].bytes != NULL && strcmp(files[i].name, name) == 0)
-            return &files[i];
+    struct node *node = *chain_of(parent, name);
+    while (node != NULL && (node->parent != parent || strcmp(node->name, name) != 0))
+        node = node->next;
+    return node;
+}
+
+static void status_begin(struct node *node, mode_t mode, uid_t uid, gid_t gid)
+{
+    node->status = (struct stat){.st_ino = number_of(node),
+                                 .st_mode = mode,
+                                 .st_nlink = S_ISDIR(mode) ? 2 : 1,
+                                 .st_uid = uid,
+                                 .st_gid = gid,
+                                 .st_blksize = 4096};
+    clock_gettime(CLOCK_REALTIME, &node->status.st_mtim);
+    node->status.st_atim = node->status.st_ctim = node->status.st_mtim;
+}
+
+static void tree_begin(void)
+{
+    for (fuse_ino_t inode = NODES; inode > FUSE_ROOT_ID; inode--) {
+        nodes[inode].next = unused;
+        unused = &nodes[inode];
     }
-    return NULL;
+    nodes[FUSE_ROOT_ID].parent = FUSE_ROOT_ID;
+    status_begin(&nodes[FUSE_ROOT_ID], S_IFDIR | 0755, getuid(), getgid());
+}
+
+/* Makes room for so many bytes. 0 or -errno. */
+static int file_grow(struct node *file, uint64_t size)
+{
+    if (size <= file->room)
+        return 0;
+    uint64_t room = file->room == 0 ? 8192 : file->room;
+    while (room < size)
+        room *= 2;
+    char *bytes = realloc(file->bytes, room);
+    if (bytes == NULL)
+        return -ENOMEM;
+    memset(bytes + file->room, 0, room - file->room);
+    file->bytes = bytes;
+    file->room = room;
+    return 0;
+}
+
+static int file_for_transfers(struct node *file)
+{
+    char *bytes = aligned_alloc(UINT64_C(2) << 20, FILE_MAX);
+    if (bytes == NULL)
+        return -ENOMEM;
+    madvise(bytes, FILE_MAX, MADV_HUGEPAGE);
+    memset(bytes, 0, FILE_MAX);
+    file->bytes = bytes;
+    file->room = FILE_MAX;
+    return 0;
+}
+
+/* 0 or -errno. */
+static int node_make(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode,
+                     struct node **result)
+{
+    if (node_named(parent, name) != NULL)
+        return -EEXIST;
+    if (strlen(name) >= NAME_SIZE)
+        return -ENAMETOOLONG;
+    if (unused == NULL)
+        return -ENOSPC;
+    struct node *node = unused, **chain = chain_of(parent, name);
+    int status = S_ISREG(mode) && parent == FUSE_ROOT_ID ? file_for_transfers(node) : 0;
+    if (status < 0)
+        return status;
+    unused = node->next;
+    node->parent = parent;
+    strcpy(node->name, name);
+    status_begin(node, mode, fuse_req_ctx(request)->uid, fuse_req_ctx(request)->gid);
+    node->next = *chain;
+    *chain = node;
+    *result = node;
+    return 0;
+}
+
+static void node_remove(struct node *node)
+{
+    struct node **link = chain_of(node->parent, node->name);
+    while (*link != node)
+        link = &(*link)->next;
+    *link = node->next;
+    free(node->bytes);
+    *node = (struct node){.next = unused};
+    unused = node;
+}
+
+/* ---- names ---- */
+
+static struct fuse_entry_param entry_of(const struct node *node)
+{
+    return (struct fuse_entry_param){.ino = number_of(node), .attr = node->status};
 }
 
 static void lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
-    const struct file *file = file_named(name);
-    if (parent != FUSE_ROOT_ID || file == NULL) {
+    const struct node *node = node_named(parent, name);
+    if (node == NULL) {
         fuse_reply_err(request, ENOENT);
         return;
     }
-    struct fuse_entry_param entry = entry_of(file);
+    struct fuse_entry_param entry = entry_of(node);
     fuse_reply_entry(request, &entry);
 }
 
-static void getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+static void make_directory(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode)
 {
-    struct stat found;
-    (void)info;
-    if (attributes(inode, &found))
-        fuse_reply_attr(request, &found, 0);
-    else
-        fuse_reply_err(request, ENOENT);
-}
-
-static void open_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
-{
-    info->direct_io = 1;
-    if (file_of(inode) == NULL)
-        fuse_reply_err(request, ENOENT);
-    else
-        fuse_reply_open(request, info);
-}
-
-static int file_make(struct file *file, const char *name)
-{
-    if (strlen(name) >= NAME_SIZE)
-        return -ENAMETOOLONG;
-    file->bytes = mmap(NULL, FILE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (file->bytes == MAP_FAILED) {
-        file->bytes = NULL;
-        return -ENOMEM;
+    struct node *node;
+    int status = node_make(request, parent, name, S_IFDIR | mode, &node);
+    if (status < 0) {
+        fuse_reply_err(request, -status);
+        return;
     }
-    madvise(file->bytes, FILE_MAX, MADV_HUGEPAGE);
-    memset(file->bytes, 0, FILE_MAX);
-    strcpy(file->name, name);
-    file->size = 0;
-    return 0;
+    struct fuse_entry_param entry = entry_of(node);
+    fuse_reply_entry(request, &entry);
 }
 
 static void create(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode,
                    struct fuse_file_info *info)
 {
-    (void)mode;
-    struct file *file = file_named(name);
-    int status = parent == FUSE_ROOT_ID ? 0 : -ENOENT;
-    for (unsigned i = 0; i < FILES && file == NULL && status == 0; i++) {
-        if (files[i].bytes != NULL)
-            continue;
-        status = file_make(&files[i], name);
-        file = &files[i];
-    }
-    if (file == NULL || status < 0) {
-        fuse_reply_err(request, status < 0 ? -status : ENOSPC);
+    struct node *file = node_named(parent, name);
+    int status = file != NULL ? 0 : node_make(request, parent, name, S_IFREG | mode, &file);
+    if (status < 0) {
+        fuse_reply_err(request, -status);
         return;
     }
     info->direct_io = 1;
@@ -154,34 +216,130 @@ static void create(fuse_req_t request, fuse_ino_t parent, const char *name, mode
     fuse_reply_create(request, &entry, info);
 }
 
+/* Of files and, since only `rm -r` is expected here, of directories. Nobody has them open. */
+static void remove_name(fuse_req_t request, fuse_ino_t parent, const char *name)
+{
+    struct node *node = node_named(parent, name);
+    if (node != NULL)
+        node_remove(node);
+    fuse_reply_err(request, node == NULL ? ENOENT : 0);
+}
+
+static void read_directory(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+                           struct fuse_file_info *info)
+{
+    char bytes[4096];
+    size_t room = size < sizeof(bytes) ? size : sizeof(bytes), length = 0;
+    (void)info;
+    for (fuse_ino_t next = (fuse_ino_t)offset + FUSE_ROOT_ID + 1; next <= NODES; next++) {
+        if (nodes[next].parent != inode)
+            continue;
+        size_t needed = fuse_add_direntry(request, bytes + length, room - length, nodes[next].name,
+                                          &nodes[next].status, (off_t)(next - FUSE_ROOT_ID));
+        if (needed > room - length)
+            break;
+        length += needed;
+    }
+    fuse_reply_buf(request, bytes, length);
+}
+
+/* ---- attributes ---- */
+
+static void get_attributes(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+{
+    const struct node *node = node_of(inode);
+    (void)info;
+    if (node != NULL)
+        fuse_reply_attr(request, &node->status, 0);
+    else
+        fuse_reply_err(request, ENOENT);
+}
+
+static void set_attributes(fuse_req_t request, fuse_ino_t inode, struct stat *wanted, int fields,
+                           struct fuse_file_info *info)
+{
+    struct node *node = node_of(inode);
+    (void)info;
+    if (node == NULL || (fields & FUSE_SET_ATTR_SIZE)) {
+        fuse_reply_err(request, node == NULL ? ENOENT : EOPNOTSUPP);
+        return;
+    }
+    struct stat *status = &node->status;
+    clock_gettime(CLOCK_REALTIME, &status->st_ctim);
+    if (fields & FUSE_SET_ATTR_MODE)
+        status->st_mode = (status->st_mode & (mode_t)S_IFMT) | (wanted->st_mode & 07777);
+    if (fields & FUSE_SET_ATTR_UID)
+        status->st_uid = wanted->st_uid;
+    if (fields & FUSE_SET_ATTR_GID)
+        status->st_gid = wanted->st_gid;
+    if (fields & FUSE_SET_ATTR_ATIME)
+        status->st_atim = fields & FUSE_SET_ATTR_ATIME_NOW ? status->st_ctim : wanted->st_atim;
+    if (fields & FUSE_SET_ATTR_MTIME)
+        status->st_mtim = fields & FUSE_SET_ATTR_MTIME_NOW ? status->st_ctim : wanted->st_mtim;
+    fuse_reply_attr(request, status, 0);
+}
+
+static void get_xattr(fuse_req_t request, fuse_ino_t inode, const char *name, size_t size)
+{
+    (void)inode;
+    (void)name;
+    (void)size;
+    fuse_reply_err(request, ENODATA);
+}
+
+/* ---- open files ---- */
+
+static void open_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+{
+    info->direct_io = 1;
+    if (node_of(inode) == NULL)
+        fuse_reply_err(request, ENOENT);
+    else
+        fuse_reply_open(request, info);
+}
+
+static void close_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+{
+    (void)inode;
+    (void)info;
+    fuse_reply_err(request, 0);
+}
+
 static void read_file(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
                       struct fuse_file_info *info)
 {
-    const struct file *file = file_of(inode);
+    const struct node *file = node_of(inode);
     (void)info;
     if (file == NULL) {
         fuse_reply_err(request, ENOENT);
         return;
     }
-    uint64_t start = (uint64_t)offset < file->size ? (uint64_t)offset : file->size;
-    uint64_t length = size < file->size - start ? size : file->size - start;
-    fuse_reply_buf(request, file->bytes + start, length);
+    uint64_t end = (uint64_t)file->status.st_size, start = (uint64_t)offset < end ? (uint64_t)offset : end;
+    fuse_reply_buf(request, file->bytes + start, size < end - start ? size : end - start);
 }
 
 static void write_file(fuse_req_t request, fuse_ino_t inode, const char *bytes, size_t size, off_t offset,
                        struct fuse_file_info *info)
 {
-    struct file *file = file_of(inode);
+    struct node *file = node_of(inode);
     (void)info;
-    if (file == NULL || (uint64_t)offset > FILE_MAX || size > FILE_MAX - (uint64_t)offset) {
-        fuse_reply_err(request, file == NULL ? ENOENT : EFBIG);
+    int status = file == NULL                         ? -ENOENT
+                 : (uint64_t)offset > FILE_MAX        ? -EFBIG
+                 : size > FILE_MAX - (uint64_t)offset ? -EFBIG
+                                                      : file_grow(file, (uint64_t)offset + size);
+    if (status < 0) {
+        fuse_reply_err(request, -status);
         return;
     }
     memcpy(file->bytes + offset, bytes, size);
-    if (file->size < (uint64_t)offset + size)
-        file->size = (uint64_t)offset + size;
+    if (file->status.st_size < offset + (off_t)size)
+        file->status.st_size = offset + (off_t)size;
     fuse_reply_write(request, size);
 }
+
+/* ---- the session ---- */
+
+#define WATCH_NS (50 * NSEC_PER_USEC)
 
 static void watch(int device)
 {
@@ -208,9 +366,17 @@ int reference_mount_serve(const char *directory)
 {
     static const struct fuse_lowlevel_ops operations = {.init = session_init,
                                                         .lookup = lookup,
-                                                        .getattr = getattr,
-                                                        .open = open_file,
+                                                        .mkdir = make_directory,
                                                         .create = create,
+                                                        .unlink = remove_name,
+                                                        .rmdir = remove_name,
+                                                        .readdir = read_directory,
+                                                        .getattr = get_attributes,
+                                                        .setattr = set_attributes,
+                                                        .getxattr = get_xattr,
+                                                        .open = open_file,
+                                                        .flush = close_file,
+                                                        .release = close_file,
                                                         .read = read_file,
                                                         .write = write_file};
     char *arguments[] = {(char[]){"reference"}, (char[]){"-o"},
@@ -220,6 +386,7 @@ int reference_mount_serve(const char *directory)
     if (session == NULL)
         return -EINVAL;
     int status = -EIO;
+    tree_begin();
     if (fuse_set_signal_handlers(session) < 0)
         goto destroy;
     if (fuse_session_mount(session, directory) == 0) {

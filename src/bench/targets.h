@@ -58,6 +58,8 @@
     T(UNTAR_PRELOAD, "untar-preload", DOORS, AT_MOST, 1.5, "x",                                              \
       "untar of 5,000 files with preload / into tmpfs")                                                      \
     T(UNTAR_FUSE, "untar-fuse", DOORS, AT_MOST, 4.0, "x", "untar of 5,000 files into a mount / into tmpfs")  \
+    T(UNTAR_FUSE_MEMORY, "untar-fuse-memory", DOORS, AT_MOST, 1.5, "x",                                      \
+      "untar of 5,000 files into a mount / into FUSE in memory")                                             \
     T(METRICS_OVERHEAD, "metrics-overhead", METRICS, AT_MOST, 1.02, "x",                                     \
       "stat that asks its server: recorded / not recorded at either end")                                    \
     T(METRICS_COUNTING, "metrics-counting", METRICS, AT_MOST, 1.02, "x",                                     \

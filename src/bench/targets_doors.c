@@ -3,10 +3,10 @@
  *
  *   preload   a process with the library and one that calls libbenchfs itself, the same loop (caller.c); and
  *             on a file outside, in one process with the library, the library's functions and the C library's
- *   FUSE      a strict and a relaxed mount of one server, and the smallest possible FUSE file system in
- *             memory (reference_mount.c), all mounted for the whole run and called in turns
- *   untar     tar itself: into tmpfs, with the library, into the strict mount; what was extracted is compared
- *             with the archive by tar
+ *   FUSE      a strict and a relaxed mount of one server, and a FUSE file system in memory that is as small
+ *             as one can be (reference_mount.c), all mounted for the whole run and called in turns
+ *   untar     tar itself: into tmpfs, with the library, into the strict mount, into the one in memory; what
+ *             was extracted is compared with the archive by tar
  *
  * Server and callers of the preload rows are bound to a processor each, as those of targets_single.c. Mounts
  * put a third process between them, so with mounts only the server is bound. Whatever happens, a signal
@@ -310,8 +310,8 @@ static int mount_all(struct doors *doors)
     const struct target_run *run = doors->run;
     bool compared = wanted_any(run, TARGET_FUSE_WRITE, TARGET_FUSE_STAT_STRICT);
     const bool needed[MOUNTS] = {
-        [MOUNT_REFERENCE] = compared,
-        [MOUNT_OF_STRICT] = compared || run->wanted[TARGET_UNTAR_FUSE],
+        [MOUNT_REFERENCE] = compared || run->wanted[TARGET_UNTAR_FUSE_MEMORY],
+        [MOUNT_OF_STRICT] = compared || wanted_any(run, TARGET_UNTAR_FUSE, TARGET_UNTAR_FUSE_MEMORY),
         [MOUNT_OF_RELAXED] = run->wanted[TARGET_FUSE_STAT_RELAXED],
     };
     int status = 0;
@@ -505,12 +505,21 @@ static int untars(struct doors *doors, double *shared)
             return (int)own;
         target_ratio(run, TARGET_UNTAR_PRELOAD, own, reference, "s");
     }
-    if (run->wanted[TARGET_UNTAR_FUSE] && doors->mounts[MOUNT_OF_STRICT].pid > 0) {
-        double own = untar(doors, mounted, false, shared);
-        if (own < 0)
-            return (int)own;
+    bool compared = run->wanted[TARGET_UNTAR_FUSE_MEMORY] && doors->mounts[MOUNT_REFERENCE].pid > 0;
+    if ((!compared && !run->wanted[TARGET_UNTAR_FUSE]) || doors->mounts[MOUNT_OF_STRICT].pid <= 0)
+        return 0;
+    double own = untar(doors, mounted, false, shared);
+    if (own < 0)
+        return (int)own;
+    if (run->wanted[TARGET_UNTAR_FUSE])
         target_ratio(run, TARGET_UNTAR_FUSE, own, reference, "s");
-    }
+    if (!compared)
+        return 0;
+    snprintf(mounted, sizeof(mounted), "%s/extracted", doors->mounts[MOUNT_REFERENCE].path);
+    double in_memory = untar(doors, mounted, false, shared);
+    if (in_memory < 0)
+        return (int)in_memory;
+    target_ratio(run, TARGET_UNTAR_FUSE_MEMORY, own, in_memory, "s");
     return 0;
 }
 
@@ -565,7 +574,7 @@ static int measure(struct doors *doors, double *shared)
     if (mounted == -EINTR)
         return mounted;
     int archived = 0;
-    bool tars = run->wanted[TARGET_UNTAR_PRELOAD] || run->wanted[TARGET_UNTAR_FUSE];
+    bool tars = wanted_any(run, TARGET_UNTAR_PRELOAD, TARGET_UNTAR_FUSE_MEMORY);
     if (tars && access(TMPFS, W_OK) == 0) {
         snprintf(doors->memory, sizeof(doors->memory), "%s/benchfs-bench.XXXXXX", TMPFS);
         if (mkdtemp(doors->memory) == NULL) {
