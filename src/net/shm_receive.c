@@ -315,6 +315,8 @@ static int fetch_start(struct shm_fetch *fetch, const struct iovec *into, uint32
     }
     if (fetch->inbound != NULL)
         fetch_detach(fetch);
+    /* Who has sent that much often sends the same again when its memory is filled anew. */
+    loop_expect(fetch->net->base.loop, fetch->transfer.length / SHM_PATIENCE_PER_BYTE_DIVISOR);
     return status == 0 || status == -ECONNRESET ? status : -EIO;
 }
 

@@ -21,6 +21,7 @@
 #define SHM_INLINE_MAX (8u << 10)              /* bulk that travels in the ring */
 #define SHM_PIECES_MAX 32u                     /* of a bulk that the receiver fetches itself */
 #define SHM_REGIONS_MAX 16u
+#define SHM_PATIENCE_PER_BYTE_DIVISOR 4 /* bulk is expected to move at 4 bytes a nanosecond at least */
 #define SHM_BULK_MAX (UINT64_C(1) << 40)
 #define SHM_SEGMENT_MAGIC 0x31534642u /* "BFS1" */
 

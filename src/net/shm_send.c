@@ -27,7 +27,6 @@
 
 #define RING_MASK (SHM_RING_BYTES - 1)
 #define PAGE 4096u                  /* at most a page of memory: each is touched */
-#define PATIENCE_PER_BYTE_DIVISOR 4 /* bulk is expected to move at 4 bytes a nanosecond at least */
 
 static struct shm_net *net_of(const struct shm_outbound *outbound)
 {
@@ -260,7 +259,7 @@ static int write_bulk(struct shm_outbound *outbound, struct shm_send *send)
     atomic_store_explicit(&outbound->segment->slots[slot], SHM_SLOT_BUSY, memory_order_relaxed);
     publish(outbound, shm_mark(SHM_BULK, send->header_length, count), bytes, skip);
     wait_for_peer(outbound);
-    loop_expect(net_of(outbound)->base.loop, send->length / PATIENCE_PER_BYTE_DIVISOR);
+    loop_expect(net_of(outbound)->base.loop, send->length / SHM_PATIENCE_PER_BYTE_DIVISOR);
     return 0;
 }
 
