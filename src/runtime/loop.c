@@ -9,7 +9,8 @@
  * It goes on with a sched_yield between polls until spin_ns have passed, then arms the reactors and blocks in
  * epoll. A yield that takes longer than a bare system call has run somebody else; after two of them in a row
  * (one may have been an interrupt) the loop is "crowded" for 20 ms and yields from its first idle turn on,
- * because the peer that it waits for may need this very core. A yield of more than 1 ms has met a process
+ * because the peer that it waits for may need this very core; sixteen yields in a row that met nobody end it.
+ * A yield of more than 1 ms has met a process
  * that computes: for the next 1 to 20 ms, longer each time, the loop is "contended" and blocks after 2 us
  * without any yield, since a process that was asleep is scheduled at once while one that yields waits for the
  * other's time slice, 3 ms and more. Where several yield to each other and none computes, a yield takes a
@@ -69,6 +70,7 @@ enum {
 #define YIELD_CROWDED (2 * NSEC_PER_USEC) /* a yield this long has run another process */
 #define YIELD_CONTENDED NSEC_PER_MSEC     /* ... one that computes */
 #define CROWD_MEMORY (20 * NSEC_PER_MSEC) /* how long either is remembered */
+#define YIELDS_ALONE 16u                  /* so many that run nobody: there is no crowd (any more) */
 #define CONTENTION_FIRST NSEC_PER_MSEC    /* ... the latter at first, then twice as long each time */
 /* Between two looks at descriptors while busy: a look costs half a microsecond, so where nothing comes of
  * them they become rarer. */
@@ -98,8 +100,9 @@ struct loop {
     bool looked;               /* the last turn looked at the clock */
     bool simulated;
     bool stopping;
-    bool turning;       /* callbacks are running: neither poll nor drive */
-    bool yield_crowded; /* the last yield ran another process */
+    bool turning;          /* callbacks are running: neither poll nor drive */
+    bool yield_crowded;    /* the last yield ran another process */
+    uint32_t yields_alone; /* yields since one did */
 
     struct timer_heap timers;
     uint64_t clock; /* when last looked at, 0: the loop was left since; the virtual time when simulated */
@@ -529,6 +532,11 @@ static void yield_processor(struct loop *loop, uint64_t before)
     if (crowded && loop->yield_crowded)
         loop->crowded_until = after + CROWD_MEMORY;
     loop->yield_crowded = crowded;
+    /* In a crowd each idle turn yields, a system call, and so finds out soon whether there is one. Without
+     * this, interrupts alone would keep up what they had once begun. */
+    loop->yields_alone = crowded ? 0 : loop->yields_alone + 1;
+    if (loop->yields_alone >= YIELDS_ALONE)
+        loop->crowded_until = 0;
     if (after - before > YIELD_CONTENDED) {
         loop->contended_until = after + loop->contention;
         loop->contention = 2 * loop->contention < CROWD_MEMORY ? 2 * loop->contention : CROWD_MEMORY;
