@@ -129,6 +129,12 @@ OPTION(
     "same user on its host: what was asked for twice they read there and need not ask for again, under "
     "every cluster.consistency. 192 bytes a file, and as many of them as are a power of two. 0: nothing is "
     "shown.")
+OPTION(
+    meta, board_contents, SIZE, "16MiB", "0", "1TiB",
+    "Memory beside meta.board in which a server shows the contents of files of at most 4 KiB that were read "
+    "twice, to the same clients, which then open, read and close such a file without a message: 4,160 bytes "
+    "a "
+    "file, taken when it is first shown. 0: none.")
 TABLE_END(meta)
 
 TABLE_BEGIN(client, "Programs that use the file system.")

@@ -33,6 +33,8 @@
     T(READ_4M, "read-4MiB", SINGLE, AT_LEAST, 0.85, "x", "read 4 MiB over 1 GiB / raw bandwidth")            \
     T(STAT_REQUEST, "stat-request", SINGLE, AT_MOST, 1.35, "x",                                              \
       "stat of a file that its server is asked for / raw 64 B, p50")                                         \
+    T(OPEN_READ_REQUEST, "open-read-request", SINGLE, AT_MOST, 3.0, "x",                                     \
+      "open, read, close of a file that its server is asked for / raw 64 B, p50")                            \
     T(DISPATCH, "dispatch", SINGLE, AT_MOST, 350.0, "ns", "server: stat request's arrival to reply sent")    \
     T(CROWD, "crowd", MANY, AT_LEAST, 0.6, "x", "2 servers + 4 clients / 1 + 1, stat per second in all")     \
     T(CROWD_P99, "crowd-p99", MANY, AT_MOST, 2000.0, "us", "2 servers + 4 clients: worst client's p99")      \

@@ -156,6 +156,18 @@ bool client_board_leave(struct client *client, uint64_t inode, const struct clie
            board_stamp(&board->view, inode) != hold->stamp;
 }
 
+ssize_t client_board_read(struct client *client, uint64_t inode, void *bytes, size_t length, uint64_t offset)
+{
+    struct client_board *board = &client->boards[client_inode_server(client, inode)];
+    if (board->view.head == NULL)
+        return -1;
+    ssize_t got = board_read_content(&board->view, inode, client->map->epoch, loop_realtime(client->loop),
+                                     offset, bytes, length);
+    if (got >= 0)
+        note_answered(client, METRIC_BOARD_READS);
+    return got;
+}
+
 /* ---- getting it ---- */
 
 static void place_out(const struct net_place *from, struct shown_place *to)

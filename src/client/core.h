@@ -264,6 +264,8 @@ enum board_answer client_board_ask(struct client *client, const struct operation
 enum board_answer client_board_open(struct client *client, const struct operation *operation, uint32_t server,
                                     uint64_t hash, uint64_t directory, const char *name, uint32_t length,
                                     uint32_t access, struct attributes *attributes, struct client_hold *hold);
+/* Reads from a small file. Returns the count, or -1: send the request. */
+ssize_t client_board_read(struct client *client, uint64_t inode, void *bytes, size_t length, uint64_t offset);
 /* Ends a hold that is shown. Returns whether the inode's server is to be told, since it may have kept the
  * file for it. */
 bool client_board_leave(struct client *client, uint64_t inode, const struct client_hold *hold);

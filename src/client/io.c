@@ -7,6 +7,8 @@
  * the chunks of a growing write are there before the size covers them. What comes from beyond the size that
  * the client knows is therefore believed only once the inode's server has been asked.
  *
+ * Small files are read from the board of the inode's server, if it has their bytes (board.c).
+ *
  * Writing. Every piece carries the file's generation; after a shrinking truncation by anybody the servers
  * refuse old ones, and the whole write starts over with the new generation. A write of one piece that arrives
  * at the inode's server grows the file there and then. Any other growing write first places all its pieces
@@ -370,6 +372,22 @@ static bool one_chunk(const struct client_file *file, uint64_t offset, uint64_t 
     return offset >> file->layout.chunk_shift == (offset + length - 1) >> file->layout.chunk_shift;
 }
 
+/* Reads what the server's board has of a small file; -1: it has nothing. */
+static ssize_t read_shown(const struct transfer *transfer)
+{
+    struct client *client = transfer->client;
+    uint64_t inode = transfer->file->inode;
+    if (transfer->vector_count == 1)
+        return client_board_read(client, inode, transfer->vector->iov_base, transfer->length,
+                                 transfer->offset);
+    uint8_t bytes[INLINE_DATA_MAX];
+    size_t length = least(transfer->length, sizeof bytes);
+    ssize_t got = client_board_read(client, inode, bytes, length, transfer->offset);
+    if (got > 0)
+        transfer_fill(transfer, 0, (uint64_t)got, bytes);
+    return got;
+}
+
 static ssize_t read_file(struct client *client, struct client_file *file, const struct iovec *vector,
                          uint32_t vector_count, size_t length, uint64_t offset, bool whole)
 {
@@ -383,6 +401,11 @@ static ssize_t read_file(struct client *client, struct client_file *file, const 
     struct transfer transfer;
     transfer_init(&transfer, client, file, vector, vector_count, length, offset, false);
     transfer.whole = whole;
+    if (atomic_load_explicit(&file->size, memory_order_relaxed) <= INLINE_DATA_MAX) {
+        ssize_t shown = read_shown(&transfer);
+        if (shown >= 0)
+            return shown;
+    }
     struct lease *lease = lease_slot(&client->leases, file->inode);
     if (lease->inode == file->inode) {
         if (loop_now(client->loop) < lease->until) {

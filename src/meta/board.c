@@ -29,7 +29,16 @@ int board_view_open(const struct net_view *memory, struct board_view *view)
     if (sets == 0 || (sets & (sets - 1)) != 0 ||
         sets > (memory->length - sizeof(*head)) / (BOARD_WAYS * sizeof(struct board_entry)))
         return -EPROTO;
-    *view = (struct board_view){.head = head, .memory = memory, .mask = sets - 1};
+    uint64_t content_sets = head->content_sets;
+    const struct board_entry *end = &head->entries[sets * BOARD_WAYS];
+    uint64_t left = memory->length - sizeof(*head) - sets * BOARD_WAYS * sizeof(*end);
+    if (content_sets > left / (BOARD_WAYS * sizeof(struct board_content)) || content_sets > UINT32_MAX)
+        return -EPROTO;
+    *view = (struct board_view){.head = head,
+                                .memory = memory,
+                                .mask = sets - 1,
+                                .contents = (const struct board_content *)(const void *)end,
+                                .content_sets = content_sets};
     return 0;
 }
 
@@ -109,6 +118,67 @@ enum board_answer board_read_stamped(const struct board_view *view, uint64_t has
     return BOARD_SILENT;
 }
 
+static inline uint64_t content_set(uint64_t sets, uint64_t inode)
+{
+    return (board_inode_hash(inode) >> 32) * sets >> 32;
+}
+
+/* Copies length bytes from offset on, all of them within words. */
+static void copy_words(const _Atomic uint64_t *words, uint64_t offset, uint8_t *to, size_t length)
+{
+    const _Atomic uint64_t *from = &words[offset / 8];
+    uint64_t word;
+    size_t before = -offset % 8;
+    if (before != 0 && length != 0) {
+        word = load(from++);
+        before = before < length ? before : length;
+        memcpy(to, (const uint8_t *)&word + offset % 8, before);
+        to += before;
+        length -= before;
+    }
+    for (; length >= 8; length -= 8, to += 8) {
+        word = load(from++);
+        memcpy(to, &word, 8);
+    }
+    if (length != 0) {
+        word = load(from);
+        memcpy(to, &word, length);
+    }
+}
+
+static ssize_t read_content(const struct board_view *view, const struct board_content *content,
+                            uint64_t sequence, uint64_t inode, int64_t now, uint64_t offset, void *bytes,
+                            size_t length)
+{
+    uint64_t size = load(&content->length), count = load(&content->inode_count);
+    if (size > INLINE_DATA_MAX || (int64_t)load(&content->until) <= now)
+        return -1;
+    size_t got = offset >= size ? 0 : size - offset < length ? size - offset : length;
+    if (got > 0)
+        copy_words(content->words, offset, bytes, got);
+    bool valid = load(&view->head->inode_counts[board_inode_slot(inode)]) == count &&
+                 load(&content->sequence) == sequence;
+    return valid ? (ssize_t)got : -1;
+}
+
+ssize_t board_read_content(const struct board_view *view, uint64_t inode, uint32_t map_epoch, int64_t now,
+                           uint64_t offset, void *bytes, size_t length)
+{
+    if (view->content_sets == 0)
+        return -1;
+    const struct board_content *set = &view->contents[content_set(view->content_sets, inode) * BOARD_WAYS];
+    for (uint32_t way = 0; way < BOARD_WAYS; way++) {
+        uint64_t sequence = load(&set[way].sequence);
+        if ((sequence & 1) != 0 || load(&set[way].inode) != inode)
+            continue;
+        ssize_t got = read_content(view, &set[way], sequence, inode, now, offset, bytes, length);
+        bool valid = atomic_load_explicit(&view->head->map_epoch, memory_order_acquire) == map_epoch &&
+                     net_view_alive(view->memory);
+        return valid ? got : -1;
+    }
+    return -1;
+}
+
 /* ---- the server's side ---- */
 
 static uint64_t sets_in(uint64_t bytes)
@@ -121,9 +191,12 @@ static uint64_t sets_in(uint64_t bytes)
     return sets;
 }
 
-int board_create(struct net *net, uint64_t bytes, struct board **result)
+int board_create(struct net *net, uint64_t bytes, uint64_t content_bytes, struct board **result)
 {
-    uint64_t sets = sets_in(bytes);
+    uint64_t sets = sets_in(bytes),
+             content_sets = content_bytes / (BOARD_WAYS * sizeof(struct board_content));
+    if (content_sets > UINT32_MAX)
+        content_sets = UINT32_MAX;
     if (sets == 0)
         return -EINVAL;
     struct board *board = calloc(1, sizeof(*board));
@@ -131,9 +204,12 @@ int board_create(struct net *net, uint64_t bytes, struct board **result)
         return -ENOMEM;
     board->tags = calloc(sets, sizeof(board->tags[0]));
     board->asked = calloc(sets, sizeof(board->asked[0]));
+    board->content_asked = calloc(content_sets + 1, sizeof(board->content_asked[0]));
     int status = -ENOMEM;
-    if (board->tags != NULL && board->asked != NULL)
-        status = net_show(net, sizeof(struct board_head) + sets * BOARD_WAYS * sizeof(struct board_entry),
+    if (board->tags != NULL && board->asked != NULL && board->content_asked != NULL)
+        status = net_show(net,
+                          sizeof(struct board_head) + sets * BOARD_WAYS * sizeof(struct board_entry) +
+                              content_sets * BOARD_WAYS * sizeof(struct board_content),
                           NET_SHOWN_BY_THREAD, &board->shown);
     if (status != 0) {
         board_destroy(board);
@@ -142,6 +218,9 @@ int board_create(struct net *net, uint64_t bytes, struct board **result)
     /* Entries that were never written have sequence 0, and no question has hash and number 0. */
     board->head = board->shown->memory;
     board->head->sets = sets;
+    board->head->content_sets = content_sets;
+    board->contents = (struct board_content *)(void *)&board->head->entries[sets * BOARD_WAYS];
+    board->content_sets = content_sets;
     board->head->stamp = random_next(loop_random(net->loop));
     board->head->magic = BOARD_MAGIC;
     board->mask = sets - 1;
@@ -155,6 +234,7 @@ void board_destroy(struct board *board)
         return;
     if (board->shown != NULL)
         net_hide(board->shown);
+    free(board->content_asked);
     free(board->asked);
     free(board->tags);
     free(board);
@@ -234,9 +314,8 @@ static void write_entry(struct board *board, struct board_entry *entry, uint64_t
 
 /* Whether the question was asked before; notes that it was. As many of a set are remembered as it answers:
  * were it fewer, questions that are asked in turns would put each other off for ever. */
-static bool was_asked(struct board *board, uint64_t set, uint16_t tag)
+static bool was_asked(uint16_t *asked, uint16_t tag)
 {
-    uint16_t *asked = board->asked[set];
     for (uint32_t way = 0; way < BOARD_WAYS; way++)
         if (asked[way] == tag)
             return true;
@@ -251,11 +330,52 @@ bool board_answer(struct board *board, uint64_t hash, uint64_t number, const cha
     if (length > BOARD_NAME_MAX)
         return false;
     uint64_t set = hash & board->mask;
-    if (!was_asked(board, set, tag_of(hash)))
+    if (!was_asked(board->asked[set], tag_of(hash)))
         return false;
     uint32_t way = choose(board, set, hash);
     write_entry(board, &board->head->entries[set * BOARD_WAYS + way], hash, number, name, length, attributes);
     board->tags[set][way] = tag_of(hash);
+    board->entries++;
+    return true;
+}
+
+/* ---- contents ---- */
+
+/* Where the inode's bytes are already, or something that is void, or one in turn. */
+static struct board_content *choose_content(struct board *board, struct board_content *set, uint64_t inode)
+{
+    struct board_content *chosen = NULL;
+    for (uint32_t way = 0; way < BOARD_WAYS; way++) {
+        uint64_t other = atomic_load_explicit(&set[way].inode, memory_order_relaxed);
+        if (other == inode)
+            return &set[way];
+        if (other == 0 ||
+            load(&set[way].inode_count) != load(&board->head->inode_counts[board_inode_slot(other)]))
+            chosen = &set[way];
+    }
+    return chosen != NULL ? chosen : &set[board->turn++ % BOARD_WAYS];
+}
+
+bool board_content(struct board *board, uint64_t inode, const void *bytes, uint32_t length, int64_t until)
+{
+    if (board->content_sets == 0)
+        return false;
+    uint64_t set = content_set(board->content_sets, inode);
+    if (!was_asked(board->content_asked[set], tag_of(board_inode_hash(inode))))
+        return false;
+    struct board_content *content = choose_content(board, &board->contents[set * BOARD_WAYS], inode);
+    uint64_t sequence = atomic_load_explicit(&content->sequence, memory_order_relaxed) | 1;
+    store(&content->sequence, sequence);
+    store(&content->inode, inode);
+    store(&content->inode_count, load(&board->head->inode_counts[board_inode_slot(inode)]));
+    store(&content->length, length);
+    store(&content->until, (uint64_t)until);
+    for (uint32_t at = 0; at < length; at += 8) {
+        uint64_t word = 0;
+        memcpy(&word, (const uint8_t *)bytes + at, length - at < 8 ? length - at : 8);
+        store(&content->words[at / 8], word);
+    }
+    store(&content->sequence, sequence + 1);
     board->entries++;
     return true;
 }

@@ -10,6 +10,7 @@
  * - It carries two counts, of its inode and of its directory, as they were when it was written, and is void
  * as soon as they differ from those on the board (BOARD_INODES and BOARD_DIRECTORIES of each, by hash). So a
  *   change of an inode ends all entries that tell of it, under whatever names, by one store.
+ * - The bytes of small files stand beside, by inode, under the same count and a sequence number of their own.
  * - The board has the server's epochs, and an owner that the kernel takes away when the server ends
  *   (net_view_alive).
  *
@@ -57,13 +58,27 @@ struct board_entry {
 };
 static_assert(sizeof(struct board_entry) == 192, "three cache lines");
 
+/* A small file's bytes. */
+#define BOARD_CONTENT_WORDS (INLINE_DATA_MAX / 8)
+struct board_content {
+    _Atomic uint64_t sequence;
+    _Atomic uint64_t inode;
+    _Atomic uint64_t inode_count;
+    _Atomic uint64_t length;
+    _Atomic uint64_t until; /* ns since 1970: when the next read will change the access time, so has to ask */
+    uint64_t reserved[3];
+    _Atomic uint64_t words[BOARD_CONTENT_WORDS];
+};
+static_assert(sizeof(struct board_content) == 64 + INLINE_DATA_MAX, "whole cache lines");
+
 struct board_head {
     uint64_t magic;
-    uint64_t sets;  /* a power of two */
-    uint64_t stamp; /* random: see board_stamp */
+    uint64_t sets;         /* a power of two */
+    uint64_t content_sets; /* of BOARD_WAYS struct board_content, behind the entries */
+    uint64_t stamp;        /* random: see board_stamp */
     _Atomic uint32_t namespace_epoch;
     _Atomic uint32_t map_epoch;
-    uint8_t reserved[32];
+    uint8_t reserved[24];
     _Atomic uint64_t inode_counts[BOARD_INODES];
     _Atomic uint64_t directory_counts[BOARD_DIRECTORIES];
     struct board_entry entries[]; /* sets * BOARD_WAYS */
@@ -100,6 +115,8 @@ struct board_view {
     const struct board_head *head; /* NULL: there is none */
     const struct net_view *memory;
     uint64_t mask; /* sets - 1 */
+    const struct board_content *contents;
+    uint64_t content_sets;
 };
 
 /* Checks what is shown. 0 or -EPROTO. */
@@ -127,6 +144,12 @@ static inline enum board_answer board_read(const struct board_view *view, uint64
                               &stamp);
 }
 
+/* Reads from the small file of that inode at `offset` into `length` bytes, as a caller that has seen this
+ * epoch and reads it at that time (ns since 1970). Returns how many bytes there were, or -1: it does not say;
+ * then what the bytes are now is not defined. */
+ssize_t board_read_content(const struct board_view *view, uint64_t inode, uint32_t map_epoch, int64_t now,
+                           uint64_t offset, void *bytes, size_t length);
+
 /* Differs from what it was, on this board or another, once an answer about the inode that stood then was
  * withdrawn. In the total order of meta/holds.h. */
 static inline uint64_t board_stamp(const struct board_view *view, uint64_t inode)
@@ -143,14 +166,18 @@ struct board {
     uint16_t (
         *tags)[BOARD_WAYS]; /* of the entries that stand, so that others need not be looked at; 0: none */
     uint16_t (*asked)[BOARD_WAYS]; /* tags of questions that were asked lately and are not answered there */
+    struct board_content *contents;
+    uint64_t content_sets;
+    uint16_t (*content_asked)[BOARD_WAYS]; /* likewise, of inodes whose bytes were asked for */
     uint32_t turn;
     bool watched;     /* some client has asked for it */
     uint64_t entries; /* written so far */
 };
 
-/* Shows a board of at most `bytes`. 0, -ENOTSUP, -EINVAL (too small for one set), -ENOMEM, or the system's.
+/* Shows a board of at most `bytes`, and at most content_bytes of files' contents. 0, -ENOTSUP, -EINVAL (too
+ * small for one set), -ENOMEM, or the system's.
  */
-int board_create(struct net *net, uint64_t bytes, struct board **board);
+int board_create(struct net *net, uint64_t bytes, uint64_t content_bytes, struct board **board);
 /* By the thread that made it. Nobody believes it any more; harmless with NULL. */
 void board_destroy(struct board *board);
 void board_set_epochs(struct board *board, uint32_t map_epoch, uint32_t namespace_epoch);
@@ -159,6 +186,9 @@ void board_set_epochs(struct board *board, uint32_t map_epoch, uint32_t namespac
  * in which it was found, whether the reply has left or not. Returns whether it stands there now. */
 bool board_answer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
                   const struct attributes *attributes);
+
+/* The same for a small file's bytes, for reads before `until`. length <= INLINE_DATA_MAX. */
+bool board_content(struct board *board, uint64_t inode, const void *bytes, uint32_t length, int64_t until);
 
 void board_forget(struct board *board, uint64_t hash);
 /* The answer to the question is about to change, or just has. */

@@ -86,6 +86,12 @@ void meta_publish_inode(struct meta *meta, struct inode *inode, const struct att
         shown(inode);
 }
 
+void meta_publish_content(struct meta *meta, struct inode *inode, int64_t until)
+{
+    if (board_content(meta->board, inode->number, inode->inline_data, inode->inline_length, until))
+        shown(inode);
+}
+
 void meta_withdraw(struct meta *meta, struct inode *inode)
 {
     if (meta->board != NULL)

@@ -148,6 +148,8 @@ void meta_board_begin(struct meta *meta, struct board *board);
 void meta_publish_name(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                        struct inode *inode, const struct attributes *attributes);
 void meta_publish_inode(struct meta *meta, struct inode *inode, const struct attributes *attributes);
+/* The same of the bytes of a small file, which reads before `until` leave as it is. */
+void meta_publish_content(struct meta *meta, struct inode *inode, int64_t until);
 /* Before it is looked who holds the inode without having said so (meta/holds.h): nobody finds it on the board
  * any more. */
 void meta_withdraw(struct meta *meta, struct inode *inode);

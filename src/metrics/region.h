@@ -75,6 +75,7 @@ enum metrics_operation_number {
     M(BOARD_HITS, "board_hits", COUNTER, "", "Attributes and missing names read on servers' boards")         \
     M(BOARD_MISSES, "board_misses", COUNTER, "", "Questions to boards that servers had to answer")           \
     M(BOARD_OPENS, "board_opens", COUNTER, "", "Files opened by what servers' boards say, without asking")   \
+    M(BOARD_READS, "board_reads", COUNTER, "", "Reads of small files' contents on servers' boards")          \
     M(BOARD_ANSWERS, "board_answers", COUNTER, "", "Answers that a server has put on its board")             \
     M(SERVING, "requests_serving", GAUGE, "", "Requests being served")                                       \
     M(SERVING_PEAK, "requests_serving_peak", GAUGE, "", "Most requests ever served at a time")               \

@@ -93,11 +93,17 @@ static const char *end_of(const struct store_io *io)
 /* ---- reading ---- */
 
 /* relatime: a read is noted when the last one is older than the last change, or than a day. */
+/* From when on the next read is noted. */
+static int64_t access_due(const struct inode *inode)
+{
+    bool changed = inode->access_time <= inode->modify_time || inode->access_time <= inode->change_time;
+    return changed || inode->access_time > INT64_MAX - DAY_NS ? INT64_MIN : inode->access_time + DAY_NS;
+}
+
 void chunk_note_access(struct server *server, struct inode *inode)
 {
     int64_t now = loop_realtime(server->loop);
-    if (inode->access_time <= inode->modify_time || inode->access_time <= inode->change_time ||
-        now - inode->access_time >= DAY_NS) {
+    if (now >= access_due(inode)) {
         inode->access_time = now;
         inode_changed(server, inode);
     }
@@ -131,6 +137,14 @@ uint32_t chunk_below_size(const struct inode *inode, uint64_t index, uint32_t of
     return inode->size - start < length ? (uint32_t)(inode->size - start) : length;
 }
 
+void chunk_publish(struct server *server, const struct rpc_request *request, struct inode *inode)
+{
+    int64_t due = access_due(inode);
+    if (board_is_watched(server, request) && inode->busy == NULL && S_ISREG(inode->mode) &&
+        inode_is_inline(inode) && inode->inline_length > 0 && due > loop_realtime(server->loop))
+        meta_publish_content(server->meta, inode, due);
+}
+
 static void reply_inline(struct server *server, struct rpc_request *request, struct inode *inode,
                          uint32_t offset, uint32_t length, struct chunk_reply *reply)
 {
@@ -141,6 +155,7 @@ static void reply_inline(struct server *server, struct rpc_request *request, str
     inode_busy_begin(inode, &busy, false);
     rpc_reply(request, 0, reply, sizeof(*reply), &bulk, 1);
     inode_busy_end(server, inode);
+    chunk_publish(server, request, inode);
 }
 
 void serve_READ_CHUNK(void *owner, struct rpc_request *request)

@@ -23,6 +23,7 @@ void server_configure(const struct config *config, struct server_options *option
     options->metadata_reserve =
         config->meta.reserve < config->meta.capacity ? config->meta.reserve : config->meta.capacity;
     options->board_bytes = config->meta.board;
+    options->content_bytes = config->meta.board_contents;
     options->durability = (enum durability)durability_from_name(config->store.durability);
     options->interval_ns = config->store.interval;
     options->journal_limit = config->store.journal_limit;

@@ -152,6 +152,7 @@ void serve_OPEN(void *owner, struct rpc_request *request)
     inode_busy_begin(inode, &busy, false);
     rpc_reply(request, 0, &reply, sizeof(reply), &bulk, 1);
     inode_busy_end(server, inode);
+    chunk_publish(server, request, inode);
     expect_reading((const char *)bulk.iov_base + bulk.iov_len);
 }
 

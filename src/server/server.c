@@ -250,7 +250,9 @@ int server_create(struct net *net, const struct server_options *options, struct 
     status = meta_reserve(server->meta, options->metadata_reserve);
     if (status != 0)
         goto fail_store;
-    status = options->board_bytes == 0 ? 0 : board_create(net, options->board_bytes, &server->board);
+    status = options->board_bytes == 0
+                 ? 0
+                 : board_create(net, options->board_bytes, options->content_bytes, &server->board);
     if (status == -ENOTSUP || status == -EINVAL)
         status = 0; /* this transport shows nothing, or there is no room for an entry */
     if (status != 0)

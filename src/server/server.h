@@ -20,6 +20,7 @@ struct server_options {
                                    unlimited */
     uint64_t metadata_reserve;  /* meta.reserve: bytes of memory for metadata taken at once; 0: none */
     uint64_t board_bytes;       /* meta.board: size of the attribute board; 0: there is none */
+    uint64_t content_bytes;     /* meta.board_contents: of small files' contents there; 0: none */
     enum durability durability; /* this and the rest: for persistent engines */
     uint64_t interval_ns;       /* store.interval */
     uint64_t journal_limit;     /* store.journal_limit: bytes that a recovery may have to replay */

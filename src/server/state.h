@@ -514,6 +514,9 @@ int readable_file(struct server *server, const struct rpc_request *request, uint
                   struct inode **inode);
 /* A read of the file is noted in its access time. */
 void chunk_note_access(struct server *server, struct inode *inode);
+/* A client that may read the board has read a file, in this step: the bytes may stand there if it is small.
+ */
+void chunk_publish(struct server *server, const struct rpc_request *request, struct inode *inode);
 /* How many of length bytes from offset in chunk index lie below the file's size. */
 uint32_t chunk_below_size(const struct inode *inode, uint64_t index, uint32_t offset, uint32_t length);
 /* The other servers that may hold chunks [first, last], as a set for server_call_many; the caller frees it.

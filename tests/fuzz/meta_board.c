@@ -21,6 +21,14 @@ static void ask(const struct board_view *view, const char *name, uint32_t name_l
         board_read(view, entry->hash, entry->number, name, name_length, view->head->map_epoch,
                    view->head->namespace_epoch, &attributes);
     }
+    uint8_t *read = malloc(INLINE_DATA_MAX);
+    for (uint64_t i = 0; read != NULL && i < view->content_sets * BOARD_WAYS && i < 64; i++) {
+        const struct board_content *content = &view->contents[i];
+        for (uint64_t offset = 0; offset <= INLINE_DATA_MAX; offset = 3 * offset + 1)
+            board_read_content(view, content->inode, view->head->map_epoch, INT64_MIN + 1, offset, read,
+                               INLINE_DATA_MAX);
+    }
+    free(read);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)

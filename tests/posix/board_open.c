@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #define TEXT "what is in it"
@@ -33,7 +34,8 @@ static int open_often(benchfs *mine, const char *path)
 {
     for (unsigned i = 0; i < 32; i++) {
         int fd = benchfs_open(mine, path, O_RDONLY);
-        if (fd < 0 || benchfs_close(mine, fd) < 0)
+        char text[64];
+        if (fd < 0 || benchfs_read(mine, fd, text, sizeof text) < 0 || benchfs_close(mine, fd) < 0)
             return -1;
     }
     return 0;
@@ -44,6 +46,21 @@ static bool has_text(benchfs *mine, int fd)
     char text[64];
     return benchfs_pread(mine, fd, text, sizeof text, 0) == (ssize_t)strlen(TEXT) &&
            memcmp(text, TEXT, strlen(TEXT)) == 0;
+}
+
+/* In several ranges, and from an odd offset, and beyond the end. */
+static bool has_text_in_parts(benchfs *mine, int fd)
+{
+    char first[3], second[4], third[64];
+    struct iovec parts[] = {{first, sizeof first}, {second, sizeof second}, {third, sizeof third}};
+    return benchfs_preadv(mine, fd, parts, 3, 0) == (ssize_t)strlen(TEXT) &&
+           memcmp(first, TEXT, sizeof first) == 0 &&
+           memcmp(second, TEXT + sizeof first, sizeof second) == 0 &&
+           memcmp(third, TEXT + sizeof first + sizeof second, strlen(TEXT) - sizeof first - sizeof second) ==
+               0 &&
+           benchfs_pread(mine, fd, third, 6, 3) == 6 && memcmp(third, TEXT + 3, 6) == 0 &&
+           benchfs_pread(mine, fd, third, sizeof third, (off_t)strlen(TEXT)) == 0 &&
+           benchfs_pread(mine, fd, third, sizeof third, 1000000) == 0;
 }
 
 static void permitted(void **state)
@@ -58,6 +75,7 @@ static void permitted(void **state)
     case_signal(SIGSTOP);
     int fd = benchfs_open(fs, "/file", O_RDONLY);
     assert_true(fd >= 0);
+    assert_true(has_text(fs, fd) && has_text_in_parts(fs, fd));
     assert_int_equal(benchfs_close(fs, fd), 0);
     int path = benchfs_open(fs, "/file", O_PATH);
     assert_true(path >= 0);
@@ -74,6 +92,46 @@ static void permitted(void **state)
     assert_int_equal(benchfs_open(fs, "/mine", O_RDONLY), -1);
     assert_int_equal(errno, EACCES);
     assert_int_equal(benchfs_set_credentials(fs, 0, 0, 0, NULL), 0);
+    case_end(true);
+}
+
+/* What another process writes, cuts or writes over is read so at once. */
+static int write_turn(benchfs *mine, int number)
+{
+    static int fd;
+    if (number == 0)
+        MUST((fd = benchfs_open(mine, "/file", O_RDWR)) >= 0);
+    if (number == 1)
+        MUST(benchfs_pwrite(mine, fd, "W", 1, 0) == 1);
+    if (number == 2)
+        MUST(benchfs_ftruncate(mine, fd, 1) == 0);
+    if (number == 3)
+        MUST(benchfs_pwrite(mine, fd, TEXT, strlen(TEXT), 5000) == (ssize_t)strlen(TEXT));
+    return 0;
+}
+
+static void written(void **state)
+{
+    struct peer peer;
+    char bytes[6000];
+    (void)state;
+    case_begin(NULL);
+    peer_start(&peer, write_turn);
+    put_text(fs, "/file", TEXT);
+    int fd = benchfs_open(fs, "/file", O_RDONLY);
+    peer_turn(&peer, 0);
+    for (int turn = 1; turn <= 3; turn++) {
+        assert_int_equal(open_often(fs, "/file"), 0);
+        peer_turn(&peer, turn);
+        ssize_t got = benchfs_pread(fs, fd, bytes, sizeof bytes, 0);
+        assert_int_equal(got, turn == 1   ? (ssize_t)strlen(TEXT)
+                              : turn == 2 ? 1
+                                          : 5000 + (ssize_t)strlen(TEXT));
+        assert_int_equal(bytes[0], 'W');
+    }
+    assert_memory_equal(bytes + 5000, TEXT, strlen(TEXT));
+    assert_int_equal(benchfs_close(fs, fd), 0);
+    peer_stop(&peer);
     case_end(true);
 }
 
@@ -260,8 +318,9 @@ static void at_any_moment(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(permitted), cmocka_unit_test(unlinked),      cmocka_unit_test(replaced),
-        cmocka_unit_test(handed_on), cmocka_unit_test(holder_killed), cmocka_unit_test(at_any_moment),
+        cmocka_unit_test(permitted),     cmocka_unit_test(written),   cmocka_unit_test(unlinked),
+        cmocka_unit_test(replaced),      cmocka_unit_test(handed_on), cmocka_unit_test(holder_killed),
+        cmocka_unit_test(at_any_moment),
     };
     if (argc > 1)
         case_servers = (unsigned)atoi(argv[1]);

@@ -33,7 +33,7 @@ static void start_servers(struct cluster *cluster, const struct cluster_options 
 {
     static const uint64_t leases[] = {0, MILLISECOND, 20 * MILLISECOND};
     /* None, one with room for a few answers, one for all. */
-    static const uint64_t boards[] = {0, 48 << 10, 1 << 20};
+    static const uint64_t boards[] = {0, 48 << 10, 1 << 20}, contents[] = {0, 34 << 10, 1 << 20};
     uint64_t lease = leases[random_below(&cluster->random, 3)];
     struct cluster_server members[CLUSTER_SERVERS_MAX] = {0};
     for (uint32_t i = 0; i < options->servers; i++) {
@@ -49,6 +49,7 @@ static void start_servers(struct cluster *cluster, const struct cluster_options 
             .lease_ns = lease,
             .rpc_deadline_ns = cluster->deadline_ns,
             .board_bytes = boards[options->seed % 3],
+            .content_bytes = contents[options->seed % 3],
         };
         members[i].id = i;
         int status = net_sim_create(cluster->network, host, &cluster->server_nets[i]);

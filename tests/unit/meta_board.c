@@ -8,6 +8,8 @@
 #include "meta/board.h"
 #include "net/sim.h"
 
+#define CONTENT_BYTES (12 * sizeof(struct board_content)) /* three sets */
+
 static struct loop *loop;
 static struct sim_network *network;
 static struct net *server, *client;
@@ -23,7 +25,7 @@ static void open_board(uint64_t bytes)
     assert_int_equal(sim_network_create(loop, &sim, &network), 0);
     assert_int_equal(net_sim_create(network, "server", &server), 0);
     assert_int_equal(net_sim_create(network, "client", &client), 0);
-    assert_int_equal(board_create(server, bytes, &board), 0);
+    assert_int_equal(board_create(server, bytes, CONTENT_BYTES, &board), 0);
     board_set_epochs(board, 1, 1);
     assert_int_equal(net_view(client, &board->shown->place, &memory), 0);
     assert_int_equal(board_view_open(memory, &view), 0);
@@ -261,14 +263,87 @@ static void in_turns(void **state)
     close_board();
 }
 
+/* ---- contents ---- */
+
+static bool put_content(uint64_t inode, const void *bytes, uint32_t length)
+{
+    board_content(board, inode, bytes, length, 1000);
+    return board_content(board, inode, bytes, length, 1000);
+}
+
+static ssize_t get_content(uint64_t inode, uint64_t offset, void *bytes, size_t length)
+{
+    return board_read_content(&view, inode, 1, 999, offset, bytes, length);
+}
+
+static void contents(void **state)
+{
+    (void)state;
+    char bytes[INLINE_DATA_MAX], found[INLINE_DATA_MAX + 8];
+    open_board(64 << 10);
+    for (unsigned i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (char)(i * 7 + i / 256);
+    assert_int_equal(get_content(5, 0, found, sizeof(found)), -1);
+    assert_false(board_content(board, 5, bytes, sizeof(bytes), 1000)); /* asked for once */
+    assert_int_equal(get_content(5, 0, found, sizeof(found)), -1);
+    static const uint32_t lengths[] = {1, 7, 8, 9, 63, 3901, INLINE_DATA_MAX};
+    for (unsigned l = 0; l < sizeof(lengths) / sizeof(lengths[0]); l++) {
+        uint32_t size = lengths[l];
+        assert_true(put_content(5, bytes, size));
+        for (uint32_t offset = 0; offset < size + 20; offset = offset < 40 ? offset + 1 : offset + 97)
+            for (uint32_t length = 0; length < 30; length++) {
+                memset(found, 'x', sizeof(found));
+                uint32_t wanted = offset >= size ? 0 : size - offset < length ? size - offset : length;
+                assert_int_equal(get_content(5, offset, found, length), wanted);
+                assert_memory_equal(found, bytes + offset, wanted);
+                assert_int_equal(found[wanted], 'x');
+            }
+        assert_int_equal(get_content(5, 0, found, sizeof(found)), size);
+        assert_memory_equal(found, bytes, size);
+    }
+    assert_int_equal(get_content(6, 0, found, 1), -1);
+    assert_int_equal(get_content(5, UINT64_MAX, found, 1), 0);
+    assert_int_equal(board_read_content(&view, 5, 2, 999, 0, found, 1), -1);  /* another map */
+    assert_int_equal(board_read_content(&view, 5, 1, 1000, 0, found, 1), -1); /* the access time is due */
+    board_inode_changed(board, 5);
+    assert_int_equal(get_content(5, 0, found, 1), -1);
+    assert_true(put_content(5, bytes, 10));
+    assert_int_equal(get_content(5, 0, found, 100), 10);
+    board_inode_leaves(board, 5);
+    assert_int_equal(get_content(5, 0, found, 1), -1);
+
+    /* However many files there are, those that stand are right. */
+    unsigned standing = 0;
+    for (uint64_t inode = 1; inode <= 200; inode++) {
+        memset(bytes, (int)inode, sizeof(bytes));
+        assert_true(put_content(inode, bytes, sizeof(bytes)));
+        for (uint64_t other = 1; other <= inode; other++)
+            if (get_content(other, 0, found, sizeof(found)) != -1) {
+                memset(bytes, (int)other, sizeof(bytes));
+                assert_memory_equal(found, bytes, sizeof(bytes));
+                standing++;
+            }
+    }
+    assert_true(standing > 200 && standing <= 200 * 12);
+    net_sim_kill(server);
+    assert_int_equal(get_content(200, 0, found, 1), -1);
+    close_board();
+}
+
 static void refused(void **state)
 {
     (void)state;
     struct board *none;
     struct board_view bad;
     open_board(64 << 10);
-    assert_int_equal(board_create(server, sizeof(struct board_head), &none), -EINVAL);
-    assert_int_equal(board_create(server, 0, &none), -EINVAL);
+    assert_int_equal(board_create(server, sizeof(struct board_head), 0, &none), -EINVAL);
+    assert_int_equal(board_create(server, 0, CONTENT_BYTES, &none), -EINVAL);
+    board->head->content_sets++;
+    assert_int_equal(board_view_open(memory, &bad), -EPROTO);
+    board->head->content_sets = UINT64_MAX;
+    assert_int_equal(board_view_open(memory, &bad), -EPROTO);
+    board->head->content_sets = 3;
+    assert_int_equal(board_view_open(memory, &bad), 0);
     board->head->sets++;
     assert_int_equal(board_view_open(memory, &bad), -EPROTO);
     board->head->sets = 1 << 20; /* beyond its end */
@@ -337,9 +412,10 @@ static void strict(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers),  cmocka_unit_test(names),   cmocka_unit_test(changes),
-        cmocka_unit_test(epochs),   cmocka_unit_test(owner),   cmocka_unit_test(crowded),
-        cmocka_unit_test(in_turns), cmocka_unit_test(refused), cmocka_unit_test(strict),
+        cmocka_unit_test(answers),  cmocka_unit_test(names),    cmocka_unit_test(changes),
+        cmocka_unit_test(epochs),   cmocka_unit_test(owner),    cmocka_unit_test(crowded),
+        cmocka_unit_test(in_turns), cmocka_unit_test(contents), cmocka_unit_test(refused),
+        cmocka_unit_test(strict),
     };
     return cmocka_run_group_tests_name("meta/board", tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@ static struct fixture f;
 static struct net_view *memory[SERVERS_MAX];
 static struct board_view views[SERVERS_MAX];
 static unsigned shown; /* answers that stood when they were compared */
+static unsigned contents_shown;
 
 /* ---- boards ---- */
 
@@ -38,7 +39,7 @@ static void begin(uint32_t servers)
         assert_int_equal(net_view(f.client.net, &place, &memory[i]), 0);
         assert_int_equal(board_view_open(memory[i], &views[i]), 0);
     }
-    shown = 0;
+    shown = contents_shown = 0;
 }
 
 static void end(void)
@@ -98,6 +99,32 @@ static void compare_inode(uint64_t inode, const char *after)
     shown++;
     if (get_attributes(&f, inode, &found) != 0 || memcmp(&found, &on_board, sizeof(found)) != 0)
         fail_msg("after %s the board is wrong about inode %llx", after, (unsigned long long)inode);
+}
+
+static ssize_t content_on_board(uint64_t inode, void *bytes, size_t length)
+{
+    return board_read_content(&views[server_of(&f, inode)], inode, f.map->epoch, loop_realtime(f.loop), 0,
+                              bytes, length);
+}
+
+static ssize_t put_up_content(uint64_t inode)
+{
+    char bytes[INLINE_DATA_MAX];
+    for (unsigned i = 0; i < 3; i++) /* the first changes the access time */
+        read_chunk(&f, server_of(&f, inode), inode, 0, 0, bytes, sizeof(bytes), NULL);
+    return content_on_board(inode, bytes, sizeof(bytes));
+}
+
+static void compare_content(uint64_t inode, const char *after)
+{
+    char on_board[INLINE_DATA_MAX], found[INLINE_DATA_MAX + 1];
+    ssize_t length = content_on_board(inode, on_board, sizeof(on_board));
+    if (length < 0)
+        return;
+    shown++;
+    if (read_chunk(&f, server_of(&f, inode), inode, 0, 0, found, sizeof(found), NULL) != length ||
+        memcmp(found, on_board, (size_t)length) != 0)
+        fail_msg("after %s the board is wrong about what is in %llx", after, (unsigned long long)inode);
 }
 
 /* ---- single rules ---- */
@@ -434,6 +461,8 @@ static const char *some_step(struct random *random)
     uint64_t inode = inodes[random_below(random, 16)];
     struct attributes found = {0};
     static uint8_t bytes[3 << SHIFT];
+    for (unsigned i = 0; i < 16; i++)
+        bytes[i * 400] = (uint8_t)random_below(random, 256);
     switch (random_below(random, 14)) {
     case 0:
     case 1: {
@@ -509,11 +538,17 @@ static void compare_all(struct random *random, const char *after)
     for (unsigned i = 0; i < 16; i++)
         if (inodes[i] != 0)
             compare_inode(inodes[i], after);
+    for (unsigned i = 0; i < 16; i++)
+        if (inodes[i] != 0)
+            compare_content(inodes[i], after);
     for (unsigned i = 0; i < 6; i++)
         put_up(directories[random_below(random, DIRECTORIES)], names[random_below(random, NAMES)]);
     uint64_t inode = inodes[random_below(random, 16)];
     if (inode != 0)
         put_up_inode(inode);
+    inode = inodes[random_below(random, 16)];
+    if (inode != 0 && put_up_content(inode) > 0)
+        contents_shown++;
 }
 
 static void any_changes(uint32_t servers)
@@ -531,6 +566,8 @@ static void any_changes(uint32_t servers)
     }
     if (shown < STEPS / servers)
         fail_msg("only %u answers stood on the boards", shown);
+    if (contents_shown < STEPS / servers / 20)
+        fail_msg("only %u contents stood on the boards", contents_shown);
     end();
 }
 

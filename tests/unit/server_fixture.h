@@ -108,6 +108,7 @@ static inline void fixture_open(struct fixture *f, const struct fixture_options 
             .rpc_deadline_ns = options->rpc_deadline_ns,
             .metadata_capacity = options->metadata_capacity,
             .board_bytes = options->board_bytes,
+            .content_bytes = options->board_bytes,
         };
         members[i].id = i + 10;
         assert_int_equal(server_create(f->nets[i], &server, &f->servers[i], members[i].address), 0);
