@@ -71,6 +71,9 @@ static void watched_forget(struct watched *watched)
     }
     memset(&watched->now, 0, sizeof(watched->now));
     memset(watched->partitions, 0, sizeof(watched->partitions));
+    free(watched->sessions);
+    watched->sessions = NULL;
+    watched->session_count = 0;
     watched->position = 0;
 }
 
@@ -88,6 +91,7 @@ void observer_close(struct observer *observer)
     free(observer->addresses);
     free(observer->ids);
     free(observer->operations);
+    free(observer->loads);
 }
 
 /* ---- what operations are ---- */
@@ -325,6 +329,8 @@ static int read_source(struct observer *observer, struct source *source, struct 
     status = read_operations(observer, source);
     if (status == 0 && is_server(source))
         status = read_partitions(source, partitions);
+    if (status == 0 && is_server(source))
+        status = client_loads_read(observer, source);
     if (status == 0 && is_server(source)) {
         take_slow(observer, source, observer->taken);
         status = take_trace(observer, source, hot, observer->taken);
@@ -402,6 +408,7 @@ static void begin_sample(struct observer *observer)
     observer->traced = 0;
     observer->slow_count = 0;
     observer->slow_noted = 0;
+    observer->load_count = 0;
     for (uint32_t i = 0; i < METRICS_OPERATIONS; i++) {
         if (observer->operations[i].sums.count == 0 && observer->operations[i].total.minimum != 0)
             continue; /* still empty */
@@ -439,6 +446,7 @@ int observer_sample(struct observer *observer)
         watched->fresh = source->status == 0;
     }
     take_hottest(observer, &hot);
+    client_loads_sort(observer);
     if (result == 0)
         result = weigh_servers(observer);
     if (result == 0)

@@ -21,6 +21,8 @@ struct watched {
     uint64_t bytes;
     uint64_t position;                       /* in the trace */
     uint64_t partitions[METRICS_PARTITIONS]; /* requests by partition, at `now` */
+    struct metrics_session *sessions;        /* at `now` */
+    uint32_t session_count;
 };
 
 /* One operation, of all servers or as all clients of this host called it. */
@@ -41,6 +43,20 @@ struct slow_request {
     struct metrics_entry entry;
     uint32_t server;
     uint64_t ago; /* ns before this reading */
+};
+
+#define HOST_TEXT_MAX 64u
+
+/* A process of clients, as the servers see it: client_loads.c. */
+struct client_load {
+    uint64_t instance;        /* its number; 0: not known */
+    char host[HOST_TEXT_MAX]; /* where it came from */
+    uint32_t uid;
+    bool here;         /* it is on this host */
+    uint32_t sessions; /* open, with all servers */
+    uint64_t requests; /* since the last reading */
+    uint64_t bytes;    /* of bulk */
+    double requests_per_s, bytes_per_s;
 };
 
 #define OBSERVED_SLOW 64u /* slowest requests that are kept */
@@ -71,7 +87,9 @@ struct observer {
     struct balance requests, busy, used;
     uint64_t partitions_used; /* that had requests since the last reading */
     uint32_t partition_hottest;
-    double partition_share; /* of all requests */
+    double partition_share;    /* of all requests */
+    struct client_load *loads; /* most requests first */
+    uint32_t load_count;
 };
 
 /* Opens the cluster that the environment names. 0, or -errno with the reason printed. */
@@ -96,6 +114,12 @@ double watched_busy(const struct watched *watched);
 const char *observed_name(uint32_t operation);
 /* What the values of balance.h say of so many values. */
 struct balance balance_of(const double *values, uint32_t count);
+
+/* ---- client_loads.c ---- */
+
+/* Adds what the sessions of a server did to observer->loads. 0 or -errno. */
+int client_loads_read(struct observer *observer, struct source *source);
+void client_loads_sort(struct observer *observer);
 
 /* ---- paths of inodes (inode_names.c) ---- */
 

@@ -2,7 +2,9 @@
  * since each region began; who wants rates asks twice. */
 #include "cli/status.h"
 
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -133,6 +135,23 @@ static json_t *clients_json(const struct observer *observer)
     return list;
 }
 
+static json_t *loads_json(const struct observer *observer)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < observer->load_count; i++) {
+        const struct client_load *load = &observer->loads[i];
+        char instance[20];
+        snprintf(instance, sizeof(instance), "%016" PRIx64, load->instance);
+        json_t *object =
+            json_pack("{s:s, s:s, s:b, s:i, s:i}", "instance", instance, "host", load->host, "on_this_host",
+                      (int)load->here, "uid", (int)load->uid, "sessions", (int)load->sessions);
+        set(object, "requests", load->requests);
+        set(object, "bytes", load->bytes);
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
 static json_t *slow_json(const struct observer *observer)
 {
     json_t *list = json_array();
@@ -184,4 +203,5 @@ void status_json_cluster(const struct observer *observer, json_t *root)
     json_object_set_new(root, "slowest", slow_json(observer));
     json_object_set_new(root, "hottest", hot_json(observer));
     json_object_set_new(root, "clients", clients_json(observer));
+    json_object_set_new(root, "loads", loads_json(observer));
 }

@@ -335,7 +335,7 @@ const struct verb verb_top = {
     .text = "      --once               one frame, over one interval, and no more\n"
             "      --total              one frame of all that happened since servers and clients started\n"
             "  -i, --interval DURATION  time between two frames (1s)\n"
-            "      --clients            clients of this host in place of servers: key c\n"
+            "      --clients            clients in place of servers: key c\n"
             "      --operations         more operations, nothing else: key o\n"
             "Keys: q quits, s sorts by number, requests, busy or bandwidth, p pauses, + and - change the\n"
             "interval. A server marked * is asked for its numbers; others are read from shared memory.\n",

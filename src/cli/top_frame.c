@@ -158,6 +158,14 @@ static struct totals add_up(const struct observer *observer)
     return totals;
 }
 
+static uint32_t count_elsewhere(const struct observer *observer)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < observer->load_count; i++)
+        count += !observer->loads[i].here;
+    return count;
+}
+
 static void draw_head(struct page *page, const struct observer *observer)
 {
     const struct top_view *view = page->view;
@@ -167,8 +175,11 @@ static void draw_head(struct page *page, const struct observer *observer)
     struct tm local;
     if (localtime_r(&now, &local) != NULL)
         strftime(when, sizeof(when), "%H:%M:%S", &local);
-    line(page, TITLE, "benchfs top  %s  %u of %u servers  %u client threads  every %.1f s%s", when, totals.up,
-         totals.servers, totals.clients, (double)view->interval / NSEC_PER_SEC,
+    char elsewhere[32] = "";
+    if (count_elsewhere(observer) > 0)
+        snprintf(elsewhere, sizeof(elsewhere), " + %u elsewhere", count_elsewhere(observer));
+    line(page, TITLE, "benchfs top  %s  %u of %u servers  %u client threads%s  every %.1f s%s", when,
+         totals.up, totals.servers, totals.clients, elsewhere, (double)view->interval / NSEC_PER_SEC,
          view->paused ? "  PAUSED" : "");
     line(page, HEAD, "%s req/s  %s/s  %s refused/s  %s of %s used  memory %s", top_count(totals.requests),
          top_bytes(totals.bytes), top_count(totals.errors), top_bytes((double)totals.used),
@@ -247,6 +258,25 @@ static void draw_client(struct page *page, const struct source *source)
          top_count((double)watched->errors));
 }
 
+/* Clients of other hosts, by what servers know of them. */
+static void draw_elsewhere(struct page *page, const struct observer *observer, uint32_t room)
+{
+    uint32_t count = count_elsewhere(observer), drawn = 0;
+    for (uint32_t i = 0; i < observer->load_count && drawn < room; i++) {
+        const struct client_load *load = &observer->loads[i];
+        if (load->here)
+            continue;
+        if (++drawn == room && drawn < count) {
+            line(page, PLAIN, "     ... %u more on other hosts, by requests", count - drawn + 1);
+            return;
+        }
+        char who[32];
+        snprintf(who, sizeof(who), "uid %u, %u sess", load->uid, load->sessions);
+        line(page, PLAIN, "%-17.17s %-13.13s %7s %9s %6s %6s %7s", load->host, who,
+             top_count(load->requests_per_s), top_bytes(load->bytes_per_s), "-", "-", "-");
+    }
+}
+
 static void draw_parties(struct page *page, const struct observer *observer, uint32_t room)
 {
     static const char *const orders[TOP_ORDERS] = {"number", "requests", "busy", "bandwidth"};
@@ -267,11 +297,16 @@ static void draw_parties(struct page *page, const struct observer *observer, uin
     else
         line(page, TITLE, "%3s %-12s %5s %7s %9s %6s %6s %3s %8s %8s", "SRV", "HOST", "BUSY%", "REQ/S",
              "BYTES/S", "P50", "P99", "NOW", "USED", "MEMORY");
+    uint32_t elsewhere = view->clients ? count_elsewhere(observer) : 0;
+    uint32_t kept = elsewhere < (room + 1) / 2 || count + elsewhere <= room ? elsewhere : (room + 1) / 2;
+    room -= kept;
     uint32_t shown = count <= room ? count : room > 0 ? room - 1 : 0;
     for (uint32_t i = 0; i < shown; i++)
         (view->clients ? draw_client : draw_server)(page, list[i]);
     if (shown < count)
         line(page, PLAIN, "     ... %u more, by %s", count - shown, orders[view->order]);
+    if (kept > 0)
+        draw_elsewhere(page, observer, kept);
     free(list);
 }
 
@@ -429,7 +464,8 @@ void top_frame(const struct observer *observer, const struct top_view *view, con
     uint32_t numbers[METRICS_OPERATIONS];
     uint32_t titles = view->stages ? 2 : 4;
     uint32_t room = page.left > titles + 1 ? page.left - titles - 1 : 0; /* the last line is help */
-    uint32_t parties = view->clients ? add_up(observer).clients : observer->sources.options.count;
+    uint32_t parties = view->clients ? add_up(observer).clients + count_elsewhere(observer)
+                                     : observer->sources.options.count;
     parties = smaller_of(parties, view->stages ? room / 3 : room / 3 + 1);
     uint32_t operations = collect_operations(observer, view->clients, numbers);
     if (operations == 0)

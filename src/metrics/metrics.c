@@ -46,11 +46,13 @@ static void header_fill(struct metrics_header *header, uint32_t trace_count)
         .slow_count = METRICS_SLOW,
         .partition_count = METRICS_PARTITIONS,
         .trace_count = trace_count,
+        .session_count = METRICS_SESSIONS,
         .counters_at = METRICS_COUNTERS_AT,
         .operations_at = METRICS_OPERATIONS_AT,
         .histograms_at = METRICS_HISTOGRAMS_AT(trace_count),
         .slow_at = METRICS_SLOW_AT,
         .partitions_at = METRICS_PARTITIONS_AT,
+        .sessions_at = METRICS_SESSIONS_AT,
         .trace_at = METRICS_TRACE_AT,
     };
     gethostname(header->host, sizeof(header->host) - 1);
@@ -105,6 +107,7 @@ int metrics_create(const char *directory, uint32_t trace_count, struct metrics *
     metrics->histograms = (uint64_t *)(base + METRICS_HISTOGRAMS_AT(trace_count));
     metrics->slow = (struct metrics_entry *)(base + METRICS_SLOW_AT);
     metrics->partitions = (uint64_t *)(base + METRICS_PARTITIONS_AT);
+    metrics->sessions = (struct metrics_session *)(base + METRICS_SESSIONS_AT);
     metrics->trace = (struct metrics_entry *)(base + METRICS_TRACE_AT);
     metrics->mask = trace_count - 1;
     metrics->pid = (uint32_t)getpid();
@@ -139,6 +142,18 @@ void metrics_identify(struct metrics *metrics, enum metrics_role role, uint32_t 
     header->role = role;
     header->server = server;
     snprintf(header->cluster, sizeof(header->cluster), "%s", cluster);
+}
+
+struct metrics_session *metrics_session_begin(struct metrics *metrics, uint32_t slot)
+{
+    struct metrics_header *header = metrics->header;
+    if (slot >= METRICS_SESSIONS)
+        return NULL;
+    struct metrics_session *session = &metrics->sessions[slot];
+    *session = (struct metrics_session){0};
+    if (header->sessions_used <= slot)
+        __atomic_store_n(&header->sessions_used, slot + 1, __ATOMIC_RELEASE);
+    return session;
 }
 
 uint64_t metrics_memory(const struct metrics *metrics)

@@ -23,6 +23,7 @@ struct metrics {
     uint64_t *histograms; /* [operation][stage][bucket] */
     struct metrics_entry *slow;
     uint64_t *partitions;
+    struct metrics_session *sessions;
     struct metrics_entry *trace;
     uint64_t mask; /* trace_count - 1 */
     uint64_t head;
@@ -51,6 +52,9 @@ void metrics_identify(struct metrics *metrics, enum metrics_role role, uint32_t 
 /* Removes files of processes that are gone, of one cluster if it is not NULL: those that have said nothing
  * for at least `age` ns, and all but the `keep` that spoke last. Looks at no more than a few thousand. */
 void metrics_prune(const char *directory, const char *cluster, uint64_t age, uint32_t keep);
+
+/* The place of a session, empty: its owner fills it in, `since` last. NULL: there are too many. */
+struct metrics_session *metrics_session_begin(struct metrics *metrics, uint32_t slot);
 
 /* Bytes of memory that the region's file takes by now; 0: it has none. */
 uint64_t metrics_memory(const struct metrics *metrics);

@@ -51,10 +51,11 @@ static bool header_is_valid(const struct metrics_header *header)
            header->header_bytes == sizeof(*header) && header->metric_count == METRICS &&
            header->operation_count == METRICS_OPERATIONS && header->stage_count == METRICS_STAGES &&
            header->bucket_count == HISTOGRAM_BUCKETS && header->slow_count == METRICS_SLOW &&
-           header->partition_count == METRICS_PARTITIONS && trace != 0 && trace <= TRACE_COUNT_MAX &&
-           (trace & (trace - 1)) == 0 && header->bytes == METRICS_BYTES(trace) &&
-           header->counters_at == METRICS_COUNTERS_AT && header->operations_at == METRICS_OPERATIONS_AT &&
-           header->slow_at == METRICS_SLOW_AT && header->partitions_at == METRICS_PARTITIONS_AT &&
+           header->partition_count == METRICS_PARTITIONS && header->session_count == METRICS_SESSIONS &&
+           trace != 0 && trace <= TRACE_COUNT_MAX && (trace & (trace - 1)) == 0 &&
+           header->bytes == METRICS_BYTES(trace) && header->counters_at == METRICS_COUNTERS_AT &&
+           header->operations_at == METRICS_OPERATIONS_AT && header->slow_at == METRICS_SLOW_AT &&
+           header->partitions_at == METRICS_PARTITIONS_AT && header->sessions_at == METRICS_SESSIONS_AT &&
            header->trace_at == METRICS_TRACE_AT && header->histograms_at == METRICS_HISTOGRAMS_AT(trace);
 }
 
@@ -214,6 +215,17 @@ int metrics_switch_open(const char *path, uint32_t **paused)
 void metrics_switch_close(uint32_t *paused)
 {
     munmap((char *)paused - offsetof(struct metrics_header, paused), METRICS_COUNTERS_AT);
+}
+
+int metrics_sessions_read(struct metrics_source *source, struct metrics_session *sessions)
+{
+    uint64_t used = source->header.sessions_used;
+    uint32_t count = used < METRICS_SESSIONS ? (uint32_t)used : METRICS_SESSIONS;
+    int status =
+        count == 0 ? 0 : source->read(source, METRICS_SESSIONS_AT, sessions, count * sizeof(*sessions));
+    for (uint32_t i = 0; i < count && status == 0; i++)
+        sessions[i].peer[sizeof(sessions[i].peer) - 1] = '\0';
+    return status == 0 ? (int)count : status;
 }
 
 int metrics_list(const char *directory, char ***paths, uint32_t *count)

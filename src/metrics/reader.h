@@ -73,5 +73,8 @@ void metrics_histogram_add(struct histogram *histogram, const uint64_t *buckets,
  * *lost grows by those that were overwritten before they could be read. Returns how many, or -errno. */
 int metrics_trace_read(struct metrics_source *source, uint64_t *position, struct metrics_entry *entries,
                        uint32_t most, uint64_t *lost);
+/* The sessions of a server, as many as there were at the last metrics_snapshot_read: at most
+ * METRICS_SESSIONS; since 0: not in use. Returns how many, or -errno. */
+int metrics_sessions_read(struct metrics_source *source, struct metrics_session *sessions);
 /* The slow requests that are remembered, oldest first: at most METRICS_SLOW. Returns how many, or -errno. */
 int metrics_slow_read(struct metrics_source *source, struct metrics_entry *entries);

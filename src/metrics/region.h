@@ -7,6 +7,7 @@
  *   histograms    for each operation and stage: buckets as in metrics/histogram.h
  *   slow          the last requests that took longer than `slow_ns`
  *   partitions    requests by partition of the namespace (a server's)
+ *   sessions      requests and bytes by session, with who is at its other end (a server's)
  *   trace         a ring of fixed-size entries, one for each operation that ended
  *
  * One thread writes, with plain stores; anybody may read at any time and sees each number whole, but not all
@@ -22,10 +23,11 @@
 #include "metrics/histogram.h"
 
 #define METRICS_MAGIC UINT64_C(0x3143495254454d42) /* "BMETRIC1" */
-#define METRICS_VERSION 1u
+#define METRICS_VERSION 2u
 #define METRICS_OPERATIONS 256u
 #define METRICS_CALLED 128u /* requests at their caller are counted as this + their number */
 #define METRICS_PARTITIONS 16384u
+#define METRICS_SESSIONS 4096u /* of those beyond nothing is told */
 #define METRICS_SLOW 128u
 #define METRICS_TRACE_DEFAULT 4096u
 
@@ -149,23 +151,27 @@ struct metrics_header {
     uint32_t slow_count;
     uint32_t partition_count;
     uint32_t trace_count; /* a power of two */
-    uint32_t paused;      /* written by readers: 1: nothing is recorded, to find out what recording costs */
+    uint32_t session_count;
     uint64_t counters_at; /* offsets of the parts */
     uint64_t operations_at;
     uint64_t histograms_at;
     uint64_t slow_at;
     uint64_t partitions_at;
+    uint64_t sessions_at;
     uint64_t trace_at;
 
     /* Written while it lives. */
-    uint64_t trace_head; /* entries ever written */
-    uint64_t slow_head;  /* slow ones ever noted */
-    uint64_t updated_ns; /* when counters that are only refreshed now and then were */
-    uint64_t ended;      /* 1: closed in order */
+    uint64_t trace_head;    /* entries ever written */
+    uint64_t slow_head;     /* slow ones ever noted */
+    uint64_t updated_ns;    /* when counters that are only refreshed now and then were */
+    uint64_t ended;         /* 1: closed in order */
+    uint64_t sessions_used; /* those behind were never opened */
 
     /* Written by readers. */
     uint64_t slow_ns;      /* requests from this on are noted; 0: none */
     uint64_t detail_until; /* monotonic ns until which application calls are recorded, too */
+    uint32_t paused;       /* 1: nothing is recorded, to find out what recording costs */
+    uint32_t unused;
 };
 
 struct metrics_operation {
@@ -174,6 +180,21 @@ struct metrics_operation {
     uint64_t bytes;
     uint64_t sums[METRICS_STAGES]; /* ns */
 };
+
+/* A session of the server, while it is there and until its place is taken. */
+struct metrics_session {
+    uint64_t since; /* monotonic ns, when it was opened; 0: never. Another one is another session */
+    uint64_t requests;
+    uint64_t bytes;    /* of bulk */
+    uint64_t instance; /* all sessions of one process of clients have the same; 0: not known */
+    uint32_t server;   /* the peer's number; UINT32_MAX: a client */
+    uint32_t process;  /* on this host; 0: it is on another one, or not known */
+    uint32_t uid;
+    uint32_t ended; /* 1: it is over */
+    char peer[64];  /* where it came from, host:port */
+    uint64_t unused[2];
+};
+static_assert(sizeof(struct metrics_session) == 128, "two cache lines, of which one is written");
 
 /* What a trace entry is about. */
 enum metrics_kind {
@@ -218,7 +239,9 @@ static_assert(sizeof(struct metrics_entry) == 64, "a cache line");
 #define METRICS_SLOW_AT                                                                                      \
     (METRICS_OPERATIONS_AT + METRICS_PAGES(METRICS_OPERATIONS * sizeof(struct metrics_operation)))
 #define METRICS_PARTITIONS_AT (METRICS_SLOW_AT + METRICS_PAGES(METRICS_SLOW * sizeof(struct metrics_entry)))
-#define METRICS_TRACE_AT (METRICS_PARTITIONS_AT + METRICS_PAGES(METRICS_PARTITIONS * sizeof(uint64_t)))
+#define METRICS_SESSIONS_AT (METRICS_PARTITIONS_AT + METRICS_PAGES(METRICS_PARTITIONS * sizeof(uint64_t)))
+#define METRICS_TRACE_AT                                                                                     \
+    (METRICS_SESSIONS_AT + METRICS_PAGES(METRICS_SESSIONS * sizeof(struct metrics_session)))
 #define METRICS_HISTOGRAMS_AT(trace_count)                                                                   \
     (METRICS_TRACE_AT + METRICS_PAGES((trace_count) * sizeof(struct metrics_entry)))
 #define METRICS_HISTOGRAM_BYTES (HISTOGRAM_BUCKETS * sizeof(uint64_t))

@@ -199,6 +199,7 @@ struct rpc_session {
     uint64_t forgotten;         /* highest correlation generation whose reply was remembered and dropped */
     struct rpc_remembered *remembered; /* ring of RPC_REMEMBERED, made on first use */
     uint32_t remembered_count;         /* ever remembered */
+    struct metrics_session *load;      /* where its requests are counted; NULL: nowhere */
     char peer[64];
 };
 

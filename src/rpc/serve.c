@@ -589,6 +589,11 @@ static void served_record(const struct rpc_served *served, const struct rpc_repl
         .status = (int16_t)header->status,
     };
     metrics_record(rpc->metrics, &entry);
+    struct metrics_session *load = served->is_local ? NULL : served->request.session->load;
+    if (load != NULL) {
+        load->requests++;
+        load->bytes += bytes;
+    }
     uint64_t slow = __atomic_load_n(&rpc->metrics->header->slow_ns, __ATOMIC_RELAXED);
     if (__builtin_expect(slow != 0 && entry.total_ns >= slow, 0))
         log_slow(served, &entry);

@@ -317,6 +317,9 @@ static void session_leave_table(struct rpc_session *session)
         return;
     session->ended = true;
     rpc->sessions[session->slot] = NULL;
+    if (session->load != NULL)
+        session->load->ended = 1;
+    session->load = NULL;
     rpc->counters.sessions--;
     instance_leave(session);
 }
@@ -505,6 +508,7 @@ static int session_create(struct rpc *rpc, const struct handshake_hello *hello, 
         free(made);
         return status;
     }
+    made->load = metrics_session_begin(rpc->metrics, slot);
     rpc->sessions[slot] = made;
     rpc->counters.sessions++;
     *session = made;
@@ -557,6 +561,21 @@ static struct rpc_session *session_welcomed(struct rpc *rpc, const struct handsh
     return session != NULL && session->token == welcome->token ? session : NULL;
 }
 
+/* Tells readers who is at the session's other end. */
+static void session_show(const struct rpc_session *session)
+{
+    struct metrics_session *load = session->load;
+    if (load == NULL)
+        return;
+    load->instance = session->instance == NULL ? 0 : session->instance->number;
+    load->process = session->instance == NULL ? 0 : session->instance->process;
+    load->server = session->peer_is_server ? session->server : UINT32_MAX;
+    load->uid = session->uid;
+    memcpy(load->peer, session->peer, sizeof(load->peer));
+    if (load->since == 0)
+        __atomic_store_n(&load->since, loop_now(session->rpc->loop), __ATOMIC_RELEASE);
+}
+
 /* Takes the stream over into the session, or closes it. */
 static void arrival_finish(struct arrival *arrival, int status, bool admitted)
 {
@@ -570,6 +589,7 @@ static void arrival_finish(struct arrival *arrival, int status, bool admitted)
     }
     session->stream = arrival->stream;
     memcpy(session->peer, arrival->stream->peer, sizeof(session->peer));
+    session_show(session);
     if (status != 0)
         session_lose(session); /* the welcome did not get through: as if the connection had been lost */
     else

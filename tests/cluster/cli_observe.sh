@@ -68,4 +68,23 @@ ok "and the offset of their clock, which is this one, is within its bound" json 
 ok "top shows them, too" shows '^ +0 .*\*' top
 ok "and what they did" shows 'CREATE_DIRECT' top --total
 ok "stop" benchfs stop
+
+# A client of another host: with a network, and so shared memory of transports, of its own.
+space=benchfs-$$ near=bfs$$a far=bfs$$b
+if ip netns add "$space" 2>/dev/null; then
+    trap 'ip netns del "$space" 2>/dev/null; cleanup' EXIT
+    if ip link add "$near" type veth peer name "$far" netns "$space" 2>/dev/null && ip addr add 10.231.7.1/30 dev "$near" &&
+        ip link set "$near" up && ip -n "$space" addr add 10.231.7.2/30 dev "$far" && ip -n "$space" link set "$far" up; then
+        export UCX_NET_DEVICES=$near
+        ok "start, to be reached from another host" benchfs start -n 1 --store mem --set store.capacity=64MiB --set server.listen=10.231.7.1:0 --set server.transports=tcp
+        ok "a client there" env UCX_NET_DEVICES="$far" ip netns exec "$space" unshare --mount sh -c \
+            'mount -t tmpfs none /dev/shm && for i in 1 2 3 4 5; do benchfs cp "$0" "benchfs:/elsewhere.$i" || exit; done' "$work/file.1"
+        ok "is told of with what it did" json 'sum(l["bytes"] for l in d["loads"] if l["host"] == "10.231.7.2" and not l["on_this_host"]) in range(50000, 51000)'
+        benchfs ls / >/dev/null
+        ok "and those of this host are" json 'any(l["on_this_host"] for l in d["loads"])'
+        ok "top shows it" shows '^10[.]231[.]7[.]2 +uid 0' top --clients --total
+        ok "and how many there are" shows 'client threads [+] [1-9] elsewhere' top --total
+        ok "stop" benchfs stop
+    fi
+fi
 finish
