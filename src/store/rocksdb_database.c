@@ -82,6 +82,8 @@ struct database {
     struct database_call look;
     /* The thread's own: */
     bool refuses;    /* RocksDB does; or there is no database at present, or one that is only read */
+    bool recovered;  /* it may compact by itself, */
+    bool compacts;   /* and has been told so */
     bool owed;       /* something was deleted that no compaction has dropped yet */
     uint64_t looked; /* clock_now */
     double blob_share;
@@ -173,6 +175,17 @@ static void blob_share_adapt(struct database *database, uint64_t available)
         database->blob_share = share;
 }
 
+/* If it cannot be told, for want of room, that is tried again with the next look. */
+static void compactions_allow(struct database *database)
+{
+    if (!database->recovered || database->compacts)
+        return;
+    char *error = NULL;
+    const char *keys[] = {"disable_auto_compactions"}, *values[] = {"false"};
+    rocksdb_set_options(database->rocksdb, 1, keys, values, &error);
+    database->compacts = database_status(error, "allow compactions") == 0;
+}
+
 static void tight_set(struct database *database, bool tight)
 {
     if (tight == atomic_load_explicit(&database->tight, memory_order_relaxed))
@@ -192,8 +205,10 @@ static void device_look(struct database *database)
     if (!database->refuses && now - database->looked >= LOOK_NS) {
         database->looked = now;
         database->refuses = property(database->rocksdb, "rocksdb.background-errors") > 0;
-        if (!database->refuses)
+        if (!database->refuses) {
+            compactions_allow(database);
             blob_share_adapt(database, available);
+        }
     }
     tight_set(database, database->refuses || available < database->left);
 }
@@ -220,6 +235,7 @@ static int open_again(struct database *database)
     int status = database_status(error, "open its database again");
     database->refuses = status != 0;
     database->blob_share = BLOB_SHARE;
+    database->compacts = database->recovered;
     if (status == 0)
         return 0;
     error = NULL;
@@ -256,6 +272,21 @@ static void looked(struct completion *completion)
 {
     container_of(container_of(completion, struct database_call, done), struct database, look)->looking =
         false;
+}
+
+struct recovered_call {
+    struct database_call call;
+    struct database *database;
+};
+
+static int recovered_work(struct database_call *call, rocksdb_t *rocksdb)
+{
+    struct database *database = container_of(call, struct recovered_call, call)->database;
+    (void)rocksdb;
+    database->recovered = true;
+    rocksdb_options_set_disable_auto_compactions(database->options, 0); /* when it is opened again */
+    compactions_allow(database);
+    return 0;
 }
 
 /* ---- the thread ---- */
@@ -355,12 +386,12 @@ int database_room(struct database *database)
 }
 
 /* A call is what a transfer of a disk is elsewhere: with the time that it waited for the thread. */
-static void call_record(const struct database *database, const struct database_call *call, uint64_t started)
+static void call_record(const struct database *database, const struct database_call *call)
 {
     const struct metrics_entry entry = {
-        .started = started,
+        .started = call->started,
         .correlation = task_tag(),
-        .total_ns = metrics_clip(loop_now(database->loop) - started),
+        .total_ns = metrics_clip(loop_now(database->loop) - call->started),
         .bytes = call->bytes,
         .operation = call->measured,
         .kind = METRICS_DISK,
@@ -369,19 +400,36 @@ static void call_record(const struct database *database, const struct database_c
     metrics_record(loop_metrics(database->loop), &entry);
 }
 
-int database_run(struct database *database, struct database_call *call)
+void database_begin(struct database *database, struct database_call *call)
 {
-    uint64_t started = loop_now(database->loop);
+    call->started = loop_now(database->loop);
     call->done = COMPLETION_INIT;
     call_post(database, call);
+}
+
+int database_end(struct database *database, struct database_call *call)
+{
     bool cancelled = false;
     while (!call->done.fired)
         cancelled = await(database->loop, &call->done) == -ECANCELED || cancelled;
     if (cancelled && task_current() != NULL)
         task_cancel(task_current());
     if (call->measured != 0)
-        call_record(database, call, started);
+        call_record(database, call);
     return call->status;
+}
+
+int database_run(struct database *database, struct database_call *call)
+{
+    database_begin(database, call);
+    return database_end(database, call);
+}
+
+void database_recovered(struct database *database)
+{
+    struct recovered_call recovered = {{.work = recovered_work}, database};
+    if (database->copy == NULL) /* what is written there is forgotten */
+        database_run(database, &recovered.call);
 }
 
 /* ---- life ---- */
@@ -405,6 +453,7 @@ static void options_make(struct database *database, uint64_t buffer)
     rocksdb_options_set_max_write_buffer_number(options, WRITE_BUFFERS);
     rocksdb_options_set_max_background_jobs(options, BACKGROUND_JOBS);
     rocksdb_options_set_wal_recovery_mode(options, rocksdb_point_in_time_recovery);
+    rocksdb_options_set_disable_auto_compactions(options, 1); /* before database_recovered */
     rocksdb_options_set_enable_blob_files(options, 1);
     rocksdb_options_set_min_blob_size(options, BLOB_BYTES_MIN);
     rocksdb_options_set_blob_compression_type(options, rocksdb_no_compression);
@@ -482,10 +531,8 @@ static int threads_start(struct database *database)
 static int database_place(struct database *database, const char **path)
 {
     int status = rocksdb_copy_make(*path, &database->copy);
-    if (status == 0) {
+    if (status == 0)
         *path = database->copy;
-        rocksdb_options_set_disable_auto_compactions(database->options, 1);
-    }
     return status;
 }
 

@@ -26,6 +26,7 @@ struct database_call {
     /* As what it is among the measurements: METRICS_DISK_READ, _WRITE or _SYNC (0: as nothing), and bytes. */
     uint8_t measured;
     uint32_t bytes;
+    uint64_t started; /* loop_now */
     struct list link;
     int status;
     struct completion done;
@@ -39,6 +40,9 @@ int database_open(struct loop *loop, const char *path, uint64_t buffer, bool dis
 /* 0, or -ENOSPC: what is left of the device is for what makes room. Looks after that room every 200 ms, which
  * may make the thread compact the database. Never suspends. */
 int database_room(struct database *database);
+/* What was there has been read: from now on RocksDB compacts when it likes. Before, that would take a
+ * processor from those who wait for the start. May suspend. */
+void database_recovered(struct database *database);
 /* Bytes that its block cache holds at present. */
 uint64_t database_cached(const struct database *database);
 /* No call is under way. */
@@ -47,6 +51,9 @@ void database_close(struct database *database);
 /* Has the thread do it and waits; the thread has let go of everything when this returns. May suspend. A task
  * that was cancelled meanwhile is told by its next await. */
 int database_run(struct database *database, struct database_call *call);
+/* The same in two steps, between which the caller does something else. What was begun has to be ended. */
+void database_begin(struct database *database, struct database_call *call);
+int database_end(struct database *database, struct database_call *call);
 
 /* Turns RocksDB's message into 0 (NULL), -ENOSPC, -EBADMSG or -EIO, and frees it; logs it, but for -ENOSPC.
  * For any thread. doing: "read", ... */

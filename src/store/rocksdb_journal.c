@@ -257,30 +257,56 @@ static int scan_work(struct database_call *call, rocksdb_t *rocksdb)
     return found != 0 ? found : status;
 }
 
-/* Calls visit for every key of the kind. */
-static int scan(struct rocks *rocks, char kind,
-                int (*visit)(void *owner, const uint8_t *key, size_t key_length, const uint8_t *value,
-                             size_t value_length),
-                void *owner)
+typedef int (*scan_visit)(void *owner, const uint8_t *key, size_t key_length, const uint8_t *value,
+                          size_t value_length);
+
+static int scan_visit_all(const struct scan_call *call, scan_visit visit, void *owner)
 {
-    struct scan_call *call = calloc(1, sizeof(*call));
-    if (call == NULL)
+    int status = 0;
+    for (size_t at = 0; status == 0 && at < call->length;) {
+        uint32_t lengths[2];
+        memcpy(lengths, call->bytes + at, sizeof(lengths));
+        const uint8_t *key = call->bytes + at + sizeof(lengths);
+        status = visit(owner, key, lengths[0], key + lengths[0], lengths[1]);
+        at += sizeof(lengths) + lengths[0] + lengths[1];
+    }
+    return status;
+}
+
+/* Begins to read what follows. */
+static void scan_go_on(struct rocks *rocks, const struct scan_call *from, struct scan_call *next)
+{
+    memcpy(next->last, from->last, from->last_length);
+    next->last_length = from->last_length;
+    database_begin(rocks->database, &next->call);
+}
+
+/* Calls visit for every key of the kind; the thread reads the next ones meanwhile. */
+static int scan(struct rocks *rocks, char kind, scan_visit visit, void *owner)
+{
+    struct scan_call *calls = calloc(2, sizeof(*calls));
+    if (calls == NULL)
         return -ENOMEM;
-    call->call.work = scan_work;
-    call->kind = kind;
-    int status;
-    do {
-        status = database_run(rocks->database, &call->call);
-        for (size_t at = 0; status == 0 && at < call->length;) {
-            uint32_t lengths[2];
-            memcpy(lengths, call->bytes + at, sizeof(lengths));
-            const uint8_t *key = call->bytes + at + sizeof(lengths);
-            status = visit(owner, key, lengths[0], key + lengths[0], lengths[1]);
-            at += sizeof(lengths) + lengths[0] + lengths[1];
-        }
-    } while (status == 0 && call->more);
-    free(call->bytes);
-    free(call);
+    for (int i = 0; i < 2; i++) {
+        calls[i].call.work = scan_work;
+        calls[i].kind = kind;
+    }
+    int at = 0;
+    int status = database_run(rocks->database, &calls[at].call);
+    while (status == 0) {
+        struct scan_call *call = &calls[at], *next = &calls[at = !at];
+        bool more = call->more;
+        if (more)
+            scan_go_on(rocks, call, next);
+        status = scan_visit_all(call, visit, owner);
+        if (!more)
+            break;
+        int read = database_end(rocks->database, &next->call);
+        status = status == 0 ? read : status;
+    }
+    free(calls[0].bytes);
+    free(calls[1].bytes);
+    free(calls);
     return status;
 }
 
@@ -462,6 +488,7 @@ int rocks_start(struct store *store, struct journal *journal)
     if (status == 0 && rocksdb_writebatch_count(orphans.batch) > 0)
         status = database_run(rocks->database, &orphans.call);
     rocksdb_writebatch_destroy(orphans.batch);
+    database_recovered(rocks->database);
     rocks->journal = journal;
     rocks->next_recent = rocks->version;
     rocks->next_since = loop_now(store->loop);

@@ -126,6 +126,61 @@ static void damaged_block_is_never_read(void **state)
     conformance_close(store);
 }
 
+/* ---- the start ---- */
+
+#define MANY UINT64_C(30000)
+
+/* More records than the thread of the database hands over at a time; each is taken, and once. */
+static void start_takes_all_of_many(void **state)
+{
+    (void)state;
+    struct store *store = open_sized((MANY + 1) << 12);
+    for (uint64_t inode = 1; inode <= MANY; inode++)
+        assert_int_equal(store->operations->reserve(store, inode, inode % 7, 0, 4096), 0);
+    conformance_unmount(false);
+    assert_int_equal(conformance_mount(), 0);
+    store = conformance.store;
+    for (uint64_t inode = 1; inode <= MANY; inode++)
+        assert_int_equal(store->operations->missing(store, inode, inode % 7, 0, 4096), 0);
+    struct store_statistics statistics = {0};
+    store->operations->statistics(store, &statistics);
+    assert_int_equal(statistics.used, MANY << 12);
+    conformance_close(store);
+}
+
+/* Whether RocksDB, by the newest of the files in which it notes its options, compacts by itself. */
+static bool compacts(void)
+{
+    char path[128], newest[512] = "", text[65536];
+    snprintf(path, sizeof(path), "%s/rocksdb", conformance.directory);
+    DIR *directory = opendir(path);
+    assert_non_null(directory);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        if (strncmp(entry->d_name, "OPTIONS-", 8) == 0 && strstr(entry->d_name, ".dbtmp") == NULL &&
+            strcmp(entry->d_name, newest) > 0)
+            snprintf(newest, sizeof(newest), "%s", entry->d_name);
+    closedir(directory);
+    snprintf(text, sizeof(text), "%s/%s", path, newest);
+    FILE *file = fopen(text, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = 0;
+    fclose(file);
+    assert_non_null(strstr(text, "disable_auto_compactions="));
+    return strstr(text, "disable_auto_compactions=false") != NULL;
+}
+
+static void compacts_after_the_start(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    assert_true(compacts());
+    conformance_unmount(false);
+    assert_int_equal(conformance_mount(), 0);
+    store = conformance.store;
+    assert_true(compacts());
+    conformance_close(store);
+}
+
 /* No piece stays that nobody names, and none is gone that somebody does. */
 static void nothing_is_left_behind(void **state)
 {
@@ -396,6 +451,8 @@ int main(int argument_count, char **arguments)
         STORE_CONFORMANCE_PERSISTENT_CASES,
         cmocka_unit_test(random_model),
         cmocka_unit_test(damaged_block_is_never_read),
+        cmocka_unit_test(start_takes_all_of_many),
+        cmocka_unit_test(compacts_after_the_start),
         cmocka_unit_test(nothing_is_left_behind),
         cmocka_unit_test(capacity_is_hard),
         cmocka_unit_test(zeros_are_recorded),
