@@ -33,7 +33,7 @@ int client_file_attributes(struct client *client, uint64_t inode, struct attribu
 }
 
 /* A directory's times and link count, and what a large file takes, are gathered from all servers by
- * GET_ATTRIBUTES; LOOKUP does not know them. */
+ * GET_ATTRIBUTES; LOOKUP does not know them, unless there is but one server. */
 static int stat_once(struct walk *walk, bool follow, struct attributes *attributes)
 {
     struct client *client = walk->client;
@@ -58,6 +58,8 @@ static int stat_once(struct walk *walk, bool follow, struct attributes *attribut
             cache_insert(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length,
                          &directory);
         }
+        if (client->map->server_count == 1 && attributes->blocks != BLOCKS_UNKNOWN)
+            return 0;
         return client_get_attributes(client, walk->operation, attributes->inode, ATTRIBUTES_GATHER,
                                      attributes);
     }

@@ -32,6 +32,7 @@ struct directory {
     uint64_t subdirectories;
     int64_t modify_time;
     bool changed; /* its number is in meta.changed_directories */
+    bool shown;   /* the board may tell of its inode, which changes with the entries */
 };
 
 /* Where an inode got a name otherwise than by its creation. */

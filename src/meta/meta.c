@@ -67,29 +67,32 @@ void meta_board_begin(struct meta *meta, struct board *board)
     meta->board = board;
 }
 
-static void shown(struct inode *inode)
+static void shown(struct meta *meta, struct inode *inode)
 {
     inode->state |= INODE_PUBLISHED;
     inode->shown = 1;
+    struct directory *directory = S_ISDIR(inode->mode) ? directory_find(meta, inode->number) : NULL;
+    if (directory != NULL)
+        directory->shown = true;
 }
 
 void meta_publish_name(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                        struct inode *inode, const struct attributes *attributes)
 {
     if (board_answer(meta->board, hash, parent, name, (uint32_t)length, attributes) && attributes != NULL)
-        shown(inode);
+        shown(meta, inode);
 }
 
 void meta_publish_inode(struct meta *meta, struct inode *inode, const struct attributes *attributes)
 {
     if (board_answer(meta->board, board_inode_hash(inode->number), inode->number, NULL, 0, attributes))
-        shown(inode);
+        shown(meta, inode);
 }
 
 void meta_publish_content(struct meta *meta, struct inode *inode, int64_t until)
 {
     if (board_content(meta->board, inode->number, inode->inline_data, inode->inline_length, until))
-        shown(inode);
+        shown(meta, inode);
 }
 
 void meta_withdraw(struct meta *meta, struct inode *inode)
@@ -211,6 +214,9 @@ struct directory *directory_make(struct meta *meta, uint64_t number)
         return NULL;
     *directory = (struct directory){.number = number};
     index_init(&directory->entries, &meta->memory);
+    struct inode *inode = meta->board == NULL ? NULL : meta_inode_find(meta, number);
+    if (inode != NULL)
+        inode_withdraw(meta, inode); /* it was shown without entries */
     struct index_path path;
     number_find(&meta->directories, number, &path);
     if (index_insert(&meta->directories, &path, hash_mix(number), directory) < 0) {
@@ -239,6 +245,16 @@ static void directory_drop_unused(struct meta *meta, struct directory *directory
         directory_drop(meta, directory);
 }
 
+/* What the board tells of the directory's inode is wrong from now on. */
+static inline void directory_withdraw(struct meta *meta, struct directory *directory)
+{
+    if (__builtin_expect(!directory->shown, 1))
+        return;
+    directory->shown = false;
+    if (meta->board != NULL)
+        board_inode_changed(meta->board, directory->number);
+}
+
 static void directory_changed(struct meta *meta, struct directory *directory, int added, uint32_t type,
                               int64_t now)
 {
@@ -254,6 +270,7 @@ static void directory_changed(struct meta *meta, struct directory *directory, in
     }
     if (now > directory->modify_time)
         directory->modify_time = now;
+    directory_withdraw(meta, directory);
     if (__builtin_expect(meta->journal != NULL && !directory->changed, 0))
         record_directory_change(meta, directory);
 }
@@ -728,6 +745,7 @@ void meta_directory_forget(struct meta *meta, uint64_t number)
     struct directory *directory = directory_find(meta, number);
     if (directory == NULL || directory->count != 0)
         return;
+    directory_withdraw(meta, directory);
     directory_drop(meta, directory);
     if (meta->journal != NULL)
         record_directory_removal(meta, number);

@@ -18,8 +18,9 @@
  * waits once.
  *
  * A directory's times and links are spread over all servers: its inode knows the explicitly set times, every
- * server knows when it last changed an entry of it. GET_ATTRIBUTES puts them together when asked to; the
- * modification time set by a caller stands until an entry changes later than that. */
+ * server knows when it last changed an entry of it. GET_ATTRIBUTES puts them together when asked to, and a
+ * server that is the only one always does; the modification time set by a caller stands until an entry
+ * changes later than that. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -28,6 +29,16 @@
 #include "server/state.h"
 
 #define DIRECTORY_SIZE 4096u
+
+static void add_gathered(const struct inode *inode, const struct meta_directory_status *sum,
+                         struct attributes *attributes)
+{
+    attributes->links = inode->links == 0 ? 0 : (uint32_t)(2 + sum->subdirectories);
+    if (sum->modify_time > inode->modify_time_since)
+        attributes->modify_time = sum->modify_time;
+    if (sum->modify_time > attributes->change_time)
+        attributes->change_time = sum->modify_time;
+}
 
 void inode_attributes(struct server *server, const struct inode *inode, struct attributes *attributes)
 {
@@ -53,14 +64,21 @@ void inode_attributes(struct server *server, const struct inode *inode, struct a
         .blocks = blocks,
         .parent = directory || S_ISCHR(inode->mode) || S_ISBLK(inode->mode) ? inode->parent : 0,
     };
+    if (__builtin_expect(directory && server_single(server), 0)) {
+        struct meta_directory_status all;
+        meta_directory_status(server->meta, inode->number, &all);
+        add_gathered(inode, &all, attributes);
+    }
 }
 
 /* What a persistent engine's chunks take may change without a request: see store/. */
 bool attributes_keep(const struct server *server, const struct inode *inode,
                      const struct attributes *attributes)
 {
-    if (S_ISDIR(inode->mode) || inode->links == 0 || attributes->blocks == BLOCKS_UNKNOWN)
+    if (inode->links == 0 || attributes->blocks == BLOCKS_UNKNOWN)
         return false;
+    if (S_ISDIR(inode->mode))
+        return server_single(server);
     return !S_ISREG(inode->mode) || inode->chunked == 0 ||
            (!server->store->operations->persistent && inode->elsewhere != HELD_UNKNOWN);
 }
@@ -591,16 +609,6 @@ static int gather_held(struct server *server, const struct rpc_request *request,
     return status;
 }
 
-static void add_gathered(const struct inode *inode, const struct meta_directory_status *sum,
-                         struct attributes *attributes)
-{
-    attributes->links = inode->links == 0 ? 0 : (uint32_t)(2 + sum->subdirectories);
-    if (sum->modify_time > inode->modify_time_since)
-        attributes->modify_time = sum->modify_time;
-    if (sum->modify_time > attributes->change_time)
-        attributes->change_time = sum->modify_time;
-}
-
 void serve_GET_ATTRIBUTES(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
@@ -691,6 +699,7 @@ void serve_SET_ATTRIBUTES(void *owner, struct rpc_request *request)
     if (status == 0 && narrows(inode, &set)) {
         struct inode_busy busy;
         inode_busy_begin(inode, &busy, true);
+        inode_changed(server, inode); /* nobody finds it on the board under the new epoch */
         status = server_bump_namespace(server, request->deadline);
         if (status == 0)
             apply_set(inode, &set, loop_realtime(server->loop));

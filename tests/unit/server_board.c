@@ -144,10 +144,52 @@ static void asked_twice(void **state)
     compare_name(INODE_ROOT, "a", "lookups");
     compare_inode(inode, "lookups");
 
-    /* A directory's attributes are gathered from all servers. */
-    uint64_t directory = make_directory(&f, INODE_ROOT, "d");
+    end();
+}
+
+/* A directory's attributes are gathered from all servers, so that they are shown only if there is but one. */
+static void of_directories(void **state)
+{
+    (void)state;
+    struct attributes found;
+    begin(3);
+    uint64_t d = make_directory(&f, INODE_ROOT, "d");
     assert_int_equal(put_up(INODE_ROOT, "d"), BOARD_SILENT);
-    assert_int_equal(put_up_inode(directory), BOARD_SILENT);
+    assert_int_equal(put_up_inode(d), BOARD_SILENT);
+    end();
+
+    begin(1);
+    d = make_directory(&f, INODE_ROOT, "d");
+    for (unsigned step = 0; step < 6; step++) {
+        struct set_attributes_request narrower = {.inode = d, .fields = SET_MODE, .mode = 0700};
+        assert_int_equal(put_up(INODE_ROOT, "d"), BOARD_FOUND);
+        assert_int_equal(put_up_inode(d), BOARD_FOUND);
+        compare_name(INODE_ROOT, "d", "lookups");
+        compare_inode(d, "lookups");
+        assert_int_equal(inode_on_board(d, &found), BOARD_FOUND);
+        assert_int_equal(found.links, step == 2 || step == 3 ? 3 : 2);
+        switch (step) { /* the first with no entry ever, the last with none any more */
+        case 0:
+            make_file(&f, d, "file");
+            break;
+        case 1:
+            make_directory(&f, d, "below");
+            break;
+        case 2:
+            assert_int_equal(rename_name(&f, d, "file", INODE_ROOT, "file", 0), 0);
+            break;
+        case 3:
+            assert_int_equal(remove_directory(&f, d, "below"), 0);
+            break;
+        case 4:
+            assert_int_equal(set_attributes(&f, &narrower), 0);
+            break;
+        default:
+            assert_int_equal(remove_directory(&f, INODE_ROOT, "d"), 0);
+        }
+        assert_int_equal(name_on_board(INODE_ROOT, "d", &found), BOARD_SILENT);
+        assert_int_equal(inode_on_board(d, &found), BOARD_SILENT);
+    }
     end();
 }
 
@@ -541,6 +583,12 @@ static void compare_all(struct random *random, const char *after)
     for (unsigned i = 0; i < 16; i++)
         if (inodes[i] != 0)
             compare_content(inodes[i], after);
+    for (unsigned d = 0; d < DIRECTORIES; d++) {
+        compare_inode(directories[d], after);
+        compare_name(INODE_ROOT, d == 1 ? "d1" : "d2", after);
+    }
+    put_up(INODE_ROOT, random_below(random, 2) == 0 ? "d1" : "d2");
+    put_up_inode(directories[random_below(random, DIRECTORIES)]);
     for (unsigned i = 0; i < 6; i++)
         put_up(directories[random_below(random, DIRECTORIES)], names[random_below(random, NAMES)]);
     uint64_t inode = inodes[random_below(random, 16)];
@@ -586,10 +634,12 @@ static void any_changes_3(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_twice),   cmocka_unit_test(nobody_asked),   cmocka_unit_test(each_change),
-        cmocka_unit_test(another_epoch), cmocka_unit_test(under_way),      cmocka_unit_test(server_gone),
-        cmocka_unit_test(shown_holds),   cmocka_unit_test(room_for_holds), cmocka_unit_test(never_under_both),
-        cmocka_unit_test(any_changes_1), cmocka_unit_test(any_changes_3),
+        cmocka_unit_test(asked_twice),    cmocka_unit_test(of_directories),
+        cmocka_unit_test(nobody_asked),   cmocka_unit_test(each_change),
+        cmocka_unit_test(another_epoch),  cmocka_unit_test(under_way),
+        cmocka_unit_test(server_gone),    cmocka_unit_test(shown_holds),
+        cmocka_unit_test(room_for_holds), cmocka_unit_test(never_under_both),
+        cmocka_unit_test(any_changes_1),  cmocka_unit_test(any_changes_3),
     };
     return cmocka_run_group_tests_name("server/board", tests, NULL, NULL);
 }
