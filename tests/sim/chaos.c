@@ -74,6 +74,39 @@ static void use_file(struct worker *worker, const char *path)
     client_close(client, &file);
 }
 
+/* A file without a name is its opener's alone, whoever dies meanwhile: its bytes stay what they were. */
+static void use_unlinked(struct worker *worker)
+{
+    struct client *client = worker->client;
+    const bool *dead = &worker->cluster->client_dead[worker->client_number];
+    struct client_file file;
+    uint8_t written[5000], read[sizeof written + 1];
+    char path[32];
+    size_t length = 1 + random_below(&worker->random, sizeof written);
+    uint64_t offset = random_below(&worker->random, 3) * 40000;
+    snprintf(path, sizeof path, "/private%u", worker->number);
+    memset(written, (int)(1 + random_below(&worker->random, 255)), length);
+    int status = client_open(client, INODE_ROOT, path, O_RDWR | O_CREAT | O_EXCL, 0600, &file);
+    expect(worker, "unlinked: create", path, status);
+    if (status < 0)
+        return;
+    ssize_t got = random_below(&worker->random, 2) ? client_write(client, &file, written, length, offset) : 0;
+    expect(worker, "unlinked: write", path, got);
+    status = client_unlink(client, INODE_ROOT, path);
+    expect(worker, "unlinked: unlink", path, status);
+    if (got == 0)
+        got = client_write(client, &file, written, length, offset);
+    task_sleep(worker->cluster->loop,
+               random_below(&worker->random, 30 * worker->cluster->weather.delay_max_ns));
+    if (got == (ssize_t)length && status == 0 && !*dead)
+        got = client_read(client, &file, read, sizeof read, offset);
+    if (!*dead && (got != (ssize_t)length || memcmp(read, written, length) != 0))
+        cluster_fail(worker->cluster,
+                     "worker %u: a file without a name has %zd bytes, expected %zu, or others",
+                     worker->number, got, length);
+    client_close(client, &file);
+}
+
 static void meddle(struct worker *worker)
 {
     struct client *client = worker->client;
@@ -83,7 +116,7 @@ static void meddle(struct worker *worker)
         struct attributes attributes;
         path_of(worker, path, sizeof path);
         path_of(worker, other, sizeof other);
-        switch (random_below(&worker->random, 15)) {
+        switch (random_below(&worker->random, 16)) {
         case 0:
         case 1:
         case 2:
@@ -117,6 +150,9 @@ static void meddle(struct worker *worker)
         case 11:
             expect(worker, "exchange", path,
                    client_rename(client, INODE_ROOT, path, INODE_ROOT, other, RENAME_FLAG_EXCHANGE));
+            break;
+        case 12:
+            use_unlinked(worker);
             break;
         default:
             use_file(worker, path);
