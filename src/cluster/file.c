@@ -84,9 +84,12 @@ static json_t *encode(const struct cluster_file *file)
     json_t *servers = json_array();
     for (uint32_t i = 0; i < file->server_count; i++) {
         const struct cluster_file_server *server = &file->servers[i];
-        json_array_append_new(servers, json_pack("{s:I, s:I, s:s, s:s}", "id", (json_int_t)server->id, "pid",
-                                                 (json_int_t)server->pid, "host", server->host, "address",
-                                                 server->address));
+        json_t *packed = json_pack("{s:I, s:I, s:s, s:s}", "id", (json_int_t)server->id, "pid",
+                                   (json_int_t)server->pid, "host", server->host, "address", server->address);
+        if (json_array_append_new(servers, packed) != 0) {
+            json_decref(servers);
+            return NULL;
+        }
     }
     /* json_pack steals servers, also when it fails. */
     return json_pack("{s:i, s:s, s:o, s:s, s:s, s:s, s:s, s:s}", "version", FILE_VERSION, "cluster_id", id,

@@ -139,6 +139,9 @@ static void a_failed_write_leaves_the_old_file(void **state)
     assert_int_equal(cluster_file_write(path, file), 0);
     strcpy(file->store, "\xff"); /* not UTF-8: cannot be encoded */
     assert_int_equal(cluster_file_write(path, file), -EINVAL);
+    strcpy(file->store, "mem");
+    strcpy(file->servers[0].host, "\xff"); /* no server is left out for it */
+    assert_int_equal(cluster_file_write(path, file), -EINVAL);
     assert_int_equal(cluster_file_read(path, back, error, sizeof(error)), 0);
     assert_string_equal(back->store, "mem");
     assert_int_equal(entries(false), 1);
