@@ -1,6 +1,6 @@
 #!/bin/bash
 # Programs that torture file systems, for longer than "make check" lets them: on a mount, and random operations of several
-# clients under many seeds. Run it by "make stress [SECONDS_EACH=n] [SEEDS=n] [FIRST=seed]": SECONDS_EACH (30) for each program. Without
+# clients, and under each consistency mode, under many seeds. Run it by "make stress [SECONDS_EACH=n] [SEEDS=n] [FIRST=seed]": SECONDS_EACH (30) for each program. Without
 # FIRST the seeds begin at the time of day in seconds since 1970.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -17,4 +17,5 @@ for seed in $(seq "$first" $((first + seeds - 1))); do
     BENCHFSD=build-stress/src/server/benchfsd CONFORMANCE_SEED=$seed CONFORMANCE_STEPS=5000 \
         build-stress/tests/posix/conformance/library_model 3 || failed=1
 done
+BENCHFSD=build-stress/src/server/benchfsd build-stress/tests/posix/posix_modes 3 "$first" "$((10 * seeds))" || failed=1
 exit "$failed"
