@@ -222,6 +222,8 @@ static int refusal_status(const struct handshake_refused *refused)
         return -EACCES;
     case HANDSHAKE_BUSY:
         return -EAGAIN;
+    case HANDSHAKE_UNREACHABLE:
+        return -EHOSTUNREACH;
     default:
         return -EPROTO;
     }
@@ -425,6 +427,10 @@ static void server_refuse(struct handshake *handshake, int status)
     case -ENOMEM:
         log_warning("%s: refused: no room for another session", handshake->stream->peer);
         refuse(handshake, HANDSHAKE_BUSY);
+        break;
+    case -EHOSTUNREACH:
+        log_warning("%s: refused: no transport leads to it", handshake->stream->peer);
+        refuse(handshake, HANDSHAKE_UNREACHABLE);
         break;
     default: /* the stream failed */
         break;

@@ -38,6 +38,7 @@ enum handshake_reason {
     HANDSHAKE_BAD_KEY = 2,
     HANDSHAKE_BUSY = 3,
     HANDSHAKE_MALFORMED = 4,
+    HANDSHAKE_UNREACHABLE = 5, /* no transport of the server's leads to the client's address */
 };
 
 /* The last byte that a client sends over the stream before it closes it. One that is closed without it was

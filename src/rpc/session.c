@@ -523,7 +523,7 @@ int session_admit(void *owner, const struct handshake_hello *hello, struct hands
     struct net_connection *connection;
     int status = net_connect(rpc->net, hello->address, hello->address_length, &connection);
     if (status != 0)
-        return status;
+        return status == -ENOMEM || status == -EINVAL ? status : -EHOSTUNREACH;
     struct rpc_session *session = session_resumable(rpc, hello);
     bool resumed = session != NULL;
     if (resumed) {

@@ -383,6 +383,27 @@ static void expect_events(const struct world *world, uint32_t ended, uint32_t go
     assert_int_equal(world->fixture.gone, gone);
 }
 
+static int connect_nowhere(struct net *net, const void *address, size_t length,
+                           struct net_connection **connection)
+{
+    (void)net, (void)address, (void)length, (void)connection;
+    return -EIO;
+}
+
+/* A client that the server's transport does not lead to is told so. */
+static void who_cannot_be_reached_is_told(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = &world->fixture;
+    const struct net_operations *operations = fixture->server_net->operations;
+    struct net_operations blind = *operations;
+    blind.connect = connect_nowhere;
+    fixture->server_net->operations = &blind;
+    assert_int_equal(fixture_unlink_call(fixture->peer, 1, 0), -EHOSTUNREACH);
+    fixture->server_net->operations = operations;
+    assert_int_equal(fixture_unlink_call(fixture->peer, 2, 0), 0);
+}
+
 /* Two sessions of one instance: it lives as long as one of them can be resumed. */
 static void an_instance_lives_with_its_sessions(void **state)
 {
@@ -502,6 +523,7 @@ int main(void)
         TEST(a_session_without_a_connection_is_kept_for_its_grace),
         TEST(an_ended_session_lives_for_its_last_handler),
         TEST(silence_ends_at_the_deadline),
+        TEST(who_cannot_be_reached_is_told),
         TEST(an_instance_lives_with_its_sessions),
         TEST(who_lost_its_connection_has_not_ended),
         TEST(a_process_that_ends_is_gone_at_once),
