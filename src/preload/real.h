@@ -5,6 +5,7 @@
 #include <aio.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <ftw.h>
 #include <glob.h>
 #include <poll.h>
@@ -157,6 +158,11 @@
     X(int, lio_listio, (int, struct aiocb *const[], int, struct sigevent *))                                 \
     X(int, ftw, (const char *, int (*)(const char *, const struct stat *, int), int))                        \
     X(int, nftw, (const char *, int (*)(const char *, const struct stat *, int, struct FTW *), int, int))    \
+    X(FTS *, fts_open, (char *const *, int, int (*)(const FTSENT **, const FTSENT **)))                      \
+    X(FTSENT *, fts_read, (FTS *))                                                                           \
+    X(FTSENT *, fts_children, (FTS *, int))                                                                  \
+    X(int, fts_set, (FTS *, FTSENT *, int))                                                                  \
+    X(int, fts_close, (FTS *))                                                                               \
     X(FILE *, fopen, (const char *, const char *))                                                           \
     X(FILE *, freopen, (const char *, const char *, FILE *))                                                 \
     X(FILE *, fdopen, (int, const char *))                                                                   \
