@@ -26,6 +26,7 @@
 #define STEPS 300
 #define SIZE_MAX_BYTES (3u << 20)
 #define READ_MAX (400 * KIB)
+#define WINDOW (1024 * KIB)
 
 enum mode { STRICT, CLOSE, RELAXED };
 static const char *const modes[] = {"strict", "close", "relaxed"};
@@ -44,7 +45,7 @@ struct process {
 };
 
 struct file {
-    struct change changes[STEPS + 1];
+    struct change changes[2 * STEPS];
     uint32_t count, published;
     int writer; /* who has written what is not published; -1: nobody */
 };
@@ -172,11 +173,18 @@ static uint32_t random_length(void)
 static void do_write(struct process *process, unsigned number, int descriptor)
 {
     struct change change = {.length = random_length(), .value = (uint8_t)(1 + below(255))};
-    if (others_write(process, number) || step == STEPS)
+    if (others_write(process, number))
         return;
     change.offset = random_offset(number, SIZE_MAX_BYTES - READ_MAX);
     memset(bytes, change.value, change.length);
     IS(change.length, benchfs_pwrite(process->fs, descriptor, bytes, change.length, change.offset));
+    /* A small one that leaves the window of what is kept goes to the servers in two parts. */
+    uint32_t left = WINDOW - change.offset % WINDOW;
+    if (change.length < 256 * KIB && change.length > left) {
+        changed(process, number, (struct change){change.offset, left, change.value}, false);
+        change.offset += left;
+        change.length -= left;
+    }
     changed(process, number, change, change.length >= 256 * KIB);
     forgets(process);
 }
