@@ -398,7 +398,9 @@ static void release_all(struct worker *worker)
     task_sleep(cluster->loop, scene->promptness);
     for (uint32_t i = 0; i < OWNERS && !cluster->failed; i++) {
         const struct owner *owner = &scene->owners[i];
-        uint32_t holders = owner->holders | 1u << owner->client;
+        /* The end of a client hides whom it has just handed a description on to. */
+        uint32_t holders =
+            cluster->client_dead[owner->client] ? UINT32_MAX : owner->holders | 1u << owner->client;
         for (uint32_t client = 0; client < CLIENTS && !cluster->failed; client++) {
             if ((holders & 1u << client) == 0 || cluster->client_dead[client])
                 continue;
