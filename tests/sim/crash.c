@@ -201,12 +201,15 @@ static void look(struct worker *worker)
 
 /* What a fault on one of several servers leaves: an operation that needs them all was done by some, which
  * serve on, so that nobody goes back. Legal is what nobody can reach: bytes that a write did not come to
- * account for; chunks of a removed file on a server that was not told; and an inode that was made for a name
- * which the server that failed did not come to record. What can be reached has to fit together. */
+ * account for; chunks of a removed file on a server that was not told; an inode that was made for a name
+ * which the server that failed did not come to record; and a link count that is higher than the number of
+ * names, since it goes up before a name is made and down after one is removed. What can be reached has to fit
+ * together. */
 static bool is_legal(const struct check_finding *finding)
 {
     return finding->kind == CHECK_BYTES_BEYOND || finding->kind == CHECK_ORPHAN_CHUNKS ||
-           finding->kind == CHECK_UNREACHABLE;
+           finding->kind == CHECK_UNREACHABLE ||
+           (finding->kind == CHECK_LINKS && finding->found > finding->expected);
 }
 
 static void report_leftover(void *owner, const struct check_finding *finding)
