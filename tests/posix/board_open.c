@@ -55,10 +55,10 @@ static bool has_text_in_parts(benchfs *mine, int fd)
     struct iovec parts[] = {{first, sizeof first}, {second, sizeof second}, {third, sizeof third}};
     return benchfs_preadv(mine, fd, parts, 3, 0) == (ssize_t)strlen(TEXT) &&
            memcmp(first, TEXT, sizeof first) == 0 &&
-           memcmp(second, TEXT + sizeof first, sizeof second) == 0 &&
-           memcmp(third, TEXT + sizeof first + sizeof second, strlen(TEXT) - sizeof first - sizeof second) ==
+           memcmp(second, &TEXT[sizeof first], sizeof second) == 0 &&
+           memcmp(third, &TEXT[sizeof first + sizeof second], strlen(TEXT) - sizeof first - sizeof second) ==
                0 &&
-           benchfs_pread(mine, fd, third, 6, 3) == 6 && memcmp(third, TEXT + 3, 6) == 0 &&
+           benchfs_pread(mine, fd, third, 6, 3) == 6 && memcmp(third, &TEXT[3], 6) == 0 &&
            benchfs_pread(mine, fd, third, sizeof third, (off_t)strlen(TEXT)) == 0 &&
            benchfs_pread(mine, fd, third, sizeof third, 1000000) == 0;
 }
