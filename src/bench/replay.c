@@ -112,6 +112,7 @@ static bool supports(const struct target_operations *calls, uint32_t phase)
     (void)phase;
     const struct replay_plan *plan = &find_plan()->plan;
     return (plan->operations[TRACE_RENAME] == 0 || calls->rename != NULL) &&
+           (plan->operations[TRACE_LINK] == 0 || calls->link != NULL) &&
            (plan->operations[TRACE_TRUNCATE] == 0 || calls->truncate != NULL);
 }
 
@@ -154,7 +155,7 @@ static void describe_all(const struct loaded *loaded, const struct replay_outcom
                     "%llu operations of the trace were left out, because they contradict what it did before",
                     (unsigned long long)loaded->plan.left_out);
     if (loaded->ignored > 0)
-        result_warn(result, "%llu calls that strace saw have no like in a trace, such as links and mappings",
+        result_warn(result, "%llu calls that strace saw have no like in a trace, such as symbolic links",
                     (unsigned long long)loaded->ignored);
     if (loaded->plan.process_count > suite_members())
         result_warn(result, "%u processes of the trace share %u: give --processes %u",

@@ -285,7 +285,7 @@ static int add_named(struct planner *planner, const struct trace_event *event, b
 static int add_failed(struct planner *planner, const struct trace_event *event)
 {
     bool makes = event->operation == TRACE_MKDIR || event->operation == TRACE_OPEN;
-    if (event->path == TRACE_NO_PATH || event->operation == TRACE_RENAME)
+    if (event->path == TRACE_NO_PATH || event->new_path != TRACE_NO_PATH)
         return 0;
     if (event->error == ENOENT && !(makes && (event->operation == TRACE_MKDIR || event->flags & O_CREAT)) &&
         planner->paths[event->path].kind <= REPLAY_ABSENT) {
@@ -410,13 +410,28 @@ static void move_below(struct planner *planner, uint32_t from, uint32_t to)
     }
 }
 
-/* Not over another directory, of which nobody knows whether it was empty. */
+/* Whether it is a directory with nothing in it, as far as is known. */
+static bool is_emptied(const struct planner *planner, uint32_t path)
+{
+    const struct trace *trace = planner->trace;
+    if (planner->paths[path].kind != REPLAY_DIRECTORY)
+        return false;
+    for (uint32_t below = 0; below < planner->all_paths; below++) {
+        if (below != path && planner->paths[below].kind > REPLAY_ABSENT &&
+            lies_inside(trace->paths[below], trace->paths[path]))
+            return false;
+    }
+    return true;
+}
+
+/* Also over another directory, which must have been empty, as the rename did not fail. */
 static int add_directory_rename(struct planner *planner, const struct trace_event *event)
 {
     struct path_state *from = &planner->paths[event->path], *to = &planner->paths[event->new_path];
     const char *from_text = planner->trace->paths[event->path],
                *to_text = planner->trace->paths[event->new_path];
-    if (!planner->moves || from->parent == NONE || to->parent == NONE || to->kind > REPLAY_ABSENT ||
+    if (!planner->moves || from->parent == NONE || to->parent == NONE ||
+        (to->kind > REPLAY_ABSENT && !is_emptied(planner, event->new_path)) ||
         lies_inside(to_text, from_text) || lies_inside(from_text, to_text) ||
         !require(planner, event->path, REPLAY_DIRECTORY) || !require(planner, to->parent, REPLAY_DIRECTORY))
         return 0;
@@ -452,6 +467,24 @@ static int add_rename(struct planner *planner, const struct trace_event *event)
     return 1;
 }
 
+/* A file's other name has its contents, and is prepared under the first. */
+static int add_link(struct planner *planner, const struct trace_event *event)
+{
+    struct path_state *from = &planner->paths[event->path], *to = &planner->paths[event->new_path];
+    if (event->path == event->new_path || to->parent == NONE || to->is_directory ||
+        to->kind > REPLAY_ABSENT || kind_of(planner, event->path) != REPLAY_FILE ||
+        !require(planner, event->path, REPLAY_FILE) || !require(planner, to->parent, REPLAY_DIRECTORY))
+        return 0;
+    struct replay_step *step = add_step(planner, event);
+    if (step == NULL)
+        return -ENOMEM;
+    use(planner, step, event->path, false);
+    use(planner, step, event->new_path, true);
+    use_all(planner, step, false);
+    move_state(from, to);
+    return 1;
+}
+
 static int add_event(struct planner *planner, const struct trace_event *event)
 {
     if (event->error != 0)
@@ -471,6 +504,8 @@ static int add_event(struct planner *planner, const struct trace_event *event)
         return add_removal(planner, event);
     case TRACE_RENAME:
         return add_rename(planner, event);
+    case TRACE_LINK:
+        return add_link(planner, event);
     case TRACE_TRUNCATE:
         return require(planner, event->path, REPLAY_FILE) ? add_named(planner, event, true) : 0;
     case TRACE_READDIR:

@@ -12,7 +12,7 @@ struct replay_ticket {
     uint32_t needs;
 };
 
-#define REPLAY_TICKETS_MAX 5u /* a rename: two paths, their directories, and all paths together */
+#define REPLAY_TICKETS_MAX 5u /* a rename or link: two paths, their directories, and all paths together */
 
 struct replay_step {
     const struct trace_event *event;

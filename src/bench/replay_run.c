@@ -202,6 +202,8 @@ static ssize_t call_target(struct replayer *replayer, const struct replay_step *
         return call->list(target, replayer->path, count_entry, NULL);
     case TRACE_RENAME:
         return call->rename == NULL ? -EOPNOTSUPP : call->rename(target, replayer->path, replayer->new_path);
+    case TRACE_LINK:
+        return call->link == NULL ? -EOPNOTSUPP : call->link(target, replayer->path, replayer->new_path);
     default:
         return call->truncate == NULL ? -EOPNOTSUPP
                                       : call->truncate(target, replayer->path, (off_t)event->offset);

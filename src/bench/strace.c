@@ -562,11 +562,10 @@ static int do_ignore(struct converter *converter)
     return 0;
 }
 
-static int do_rename_at(struct converter *converter, int at, unsigned index, int new_at, unsigned new_index)
+static int emit_paths(struct converter *converter, enum trace_operation operation, int at, unsigned index,
+                      int new_at, unsigned new_index)
 {
-    struct trace_event event = {.operation = TRACE_RENAME, .error = converter->call->error};
-    if (argument_has(converter, 4, "RENAME_EXCHANGE") || argument_has(converter, 4, "RENAME_WHITEOUT"))
-        return do_ignore(converter);
+    struct trace_event event = {.operation = operation, .error = converter->call->error};
     int status = argument_path(converter, at, index, &event.path);
     if (status > 0)
         status = argument_path(converter, new_at, new_index, &event.new_path);
@@ -575,12 +574,27 @@ static int do_rename_at(struct converter *converter, int at, unsigned index, int
 
 static int do_rename(struct converter *converter)
 {
-    return do_rename_at(converter, -1, 0, -1, 1);
+    return emit_paths(converter, TRACE_RENAME, -1, 0, -1, 1);
 }
 
 static int do_renameat(struct converter *converter)
 {
-    return do_rename_at(converter, 0, 1, 2, 3);
+    if (argument_has(converter, 4, "RENAME_EXCHANGE") || argument_has(converter, 4, "RENAME_WHITEOUT"))
+        return do_ignore(converter);
+    return emit_paths(converter, TRACE_RENAME, 0, 1, 2, 3);
+}
+
+static int do_link(struct converter *converter)
+{
+    return emit_paths(converter, TRACE_LINK, -1, 0, -1, 1);
+}
+
+/* Of a symbolic link itself, or of what has a descriptor and perhaps no name, there is none in a trace. */
+static int do_linkat(struct converter *converter)
+{
+    if (argument_has(converter, 4, "AT_EMPTY_PATH") || argument_has(converter, 4, "AT_SYMLINK_FOLLOW"))
+        return do_ignore(converter);
+    return emit_paths(converter, TRACE_LINK, 0, 1, 2, 3);
 }
 
 static int duplicate(struct converter *converter, bool close_on_exec)
@@ -668,12 +682,27 @@ static int do_exec(struct converter *converter)
     return status;
 }
 
+/* A mapping that cannot change its file is one read of all that it maps, of which nobody knows how much is
+ * there. What a program writes into a shared one is in no call. */
 static int do_mmap(struct converter *converter)
 {
-    int64_t descriptor;
-    if (argument_number(converter, 4, &descriptor) && file_of(converter, descriptor) != NULL)
+    int64_t descriptor, length, offset;
+    if (!argument_number(converter, 4, &descriptor) || converter->call->error != 0)
+        return 0;
+    struct open_file *file = file_of(converter, descriptor);
+    if (file == NULL)
+        return 0;
+    bool writes = argument_has(converter, 2, "PROT_WRITE") && argument_has(converter, 3, "MAP_SHARED");
+    if (writes || file->number == 0 || !argument_number(converter, 1, &length) ||
+        !argument_number(converter, 5, &offset) || length <= 0 || offset < 0 ||
+        (uint64_t)length > TRACE_LENGTH_MAX || (uint64_t)offset > TRACE_OFFSET_MAX)
         return do_ignore(converter);
-    return 0;
+    return emit(converter, (struct trace_event){.operation = TRACE_READ,
+                                                .fd = file->number,
+                                                .path = TRACE_NO_PATH,
+                                                .new_path = TRACE_NO_PATH,
+                                                .offset = (uint64_t)offset,
+                                                .length = (uint64_t)length});
 }
 
 static const struct {
@@ -731,8 +760,8 @@ static const struct {
              {"sendfile", do_ignore},
              {"splice", do_ignore},
              {"fallocate", do_ignore},
-             {"link", do_ignore},
-             {"linkat", do_ignore},
+             {"link", do_link},
+             {"linkat", do_linkat},
              {"symlink", do_ignore},
              {"symlinkat", do_ignore},
              {"mknod", do_ignore},

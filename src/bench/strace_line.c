@@ -223,11 +223,27 @@ int strace_call_parse(const char *text, size_t length, struct strace_call *call)
     return take_result(&cursor, call);
 }
 
+/* Behind "0x". */
+static bool take_hexadecimal(struct cursor *cursor, int64_t *number)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t value = 0;
+    uint32_t count = 0;
+    for (const char *digit; cursor->at < cursor->end && *cursor->at != 0 &&
+                            (digit = strchr(digits, *cursor->at)) != NULL && count < 16;
+         cursor->at++, count++)
+        value = value << 4 | (uint64_t)(digit - digits);
+    *number = (int64_t)value;
+    return count > 0;
+}
+
 bool strace_number(const struct strace_text *argument, int64_t *number)
 {
     struct cursor cursor = {argument->text, argument->text + argument->length};
     bool negative = take(&cursor, "-");
     uint64_t value;
+    if (take(&cursor, "0x"))
+        return take_hexadecimal(&cursor, number);
     if (!take_number(&cursor, &value))
         return false;
     *number = negative ? -(int64_t)value : (int64_t)value;

@@ -41,7 +41,8 @@ int strace_line_parse(const char *line, size_t length, struct strace_line *parse
 /* Takes the text of a whole call apart. Same results. */
 int strace_call_parse(const char *text, size_t length, struct strace_call *call);
 
-/* An argument that is a number, in front of what strace says about it ("3</tmp/x>"); false: it is none. */
+/* An argument that is a number, decimal or with "0x", in front of what strace says about it ("3</tmp/x>");
+ * false: it is none. */
 bool strace_number(const struct strace_text *argument, int64_t *number);
 /* An argument that is a text in quotes, whole: its bytes, with an end. false: it is none, is cut ("..."), has
  * a byte 0, or does not fit. */

@@ -63,6 +63,7 @@ struct target_operations {
     /* These, submit and wait may be NULL: a file system without such a call. What needs it is reported as
      * TARGET_UNSUPPORTED, and neither tried in other ways nor counted. */
     int (*rename)(struct target *target, const char *path, const char *new_path);
+    int (*link)(struct target *target, const char *path, const char *new_path);
     int (*truncate)(struct target *target, const char *path, off_t length);
     /* As benchfs_submit and benchfs_wait. patience: ns; TARGET_FOR_EVER. */
     int (*submit)(struct target *target, struct benchfs_io *const *ios, unsigned count);

@@ -192,6 +192,11 @@ static int path_list(struct target *target, const char *path, target_entry each,
     return status;
 }
 
+static int path_link(struct target *target, const char *path, const char *new_path)
+{
+    return result(benchfs_link(fs_of(target), path, new_path));
+}
+
 static int path_rename(struct target *target, const char *path, const char *new_path)
 {
     return result(benchfs_rename(fs_of(target), path, new_path));
@@ -258,6 +263,7 @@ const struct target_operations target_benchfs = {
     .rmdir = path_rmdir,
     .list = path_list,
     .rename = path_rename,
+    .link = path_link,
     .truncate = path_truncate,
     .submit = submit,
     .wait = wait_for,

@@ -232,6 +232,12 @@ static int path_list(struct target *target, const char *path, target_entry each,
     return status;
 }
 
+static int path_link(struct target *target, const char *path, const char *new_path)
+{
+    (void)target;
+    return result(link(path, new_path));
+}
+
 static int path_rename(struct target *target, const char *path, const char *new_path)
 {
     (void)target;
@@ -323,6 +329,7 @@ const struct target_operations target_posix = {
     .rmdir = path_rmdir,
     .list = path_list,
     .rename = path_rename,
+    .link = path_link,
     .truncate = path_truncate,
     .submit = submit,
     .wait = wait_for,

@@ -262,6 +262,15 @@ static int path_rename(struct target *target, const char *path, const char *new_
     return (int)note(target, (struct trace_event){.operation = TRACE_RENAME}, start, status, path, new_path);
 }
 
+static int path_link(struct target *target, const char *path, const char *new_path)
+{
+    uint64_t start = crew_now();
+    struct target *inner = inner_of(target);
+    int status =
+        inner->operations->link == NULL ? -EOPNOTSUPP : inner->operations->link(inner, path, new_path);
+    return (int)note(target, (struct trace_event){.operation = TRACE_LINK}, start, status, path, new_path);
+}
+
 static int path_truncate(struct target *target, const char *path, off_t length)
 {
     uint64_t start = crew_now();
@@ -309,6 +318,7 @@ const struct target_operations target_record = {
     .rmdir = path_rmdir,
     .list = path_list,
     .rename = path_rename,
+    .link = path_link,
     .truncate = path_truncate,
     .submit = submit,
     .wait = wait_for,

@@ -370,6 +370,7 @@ static int read_members(struct reader *reader, const json_t *object, struct trac
     case TRACE_WRITE:
         return read_transfer(reader, object, event);
     case TRACE_RENAME:
+    case TRACE_LINK:
         return read_path(reader, object, "new_path", &event->new_path);
     case TRACE_TRUNCATE:
         return read_number(reader, object, "length", TRACE_OFFSET_MAX, &event->offset);

@@ -28,6 +28,7 @@
     X(UNLINK, "unlink")                                                                                      \
     X(READDIR, "readdir")                                                                                    \
     X(RENAME, "rename")                                                                                      \
+    X(LINK, "link")                                                                                          \
     X(TRUNCATE, "truncate")
 
 enum trace_operation {
@@ -50,7 +51,7 @@ struct trace_event {
     uint64_t moved;    /* bytes that read gave */
     uint32_t line;     /* where it was read */
     uint32_t path;     /* TRACE_NO_PATH: it works on fd */
-    uint32_t new_path; /* of rename */
+    uint32_t new_path; /* of rename, link */
     enum trace_operation operation;
     int flags;      /* of open: O_* */
     int error;      /* errno value with which it failed; 0: it did not */

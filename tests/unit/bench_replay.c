@@ -319,10 +319,64 @@ static void directories_take_along_what_is_below(void **state)
     }
 }
 
+/* clang-format off */
+static const char linking[] = HEAD
+    "{\"t\":0,\"process\":1,\"op\":\"link\",\"path\":\"/in/a\",\"new_path\":\"/in/b\"}\n"
+    "{\"t\":1,\"process\":2,\"op\":\"open\",\"path\":\"/in/b\",\"fd\":3,\"flags\":\"rw\"}\n"
+    "{\"t\":2,\"process\":2,\"op\":\"read\",\"fd\":3,\"offset\":0,\"length\":500,\"moved\":500}\n"
+    "{\"t\":3,\"process\":2,\"op\":\"write\",\"fd\":3,\"offset\":500,\"length\":100}\n"
+    "{\"t\":4,\"process\":2,\"op\":\"close\",\"fd\":3}\n"
+    "{\"t\":5,\"process\":2,\"op\":\"unlink\",\"path\":\"/in/b\"}\n"
+    "{\"t\":6,\"process\":1,\"op\":\"open\",\"path\":\"/in/a\",\"fd\":4,\"flags\":\"r\"}\n"
+    "{\"t\":7,\"process\":1,\"op\":\"read\",\"fd\":4,\"offset\":0,\"length\":600,\"moved\":600}\n"
+    "{\"t\":8,\"process\":1,\"op\":\"close\",\"fd\":4}\n"
+    "{\"t\":9,\"process\":1,\"op\":\"link\",\"path\":\"/in/b\",\"new_path\":\"/in/c\"}\n"; /* it is gone */
+static const char replacing[] = HEAD
+    "{\"t\":0,\"process\":1,\"op\":\"mkdir\",\"path\":\"/full\"}\n"
+    "{\"t\":1,\"process\":1,\"op\":\"mkdir\",\"path\":\"/full/x\"}\n"
+    "{\"t\":2,\"process\":1,\"op\":\"mkdir\",\"path\":\"/empty\"}\n"
+    "{\"t\":3,\"process\":1,\"op\":\"mkdir\",\"path\":\"/empty/y\"}\n"
+    "{\"t\":4,\"process\":1,\"op\":\"rmdir\",\"path\":\"/empty/y\"}\n"
+    "{\"t\":5,\"process\":2,\"op\":\"rename\",\"path\":\"/full\",\"new_path\":\"/empty\"}\n"
+    "{\"t\":6,\"process\":2,\"op\":\"stat\",\"path\":\"/empty/x\"}\n"
+    "{\"t\":7,\"process\":1,\"op\":\"mkdir\",\"path\":\"/other\"}\n"
+    "{\"t\":8,\"process\":2,\"op\":\"rename\",\"path\":\"/other\",\"new_path\":\"/empty\"}\n"; /* not empty */
+/* clang-format on */
+
+static void names_of_one_file_have_its_contents(void **state)
+{
+    (void)state;
+    make_plan(linking, NULL);
+    assert_int_equal(prepared("/in/a")->kind, REPLAY_FILE);
+    assert_int_equal(prepared("/in/a")->size, 600);
+    assert_int_equal(prepared("/in/b")->kind, REPLAY_UNKNOWN);
+    assert_int_equal(plan.left_out, 1);
+    assert_int_equal(plan.step_count, 9);
+    assert_int_equal(replay(2), 0);
+    assert_int_equal(session_totals[REPLAY_ALL].operations, 9);
+    assert_int_equal(session_totals[TRACE_LINK].operations, 1);
+    assert_int_equal(session_totals[REPLAY_ALL].errors, 0);
+}
+
+static void directories_replace_empty_ones(void **state)
+{
+    (void)state;
+    make_plan(replacing, NULL);
+    assert_int_equal(plan.left_out, 1);
+    assert_int_equal(plan.step_count, 8);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(replay(2), 0);
+        assert_int_equal(session_totals[REPLAY_ALL].operations, 8);
+        assert_int_equal(session_totals[REPLAY_ALL].errors, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(directories_take_along_what_is_below, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_of_one_file_have_its_contents, setup, teardown),
+        cmocka_unit_test_setup_teardown(directories_replace_empty_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(a_plan_prepares_what_must_be_there, setup, teardown),
         cmocka_unit_test_setup_teardown(every_operation_is_replayed, setup, teardown),
         cmocka_unit_test_setup_teardown(processes_wait_for_each_other, setup, teardown),

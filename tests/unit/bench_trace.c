@@ -81,7 +81,7 @@ static void what_is_wrong_is_told_by_line(void **state)
         {HEAD "nonsense", "line 2: no JSON object"},
         {HEAD "[]", "line 2: no JSON object"},
         {HEAD "{\"t\":0,\"process\":1}", "line 2: missing, or no text: op"},
-        {HEAD "{\"t\":0,\"process\":1,\"op\":\"link\"}", "line 2: unknown operation"},
+        {HEAD "{\"t\":0,\"process\":1,\"op\":\"frob\"}", "line 2: unknown operation"},
         {HEAD "{\"t\":-1,\"process\":1,\"op\":\"stat\",\"path\":\"/a\"}", "no number in bounds: t"},
         {HEAD "{\"t\":0,\"op\":\"stat\",\"path\":\"/a\"}", "no number in bounds: process"},
         {HEAD "{\"t\":0,\"process\":1,\"op\":\"stat\",\"path\":\"a\"}", "no absolute path"},
@@ -166,7 +166,15 @@ static void calls_become_operations(void **state)
             "7 1.000022 renameat2(AT_FDCWD, \"x\", 3, \"y\", RENAME_NOREPLACE) = 0\n"
             "7 1.000023 write(1, \"not a file\", 10) = 10\n"
             "7 1.000024 symlink(\"a\", \"b\") = 0\n"
-            "7 1.000025 +++ exited with 0 +++\n"),
+            "7 1.000025 link(\"a\", \"e\") = 0\n"
+            "7 1.000026 linkat(AT_FDCWD, \"a\", 3, \"f\", 0) = 0\n"
+            "7 1.000027 linkat(AT_FDCWD, \"a\", 3, \"f\", AT_SYMLINK_FOLLOW) = 0\n"
+            "7 1.000028 open(\"m\", O_RDWR) = 4\n"
+            "7 1.000029 mmap(NULL, 8192, PROT_READ, MAP_SHARED, 4, 0x1000) = 0x7f0000000000\n"
+            "7 1.000030 mmap(NULL, 100, PROT_READ|PROT_WRITE, MAP_PRIVATE, 4, 0) = 0x7f0000010000\n"
+            "7 1.000031 mmap(NULL, 100, PROT_READ|PROT_WRITE, MAP_SHARED, 4, 0) = 0x7f0000010000\n"
+            "7 1.000032 mmap(NULL, 100, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000010000\n"
+            "7 1.000033 +++ exited with 0 +++\n"),
         0);
     assert_string_equal(summary(), "7 open /home/u/b\"\303\244 #1\n"
                                    "7 write #1 0+100\n"
@@ -182,8 +190,14 @@ static void calls_become_operations(void **state)
                                    "7 readdir /home/u\n"
                                    "7 unlink /home/u/b\n"
                                    "7 rmdir /home/u/c\n"
-                                   "7 rename /home/u/x /home/u/y\n");
-    assert_int_equal(ignored, 1);
+                                   "7 rename /home/u/x /home/u/y\n"
+                                   "7 link /home/u/a /home/u/e\n"
+                                   "7 link /home/u/a /home/u/f\n"
+                                   "7 open /home/u/m #2\n"
+                                   "7 read #2 4096+0\n" /* what it gave is not known */
+                                   "7 read #2 0+0\n"
+                                   "7 close #2\n");
+    assert_int_equal(ignored, 3);
 }
 
 /* The longest line: two paths of bytes that take six each. */
