@@ -26,6 +26,10 @@
 #define BLOCK 4096u
 #define CONTENT_SIZE 3901u
 #define FILES 1000u
+/* Calls that come first, unmeasured, on as many other names: raw messages have just been in the processors'
+ * caches, and are medians of 20 times as many. */
+#define WARM_UP FILES
+#define NAMES (WARM_UP + FILES)
 /* Asked for twice, a name is on the server's board; read there once, it is in this processor's cache. */
 #define BOARD_ROUNDS 3u
 #define FOOTPRINT (UINT64_C(1) << 30)
@@ -41,6 +45,7 @@ struct single {
     uint64_t calls; /* of a latency measurement */
     int (*measure)(struct single *single);
     uint64_t unmeasured; /* calls that come first */
+    uint64_t names;      /* that calls go through: so many of paths */
     int fd;
     char *buffer;
     uint64_t *raw_latency;
@@ -90,9 +95,10 @@ static double raw_bandwidth(struct single *single, bool writing, uint64_t size, 
 
 /* ---- operations ---- */
 
-static void make_paths(struct single *single, char kind)
+static void make_paths(struct single *single, char kind, uint64_t names)
 {
-    for (uint64_t i = 0; i < FILES; i++)
+    single->names = names;
+    for (uint64_t i = 0; i < names; i++)
         snprintf(single->paths[i], sizeof(single->paths[i]), "/targets/%c.%06llu", kind,
                  (unsigned long long)i);
 }
@@ -100,7 +106,7 @@ static void make_paths(struct single *single, char kind)
 static int do_stat(struct single *single, uint64_t number)
 {
     struct stat found;
-    if (benchfs_stat(single->fs, single->paths[number % FILES], &found) < 0)
+    if (benchfs_stat(single->fs, single->paths[number % single->names], &found) < 0)
         return -errno;
     return S_ISREG(found.st_mode) && found.st_size == 0 ? 0 : -EBADMSG;
 }
@@ -108,20 +114,22 @@ static int do_stat(struct single *single, uint64_t number)
 static int do_lookup(struct single *single, uint64_t number)
 {
     struct stat found;
-    if (benchfs_stat(single->fs, single->paths[number % FILES], &found) == 0)
+    if (benchfs_stat(single->fs, single->paths[number % single->names], &found) == 0)
         return -EEXIST;
     return errno == ENOENT ? 0 : -errno;
 }
 
 static int do_create(struct single *single, uint64_t number)
 {
-    int fd = benchfs_open(single->fs, single->paths[number % FILES], O_CREAT | O_EXCL | O_WRONLY, 0644);
+    int fd =
+        benchfs_open(single->fs, single->paths[number % single->names], O_CREAT | O_EXCL | O_WRONLY, 0644);
     return fd < 0 || benchfs_close(single->fs, fd) < 0 ? -errno : 0;
 }
 
 static int do_create_write(struct single *single, uint64_t number)
 {
-    int fd = benchfs_open(single->fs, single->paths[number % FILES], O_CREAT | O_EXCL | O_WRONLY, 0644);
+    int fd =
+        benchfs_open(single->fs, single->paths[number % single->names], O_CREAT | O_EXCL | O_WRONLY, 0644);
     if (fd < 0)
         return -errno;
     ssize_t count = benchfs_write(single->fs, fd, single->content, CONTENT_SIZE);
@@ -131,7 +139,7 @@ static int do_create_write(struct single *single, uint64_t number)
 
 static int do_open_read(struct single *single, uint64_t number)
 {
-    int fd = benchfs_open(single->fs, single->paths[number % FILES], O_RDONLY);
+    int fd = benchfs_open(single->fs, single->paths[number % single->names], O_RDONLY);
     if (fd < 0)
         return -errno;
     single->buffer[CONTENT_SIZE - 1] = 0;
@@ -144,7 +152,7 @@ static int do_open_read(struct single *single, uint64_t number)
 
 static int do_unlink(struct single *single, uint64_t number)
 {
-    return benchfs_unlink(single->fs, single->paths[number % FILES]) < 0 ? -errno : 0;
+    return benchfs_unlink(single->fs, single->paths[number % single->names]) < 0 ? -errno : 0;
 }
 
 static int do_write_block(struct single *single, uint64_t number)
@@ -163,11 +171,11 @@ static int do_read_block(struct single *single, uint64_t number)
     return found == offset ? 0 : -EBADMSG;
 }
 
-/* Times count calls one by one. */
-static int time_calls(struct single *single, const char *what, operation call, uint64_t count)
+/* Times count calls one by one, from number `first` on. */
+static int time_calls(struct single *single, const char *what, operation call, uint64_t first, uint64_t count)
 {
     histogram_init(&single->histogram);
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t i = first; i < first + count; i++) {
         uint64_t start = clock_now();
         int status = call(single, i);
         histogram_record(&single->histogram, clock_now() - start);
@@ -189,7 +197,7 @@ static int run_calls(struct single *single, const char *what, operation call, ui
 
 /* ---- rows ---- */
 
-/* Measures raw and then `call`; adds the ratio of medians. Files are worn out by some calls, hence count. */
+/* Measures raw and then `call`; adds the ratio of medians. Names are worn out by some calls, hence count. */
 static int compare_calls(struct single *single, enum target_id row, const char *what, operation call,
                          uint64_t count, uint32_t there, uint32_t back)
 {
@@ -198,7 +206,7 @@ static int compare_calls(struct single *single, enum target_id row, const char *
         return (int)raw;
     int status = run_calls(single, what, call, single->unmeasured);
     if (status == 0)
-        status = time_calls(single, what, call, count);
+        status = time_calls(single, what, call, single->unmeasured, count);
     if (status < 0)
         return status;
     double own = (double)histogram_quantile(&single->histogram, 0.5);
@@ -214,13 +222,13 @@ static void add_p99(struct single *single, enum target_id row)
 
 static int lookups(struct single *single)
 {
-    make_paths(single, 's');
+    make_paths(single, 's', FILES);
     single->unmeasured = BOARD_ROUNDS * FILES;
     int status = compare_calls(single, TARGET_STAT, "stat", do_stat, single->calls, SMALL, SMALL);
     if (status < 0)
         return status;
     add_p99(single, TARGET_STAT_P99);
-    make_paths(single, 'm');
+    make_paths(single, 'm', FILES);
     status = compare_calls(single, TARGET_LOOKUP, "lookup of a missing name", do_lookup, single->calls, SMALL,
                            SMALL);
     single->unmeasured = 0;
@@ -231,24 +239,29 @@ static int lookups(struct single *single)
 
 static int empty_files(struct single *single)
 {
-    make_paths(single, 'c');
+    make_paths(single, 'c', NAMES);
+    single->unmeasured = WARM_UP;
     int status = compare_calls(single, TARGET_CREATE, "create", do_create, FILES, SMALL, SMALL);
     if (status == 0)
         status = compare_calls(single, TARGET_UNLINK, "unlink", do_unlink, FILES, SMALL, SMALL);
+    single->unmeasured = 0;
     return status;
 }
 
 static int small_files(struct single *single)
 {
-    make_paths(single, 'w');
+    make_paths(single, 'w', NAMES);
+    single->unmeasured = WARM_UP;
     int status = compare_calls(single, TARGET_CREATE_WRITE, "create, write, close", do_create_write, FILES,
                                SMALL, SMALL);
     single->unmeasured = BOARD_ROUNDS * FILES;
+    single->names = FILES;
     if (status == 0)
         status =
             compare_calls(single, TARGET_OPEN_READ, "open, read, close", do_open_read, FILES, SMALL, SMALL);
     single->unmeasured = 0;
-    return status == 0 ? run_calls(single, "unlink", do_unlink, FILES) : status;
+    single->names = NAMES;
+    return status == 0 ? run_calls(single, "unlink", do_unlink, NAMES) : status;
 }
 
 static int blocks(struct single *single)
@@ -335,7 +348,7 @@ static int transfers(struct single *single, enum target_id write_row, uint64_t s
 static int dispatch(struct single *single)
 {
     struct server_status_reply before, after;
-    make_paths(single, 's');
+    make_paths(single, 's', FILES);
     int status = target_server_status(single->fs, &before);
     if (status == 0)
         status = run_calls(single, "stat", do_stat, 2 * single->calls);
@@ -376,7 +389,7 @@ static int measure_all(struct single *single)
 
 static int open_requests(struct single *single)
 {
-    make_paths(single, 'w');
+    make_paths(single, 'w', FILES);
     int status = run_calls(single, "create, write, close", do_create_write, FILES);
     if (status == 0)
         status = compare_calls(single, TARGET_OPEN_READ_REQUEST, "open, read, close", do_open_read, FILES,
@@ -388,7 +401,7 @@ static int open_requests(struct single *single)
 static int measure_requests(struct single *single)
 {
     int status = 0;
-    make_paths(single, 's');
+    make_paths(single, 's', FILES);
     if (single->run->wanted[TARGET_STAT_REQUEST])
         status = compare_calls(single, TARGET_STAT_REQUEST, "stat", do_stat, single->calls, SMALL, SMALL);
     if (status == 0 && single->run->wanted[TARGET_OPEN_READ_REQUEST])
@@ -407,7 +420,7 @@ static int client(void *argument)
     raw_peer_pause(&single->raw);
     single->buffer = aligned_alloc(HUGE_PAGE, BUFFER_SIZE);
     single->raw_latency = calloc(single->calls, sizeof(uint64_t));
-    single->paths = calloc(FILES, sizeof(single->paths[0]));
+    single->paths = calloc(NAMES, sizeof(single->paths[0]));
     if (single->buffer == NULL || single->raw_latency == NULL || single->paths == NULL) {
         status = complain("buffers", -ENOMEM);
         goto out;
@@ -426,7 +439,7 @@ static int client(void *argument)
         status = complain("mkdir", -errno);
         goto out;
     }
-    make_paths(single, 's');
+    make_paths(single, 's', FILES);
     status = run_calls(single, "create", do_create, FILES);
     if (status == 0)
         status = single->measure(single);
