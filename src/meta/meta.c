@@ -480,6 +480,7 @@ int meta_dentry_set(struct meta *meta, uint64_t parent, uint64_t hash, const cha
 int meta_dentry_remove(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                        int64_t now)
 {
+    table_expect(&meta->inodes, hash_partition(hash)); /* the inode will mostly go, too */
     struct directory *directory = directory_find(meta, parent);
     if (directory == NULL)
         return -ENOENT;
@@ -487,6 +488,8 @@ int meta_dentry_remove(struct meta *meta, uint64_t parent, uint64_t hash, const 
     struct dentry_record *record = entry_find(&directory->entries, hash, name, length, &path);
     if (record == NULL)
         return -ENOENT;
+    if (record->state == DENTRY_WITH_INODE)
+        table_expect_removal(&meta->inodes, record->inode);
     index_remove(&directory->entries, &path);
     directory_changed(meta, directory, -1, record->type, now);
     dentry_changed(meta, hash);

@@ -175,6 +175,12 @@ int table_insert(struct table *table, uint64_t number, struct inode *inode)
     return 0;
 }
 
+void table_expect_removal(const struct table *table, uint64_t number)
+{
+    const struct table_shelf *shelf = &table->shelves[inode_partition(number)];
+    __builtin_prefetch(&shelf->boxes[(number & COUNTER_MASK) >> BOX_BITS]); /* if no box is missing */
+}
+
 void table_remove(struct table *table, uint64_t number)
 {
     struct table_shelf *shelf = &table->shelves[inode_partition(number)];

@@ -30,11 +30,14 @@ static inline uint64_t table_counter(const struct table *table, uint32_t partiti
 {
     return table->shelves[partition].counter;
 }
-/* Begins to bring what the insertion of a partition's next number touches into the cache. */
+/* Begins to bring what the insertion of a partition's next number, or the removal of one, touches first into
+ * the cache. */
 static inline void table_expect(const struct table *table, uint32_t partition)
 {
     __builtin_prefetch(&table->shelves[partition], 1);
 }
+/* The same for what a removal of this number touches next, when table_expect was called a while ago. */
+void table_expect_removal(const struct table *table, uint64_t number);
 /* NULL: not there. Any number may be asked for. */
 struct inode *table_find(const struct table *table, uint64_t number);
 /* number must be valid and not there. 0; -ENOMEM: nothing changed, the counter neither. */
