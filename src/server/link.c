@@ -138,7 +138,8 @@ int link_redo(struct server *server, const struct intent *intent)
     if (!name_exists(server, body, hash))
         status = link_steps(server, intent->transaction, body, hash, deadline, &attributes);
     key_unlock(server, intent->transaction, hash);
-    return status == -ESTALE || status == -EMLINK || status == -ENOSPC ? 0 : status; /* it did not happen */
+    bool refused = status == -ESTALE || status == -EPERM || status == -EMLINK || status == -ENOSPC;
+    return refused ? 0 : status; /* it did not happen */
 }
 
 void serve_LINK(void *owner, struct rpc_request *request)

@@ -384,6 +384,6 @@ int main(int argc, char **argv)
         {"power failures, engine uring", run_uring, {1, 3}},
         {"faults", run_faults, {1, 3}},
     };
-    static const uint64_t seeds[] = {1, 2, 3, 4, 5};
+    static const uint64_t seeds[] = {1, 2, 3, 4, 5, 70028};
     return SIM_MAIN(argc, argv, cases, seeds);
 }
