@@ -64,7 +64,11 @@ int durable_answer(struct server *server, struct rpc_request *request, int statu
         return status;
     if (meta_uncollected(server->meta) >= UNCOLLECTED_MAX)
         meta_collect(server->meta);
-    bool from_server = request->peer_is_server && request->session != NULL;
+    /* What a server asks of itself is a step of something that is answered for as a whole, and its records
+     * come in order. A step that is done must not be told to have failed: nobody would take it back. */
+    if (request->session == NULL)
+        return status;
+    bool from_server = request->peer_is_server;
     if (status != 0 || (!from_server && leaves_no_record(request->header->operation)))
         return status;
     if (!is_promised(server, request->header->operation, from_server)) {
