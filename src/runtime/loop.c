@@ -411,6 +411,16 @@ static int look(struct loop *loop)
     return work + timer_heap_fire(&loop->timers, now);
 }
 
+/* Leaves what this core can do to whom it shares the core with, who may be the one that is waited for. */
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 /* rounds: how often to poll as long as nothing comes, before the rest of the turn. */
 static int real_turn(struct loop *loop, uint32_t rounds)
 {
@@ -423,6 +433,7 @@ static int real_turn(struct loop *loop, uint32_t rounds)
         loop->latest = loop->work_since = 0;
     for (; work == 0 && rounds > 1; rounds--) {
         loop->idle_turns++;
+        relax();
         work = poll_reactors(loop);
     }
     uint32_t turns = loop->idle_turns + loop->busy_turns * BUSY_TURN_WEIGHT;
