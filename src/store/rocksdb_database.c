@@ -12,7 +12,11 @@
  * would add something (`left`), which is also what flushing and compaction need until old files go. Deleting
  * gives room only when a compaction drops what was deleted, and blobs that lie among others when these are
  * moved elsewhere. Nothing would make RocksDB do that now, and it would move more than there is room for; so
- * it is told to (make_room), and how many of the files of blobs may be moved (blob_share_adapt). */
+ * it is told to (make_room), and how many of the files of blobs may be moved (blob_share_adapt).
+ *
+ * A file that is damaged. What a start reads of it has the start refused. What only a compaction meets ends
+ * all writing, too, with a status that is not that of a full device: every write is -EIO then, and what can
+ * be read is read. */
 #include "store/rocksdb_database.h"
 
 #include <errno.h>
@@ -106,6 +110,7 @@ int database_status(char *error, const char *doing)
     return status;
 }
 
+/* What is damaged in a file that a compaction read ends all writing, whatever is written. */
 int database_write(rocksdb_t *rocksdb, rocksdb_writebatch_t *batch, bool synchronise)
 {
     char *error = NULL;
@@ -113,7 +118,8 @@ int database_write(rocksdb_t *rocksdb, rocksdb_writebatch_t *batch, bool synchro
     rocksdb_writeoptions_set_sync(options, synchronise);
     rocksdb_write(rocksdb, options, batch, &error);
     rocksdb_writeoptions_destroy(options);
-    return database_status(error, "write");
+    int status = database_status(error, "write");
+    return status == -EBADMSG ? -EIO : status;
 }
 
 /* ---- a full device; on the thread ---- */
@@ -152,6 +158,12 @@ static uint64_t property(rocksdb_t *rocksdb, const char *name)
 {
     uint64_t value = 0;
     return rocksdb_property_int(rocksdb, name, &value) == 0 ? value : 0;
+}
+
+/* Of a thread of RocksDB's own, which ends all writing. With room on the device the next write tells why. */
+static bool has_background_errors(const struct database *database)
+{
+    return property(database->rocksdb, "rocksdb.background-errors") > 0;
 }
 
 /* Lets compactions move blobs out of so many files, the oldest first, that half of what is free would hold
@@ -204,7 +216,7 @@ static void device_look(struct database *database)
     uint64_t size, now = clock_now(), available = device_available(database, &size);
     if (!database->refuses && now - database->looked >= LOOK_NS) {
         database->looked = now;
-        database->refuses = property(database->rocksdb, "rocksdb.background-errors") > 0;
+        database->refuses = available < database->left && has_background_errors(database);
         if (!database->refuses) {
             compactions_allow(database);
             blob_share_adapt(database, available);
@@ -291,6 +303,13 @@ static int recovered_work(struct database_call *call, rocksdb_t *rocksdb)
 
 /* ---- the thread ---- */
 
+static int work_on(struct database *database, struct database_call *call)
+{
+    int status = call->work(call, database->rocksdb);
+    database->refuses |= call->writes && status == -ENOSPC;
+    return status;
+}
+
 static int call_work(struct database *database, struct database_call *call)
 {
     int status = call->writes && !device_allows(database, call) ? -ENOSPC : 0;
@@ -301,10 +320,11 @@ static int call_work(struct database *database, struct database_call *call)
         if (database->rocksdb != NULL && !call->writes)
             status = 0;
     }
-    if (status == 0) {
-        status = call->work(call, database->rocksdb);
-        database->refuses |= call->writes && status == -ENOSPC;
-    }
+    if (status == 0)
+        status = work_on(database, call);
+    /* There was no room some time ago, when nobody looked. */
+    if (status == -ENOSPC && database->refuses && device_allows(database, call))
+        status = open_anew(database) == 0 ? work_on(database, call) : -ENOSPC;
     return status;
 }
 

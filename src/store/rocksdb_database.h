@@ -58,5 +58,6 @@ int database_end(struct database *database, struct database_call *call);
 /* Turns RocksDB's message into 0 (NULL), -ENOSPC, -EBADMSG or -EIO, and frees it; logs it, but for -ENOSPC.
  * For any thread. doing: "read", ... */
 int database_status(char *error, const char *doing);
-/* The same for a write of the batch. synchronise: it, and every write before it, has reached the device. */
+/* The same for a write of the batch, which is never -EBADMSG. synchronise: it, and every write before it, has
+ * reached the device. */
 int database_write(rocksdb_t *rocksdb, rocksdb_writebatch_t *batch, bool synchronise);
