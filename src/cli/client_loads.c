@@ -86,14 +86,14 @@ static int load_add(struct observer *observer, const struct source *source, cons
     uint64_t requests = now->requests - (same ? before->requests : 0);
     uint64_t bytes = now->bytes - (same ? before->bytes : 0);
     char host[HOST_TEXT_MAX];
-    if (now->since == 0 || now->server != UINT32_MAX || (now->ended != 0 && requests == 0))
+    if (now->since == 0 || now->server != UINT32_MAX || (now->taken == 0 && requests == 0))
         return 0;
     host_of(now->peer, host);
     struct client_load *load = load_find(observer, now, host);
     if (load == NULL)
         return -ENOMEM;
     load->here = load->here || own_has(own, host) || (!source->remote && now->process != 0);
-    load->sessions += now->ended == 0;
+    load->sessions += now->taken != 0;
     load->requests += requests;
     load->bytes += bytes;
     if (watched->seconds > 0) {

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "metrics/files.h"
 
+#define SESSIONS_IN_TURNS 256u
 #define PRUNE_MAX 4096u
 
 /* ---- life ---- */
@@ -144,15 +145,30 @@ void metrics_identify(struct metrics *metrics, enum metrics_role role, uint32_t 
     snprintf(header->cluster, sizeof(header->cluster), "%s", cluster);
 }
 
-struct metrics_session *metrics_session_begin(struct metrics *metrics, uint32_t slot)
+/* Those that are over stay for as long as possible, to be told of: among the first places the one that was
+ * left longest ago, as places are taken in turns, is taken next. */
+static struct metrics_session *session_place(struct metrics *metrics, uint32_t *place)
+{
+    for (uint32_t i = 0; i < METRICS_SESSIONS; i++) {
+        *place = i < SESSIONS_IN_TURNS ? (metrics->session_turn + i) % SESSIONS_IN_TURNS : i;
+        struct metrics_session *session = &metrics->sessions[*place];
+        if (session->taken == 0)
+            return session;
+    }
+    return NULL;
+}
+
+struct metrics_session *metrics_session_begin(struct metrics *metrics)
 {
     struct metrics_header *header = metrics->header;
-    if (slot >= METRICS_SESSIONS)
+    uint32_t place;
+    struct metrics_session *session = session_place(metrics, &place);
+    if (session == NULL)
         return NULL;
-    struct metrics_session *session = &metrics->sessions[slot];
-    *session = (struct metrics_session){0};
-    if (header->sessions_used <= slot)
-        __atomic_store_n(&header->sessions_used, slot + 1, __ATOMIC_RELEASE);
+    *session = (struct metrics_session){.taken = 1};
+    metrics->session_turn = place + 1;
+    if (header->sessions_used <= place)
+        __atomic_store_n(&header->sessions_used, place + 1, __ATOMIC_RELEASE);
     return session;
 }
 

@@ -24,6 +24,7 @@ struct metrics {
     struct metrics_entry *slow;
     uint64_t *partitions;
     struct metrics_session *sessions;
+    uint32_t session_turn; /* the place to be tried first */
     struct metrics_entry *trace;
     uint64_t mask; /* trace_count - 1 */
     uint64_t head;
@@ -53,8 +54,9 @@ void metrics_identify(struct metrics *metrics, enum metrics_role role, uint32_t 
  * for at least `age` ns, and all but the `keep` that spoke last. Looks at no more than a few thousand. */
 void metrics_prune(const char *directory, const char *cluster, uint64_t age, uint32_t keep);
 
-/* The place of a session, empty: its owner fills it in, `since` last. NULL: there are too many. */
-struct metrics_session *metrics_session_begin(struct metrics *metrics, uint32_t slot);
+/* A place for a session, empty: its owner fills it in, `since` last, and sets `taken` to 0 when it is over.
+ * NULL: there are too many. */
+struct metrics_session *metrics_session_begin(struct metrics *metrics);
 
 /* Bytes of memory that the region's file takes by now; 0: it has none. */
 uint64_t metrics_memory(const struct metrics *metrics);

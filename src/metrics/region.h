@@ -190,7 +190,7 @@ struct metrics_session {
     uint32_t server;   /* the peer's number; UINT32_MAX: a client */
     uint32_t process;  /* on this host; 0: it is on another one, or not known */
     uint32_t uid;
-    uint32_t ended; /* 1: it is over */
+    uint32_t taken; /* 0: it is over */
     char peer[64];  /* where it came from, host:port */
     uint64_t unused[2];
 };

@@ -318,7 +318,7 @@ static void session_leave_table(struct rpc_session *session)
     session->ended = true;
     rpc->sessions[session->slot] = NULL;
     if (session->load != NULL)
-        session->load->ended = 1;
+        session->load->taken = 0;
     session->load = NULL;
     rpc->counters.sessions--;
     instance_leave(session);
@@ -508,7 +508,7 @@ static int session_create(struct rpc *rpc, const struct handshake_hello *hello, 
         free(made);
         return status;
     }
-    made->load = metrics_session_begin(rpc->metrics, slot);
+    made->load = metrics_session_begin(rpc->metrics);
     rpc->sessions[slot] = made;
     rpc->counters.sessions++;
     *session = made;

@@ -30,6 +30,8 @@ benchfs ls /missing 2>/dev/null
 
 ok "creations are counted" json 'total("CREATE_FILE") + total("OPEN") >= 10'
 ok "bytes are counted" json 'total("WRITE_CHUNK", "bytes") == 100000'
+ok "sending replies is measured" json 'any(o["stages"].get("reply", {"mean_ns": 0})["mean_ns"] > 0
+    for one in s for o in one["operations"] if o["name"] == "WRITE_CHUNK")'
 ok "each operation has its stages" json 'all(o["stages"]["total"]["p50_ns"] <= o["stages"]["total"]["p99_ns"] <= o["stages"]["total"]["max_ns"]
     for one in s for o in one["operations"] if "total" in o["stages"])'
 ok "stages do not exceed the whole" json 'all(sum(v["mean_ns"] for k, v in o["stages"].items() if k != "total") <=
