@@ -60,9 +60,8 @@ static inline enum board_answer look(struct client *client, const struct operati
 }
 
 /* The board has answered; to be called when that is no more looked at. */
-static inline void note_answered(struct client *client, enum metric what)
+static inline void note_answered(struct client *client)
 {
-    metrics_add(client->metrics, what, 1);
     if (__builtin_expect(++client->board_hits % HITS_PER_TURN == 0, 0))
         turn(client);
 }
@@ -76,8 +75,10 @@ enum board_answer client_board_ask(struct client *client, const struct operation
         return BOARD_SILENT;
     uint64_t stamp;
     enum board_answer answer = look(client, operation, board, hash, number, name, length, attributes, &stamp);
-    if (__builtin_expect(answer != BOARD_SILENT, 1))
-        note_answered(client, METRIC_BOARD_HITS);
+    if (__builtin_expect(answer != BOARD_SILENT, 1)) {
+        metrics_add(client->metrics, METRIC_BOARD_HITS, 1);
+        note_answered(client);
+    }
     return answer;
 }
 
@@ -130,7 +131,8 @@ enum board_answer client_board_open(struct client *client, const struct operatio
     if (answer == BOARD_SILENT)
         return answer;
     if (answer == BOARD_MISSING || is_link(attributes->mode)) {
-        note_answered(client, METRIC_BOARD_HITS);
+        metrics_add(client->metrics, METRIC_BOARD_HITS, 1);
+        note_answered(client);
         return answer;
     }
     if (!S_ISREG(attributes->mode) ||
@@ -141,7 +143,8 @@ enum board_answer client_board_open(struct client *client, const struct operatio
         return BOARD_SILENT;
     if (board_stamp(&board->view, attributes->inode) == taken.stamp && net_view_alive(board->memory)) {
         *hold = taken;
-        note_answered(client, METRIC_BOARD_OPENS);
+        metrics_add(client->metrics, METRIC_BOARD_OPENS, 1);
+        note_answered(client);
         return BOARD_FOUND;
     }
     client_release(client, attributes->inode, &taken);
@@ -163,8 +166,10 @@ ssize_t client_board_read(struct client *client, uint64_t inode, void *bytes, si
         return -1;
     ssize_t got = board_read_content(&board->view, inode, client->map->epoch, loop_realtime(client->loop),
                                      offset, bytes, length);
-    if (got >= 0)
-        note_answered(client, METRIC_BOARD_READS);
+    if (got >= 0) {
+        metrics_add(client->metrics, METRIC_BOARD_READS, 1);
+        note_answered(client);
+    }
     return got;
 }
 
