@@ -159,7 +159,8 @@ static bool apply_found(struct state *state, const struct event *event)
     }
 }
 
-/* Finds what gets another name. What has lost its last one until the second half is looked for again. */
+/* Finds what gets another name. It may have lost its last one until the second half: a rename lets go of what
+ * it replaced after its names are free. */
 static bool apply_link(struct state *state, const struct event *event)
 {
     struct model *model = &state->model;
@@ -179,8 +180,7 @@ static bool apply_link_found(struct state *state, const struct event *event)
     struct node *node = *found_by(state, event);
     if (node == NULL)
         return true; /* that was the result */
-    return node_linked(model, node) &&
-           event->status == model_link_node(model, node, model->root, event->path2);
+    return event->status == model_link_node(model, node, model->root, event->path2);
 }
 
 static bool apply_second(struct state *state, const struct event *event)
