@@ -169,12 +169,13 @@ struct operation_call {
     struct iovec send;
     struct iovec receive;
     uint8_t body[RPC_BODY_MAX];
-    uint8_t reply[256];
+    uint8_t reply[RPC_BODY_MAX];
 };
 
 static inline struct operation_call *call_prepare(const struct fixture *f, struct operation_call *c,
                                                   uint16_t operation, size_t body_length, size_t reply_size)
 {
+    assert_true(reply_size <= sizeof(c->reply));
     c->call = (struct rpc_call){
         .operation = operation,
         .body = c->body,
