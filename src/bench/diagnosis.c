@@ -35,6 +35,7 @@
 #define BULK 32768.0    /* bytes of an operation from which on bytes are what it is about */
 #define MANY_COPIES 8.0 /* a storage engine in memory does not take so much longer than to copy */
 #define NOISE 0.3       /* width of the rate's interval, relative */
+#define TELLING 0.01    /* share of the time from which on a next limit is worth a line */
 #define LONG_TAIL 10.0  /* p99 / p50 */
 #define SMALL_MESSAGE 64u
 #define IN_CACHE (UINT64_C(8) << 20) /* bytes of a phase that stay in cache */
@@ -553,7 +554,8 @@ static void say_more(const struct facts *facts, struct diagnosis *diagnosis)
     const struct result *result = facts->result;
     const struct result_interval *rate = &result->operation_rate;
     const struct diagnosis_part *top = &diagnosis->parts[diagnosis->top];
-    if (diagnosis->outcome == DIAGNOSIS_DECIDED && diagnosis->next != RESOURCE_UNKNOWN)
+    if (diagnosis->outcome == DIAGNOSIS_DECIDED && diagnosis->next != RESOURCE_UNKNOWN &&
+        diagnosis->parts[diagnosis->next_stage].share >= TELLING)
         note(diagnosis,
              "without it the next limit would be %s (%s, %.0f %% of the time), and nothing gets more than "
              "%.1f times as fast",
