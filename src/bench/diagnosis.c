@@ -434,22 +434,25 @@ static enum diagnosis_resource choose(const struct facts *facts, const struct di
     }
 }
 
-/* What is left when the resource is no limit any more. */
+/* What is left when the resource is no limit any more. Shares come from sums of both ends, which need not
+ * make up exactly the whole. */
 static void look_further(const struct facts *facts, struct diagnosis *diagnosis)
 {
-    double rest = 1.0, most = 0.0;
+    double whole = 0.0, rest = 0.0, most = 0.0;
     for (uint32_t stage = 0; stage < DIAGNOSIS_STAGES; stage++) {
         const struct diagnosis_part *part = &diagnosis->parts[stage];
         enum diagnosis_resource resource = choose(facts, diagnosis, stage);
-        if (resource == diagnosis->resource) {
-            rest -= part->share;
-        } else if (part->share > most) {
+        whole += part->share;
+        if (resource == diagnosis->resource)
+            continue;
+        rest += part->share;
+        if (part->share > most) {
             most = part->share;
             diagnosis->next = resource;
             diagnosis->next_stage = stage;
         }
     }
-    diagnosis->gain = rest > 0.001 ? 1.0 / rest : 1000.0;
+    diagnosis->gain = rest > 0.001 * whole ? whole / rest : 1000.0;
 }
 
 /* ---- the roofline ---- */
