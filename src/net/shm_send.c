@@ -26,7 +26,7 @@
 #include "base/log.h"
 
 #define RING_MASK (SHM_RING_BYTES - 1)
-#define PAGE 4096u                  /* at most a page of memory: each is touched */
+#define PAGE 4096u /* at most a page of memory: each is touched */
 
 static struct shm_net *net_of(const struct shm_outbound *outbound)
 {

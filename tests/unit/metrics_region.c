@@ -387,7 +387,8 @@ static void recording_can_be_paused(void **state)
     __atomic_store_n(paused, 0, __ATOMIC_RELAXED);
     assert_false(metrics_paused(metrics));
     metrics_switch_close(paused);
-    assert_int_equal(metrics_switch_open("/dev/null", &paused), -EPROTO); /* what is no region stays as it is */
+    assert_int_equal(metrics_switch_open("/dev/null", &paused),
+                     -EPROTO); /* what is no region stays as it is */
     metrics_destroy(metrics);
 }
 
