@@ -424,6 +424,23 @@ static bool is_emptied(const struct planner *planner, uint32_t path)
     return true;
 }
 
+/* What is at event->path is at event->new_path too, or only there. exclusive: the step uses all paths alone.
+ * Returns 1 or -ENOMEM. */
+static int add_second_name(struct planner *planner, const struct trace_event *event, bool moves,
+                           bool exclusive)
+{
+    struct replay_step *step = add_step(planner, event);
+    if (step == NULL)
+        return -ENOMEM;
+    use(planner, step, event->path, moves);
+    use(planner, step, event->new_path, true);
+    use_all(planner, step, exclusive);
+    move_state(&planner->paths[event->path], &planner->paths[event->new_path]);
+    if (moves)
+        planner->paths[event->path].kind = REPLAY_ABSENT;
+    return 1;
+}
+
 /* Also over another directory, which must have been empty, as the rename did not fail. */
 static int add_directory_rename(struct planner *planner, const struct trace_event *event)
 {
@@ -435,14 +452,8 @@ static int add_directory_rename(struct planner *planner, const struct trace_even
         lies_inside(to_text, from_text) || lies_inside(from_text, to_text) ||
         !require(planner, event->path, REPLAY_DIRECTORY) || !require(planner, to->parent, REPLAY_DIRECTORY))
         return 0;
-    struct replay_step *step = add_step(planner, event);
-    if (step == NULL)
+    if (add_second_name(planner, event, true, true) < 0)
         return -ENOMEM;
-    use(planner, step, event->path, true);
-    use(planner, step, event->new_path, true);
-    use_all(planner, step, true);
-    move_state(from, to);
-    from->kind = REPLAY_ABSENT;
     move_below(planner, event->path, event->new_path);
     return 1;
 }
@@ -451,38 +462,23 @@ static int add_rename(struct planner *planner, const struct trace_event *event)
 {
     if (kind_of(planner, event->path) == REPLAY_DIRECTORY)
         return add_directory_rename(planner, event);
-    struct path_state *from = &planner->paths[event->path], *to = &planner->paths[event->new_path];
+    const struct path_state *to = &planner->paths[event->new_path];
     if (event->path == event->new_path || kind_of(planner, event->path) != REPLAY_FILE ||
         kind_of(planner, event->new_path) != REPLAY_FILE || !require(planner, event->path, REPLAY_FILE) ||
         to->parent == NONE || !require(planner, to->parent, REPLAY_DIRECTORY))
         return 0;
-    struct replay_step *step = add_step(planner, event);
-    if (step == NULL)
-        return -ENOMEM;
-    use(planner, step, event->path, true);
-    use(planner, step, event->new_path, true);
-    use_all(planner, step, false);
-    move_state(from, to);
-    from->kind = REPLAY_ABSENT;
-    return 1;
+    return add_second_name(planner, event, true, false);
 }
 
 /* A file's other name has its contents, and is prepared under the first. */
 static int add_link(struct planner *planner, const struct trace_event *event)
 {
-    struct path_state *from = &planner->paths[event->path], *to = &planner->paths[event->new_path];
+    const struct path_state *to = &planner->paths[event->new_path];
     if (event->path == event->new_path || to->parent == NONE || to->is_directory ||
         to->kind > REPLAY_ABSENT || kind_of(planner, event->path) != REPLAY_FILE ||
         !require(planner, event->path, REPLAY_FILE) || !require(planner, to->parent, REPLAY_DIRECTORY))
         return 0;
-    struct replay_step *step = add_step(planner, event);
-    if (step == NULL)
-        return -ENOMEM;
-    use(planner, step, event->path, false);
-    use(planner, step, event->new_path, true);
-    use_all(planner, step, false);
-    move_state(from, to);
-    return 1;
+    return add_second_name(planner, event, false, false);
 }
 
 static int add_event(struct planner *planner, const struct trace_event *event)
