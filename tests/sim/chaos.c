@@ -307,14 +307,8 @@ static void kill_client(struct worker *worker)
 /* Everybody's connections break now and then; sessions go on over new ones. */
 static void disconnect(struct worker *worker)
 {
-    struct cluster *cluster = worker->cluster;
-    for (unsigned i = 0; i < 40; i++) {
-        uint32_t party = (uint32_t)random_below(&worker->random, cluster->server_count + CLIENTS);
-        task_sleep(cluster->loop, random_below(&worker->random, 40 * cluster->weather.delay_max_ns));
-        net_sim_disconnect(party < cluster->server_count
-                               ? cluster->server_nets[party]
-                               : cluster->client_nets[party - cluster->server_count]);
-    }
+    for (unsigned i = 0; i < 40; i++)
+        cluster_disconnect_somebody(worker, 40 * worker->cluster->weather.delay_max_ns);
 }
 
 static void body_with(struct cluster *cluster, void (*misfortune)(struct worker *worker))

@@ -268,6 +268,15 @@ void cluster_kill_client(struct cluster *cluster, uint32_t client)
     net_sim_kill(cluster->client_nets[client]);
 }
 
+void cluster_disconnect_somebody(struct worker *worker, uint64_t longest)
+{
+    struct cluster *cluster = worker->cluster;
+    uint32_t party = (uint32_t)random_below(&worker->random, cluster->server_count + cluster->client_count);
+    task_sleep(cluster->loop, random_below(&worker->random, longest));
+    net_sim_disconnect(party < cluster->server_count ? cluster->server_nets[party]
+                                                     : cluster->client_nets[party - cluster->server_count]);
+}
+
 void cluster_usage(struct cluster *cluster, struct cluster_usage *usage)
 {
     *usage = (struct cluster_usage){0};

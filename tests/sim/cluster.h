@@ -89,6 +89,9 @@ void cluster_rest(struct cluster *cluster, uint64_t duration);
 /* Cuts a server off as kill -9 does. */
 void cluster_kill(struct cluster *cluster, uint32_t server);
 void cluster_kill_client(struct cluster *cluster, uint32_t client);
+/* Waits for at most so much virtual time, then breaks all connections of a server or a client, whom the
+ * worker's random numbers choose. */
+void cluster_disconnect_somebody(struct worker *worker, uint64_t longest);
 
 /* Every server is killed, and nothing of what it has not written yet reaches its device. */
 void cluster_power_off(struct cluster *cluster);

@@ -299,14 +299,19 @@ int model_open(struct model *model, struct node *from, const char *path, int fla
     return 0;
 }
 
+/* The place of a name that is not there yet. */
+static int walk_to_new(struct model *model, struct node *from, const char *path, struct place *place)
+{
+    int status = model_walk(model, from, path, false, place);
+    return status == 0 && place->node != NULL ? -EEXIST : status;
+}
+
 int model_mkdir(struct model *model, struct node *from, const char *path, mode_t mode)
 {
     struct place place;
-    int status = model_walk(model, from, path, false, &place);
+    int status = walk_to_new(model, from, path, &place);
     if (status < 0)
         return status;
-    if (place.node != NULL)
-        return -EEXIST;
     node_add(model, place.directory, place.name, S_IFDIR | (mode & 01777));
     return 0;
 }
@@ -314,11 +319,9 @@ int model_mkdir(struct model *model, struct node *from, const char *path, mode_t
 int model_symlink(struct model *model, const char *target, struct node *from, const char *path)
 {
     struct place place;
-    int status = model_walk(model, from, path, false, &place);
+    int status = walk_to_new(model, from, path, &place);
     if (status < 0)
         return status;
-    if (place.node != NULL)
-        return -EEXIST;
     struct node *link = node_add(model, place.directory, place.name, S_IFLNK | 0777);
     link->target = strdup(target);
     link->size = strlen(target);
@@ -328,11 +331,9 @@ int model_symlink(struct model *model, const char *target, struct node *from, co
 int model_link_node(struct model *model, struct node *node, struct node *from, const char *path)
 {
     struct place place;
-    int status = model_walk(model, from, path, false, &place);
+    int status = walk_to_new(model, from, path, &place);
     if (status < 0)
         return status;
-    if (place.node != NULL)
-        return -EEXIST;
     if (S_ISDIR(node->mode))
         return -EPERM;
     entry_make(model, place.directory, place.name, node);

@@ -331,11 +331,7 @@ static void report(struct cluster *cluster, struct scene *scene, unsigned round,
 /* Breaks somebody's connections while the others work. */
 static void disconnect(struct worker *worker)
 {
-    struct cluster *cluster = worker->cluster;
-    uint32_t party = below(worker, cluster->server_count + CLIENTS);
-    task_sleep(cluster->loop, random_below(&worker->random, 6 * cluster->weather.delay_max_ns));
-    net_sim_disconnect(party < cluster->server_count ? cluster->server_nets[party]
-                                                     : cluster->client_nets[party - cluster->server_count]);
+    cluster_disconnect_somebody(worker, 6 * worker->cluster->weather.delay_max_ns);
 }
 
 static void body_with(struct cluster *cluster, bool breaks)
