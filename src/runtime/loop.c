@@ -10,13 +10,12 @@
  * epoll. A yield that takes longer than a bare system call has run somebody else; after two of them in a row
  * (one may have been an interrupt) the loop is "crowded" for 20 ms and yields from its first idle turn on,
  * because the peer that it waits for may need this very core; sixteen yields in a row that met nobody end it.
- * A yield of more than 1 ms has met a process
- * that computes: for the next 1 to 20 ms, longer each time, the loop is "contended" and blocks after 2 us
- * without any yield, since a process that was asleep is scheduled at once while one that yields waits for the
- * other's time slice, 3 ms and more. Where several yield to each other and none computes, a yield takes a
- * tenth of that at most; to block there would cost each request two wake-ups. Without these rules more
- * processes than cores collapse. A loop that may be moved leaves a crowded processor if another one is idle
- * (processor.c).
+ * A yield of more than 1 ms has met a process that computes: for the next 1 to 20 ms, longer each time, the
+ * loop is "contended" and blocks after 2 us without any yield, since a process that was asleep is scheduled
+ * at once while one that yields waits for the other's time slice, 3 ms and more. Where several yield to each
+ * other and none computes, a yield takes a tenth of that at most; to block there would cost each request two
+ * wake-ups. Without these rules more processes than cores collapse. A loop that may be moved leaves a crowded
+ * processor if another one is idle (processor.c).
  *
  * Blocking is safe against lost wake-ups because each reactor's arm says -EBUSY when work came in after its
  * last poll, because descriptors are level-triggered, and because nothing else can make a task ready while
