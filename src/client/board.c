@@ -175,14 +175,6 @@ ssize_t client_board_read(struct client *client, uint64_t inode, void *bytes, si
 
 /* ---- getting it ---- */
 
-static void place_out(const struct net_place *from, struct shown_place *to)
-{
-    to->length = from->length;
-    to->process = from->process;
-    to->descriptor = from->descriptor;
-    memcpy(to->id, from->id, sizeof(to->id));
-}
-
 /* Asks the server for its board and maps it, and has it look at what we hold. */
 static int fetch(struct client *client, uint32_t server, uint64_t deadline, struct net_view **memory,
                  uint64_t *session)
@@ -191,7 +183,7 @@ static int fetch(struct client *client, uint32_t server, uint64_t deadline, stru
     struct board_reply reply;
     const struct net_shown *holds = show_holds(client);
     if (holds != NULL)
-        place_out(&holds->place, &request.holds);
+        shown_place_fill(&holds->place, &request.holds);
     struct rpc_call call = {
         .operation = RPC_GET_BOARD,
         .body = &request,
@@ -206,9 +198,7 @@ static int fetch(struct client *client, uint32_t server, uint64_t deadline, stru
     if (status < 0)
         return status;
     *session = reply.holds_seen ? rpc_peer_session(client->peers[server]) : 0;
-    struct net_place place = {
-        .length = reply.board.length, .process = reply.board.process, .descriptor = reply.board.descriptor};
-    memcpy(place.id, reply.board.id, sizeof place.id);
+    struct net_place place = shown_place_of(&reply.board);
     return net_view(client->net, &place, memory);
 }
 

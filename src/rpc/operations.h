@@ -13,6 +13,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "net/net.h"
 
 #define RPC_PROTOCOL_VERSION 1
 #define RPC_MUTATES 1u
@@ -260,6 +263,22 @@ struct WIRE shown_place {
     uint32_t descriptor;
     uint8_t id[16];
 };
+
+static inline void shown_place_fill(const struct net_place *place, struct shown_place *told)
+{
+    told->length = place->length;
+    told->process = place->process;
+    told->descriptor = place->descriptor;
+    memcpy(told->id, place->id, sizeof(told->id));
+}
+
+static inline struct net_place shown_place_of(const struct shown_place *told)
+{
+    struct net_place place = {
+        .length = told->length, .process = told->process, .descriptor = told->descriptor};
+    memcpy(place.id, told->id, sizeof(place.id));
+    return place;
+}
 
 /* Where the caller's instance shows what it holds (meta/holds.h), and where the server shows its attribute
  * board (meta/board.h), for clients on the same host. */

@@ -29,11 +29,7 @@ void serve_GET_BOARD(void *owner, struct rpc_request *request)
     int status = server->map == NULL ? -EAGAIN : server->board == NULL ? -EOPNOTSUPP : 0;
     if (status == 0) {
         const struct board_request *body = request->body;
-        const struct net_place *place = &server->board->shown->place;
-        reply.board.length = place->length;
-        reply.board.process = place->process;
-        reply.board.descriptor = place->descriptor;
-        memcpy(reply.board.id, place->id, sizeof(reply.board.id));
+        shown_place_fill(&server->board->shown->place, &reply.board);
         reply.holds_seen = holds_see(server, request, &body->holds);
         server->board->watched = true;
     }

@@ -199,9 +199,7 @@ bool holds_see(struct server *server, const struct rpc_request *request, const s
         server->seen_holds = more;
         server->seen_holds_room = room;
     }
-    struct net_place at = {
-        .length = place->length, .process = place->process, .descriptor = place->descriptor};
-    memcpy(at.id, place->id, sizeof(at.id));
+    struct net_place at = shown_place_of(place);
     struct seen_holds *seen = &server->seen_holds[server->seen_holds_count];
     if (net_view(server->net, &at, &seen->view) != 0)
         return false;
