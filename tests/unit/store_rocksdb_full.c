@@ -204,6 +204,7 @@ static void nothing_is_lost_by_others(void **state)
     use_up(&next);
     assert_int_equal(write_chunk(next), -ENOSPC);
     check_chunks(0, KEPT, 1);
+    hog(); /* RocksDB may have given back a file meanwhile */
     assert_int_equal(conformance.store->operations->remove(conformance.store, 1, KEPT), 0);
     assert_int_equal(conformance_commit(), -ENOSPC);
     check_chunks(0, KEPT, 1);
