@@ -22,7 +22,7 @@
 
 #include "base/log.h"
 
-#define ATTEMPTS_MAX 10000u
+#define ATTEMPTS_MAX 1000000u /* the deadline comes first, unless attempts take less than 10 us */
 #define GONE_ATTEMPTS_MAX 100u
 #define GONE_LOOKUPS_MAX 8u
 #define BACKOFF_MIN_NS (50 * UINT64_C(1000))
