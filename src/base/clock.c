@@ -41,6 +41,8 @@ enum {
     BRACKET_ATTEMPTS = 32,
     FOLLOW_ATTEMPTS = 8,
     SLEW_SHIFT = 3, /* an early clock runs slower by an eighth */
+    SEGMENTS = 4,
+    ANNOUNCED = 1,
 };
 
 #define FOLLOW_MIN (10 * NSEC_PER_MSEC) /* after the calibration; then twice as long each time */
@@ -55,11 +57,17 @@ struct segment {
     _Atomic uint64_t slew;       /* ticks */
 };
 
-/* Readers take segments[turn % 2] and look whether turn has changed meanwhile: a writer fills the other one.
- */
+/* Readers look at turn, take the segment with its number, or the one before while it has not begun, and look
+ * whether turn is still the same. Meanwhile a writer fills the next one, never one that they may be reading:
+ * turn has moved on twice before a segment is filled again.
+ *
+ * A segment has to be known before it begins, or a thread would have seen the old one's time, which may be
+ * later. The writer may be kept from its processor at any moment, so it announces first (ANNOUNCED), then
+ * looks at the counter, and only then has it count. Who finds it announced when it should have begun takes
+ * the announcement back. */
 static struct {
-    struct segment segments[2];
-    _Atomic uint32_t turn; /* 0: the counter is not used */
+    struct segment segments[SEGMENTS];
+    _Atomic uint64_t turn; /* number of the last segment * 2, + ANNOUNCED; 0: the counter is not used */
     _Atomic uint64_t due;  /* when the clock is to be compared again */
     atomic_flag busy;
     uint64_t first_counter, first_ns; /* pair from which the rate is measured; of who is busy */
@@ -223,28 +231,50 @@ static uint64_t segment_time(const struct segment *segment, uint64_t counter)
     return ns + scaled(ticks, multiplier);
 }
 
-static uint64_t time_of_turn(uint32_t turn, uint64_t counter)
+static struct segment *segment_of(uint64_t number)
 {
-    const struct segment *segment = &scale.segments[turn % 2];
-    if (__builtin_expect(counter < atomic_load_explicit(&segment->counter, memory_order_acquire), 0) &&
-        turn != 1)
-        segment = &scale.segments[(turn + 1) % 2];
-    return segment_time(segment, counter);
+    return &scale.segments[number % SEGMENTS];
 }
 
-/* At counter, which is to come, it will be ns, but the clock will tell early ns more: from then on it runs
- * slower until that is made good. */
-static void segment_begin(uint64_t counter, uint64_t ns, uint64_t multiplier, uint64_t early)
+/* False: turn is not what it was any more. */
+static bool time_of_turn(uint64_t turn, uint64_t counter, uint64_t *now)
 {
-    uint32_t turn = atomic_load_explicit(&scale.turn, memory_order_relaxed);
-    turn = turn == UINT32_MAX ? 2 : turn + 1; /* 0 and 1 mean something else */
-    struct segment *segment = &scale.segments[turn % 2];
-    uint64_t slew = (uint64_t)(((unsigned __int128)early << (32 + SLEW_SHIFT)) / multiplier);
+    uint64_t number = turn / 2;
+    bool begun = counter >= atomic_load_explicit(&segment_of(number)->counter, memory_order_acquire);
+    if (__builtin_expect(!begun || (turn & ANNOUNCED) != 0, 0)) {
+        if (begun) {
+            atomic_compare_exchange_strong(&scale.turn, &turn, turn - ANNOUNCED - 2);
+            return false;
+        }
+        /* Another processor's counter may lag by a few ticks just after the first one began. */
+        if (number > 1)
+            number--;
+    }
+    *now = segment_time(segment_of(number), counter);
+    return atomic_load_explicit(&scale.turn, memory_order_relaxed) == turn;
+}
+
+static void segment_fill(uint64_t number, uint64_t counter, uint64_t ns, uint64_t multiplier, uint64_t slew)
+{
+    struct segment *segment = segment_of(number);
     atomic_store_explicit(&segment->counter, counter, memory_order_release);
     atomic_store_explicit(&segment->ns, ns, memory_order_release);
     atomic_store_explicit(&segment->multiplier, multiplier, memory_order_release);
     atomic_store_explicit(&segment->slew, slew, memory_order_release);
-    atomic_store_explicit(&scale.turn, turn, memory_order_release);
+}
+
+/* At counter, ns of the system's clock will have passed, but the clock will tell early ns more: from then on
+ * it runs slower until that is made good. latest: if the counter is there already, nothing changes. */
+static void segment_announce(uint64_t counter, uint64_t ns, uint64_t multiplier, uint64_t early,
+                             uint64_t latest)
+{
+    uint64_t turn = atomic_load_explicit(&scale.turn, memory_order_relaxed);
+    uint64_t announced = turn + 2 + ANNOUNCED;
+    uint64_t slew = (uint64_t)(((unsigned __int128)early << (32 + SLEW_SHIFT)) / multiplier);
+    segment_fill(announced / 2, counter, ns, multiplier, slew);
+    atomic_store(&scale.turn, announced);
+    atomic_compare_exchange_strong(&scale.turn, &announced,
+                                   counter_read() < latest ? announced - ANNOUNCED : turn);
 }
 
 static void prepare(void)
@@ -256,7 +286,8 @@ static void prepare(void)
     if (multiplier == 0)
         return;
     read_pair(BRACKET_ATTEMPTS, &counter, &ns);
-    segment_begin(counter, ns, multiplier, 0);
+    segment_fill(1, counter, ns, multiplier, 0);
+    atomic_store_explicit(&scale.turn, 2, memory_order_release);
     atomic_store_explicit(&scale.due, ns + FOLLOW_MIN, memory_order_relaxed);
 }
 
@@ -270,22 +301,23 @@ static void follow(uint64_t now)
 {
     uint64_t counter, ns;
     read_pair(FOLLOW_ATTEMPTS, &counter, &ns);
-    uint32_t turn = atomic_load_explicit(&scale.turn, memory_order_relaxed);
-    const struct segment *segment = &scale.segments[turn % 2];
-    uint64_t multiplier = rate(counter, ns);
-    if (multiplier == 0) {
+    const struct segment *segment = segment_of(atomic_load_explicit(&scale.turn, memory_order_relaxed) / 2);
+    uint64_t multiplier = atomic_load_explicit(&segment->multiplier, memory_order_relaxed);
+    uint64_t notice = ((uint64_t)NOTICE_NSEC << 32) / multiplier;
+    if (atomic_load_explicit(&segment->counter, memory_order_relaxed) - counter <= notice)
+        return; /* the last one has not begun */
+    uint64_t measured = rate(counter, ns);
+    if (measured != 0) {
+        multiplier = measured;
+    } else {
         /* The counter was set back, as when a virtual machine moves: what it told before is of no use. */
-        multiplier = atomic_load_explicit(&segment->multiplier, memory_order_relaxed);
         scale.first_counter = scale.recent_counter = counter;
         scale.first_ns = scale.recent_ns = ns;
     }
-    /* Until the new segment begins the old one holds, for those who have seen the change and those who have
-     * not. */
-    uint64_t notice = ((uint64_t)NOTICE_NSEC << 32) / multiplier;
     uint64_t begin = counter + notice, begin_ns = ns + NOTICE_NSEC;
     uint64_t ours = segment_time(segment, begin);
-    if (counter_read() - counter < notice / 2)
-        segment_begin(begin, begin_ns, multiplier, ours > begin_ns ? ours - begin_ns : 0);
+    segment_announce(begin, begin_ns, multiplier, ours > begin_ns ? ours - begin_ns : 0,
+                     counter + notice / 2);
     if (ns - scale.first_ns > RATE_MEMORY) {
         scale.first_counter = scale.recent_counter;
         scale.first_ns = scale.recent_ns;
@@ -314,11 +346,10 @@ void clock_follow(uint64_t now)
 uint64_t clock_now(void)
 {
     for (;;) {
-        uint32_t turn = atomic_load_explicit(&scale.turn, memory_order_acquire);
+        uint64_t now, turn = atomic_load_explicit(&scale.turn, memory_order_acquire);
         if (__builtin_expect(turn == 0, 0))
             return gettime(CLOCK_MONOTONIC);
-        uint64_t now = time_of_turn(turn, counter_read());
-        if (__builtin_expect(atomic_load_explicit(&scale.turn, memory_order_relaxed) == turn, 1))
+        if (__builtin_expect(time_of_turn(turn, counter_read(), &now), 1))
             return now;
     }
 }
