@@ -177,6 +177,9 @@ BENCHFS_API benchfs_dir *benchfs_fdopendir(benchfs *fs, int fd); /* takes over f
  * (readdirplus). */
 BENCHFS_API struct dirent *benchfs_readdir(benchfs_dir *dir);
 BENCHFS_API struct dirent *benchfs_readdirplus(benchfs_dir *dir, struct stat *status);
+/* Positions: 0 is the beginning, and an entry's d_off the place behind it. Taken as 64 bits without sign they
+ * order entries by a hash of the name, which is spread evenly over all of them: so a directory of many entries
+ * can be read by several at once, each from one position to the next. */
 BENCHFS_API long benchfs_telldir(benchfs_dir *dir);
 BENCHFS_API void benchfs_seekdir(benchfs_dir *dir, long position);
 BENCHFS_API void benchfs_rewinddir(benchfs_dir *dir);

@@ -143,6 +143,19 @@ int crew_maximum(struct crew_member *worker, uint64_t value, uint64_t *maximum)
     return status;
 }
 
+int crew_sum(struct crew_member *worker, uint64_t value, uint64_t *sum)
+{
+    uint64_t added = 0, one;
+    for (uint32_t i = 0; i < worker->count; i++) {
+        int status = crew_maximum(worker, i == worker->number ? value : 0, &one);
+        if (status < 0)
+            return status;
+        added += one;
+    }
+    *sum = added;
+    return 0;
+}
+
 bool crew_first(const struct crew_member *worker)
 {
     return worker->number % worker->crew->workers == 0;

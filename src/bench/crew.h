@@ -88,6 +88,8 @@ struct crew_watch {
 };
 /* Waits for all and tells each the greatest of the values that they brought. 0 or -ECANCELED. */
 int crew_maximum(struct crew_member *worker, uint64_t value, uint64_t *maximum);
+/* The same with their sum (modulo 2^64); as many barriers as there are workers. */
+int crew_sum(struct crew_member *worker, uint64_t value, uint64_t *sum);
 
 /* Runs `processes` processes of `threads` threads each. pin[i], if pin is not NULL, is the processor of
  * process i (-1: any). totals: `phases` of them. Returns 0, or -errno when a worker failed; -EINTR, the

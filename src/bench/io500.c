@@ -167,13 +167,13 @@ static int run_phases(struct session *session, struct io500_files *made, struct 
 {
     for (uint32_t phase = 0; phase < IO500_PHASE_COUNT; phase++) {
         bool expired = true;
-        if (phase == IO500_FIND && session->worker->number == session->worker->count - 1) /* who lists them */
-            made->hard_matches = io500_matches(&made->hard_names);
         struct crew_part *part = crew_phase(session->worker, phase);
         int status = part == NULL ? -ECANCELED : run_phase(session, made, phase, part, &expired);
         if (status < 0)
             return status;
         crew_phase_end(session->worker, phase);
+        if (phase == IO500_FIND && (status = io500_find_check(session, made)) < 0)
+            return status;
         if (!expired)
             atomic_fetch_add(&outcome->early[phase], 1);
     }

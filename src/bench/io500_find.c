@@ -1,12 +1,19 @@
-/* The search. Each worker lists the tree of a worker; the first lists the top as well, and the last the tree
- * that all share. Names are compared first: only where they match does it ask for the size. The names are
- * kept until their directory has been listed, because not every file system can be asked in between. */
+/* The search. Each worker lists its own tree and a part of the one that all share, which is a single
+ * directory with most of the files; the first lists the top as well. Names are compared first: only where
+ * they match does it ask for the size. The names are kept until their directory has been listed, because not
+ * every file system can be asked in between.
+ *
+ * Which names of the shared directory a worker sees is the file system's choice, so what each found is summed
+ * up and compared with what each made: every name as a hash, and once more with another one if its file was
+ * looked at and is as it should be. Sums of hashes agree only if no name is missing or was seen twice. */
 #include "bench/io500_find.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/hash.h"
 
 static const char wanted[] = "01";
 
@@ -15,9 +22,17 @@ struct search {
     struct crew_part *part;
     uint64_t seen;    /* files in this directory */
     uint64_t matched; /* by name and size */
+    uint64_t found;   /* sum of their hashes */
     char *names;      /* that match, each with its end */
     size_t length, room;
 };
+
+enum { SEEN = 1, MATCHED = 2 }; /* seeds of hashes */
+
+static uint64_t name_hash(const char *name, uint64_t seed)
+{
+    return hash64(name, strlen(name), seed);
+}
 
 static int look_at(void *argument, const char *name, mode_t type)
 {
@@ -26,6 +41,7 @@ static int look_at(void *argument, const char *name, mode_t type)
     if (S_ISDIR(type))
         return 0;
     search->seen++;
+    search->found += name_hash(name, SEEN);
     if (strstr(name, wanted) == NULL)
         return 0;
     if (search->length + length > search->room) {
@@ -41,13 +57,13 @@ static int look_at(void *argument, const char *name, mode_t type)
     return 0;
 }
 
-/* Searches a directory; what it found is then in *search. */
-static int search_directory(struct search *search, const char *directory)
+/* Searches a part of a directory; what it found is then in *search. */
+static int search_part(struct search *search, const char *directory, uint32_t part, uint32_t parts)
 {
     struct session *session = search->session;
-    search->seen = search->matched = search->length = 0;
+    search->seen = search->matched = search->found = search->length = 0;
     uint64_t start = crew_now();
-    int status = session->call->list(session->target, directory, look_at, search);
+    int status = session_list_part(session, directory, part, parts, look_at, search);
     histogram_record(&search->part->latency, crew_now() - start);
     if (status < 0)
         return session_fail(session, "list", directory, status);
@@ -61,49 +77,60 @@ static int search_directory(struct search *search, const char *directory)
         histogram_record(&search->part->latency, crew_now() - start);
         if (status < 0)
             return session_fail(session, "stat", path, status);
-        search->matched += S_ISREG(found.st_mode) && found.st_size == IO500_HARD_FILE;
+        if (S_ISREG(found.st_mode) && found.st_size == IO500_HARD_FILE) {
+            search->matched++;
+            search->found += name_hash(search->names + at, MATCHED);
+        }
     }
     search->part->operations += search->seen;
     return 0;
 }
 
-static int search_and_compare(struct search *search, const char *directory, uint64_t files, uint64_t matched)
+/* One that nobody else looks at, without files that match. */
+static int search_whole(struct search *search, const char *directory, uint64_t files)
 {
-    int status = search_directory(search, directory);
-    if (status == 0 && (search->seen != files || search->matched != matched))
+    int status = search_part(search, directory, 0, 1);
+    if (status == 0 && (search->seen != files || search->matched != 0))
         status = session_fail(search->session, "wrong files found in", directory, -EBADMSG);
     return status;
 }
 
-uint64_t io500_matches(const struct mdtest *test)
-{
-    uint64_t count = 0;
-    for (uint32_t worker = 0; worker < test->session->worker->count; worker++) {
-        for (uint64_t i = 0; i < test->made; i++) {
-            char name[64];
-            mdtest_name(name, sizeof(name), worker, i);
-            count += strstr(name, wanted) != NULL;
-        }
-    }
-    return count;
-}
-
-int io500_find(struct session *session, const struct io500_files *files, struct crew_part *part)
+int io500_find(struct session *session, struct io500_files *files, struct crew_part *part)
 {
     struct search search = {.session = session, .part = part};
     uint32_t number = session->worker->number, count = session->worker->count;
     char directory[SESSION_PATH_MAX];
     int status = 0;
     if (number == 0) /* a file of each, and the one that all share */
-        status = search_and_compare(&search, session->directory, count + 1, 0);
+        status = search_whole(&search, session->directory, count + 1);
     if (status == 0) {
         mdtest_directory(&files->easy_names, number, 0, directory);
-        status = search_and_compare(&search, directory, files->easy_names.made, 0);
+        status = search_whole(&search, directory, files->easy_names.made);
     }
-    if (status == 0 && number == count - 1) {
+    if (status == 0) {
         mdtest_directory(&files->hard_names, 0, 0, directory);
-        status = search_and_compare(&search, directory, count * files->hard_names.made, files->hard_matches);
+        status = search_part(&search, directory, number, count);
     }
+    files->found = search.found;
     free(search.names);
     return status;
+}
+
+int io500_find_check(struct session *session, const struct io500_files *files)
+{
+    uint64_t made = 0, difference;
+    char directory[SESSION_PATH_MAX];
+    for (uint64_t i = 0; i < files->hard_names.made; i++) {
+        char name[64];
+        mdtest_name(name, sizeof(name), session->worker->number, i);
+        made += name_hash(name, SEEN);
+        if (strstr(name, wanted) != NULL)
+            made += name_hash(name, MATCHED);
+    }
+    int status = crew_sum(session->worker, made - files->found, &difference);
+    if (status < 0 || difference == 0)
+        return status;
+    mdtest_directory(&files->hard_names, 0, 0, directory);
+    return session->worker->number == 0 ? session_fail(session, "wrong files found in", directory, -EBADMSG)
+                                        : -ECANCELED;
 }

@@ -10,12 +10,13 @@
 struct io500_files {
     struct ior easy, hard;
     struct mdtest easy_names, hard_names;
-    uint64_t hard_matches; /* io500_matches of hard_names */
+    uint64_t found; /* by this worker, in the tree that all share: io500_find_check */
 };
 
-/* How many of the names that all workers made match. Not part of what is measured. */
-uint64_t io500_matches(const struct mdtest *test);
 /* All workers together, in a phase: looks at every name, and asks for the attributes of those that match.
- * Counts the files it saw, as IO500 does. What is not found, or found and was not made, is an error. 0, or
- * -errno after one line on standard error. */
-int io500_find(struct session *session, const struct io500_files *files, struct crew_part *part);
+ * Counts the files it saw, as IO500 does. What is not found, or found and was not made, is an error, here or
+ * in the check. 0, or -errno after one line on standard error. */
+int io500_find(struct session *session, struct io500_files *files, struct crew_part *part);
+/* All workers together, after the phase: whether they found what they made in the tree that they share, each
+ * name once. 0, or -errno after one line on standard error. */
+int io500_find_check(struct session *session, const struct io500_files *files);

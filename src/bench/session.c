@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "bench/options.h"
 #include "bench/suite.h"
 
@@ -41,6 +42,32 @@ void session_path(const struct session *session, char path[SESSION_PATH_MAX], co
     vsnprintf(path + length, SESSION_PATH_MAX - (size_t)length, format, arguments);
     va_end(arguments);
 }
+
+/* ---- a directory in parts ---- */
+
+struct sieve {
+    uint32_t part, parts;
+    target_entry each;
+    void *argument;
+};
+
+static int pass_own(void *argument, const char *name, mode_t type)
+{
+    const struct sieve *sieve = argument;
+    bool own = hash64(name, strlen(name), 0) % sieve->parts == sieve->part;
+    return own ? sieve->each(sieve->argument, name, type) : 0;
+}
+
+int session_list_part(const struct session *session, const char *path, uint32_t part, uint32_t parts,
+                      target_entry each, void *argument)
+{
+    if (session->call->list_part != NULL)
+        return session->call->list_part(session->target, path, part, parts, each, argument);
+    struct sieve sieve = {part, parts, each, argument};
+    return session->call->list(session->target, path, pass_own, &sieve);
+}
+
+/* ---- removing ---- */
 
 struct batch {
     uint32_t count;

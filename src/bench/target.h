@@ -60,6 +60,11 @@ struct target_operations {
     /* Calls `each` for the entries other than "." and ".."; what it returns other than 0 ends it and is
      * returned. */
     int (*list)(struct target *target, const char *path, target_entry each, void *argument);
+    /* The same for one of `parts` parts of the directory, numbered from 0, which together are all of it, each
+     * entry once, as long as nothing changes; no more is fetched than that. NULL: it lists directories as a
+     * whole. */
+    int (*list_part)(struct target *target, const char *path, uint32_t part, uint32_t parts,
+                     target_entry each, void *argument);
     /* These, submit and wait may be NULL: a file system without such a call. What needs it is reported as
      * TARGET_UNSUPPORTED, and neither tried in other ways nor counted. */
     int (*rename)(struct target *target, const char *path, const char *new_path);

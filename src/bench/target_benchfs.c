@@ -172,12 +172,16 @@ static int path_rmdir(struct target *target, const char *path)
     return result(benchfs_rmdir(fs_of(target), path));
 }
 
-static int path_list(struct target *target, const char *path, target_entry each, void *argument)
+/* Entries from one position to before another; last 0: to the end. */
+static int list_range(struct target *target, const char *path, uint64_t first, uint64_t last,
+                      target_entry each, void *argument)
 {
     int status = 0;
     benchfs_dir *directory = benchfs_opendir(fs_of(target), path);
     if (directory == NULL)
         return -errno;
+    if (first > 0)
+        benchfs_seekdir(directory, (long)first);
     while (status == 0) {
         errno = 0;
         const struct dirent *entry = benchfs_readdir(directory);
@@ -185,11 +189,26 @@ static int path_list(struct target *target, const char *path, target_entry each,
             status = -errno;
             break;
         }
+        if (last > 0 && (uint64_t)entry->d_off > last)
+            break;
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             status = each(argument, entry->d_name, (mode_t)DTTOIF(entry->d_type));
     }
     benchfs_closedir(directory);
     return status;
+}
+
+static int path_list(struct target *target, const char *path, target_entry each, void *argument)
+{
+    return list_range(target, path, 0, 0, each, argument);
+}
+
+/* An entry's d_off is one more than its position, which is spread evenly over 64 bits. */
+static int path_list_part(struct target *target, const char *path, uint32_t part, uint32_t parts,
+                          target_entry each, void *argument)
+{
+    uint64_t step = UINT64_MAX / parts;
+    return list_range(target, path, part * step, part + 1 == parts ? 0 : (part + 1) * step, each, argument);
 }
 
 static int path_link(struct target *target, const char *path, const char *new_path)
@@ -262,6 +281,7 @@ const struct target_operations target_benchfs = {
     .mkdir = path_mkdir,
     .rmdir = path_rmdir,
     .list = path_list,
+    .list_part = path_list_part,
     .rename = path_rename,
     .link = path_link,
     .truncate = path_truncate,

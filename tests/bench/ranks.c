@@ -36,6 +36,13 @@ static int count_up(struct crew_member *member)
             bench_error("member %u: the greatest is %llu", member->number, (unsigned long long)maximum);
             return -EIO;
         }
+        uint64_t sum = 0;
+        if (crew_sum(member, member->number, &sum) < 0)
+            return -ECANCELED;
+        if (sum != (uint64_t)member->count * (member->count - 1) / 2) {
+            bench_error("member %u: the sum is %llu", member->number, (unsigned long long)sum);
+            return -EIO;
+        }
     }
     return 0;
 }

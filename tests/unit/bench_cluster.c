@@ -2,6 +2,7 @@
  * started it. */
 #include "unit/unit.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -14,6 +15,7 @@
 
 #include "bench/bench.h"
 #include "bench/private_cluster.h"
+#include "bench/target.h"
 #include "benchfs.h"
 
 #define CAPACITY (UINT64_C(32) << 20)
@@ -143,6 +145,75 @@ static void a_configuration_is_followed(void **state)
     assert_int_equal(access(file, F_OK), -1);
 }
 
+#define NAMES 3000u
+
+struct names {
+    uint32_t count;            /* of one part */
+    unsigned char seen[NAMES]; /* by all */
+};
+
+static int note_name(void *argument, const char *name, mode_t type)
+{
+    struct names *names = argument;
+    unsigned number;
+    if (!S_ISREG(type) || sscanf(name, "file.%u", &number) != 1 || number >= NAMES)
+        return -EBADMSG;
+    names->count++;
+    names->seen[number]++;
+    return 0;
+}
+
+/* Exit status: 0, or which step went wrong. */
+static int list_in_parts(const char *file)
+{
+    char path[64];
+    struct target *target;
+    setenv("BENCHFS_CLUSTER", file, 1);
+    unsetenv("BENCHFS_SERVERS");
+    if (target_open("benchfs:", &target) < 0 || target->operations->mkdir(target, "/big", 0755) < 0)
+        return 1;
+    for (unsigned i = 0; i < NAMES; i++) {
+        snprintf(path, sizeof(path), "/big/file.%u", i);
+        int fd = target->operations->file_open(target, path, O_CREAT | O_WRONLY, 0644);
+        if (fd < 0 || target->operations->file_close(target, fd) < 0)
+            return 2;
+    }
+    for (uint32_t parts = 1; parts <= 7; parts += 2) {
+        struct names names = {0};
+        for (uint32_t part = 0; part < parts; part++) {
+            names.count = 0;
+            if (target->operations->list_part(target, "/big", part, parts, note_name, &names) < 0)
+                return 3;
+            if (names.count < NAMES / parts * 8 / 10 || names.count > NAMES / parts * 12 / 10)
+                return 4;
+        }
+        for (unsigned i = 0; i < NAMES; i++) {
+            if (names.seen[i] != 1)
+                return 5;
+        }
+    }
+    target->operations->close(target);
+    return 0;
+}
+
+/* Parts have about as many entries each, which is what they are for. */
+static void a_directory_is_listed_in_parts(void **state)
+{
+    (void)state;
+    struct private_cluster cluster;
+    const int pin[] = {-1, -1};
+    assert_int_equal(private_cluster_start(&cluster, 2, pin, CAPACITY), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(list_in_parts(cluster.file));
+    int ended;
+    assert_int_equal(waitpid(pid, &ended, 0), pid);
+    private_cluster_stop(&cluster);
+    assert_true(WIFEXITED(ended));
+    assert_int_equal(WEXITSTATUS(ended), 0);
+}
+
 /* The servers see the end of their sockets when the process that started them is killed. */
 static void servers_end_with_their_starter(void **state)
 {
@@ -175,9 +246,8 @@ static void servers_end_with_their_starter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(benchmarks_run_on_it),
-        cmocka_unit_test(killed_servers_are_started_again),
-        cmocka_unit_test(a_configuration_is_followed),
+        cmocka_unit_test(benchmarks_run_on_it),           cmocka_unit_test(killed_servers_are_started_again),
+        cmocka_unit_test(a_configuration_is_followed),    cmocka_unit_test(a_directory_is_listed_in_parts),
         cmocka_unit_test(servers_end_with_their_starter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

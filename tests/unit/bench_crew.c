@@ -72,11 +72,16 @@ static int compare_values(struct crew_member *member)
             return -ECANCELED;
         if (maximum != (200 - round) * 10 + member->count - 1)
             return -EBADMSG;
+        uint64_t sum;
+        if (crew_sum(member, round - member->number, &sum) < 0)
+            return -ECANCELED;
+        if (sum != 4 * round - (0 + 1 + 2 + 3))
+            return -EBADMSG;
     }
     return 0;
 }
 
-static void everybody_is_told_the_greatest_value(void **state)
+static void everybody_is_told_the_greatest_value_and_the_sum(void **state)
 {
     (void)state;
     assert_int_equal(crew_execute(2, 2, NULL, 0, compare_values, NULL, totals), 0);
@@ -177,7 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_add_up),
         cmocka_unit_test(a_share_lasts_as_long_as_the_whole),
-        cmocka_unit_test(everybody_is_told_the_greatest_value),
+        cmocka_unit_test(everybody_is_told_the_greatest_value_and_the_sum),
         cmocka_unit_test(edges_are_where_they_should_be),
         cmocka_unit_test(failure_ends_all),
         cmocka_unit_test(sizes_are_checked),

@@ -2,6 +2,8 @@
 #include "unit/bench_session.h"
 
 #include <math.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 
 #include "bench/io500.h"
 #include "bench/io500_find.h"
@@ -124,6 +126,47 @@ static void the_clock_ends_the_phases(void **state)
                      session_totals[IO500_MDTEST_HARD_WRITE].operations);
 }
 
+/* ---- who looks at what ---- */
+
+static _Atomic uint32_t *listed; /* names, by part; shared by the workers */
+
+static int count_listed(void *argument, const char *name, mode_t type)
+{
+    (void)name, (void)type;
+    atomic_fetch_add(&listed[*(uint32_t *)argument], 1);
+    return 0;
+}
+
+/* As if the target could do so itself. */
+static int list_part(struct target *target, const char *path, uint32_t part, uint32_t parts,
+                     target_entry each, void *argument)
+{
+    struct target_operations whole = target_posix;
+    struct session session = {.target = target, .call = &whole};
+    int status = session_list_part(&session, path, part, parts, each, argument);
+    if (status == 0 && strstr(path, "/mdtest-hard") != NULL && parts == 4)
+        status = session_list_part(&session, path, part, parts, count_listed, &part);
+    return status;
+}
+
+/* 4 x 250 names: each worker looks at about a quarter, and all together at each once. */
+static void one_big_directory_is_shared_out(void **state)
+{
+    (void)state;
+    listed = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(listed != MAP_FAILED);
+    session_calls.list_part = list_part;
+    assert_int_equal(session_run(4, 1, IO500_PHASE_COUNT, run, NULL), 0);
+    uint32_t sum = 0;
+    for (int part = 0; part < 4; part++) {
+        assert_in_range(listed[part], 200, 300);
+        sum += listed[part];
+    }
+    assert_int_equal(sum, 1000);
+    assert_int_equal(session_totals[IO500_FIND].operations, 1000 + 1000 + 5);
+    munmap((void *)listed, 4096);
+}
+
 /* ---- what goes wrong in the search ---- */
 
 static int stat_other_size(struct target *target, const char *path, struct stat *status)
@@ -147,9 +190,25 @@ static int list_less(struct target *target, const char *path, target_entry each,
     return target_posix.list(target, path, pass_less, argument);
 }
 
+/* What one finds twice does not make up for what another does not find. */
+static int pass_other(void *argument, const char *name, mode_t type)
+{
+    return true_each(argument, strcmp(name, "file.1.77") == 0 ? "file.1.78" : name, type);
+}
+
+static int list_other(struct target *target, const char *path, target_entry each, void *argument)
+{
+    true_each = each;
+    return target_posix.list(target, path, strstr(path, "/mdtest-hard") != NULL ? pass_other : each,
+                             argument);
+}
+
 static void what_is_not_found_ends_the_run(void **state)
 {
     (void)state;
+    session_calls.list = list_other;
+    assert_int_equal(session_run(2, 1, IO500_PHASE_COUNT, run, NULL), -EIO);
+    session_calls = target_posix;
     session_calls.stat = stat_other_size;
     assert_int_equal(session_run(2, 1, IO500_PHASE_COUNT, run, NULL), -EIO);
     session_calls = target_posix;
@@ -164,6 +223,7 @@ int main(void)
         cmocka_unit_test(phases_are_in_the_published_order),
         cmocka_unit_test_setup_teardown(all_phases_do_what_they_count, setup, teardown),
         cmocka_unit_test_setup_teardown(the_clock_ends_the_phases, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_big_directory_is_shared_out, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_found_ends_the_run, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
