@@ -392,6 +392,12 @@ int disk_sync_names(struct disk *disk, const char *directory)
     return status != 0 ? status : disk->operations->sync_names(disk, directory);
 }
 
+int disk_sync_all(struct disk *disk)
+{
+    int status = disk->read_only ? -EROFS : ask(disk, "sync", "");
+    return status != 0 ? status : disk->operations->sync_all(disk);
+}
+
 int disk_list(struct disk *disk, const char *directory,
               int (*visit)(void *owner, const char *name, bool is_directory), void *owner)
 {

@@ -112,6 +112,10 @@ int disk_unlink(struct disk *disk, const char *name);                 /* files a
 int disk_rename(struct disk *disk, const char *from, const char *to); /* in one directory, else -EXDEV */
 /* Makes changes of names in a directory ("": the disk's own) durable. May suspend. */
 int disk_sync_names(struct disk *disk, const char *directory);
+/* Makes everything durable that has been written so far, bytes and names, by whomever: for one who goes on
+ * where a process stopped that was killed. Takes as long as the system has to write, and may block for that.
+ * May suspend. */
+int disk_sync_all(struct disk *disk);
 /* Calls visit for each entry of a directory ("": the disk's own), in any order, until it returns non-zero,
  * which is then returned. */
 int disk_list(struct disk *disk, const char *directory,

@@ -607,6 +607,27 @@ void content_sync_names(struct content *content, struct content_node *directory,
     }
 }
 
+/* A directory whose names have changed up to then, or NULL. */
+static struct content_node *unsynchronised_directory(struct content *content, uint64_t sequence)
+{
+    list_for_each (link, &content->nodes) {
+        struct content_node *node = container_of(link, struct content_node, link);
+        if (node->directory && !list_empty(&node->names) &&
+            container_of(node->names.next, struct content_names, link)->sequence <= sequence)
+            return node;
+    }
+    return NULL;
+}
+
+void content_sync_all(struct content *content, uint64_t sequence)
+{
+    list_for_each (link, &content->nodes)
+        content_sync(content, container_of(link, struct content_node, link), sequence);
+    /* Nodes may go with their last names. */
+    for (struct content_node *node; (node = unsynchronised_directory(content, sequence)) != NULL;)
+        content_sync_names(content, node, sequence);
+}
+
 enum fate { LOST, KEPT, TORN };
 
 /* How changes of one power loss fare: sometimes all are lost, or all kept, mostly each on its own. */

@@ -89,6 +89,7 @@ uint64_t content_read(const struct content_node *node, uint64_t offset, void *by
 /* Changes up to that sequence last. */
 void content_sync(struct content *content, struct content_node *node, uint64_t sequence);
 void content_sync_names(struct content *content, struct content_node *directory, uint64_t sequence);
+void content_sync_all(struct content *content, uint64_t sequence);
 
 /* See disk_sim_power_loss. No handle is open. */
 void content_power_loss(struct content *content, struct random *random);

@@ -556,6 +556,11 @@ static int local_sync_names(struct disk *common, const char *directory)
     return status;
 }
 
+static int local_sync_all(struct disk *disk)
+{
+    return syncfs(local_disk(disk)->directory) == 0 ? 0 : -errno;
+}
+
 static bool entry_is_directory(int directory, const struct dirent *entry)
 {
     if (entry->d_type != DT_UNKNOWN)
@@ -710,6 +715,7 @@ static const struct disk_operations local_operations = {
     .unlink = local_unlink,
     .rename = local_rename,
     .sync_names = local_sync_names,
+    .sync_all = local_sync_all,
     .list = local_list,
     .space = local_space,
 };

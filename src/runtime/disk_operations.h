@@ -28,6 +28,7 @@ struct disk_operations {
     int (*unlink)(struct disk *disk, const char *name);
     int (*rename)(struct disk *disk, const char *from, const char *to);
     int (*sync_names)(struct disk *disk, const char *directory);
+    int (*sync_all)(struct disk *disk);
     int (*list)(struct disk *disk, const char *directory,
                 int (*visit)(void *owner, const char *name, bool is_directory), void *owner);
     int (*space)(struct disk *disk, uint64_t *available, uint64_t *total);

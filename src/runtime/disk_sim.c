@@ -196,6 +196,12 @@ static void sync_names_effect(struct sim_transfer *transfer, int *status)
     content_sync_names(&transfer->disk->device->content, transfer->node, transfer->covered);
 }
 
+static void sync_all_effect(struct sim_transfer *transfer, int *status)
+{
+    (void)status;
+    content_sync_all(&transfer->disk->device->content, transfer->covered);
+}
+
 static struct content_change *write_change(const struct disk_io *io, size_t length)
 {
     struct content_change *change = content_change_make(CONTENT_WRITE, io->offset, length);
@@ -390,6 +396,12 @@ static int sim_sync_names(struct disk *disk, const char *directory)
     return status != 0 ? status : sim_wait(disk, node, sync_names_effect, NULL);
 }
 
+static int sim_sync_all(struct disk *disk)
+{
+    int status = sim_check(disk);
+    return status != 0 ? status : sim_wait(disk, sim_disk(disk)->device->content.root, sync_all_effect, NULL);
+}
+
 static int sim_list(struct disk *disk, const char *directory,
                     int (*visit)(void *owner, const char *name, bool is_directory), void *owner)
 {
@@ -471,6 +483,7 @@ static const struct disk_operations sim_operations = {
     .unlink = sim_unlink,
     .rename = sim_rename,
     .sync_names = sim_sync_names,
+    .sync_all = sim_sync_all,
     .list = sim_list,
     .space = sim_space,
 };

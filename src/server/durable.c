@@ -224,7 +224,12 @@ int server_recover(struct server *server)
         log_error("cannot recover \"%s\": %s", disk_path(options.disk), status_text(status));
         return status;
     }
-    status = store->start(server->store, journal);
+    /* It did not end by itself. What the engine had not synchronised is seen from now on, and would not be
+     * synchronised again when somebody is promised that it lasts. */
+    if (store->in_place && server->recovery.log_records > 0)
+        status = disk_sync_all(options.disk);
+    if (status == 0)
+        status = store->start(server->store, journal);
     if (status != 0) {
         log_error("cannot start the store in \"%s\": %s", disk_path(options.disk), status_text(status));
         journal_close(journal, true);

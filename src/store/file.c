@@ -893,6 +893,7 @@ static int file_create(const struct store_options *options, struct store **made)
 const struct store_operations store_file_operations = {
     .name = "file",
     .persistent = true,
+    .in_place = true,
     .create = file_create,
     .destroy = file_destroy,
     .write_begin = file_write_begin,

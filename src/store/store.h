@@ -101,6 +101,7 @@ struct store_statistics {
 struct store_operations {
     const char *name;
     bool persistent;
+    bool in_place; /* after a kill bytes may be seen that were written over others and not synchronised */
     int (*create)(const struct store_options *options, struct store **store);
     void (*destroy)(struct store *store);
     /* io: inode, index, offset, length set; chunk_size bounds offset + length (-EINVAL). Fills vector. May

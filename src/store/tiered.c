@@ -689,6 +689,7 @@ static void choose_operations(struct tiered *tiered)
     struct store_operations *own = &tiered->operations;
     *own = store_tiered_operations;
     own->persistent = slow->persistent;
+    own->in_place = slow->in_place;
     if (slow->journal_backend == NULL)
         own->journal_backend = NULL;
     if (slow->persistent)
