@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 static void *shared_memory(size_t size)
 {
@@ -25,6 +24,12 @@ struct history *history_create(void)
     return history->contents == NULL ? NULL : history;
 }
 
+void history_destroy(struct history *history)
+{
+    munmap(history->contents, (size_t)CLIENTS * FILES * FILE_MAX);
+    munmap(history, sizeof *history);
+}
+
 unsigned char *history_contents(struct history *history, unsigned client, unsigned file)
 {
     return history->contents + ((size_t)client * FILES + file) * FILE_MAX;
@@ -34,13 +39,6 @@ void history_forget_file(struct history *history, unsigned client, unsigned file
 {
     madvise(history_contents(history, client, file), FILE_MAX, MADV_REMOVE);
     history->model[client].files[file] = (struct file){0};
-}
-
-uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 unsigned name_directory(unsigned name)
@@ -105,12 +103,12 @@ size_t xattr_value(uint32_t id, uint32_t version, unsigned char *bytes)
     return length;
 }
 
-uint64_t random_next(uint64_t *state)
+uint64_t draw(uint64_t *state)
 {
     return mix(*state += UINT64_C(0x9e3779b97f4a7c15));
 }
 
-uint64_t random_below(uint64_t *state, uint64_t limit)
+uint64_t draw_below(uint64_t *state, uint64_t limit)
 {
-    return limit == 0 ? 0 : (random_next(state) >> 11) % limit;
+    return limit == 0 ? 0 : (draw(state) >> 11) % limit;
 }

@@ -98,13 +98,16 @@ struct history {
     unsigned char *contents; /* CLIENTS x FILES x FILE_MAX, of each file as last compared */
 };
 
-/* Shared memory, zeros but for names; NULL: none. Never freed. */
+/* Shared memory, zeros but for names; NULL: none. */
 struct history *history_create(void);
+void history_destroy(struct history *history);
 unsigned char *history_contents(struct history *history, unsigned client, unsigned file);
 /* Gives the slot and its memory back. */
 void history_forget_file(struct history *history, unsigned client, unsigned file);
 
+/* clock.c; in the simulator sim/library.c. */
 uint64_t now_ns(void);
+void pause_ns(uint64_t ns);
 /* "/d1/c2n5", or "/d1/c2s1/n28". */
 void name_path(unsigned client, unsigned name, char path[64]);
 /* Of the directory that the name is in: shared, or the client's own. */
@@ -121,6 +124,6 @@ void contents_fill(unsigned char *bytes, size_t length, uint32_t id, uint32_t ve
 size_t xattr_value(uint32_t id, uint32_t version, unsigned char *bytes);
 
 /* splitmix64. */
-uint64_t random_next(uint64_t *state);
+uint64_t draw(uint64_t *state);
 /* Below limit. */
-uint64_t random_below(uint64_t *state, uint64_t limit);
+uint64_t draw_below(uint64_t *state, uint64_t limit);

@@ -211,12 +211,6 @@ static int run_empty(struct combination *combination, unsigned number)
 
 /* ---- a round ---- */
 
-static void wait_ns(uint64_t ns)
-{
-    nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)},
-              NULL);
-}
-
 /* What the machine does while a round goes on: how late it wakes a sleeper, how long a synchronised write
  * takes. Ages are judged by that. */
 struct weather {
@@ -239,7 +233,7 @@ static void weather_watch(struct weather *weather, uint64_t ns)
     uint64_t end = now_ns() + ns;
     for (uint64_t now = now_ns(); now < end; now = now_ns()) {
         uint64_t part = end - now < 10 * MILLISECOND ? end - now : 10 * MILLISECOND;
-        wait_ns(part);
+        pause_ns(part);
         uint64_t woken = now_ns(), late = woken - now - part;
         if (pwrite(weather->fd, block, sizeof block, 0) == sizeof block)
             fdatasync(weather->fd);
@@ -271,7 +265,7 @@ static void kill_all(struct combination *combination)
     for (unsigned i = 0; i < count; i++)
         order[i] = i;
     for (unsigned i = count; i > 1; i--) {
-        unsigned j = (unsigned)random_below(&combination->random, i), swap = order[i - 1];
+        unsigned j = (unsigned)draw_below(&combination->random, i), swap = order[i - 1];
         order[i - 1] = order[j];
         order[j] = swap;
     }
@@ -279,8 +273,8 @@ static void kill_all(struct combination *combination)
     rules.crash = now_ns();
     for (unsigned i = 0; i < count; i++) {
         cluster_kill(&combination->cluster, order[i]);
-        if (random_below(&combination->random, 2) == 0)
-            wait_ns(random_below(&combination->random, 3 * MILLISECOND));
+        if (draw_below(&combination->random, 2) == 0)
+            pause_ns(draw_below(&combination->random, 3 * MILLISECOND));
     }
 }
 
@@ -294,10 +288,10 @@ static int work_and_crash(struct combination *combination)
     for (unsigned i = 0; i < PROCESSES; i++)
         clients[i] = child(run_clients, combination, i);
     for (unsigned i = 0; i < 5000 && !any_began(history); i++)
-        wait_ns(MILLISECOND);
+        pause_ns(MILLISECOND);
     uint64_t least = combination->level == LEVEL_INTERVAL ? 100 : 10;
     uint64_t most = combination->level == LEVEL_INTERVAL ? 800 : 150;
-    uint64_t length = (least + random_below(&combination->random, most - least)) * MILLISECOND;
+    uint64_t length = (least + draw_below(&combination->random, most - least)) * MILLISECOND;
     if (combination->level == LEVEL_INTERVAL) {
         struct weather weather;
         weather_begin(&weather, combination);
@@ -306,7 +300,7 @@ static int work_and_crash(struct combination *combination)
         if (is_tiered(combination))
             rules.age_ns += TIERED_LATER;
     } else {
-        wait_ns(length);
+        pause_ns(length);
     }
     if (!rules.clean)
         kill_all(combination);
@@ -324,7 +318,7 @@ static int restart_and_verify(struct combination *combination)
     if (cluster_restart(&combination->cluster, combination->settings) < 0)
         return -1;
     combination->restart_ns += now_ns() - began;
-    rules.seed = random_next(&combination->random);
+    rules.seed = draw(&combination->random);
     return child_end(child(run_verify, combination, 0), "the comparison");
 }
 

@@ -574,7 +574,7 @@ static void look_at_file(struct checker *checker, unsigned index)
         return;
     }
     name_path(checker->index, seen, path);
-    if (checker->rules->all || touched(checker, index) || random_below(&checker->random, 4) == 0)
+    if (checker->rules->all || touched(checker, index) || draw_below(&checker->random, 4) == 0)
         read_file(checker, path, index, names);
     file->names = names;
     if (checker->complaints > complaints)
@@ -661,5 +661,10 @@ int verify(struct history *history, const struct rules *rules)
     /* Without a goodbye the servers would keep what it had open for a while. */
     if (checker->fs != NULL)
         benchfs_disconnect(checker->fs);
-    return checker->complaints > 0 ? -1 : 0;
+    int status = checker->complaints > 0 ? -1 : 0;
+    free(checker->bytes);
+    free(checker->wanted);
+    free(checker->good);
+    free(checker);
+    return status;
 }

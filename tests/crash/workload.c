@@ -67,8 +67,7 @@ static bool end(struct client *client, struct operation *operation, long long re
                     strerror(operation->error));
     }
     if (client->pause_ns > 0 && result >= 0)
-        nanosleep(&(struct timespec){.tv_nsec = (long)random_below(&client->random, 2 * client->pause_ns)},
-                  NULL);
+        pause_ns(draw_below(&client->random, 2 * client->pause_ns));
     return result >= 0;
 }
 
@@ -84,7 +83,7 @@ static bool name_usable(const struct client *client, unsigned name)
 static unsigned choose_name(struct client *client, bool taken)
 {
     for (unsigned i = 0; i < 40; i++) {
-        unsigned name = (unsigned)random_below(&client->random, NAMES);
+        unsigned name = (unsigned)draw_below(&client->random, NAMES);
         if (name_usable(client, name) && (client->model.names[name] != NONE) == taken)
             return name;
     }
@@ -94,12 +93,12 @@ static unsigned choose_name(struct client *client, bool taken)
 static uint64_t choose_length(struct client *client)
 {
     static const uint64_t lengths[] = {1, 100, 3901, 4096, 4097, 8192, 47008, 47008, 65536, 65537, 131072};
-    uint64_t kind = random_below(&client->random, 40);
+    uint64_t kind = draw_below(&client->random, 40);
     if (kind == 0)
         return UINT64_C(1) << 20;
     if (kind < 12)
-        return 1 + random_below(&client->random, 20000);
-    return lengths[random_below(&client->random, sizeof lengths / sizeof *lengths)];
+        return 1 + draw_below(&client->random, 20000);
+    return lengths[draw_below(&client->random, sizeof lengths / sizeof *lengths)];
 }
 
 /* ---- calls on files ---- */
@@ -108,9 +107,8 @@ static void write_some(struct client *client, int fd, unsigned index, bool appen
 {
     struct file *file = &client->model.files[index];
     uint64_t length = choose_length(client), offset = file->size;
-    if (!append && random_below(&client->random, 3) > 0)
-        offset =
-            random_below(&client->random, file->size + (random_below(&client->random, 8) == 0 ? 100000 : 1));
+    if (!append && draw_below(&client->random, 3) > 0)
+        offset = draw_below(&client->random, file->size + (draw_below(&client->random, 8) == 0 ? 100000 : 1));
     if (offset + length > FILE_MAX)
         return;
     struct operation *operation = begin(client, OPERATION_WRITE, index, NONE);
@@ -143,9 +141,9 @@ static void truncate_file(struct client *client, int fd, unsigned index)
     if (operation == NULL)
         return;
     operation->length =
-        random_below(&client->random, 4) == 0
+        draw_below(&client->random, 4) == 0
             ? 0
-            : random_below(&client->random, file->size + 1 + random_below(&client->random, 3) * 3000);
+            : draw_below(&client->random, file->size + 1 + draw_below(&client->random, 3) * 3000);
     if (operation->length > FILE_MAX)
         operation->length = FILE_MAX;
     start(client, operation);
@@ -160,8 +158,8 @@ static void synchronise(struct client *client, int fd, unsigned index)
         return;
     start(client, operation);
     end(client, operation,
-        random_below(&client->random, 2) == 0 ? benchfs_fsync(client->fs, fd)
-                                              : benchfs_fdatasync(client->fs, fd));
+        draw_below(&client->random, 2) == 0 ? benchfs_fsync(client->fs, fd)
+                                            : benchfs_fdatasync(client->fs, fd));
 }
 
 static void close_file(struct client *client, int fd, unsigned index)
@@ -175,9 +173,9 @@ static void close_file(struct client *client, int fd, unsigned index)
 
 static void work_on(struct client *client, int fd, unsigned index, bool append)
 {
-    unsigned count = 1 + (unsigned)random_below(&client->random, 3);
+    unsigned count = 1 + (unsigned)draw_below(&client->random, 3);
     for (unsigned i = 0; i < count; i++) {
-        uint64_t choice = random_below(&client->random, 10);
+        uint64_t choice = draw_below(&client->random, 10);
         if (choice < 7)
             write_some(client, fd, index, append);
         else if (choice < 8)
@@ -185,7 +183,7 @@ static void work_on(struct client *client, int fd, unsigned index, bool append)
         else
             synchronise(client, fd, index);
     }
-    if (random_below(&client->random, 3) == 0)
+    if (draw_below(&client->random, 3) == 0)
         synchronise(client, fd, index);
 }
 
@@ -207,12 +205,12 @@ static void write_to(struct client *client, unsigned name)
 {
     char path[64];
     unsigned index = client->model.names[name];
-    bool append = random_below(&client->random, 4) == 0;
+    bool append = draw_below(&client->random, 4) == 0;
     if (client->status != 0)
         return;
     name_path(client->index, name, path);
-    client->synchronous = random_below(&client->random, 8) == 0;
-    int synchronous = random_below(&client->random, 2) == 0 ? O_SYNC : O_DSYNC;
+    client->synchronous = draw_below(&client->random, 8) == 0;
+    int synchronous = draw_below(&client->random, 2) == 0 ? O_SYNC : O_DSYNC;
     int fd = benchfs_open(client->fs, path,
                           O_RDWR | (append ? O_APPEND : 0) | (client->synchronous ? synchronous : 0));
     if (fd < 0) {
@@ -221,7 +219,7 @@ static void write_to(struct client *client, unsigned name)
             fprintf(stderr, "# client %u: open %s: %s\n", client->index, path, strerror(errno));
         return;
     }
-    if (random_below(&client->random, 12) == 0)
+    if (draw_below(&client->random, 12) == 0)
         unlink_name(client, name);
     work_on(client, fd, index, append);
     close_file(client, fd, index);
@@ -266,7 +264,7 @@ static void change_mode(struct client *client, unsigned name)
     struct operation *operation = begin(client, OPERATION_MODE, client->model.names[name], name);
     if (operation == NULL)
         return;
-    operation->length = 0600 + random_below(&client->random, 0100);
+    operation->length = 0600 + draw_below(&client->random, 0100);
     name_path(client->index, name, path);
     start(client, operation);
     end(client, operation, benchfs_chmod(client->fs, path, (mode_t)operation->length));
@@ -281,7 +279,7 @@ static void set_xattr(struct client *client, unsigned name)
     struct operation *operation = begin(client, OPERATION_XATTR, index, name);
     if (operation == NULL)
         return;
-    bool removing = file->xattr != 0 && random_below(&client->random, 4) == 0;
+    bool removing = file->xattr != 0 && draw_below(&client->random, 4) == 0;
     operation->version = removing ? 0 : ++file->versions;
     size_t length = removing ? 0 : xattr_value(file->id, operation->version, value);
     name_path(client->index, name, path);
@@ -314,7 +312,7 @@ static void link_name(struct client *client, unsigned name)
 static void rename_name(struct client *client, unsigned name)
 {
     char path[64], other_path[64];
-    unsigned other = choose_name(client, random_below(&client->random, 3) == 0);
+    unsigned other = choose_name(client, draw_below(&client->random, 3) == 0);
     if (other == NONE || client->model.names[other] == client->model.names[name])
         return;
     struct operation *operation = begin(client, OPERATION_RENAME, client->model.names[name], name);
@@ -350,7 +348,7 @@ static void sync_directory(struct client *client, unsigned name)
 static void change_directory(struct client *client)
 {
     char path[64];
-    unsigned directory = (unsigned)random_below(&client->random, DIRECTORIES_OWN);
+    unsigned directory = (unsigned)draw_below(&client->random, DIRECTORIES_OWN);
     bool there = client->model.directories[directory];
     for (unsigned name = NAMES_SHARED; there && name < NAMES; name++)
         if (name_directory(name) == directory && client->model.names[name] != NONE)
@@ -368,7 +366,7 @@ static void change_directory(struct client *client)
 /* One server's journal holds all that these change. */
 static void step_within_servers(struct client *client)
 {
-    uint64_t choice = random_below(&client->random, 100);
+    uint64_t choice = draw_below(&client->random, 100);
     unsigned name = choose_name(client, true);
     if (choice < 28 || name == NONE)
         create_file(client);
@@ -386,7 +384,7 @@ static void step_within_servers(struct client *client)
 
 static void step(struct client *client)
 {
-    uint64_t choice = random_below(&client->random, 100);
+    uint64_t choice = draw_below(&client->random, 100);
     unsigned name = choose_name(client, true);
     if (choice < 28 || name == NONE)
         choice < 4 ? change_directory(client) : create_file(client);
@@ -426,7 +424,10 @@ int workload_run(struct history *history, unsigned index, uint64_t seed, uint64_
     }
     while (client->status == 0)
         history->within_servers ? step_within_servers(client) : step(client);
-    return client->status < 0 ? -1 : 0;
+    int status = client->status < 0 ? -1 : 0;
+    free(client->buffer);
+    free(client);
+    return status; /* connected: nobody closes what is open */
 }
 
 /* ---- before and after ---- */

@@ -252,14 +252,18 @@ void cluster_kill(struct cluster *cluster, uint32_t server)
     net_sim_kill(cluster->server_nets[server]);
 }
 
+void cluster_power_off_server(struct cluster *cluster, uint32_t server)
+{
+    if (cluster->disks[server] != NULL)
+        disk_sim_kill(cluster->disks[server]);
+    server_abandon(cluster->servers[server]);
+    cluster_kill(cluster, server);
+}
+
 void cluster_power_off(struct cluster *cluster)
 {
-    for (uint32_t i = 0; i < cluster->server_count; i++) {
-        if (cluster->disks[i] != NULL)
-            disk_sim_kill(cluster->disks[i]);
-        server_abandon(cluster->servers[i]);
-        cluster_kill(cluster, i);
-    }
+    for (uint32_t i = 0; i < cluster->server_count; i++)
+        cluster_power_off_server(cluster, i);
 }
 
 void cluster_kill_client(struct cluster *cluster, uint32_t client)
@@ -324,4 +328,32 @@ void cluster_check_empty(struct cluster *cluster)
         cluster_fail(cluster, "all is removed, but there are %llu inodes, %llu dentries, %llu bytes",
                      (unsigned long long)usage.inodes, (unsigned long long)usage.dentries,
                      (unsigned long long)usage.bytes);
+}
+
+void cluster_remove_lost(struct worker *worker)
+{
+    struct client *client = worker->client;
+    struct attributes directory;
+    struct client_listing *listing;
+    struct client_entry entry;
+    int status = client_stat(client, INODE_ROOT, "/lost+found", true, &directory);
+    if (status == -ENOENT)
+        return;
+    if (status == 0)
+        status = client_list_open(client, directory.inode, 0, false, NULL, NULL, &listing);
+    if (status == 0) {
+        while ((status = client_list_next(listing, &entry)) == 1) {
+            char path[300];
+            snprintf(path, sizeof path, "/lost+found/%.*s", entry.name_length, entry.name);
+            status = S_ISDIR(entry.attributes.mode) ? client_rmdir(client, INODE_ROOT, path)
+                                                    : client_unlink(client, INODE_ROOT, path);
+            if (status != 0)
+                break;
+        }
+        client_list_close(listing);
+    }
+    if (status == 0)
+        status = client_rmdir(client, INODE_ROOT, "/lost+found");
+    if (status != 0)
+        cluster_fail(worker->cluster, "cannot empty /lost+found: %s", status_text(status));
 }

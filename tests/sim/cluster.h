@@ -95,6 +95,8 @@ void cluster_disconnect_somebody(struct worker *worker, uint64_t longest);
 
 /* Every server is killed, and nothing of what it has not written yet reaches its device. */
 void cluster_power_off(struct cluster *cluster);
+/* The same for one. */
+void cluster_power_off_server(struct cluster *cluster, uint32_t server);
 
 /* Records the first failure; workers stop when they see it. */
 void cluster_fail(struct cluster *cluster, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -112,3 +114,5 @@ void cluster_check_clean(struct cluster *cluster, struct client *client, bool re
 /* Unless the run has failed already: fails it when the servers hold anything but the root, which is what
  * nobody can reach any more. */
 void cluster_check_empty(struct cluster *cluster);
+/* Everything in /lost+found, and it. */
+void cluster_remove_lost(struct worker *worker);

@@ -220,35 +220,6 @@ static void report_leftover(void *owner, const struct check_finding *finding)
                      (unsigned long long)finding->inode, finding->name_length > 0 ? finding->name : "");
 }
 
-/* Everything in /lost+found, and it. */
-static void remove_lost(struct worker *worker)
-{
-    struct client *client = worker->client;
-    struct attributes directory;
-    struct client_listing *listing;
-    struct client_entry entry;
-    int status = client_stat(client, INODE_ROOT, "/lost+found", true, &directory);
-    if (status == -ENOENT)
-        return;
-    if (status == 0)
-        status = client_list_open(client, directory.inode, 0, false, NULL, NULL, &listing);
-    if (status == 0) {
-        while ((status = client_list_next(listing, &entry)) == 1) {
-            char path[300];
-            snprintf(path, sizeof path, "/lost+found/%.*s", entry.name_length, entry.name);
-            status = S_ISDIR(entry.attributes.mode) ? client_rmdir(client, INODE_ROOT, path)
-                                                    : client_unlink(client, INODE_ROOT, path);
-            if (status != 0)
-                break;
-        }
-        client_list_close(listing);
-    }
-    if (status == 0)
-        status = client_rmdir(client, INODE_ROOT, "/lost+found");
-    if (status != 0)
-        cluster_fail(worker->cluster, "cannot empty /lost+found: %s", status_text(status));
-}
-
 /* Mends it; then nothing is left. */
 static void mend(struct worker *worker)
 {
@@ -262,7 +233,7 @@ static void mend(struct worker *worker)
     if (!cluster->failed)
         cluster_check_clean(cluster, worker->client, false);
     if (!cluster->failed)
-        remove_lost(worker);
+        cluster_remove_lost(worker);
 }
 
 static void second_life(struct cluster *cluster, uint64_t seed)
