@@ -145,7 +145,7 @@ int crew_maximum(struct crew_member *worker, uint64_t value, uint64_t *maximum)
 
 int crew_sum(struct crew_member *worker, uint64_t value, uint64_t *sum)
 {
-    uint64_t added = 0, one;
+    uint64_t added = 0, one = 0;
     for (uint32_t i = 0; i < worker->count; i++) {
         int status = crew_maximum(worker, i == worker->number ? value : 0, &one);
         if (status < 0)
