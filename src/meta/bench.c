@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "meta/meta.h"
+#include "meta/lookup.h"
 
 #define BATCH 4096u
 #define LOOKUPS_MAX UINT64_C(1000000)
@@ -86,7 +86,7 @@ static int create_one(struct meta_bench *run, struct item *item)
 static int find_one(struct meta_bench *run, struct item *item)
 {
     struct dentry dentry;
-    int status = meta_dentry_find(run->meta, item->parent, item->hash, item->name, NAME_LENGTH, &dentry);
+    int status = meta_lookup(run->meta, item->parent, item->hash, item->name, NAME_LENGTH, &dentry);
     if (status < 0)
         return status;
     if (dentry.local == NULL || dentry.local->size != item->file || !S_ISREG(dentry.local->mode))
@@ -104,7 +104,7 @@ static int inode_one(struct meta_bench *run, struct item *item)
 static int remove_one(struct meta_bench *run, struct item *item)
 {
     struct dentry dentry;
-    int status = meta_dentry_find(run->meta, item->parent, item->hash, item->name, NAME_LENGTH, &dentry);
+    int status = meta_lookup(run->meta, item->parent, item->hash, item->name, NAME_LENGTH, &dentry);
     if (status == 0)
         status = meta_dentry_remove(run->meta, item->parent, item->hash, item->name, NAME_LENGTH, 1);
     if (status == 0)

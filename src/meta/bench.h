@@ -8,10 +8,10 @@
 /* Steps over the files of an engine. */
 enum meta_bench_step {
     META_BENCH_CREATE, /* meta_create_entry, in ascending order of names; the first step, and only once */
-    META_BENCH_LOOKUP, /* meta_dentry_find of a random existing name, inode read */
+    META_BENCH_LOOKUP, /* meta_lookup of a random existing name, inode read */
     META_BENCH_STAT,   /* meta_inode_find of a random number */
     META_BENCH_LIST,   /* meta_directory_walk of all directories; one operation is one entry */
-    META_BENCH_REMOVE, /* meta_dentry_find, meta_dentry_remove and meta_inode_remove in random order; of all
+    META_BENCH_REMOVE, /* meta_lookup, meta_dentry_remove and meta_inode_remove in random order; of all
                           files it is the last step */
 };
 

@@ -3,37 +3,17 @@
 #pragma once
 
 #include "meta/index.h"
+#include "meta/lookup.h"
 #include "meta/meta.h"
 #include "meta/table.h"
 
 #define COUNTER_MAX ((UINT64_C(1) << INODE_COUNTER_BITS) - 1)
-#define DIRECTORY_CACHE_BITS 10 /* last used directories, by inode number */
-#define GIVEN_BITS 14           /* last dentries apart from their inodes, by inode number */
+#define GIVEN_BITS 14 /* last dentries apart from their inodes, by inode number */
 
 /* inode.state: what block the inode lies in. */
 enum { INODE_ALONE = 0, INODE_WITH_DENTRY = 1, INODE_DENTRY_GONE = 2, INODE_BLOCK = 3 };
-enum { DENTRY_ALONE = 0, DENTRY_WITH_INODE = 1 }; /* dentry_record.state */
-
-struct dentry_record {
-    uint64_t inode;
-    uint16_t type; /* S_IFMT bits */
-    uint8_t name_length;
-    uint8_t state;
-    char name[]; /* DENTRY_WITH_INODE: behind it the directory's number, uint64_t */
-};
-#define DENTRY_FIXED offsetof(struct dentry_record, name)
 static_assert(sizeof(struct inode) % 8 == 0 && sizeof(struct inode) <= 112,
               "the block of a file stays small");
-
-struct directory {
-    uint64_t number;
-    struct index entries;
-    uint64_t count;
-    uint64_t subdirectories;
-    int64_t modify_time;
-    bool changed; /* its number is in meta.changed_directories */
-    bool shown;   /* the board may tell of its inode, which changes with the entries */
-};
 
 /* Where an inode got a name otherwise than by its creation. */
 struct given_name {
@@ -51,12 +31,12 @@ struct changed {
 };
 
 struct meta {
+    struct meta_recent recent;
     struct memory memory;
     struct index directories;
     uint64_t inode_count;
     uint64_t dentry_count;
     uint64_t directory_count;
-    struct directory *recent[1 << DIRECTORY_CACHE_BITS];
     struct table inodes;
     struct xattrs xattrs;
     struct given_name *given; /* 1 << GIVEN_BITS; NULL: none yet */
@@ -68,6 +48,8 @@ struct meta {
     struct changed changed_inodes;
     struct changed changed_directories;
 };
+
+static_assert(offsetof(struct meta, recent) == 0, "meta_recent() finds it there");
 
 /* The name (parent, hash) has changed. */
 static inline void dentry_changed(struct meta *meta, uint64_t hash)

@@ -28,9 +28,10 @@
  * both together are at most 96 elements; a node whose width no child needs any more is halved, and a leaf of
  * depth 0 takes the place of its node. So what was removed leaves nothing behind.
  *
- * Pointers to children carry in their low bits: is it a node, is the leaf packed, and the leaf's depth.
- * "Nothing" has a depth, too. Of a node they say how wide it is, so that it needs no header. Nodes stand
- * under nodes of the greatest width only, in one place. */
+ * Pointers to children carry in their low six bits what the way down needs, so that nodes have no header, as
+ * the numbers by which it shifts the key: of a node 64 less its width, which is beyond 31 and so is the sign
+ * of a node; of a gapped leaf its depth; of a packed leaf, or of nothing, the depth and a bit that says so.
+ * Nodes stand under nodes of the greatest width only, in one place. */
 #include "meta/index.h"
 
 #include <assert.h>
@@ -47,6 +48,7 @@
 #define MERGE_BELOW 31u
 #define MERGE_MAX 96u
 
+static_assert(64 - NODE_BITS_MAX >= INDEX_NODE && NODE_BITS_MAX < INDEX_PACKED, "tags can be told apart");
 static_assert(INDEX_LEVELS_MAX * NODE_BITS_MAX < 64, "a leaf's prefix leaves bits for its homes");
 static_assert(MEMORY_ALIGNMENT > INDEX_TAGS, "nodes and leaves leave the tags' bits free");
 static_assert(sizeof(struct index_leaf) + LEAF_SLOTS * sizeof(struct index_slot) == 4096,
@@ -72,15 +74,25 @@ static inline struct index_node *child_node(uintptr_t child)
     return (struct index_node *)(child & ~INDEX_TAGS);
 }
 
-/* A leaf's depth, a node's width. */
-static inline uint32_t child_bits(uintptr_t child)
+static inline uint32_t node_bits(uintptr_t child)
 {
-    return (uint32_t)(child >> INDEX_BITS_SHIFT) & 15;
+    return 64 - (uint32_t)(child & INDEX_TAGS);
 }
 
-static inline uintptr_t bits_tag(uint32_t bits)
+static inline uintptr_t node_tag(uint32_t bits)
 {
-    return (uintptr_t)bits << INDEX_BITS_SHIFT;
+    return 64 - bits;
+}
+
+/* Of a leaf or nothing. */
+static inline uint32_t leaf_depth(uintptr_t child)
+{
+    return (uint32_t)(child & (INDEX_PACKED - 1));
+}
+
+static inline uintptr_t nothing(uintptr_t depth)
+{
+    return INDEX_PACKED | depth;
 }
 
 static inline uint32_t child_count(uintptr_t child)
@@ -91,13 +103,13 @@ static inline uint32_t child_count(uintptr_t child)
 /* Neighbouring places of a node of this width that a child takes. */
 static inline uint32_t child_places(uintptr_t child, uint32_t bits)
 {
-    return child & INDEX_NODE ? 1 : 1u << (bits - child_bits(child));
+    return child & INDEX_NODE ? 1 : 1u << (bits - leaf_depth(child));
 }
 
 /* Bits of the key that all elements of path's leaf share. */
 static inline uint32_t path_prefix(const struct index_path *path)
 {
-    return path->level_count == 0 ? 0 : path->levels[path->level_count - 1].above + child_bits(path->child);
+    return path->level_count == 0 ? 0 : path->levels[path->level_count - 1].above + leaf_depth(path->child);
 }
 
 static inline uint32_t home_of(uint64_t key, uint32_t prefix)
@@ -107,7 +119,7 @@ static inline uint32_t home_of(uint64_t key, uint32_t prefix)
 
 void index_init(struct index *index, struct memory *memory)
 {
-    *index = (struct index){.memory = memory};
+    *index = (struct index){.root = nothing(0), .memory = memory};
 }
 
 static void leaf_free(struct index *index, struct index_leaf *leaf)
@@ -126,7 +138,7 @@ static void clear_child(struct index *index, uintptr_t child)
 {
     if (child & INDEX_NODE) {
         struct index_node *node = child_node(child);
-        uint32_t bits = child_bits(child);
+        uint32_t bits = node_bits(child);
         for (uint32_t slot = 0; slot < 1u << bits; slot = slot_after(slot, node->children[slot], bits))
             clear_child(index, node->children[slot]);
         memory_release(index->memory, node, node_size(bits));
@@ -138,7 +150,7 @@ static void clear_child(struct index *index, uintptr_t child)
 void index_clear(struct index *index)
 {
     clear_child(index, index->root);
-    index->root = 0;
+    index->root = nothing(0);
 }
 
 /* ---- search ---- */
@@ -149,7 +161,7 @@ static inline void path_enter(struct index_path *path, uintptr_t node, uint32_t 
     uint32_t level = path->level_count++;
     path->levels[level].node = child_node(node);
     path->levels[level].slot = (uint16_t)slot;
-    path->levels[level].bits = (uint8_t)child_bits(node);
+    path->levels[level].bits = (uint8_t)node_bits(node);
     path->levels[level].above = (uint8_t)above;
     path->child = child_node(node)->children[slot];
 }
@@ -160,7 +172,7 @@ void index_descend(const struct index *index, uint64_t key, struct index_path *p
     path->level_count = 0;
     path->child = index->root;
     while (path->child & INDEX_NODE) {
-        uint32_t bits = child_bits(path->child);
+        uint32_t bits = node_bits(path->child);
         path_enter(path, path->child, (uint32_t)((key << above) >> (64 - bits)), above);
         above += bits;
     }
@@ -243,14 +255,14 @@ static bool next_leaf(struct index_path *path)
         uint32_t bits = path->levels[level].bits;
         uint32_t slot = slot_after(path->levels[level].slot, path->child, bits);
         if (slot == 1u << bits) {
-            path->child = (uintptr_t)path->levels[level].node | INDEX_NODE;
+            path->child = (uintptr_t)path->levels[level].node | node_tag(bits);
             path->level_count--;
             continue;
         }
         path->levels[level].slot = (uint16_t)slot;
         path->child = path->levels[level].node->children[slot];
         for (uint32_t above = path->levels[level].above + bits; path->child & INDEX_NODE;) {
-            bits = child_bits(path->child);
+            bits = node_bits(path->child);
             path_enter(path, path->child, 0, above);
             above += bits;
         }
@@ -380,7 +392,7 @@ static void replace_node(struct index *index, struct index_path *path, struct in
 {
     uint32_t level = --path->level_count;
     memory_release(index->memory, path->levels[level].node, node_size(path->levels[level].bits));
-    uintptr_t tagged = (uintptr_t)node | INDEX_NODE | bits_tag(bits);
+    uintptr_t tagged = (uintptr_t)node | node_tag(bits);
     set_child(index, path, tagged);
     uint32_t above = path->levels[level].above;
     path_enter(path, tagged, (uint32_t)((key << above) >> (64 - bits)), above);
@@ -393,9 +405,9 @@ static int add_node(struct index *index, struct index_path *path, uint64_t key)
     if (node == NULL)
         return -ENOMEM;
     uint32_t above = path_prefix(path);
-    uintptr_t tagged = (uintptr_t)node | INDEX_NODE | bits_tag(NODE_BITS_FIRST);
+    uintptr_t tagged = (uintptr_t)node | node_tag(NODE_BITS_FIRST);
     for (uint32_t slot = 0; slot < 1u << NODE_BITS_FIRST; slot++)
-        node->children[slot] = path->child & ~bits_tag(15);
+        node->children[slot] = path->child & ~(INDEX_PACKED - 1);
     set_child(index, path, tagged);
     path_enter(path, tagged, (uint32_t)((key << above) >> (64 - NODE_BITS_FIRST)), above);
     return 0;
@@ -419,9 +431,9 @@ static int widen_node(struct index *index, struct index_path *path, uint64_t key
 static int leaf_split(struct index *index, struct index_path *path, uint64_t key)
 {
     int status = 0;
-    if (path->level_count == 0 || child_bits(path->child) == NODE_BITS_MAX)
+    if (path->level_count == 0 || leaf_depth(path->child) == NODE_BITS_MAX)
         status = add_node(index, path, key);
-    else if (child_bits(path->child) == path->levels[path->level_count - 1].bits)
+    else if (leaf_depth(path->child) == path->levels[path->level_count - 1].bits)
         status = widen_node(index, path, key);
     if (status < 0)
         return status;
@@ -438,14 +450,14 @@ static int leaf_split(struct index *index, struct index_path *path, uint64_t key
         if (other == NULL)
             return -ENOMEM;
     }
-    uintptr_t tag = bits_tag(child_bits(path->child) + 1);
-    uintptr_t sides[2] = {tag, tag};
+    uintptr_t depth = leaf_depth(path->child) + 1;
+    uintptr_t sides[2] = {nothing(depth), nothing(depth)};
     if (below > 0)
-        sides[0] |= leaf_fill(leaf, elements, below, prefix);
+        sides[0] = leaf_fill(leaf, elements, below, prefix) | depth;
     if (below < count)
-        sides[1] |= leaf_fill(other != NULL ? other : leaf, elements + below, count - below, prefix);
+        sides[1] = leaf_fill(other != NULL ? other : leaf, elements + below, count - below, prefix) | depth;
     uint32_t own = path->levels[path->level_count - 1].slot;
-    uint32_t bit = child_places(tag, path->levels[path->level_count - 1].bits);
+    uint32_t bit = child_places(sides[0], path->levels[path->level_count - 1].bits);
     place_child(path, own & ~bit, sides[0]);
     place_child(path, own | bit, sides[1]);
     return 0;
@@ -458,8 +470,8 @@ static int leaf_grow(struct index *index, struct index_path *path)
     struct index_leaf *leaf = leaf_create(index, old->capacity * 2 + 1);
     if (leaf == NULL)
         return -ENOMEM;
-    uintptr_t tag = bits_tag(child_bits(path->child));
-    set_child(index, path, leaf_fill(leaf, old->slots, old->count, path_prefix(path)) | tag);
+    uintptr_t filled = leaf_fill(leaf, old->slots, old->count, path_prefix(path));
+    set_child(index, path, filled | leaf_depth(path->child));
     leaf_free(index, old);
     return 0;
 }
@@ -468,18 +480,17 @@ static int leaf_grow(struct index *index, struct index_path *path)
 static int make_room(struct index *index, struct index_path *path, uint64_t key)
 {
     struct index_leaf *leaf = path->leaf;
-    uintptr_t tag = bits_tag(child_bits(path->child));
     if (leaf == NULL) {
         leaf = leaf_create(index, LEAF_FIRST);
         if (leaf == NULL)
             return -ENOMEM;
-        set_child(index, path, (uintptr_t)leaf | INDEX_PACKED | tag);
+        set_child(index, path, (uintptr_t)leaf | path->child);
         return 0;
     }
     bool packed = path->child & INDEX_PACKED;
     if (packed && leaf->capacity < LEAF_SLOTS)
         return leaf_grow(index, path);
-    bool bottom = path->level_count == INDEX_LEVELS_MAX && child_bits(path->child) == NODE_BITS_MAX;
+    bool bottom = path->level_count == INDEX_LEVELS_MAX && leaf_depth(path->child) == NODE_BITS_MAX;
     if (packed && (bottom || leaf->capacity > LEAF_SLOTS))
         return leaf_grow(index, path);
     if (packed || (leaf->count >= LEAF_LIMIT / 2 && !bottom))
@@ -550,11 +561,11 @@ static void merge(struct index *index, struct index_path *path, uint64_t key)
     while (path->level_count > 0) {
         struct index_node *node = path->levels[path->level_count - 1].node;
         uint32_t bits = path->levels[path->level_count - 1].bits;
-        uint32_t depth = child_bits(path->child);
+        uint32_t depth = leaf_depth(path->child);
         if (depth == 0) {
             /* The only child takes the node's place. */
             path->level_count--;
-            uintptr_t child = path->child | (path->level_count > 0 ? bits_tag(NODE_BITS_MAX) : 0);
+            uintptr_t child = path->child | (path->level_count > 0 ? NODE_BITS_MAX : 0);
             set_child(index, path, child);
             memory_release(index->memory, node, node_size(bits));
             continue;
@@ -563,7 +574,7 @@ static void merge(struct index *index, struct index_path *path, uint64_t key)
         uint32_t own = path->levels[path->level_count - 1].slot;
         uintptr_t left = node->children[own & ~bit];
         uintptr_t right = node->children[own | bit];
-        if ((left | right) & INDEX_NODE || child_bits(left) != child_bits(right) ||
+        if ((left | right) & INDEX_NODE || leaf_depth(left) != leaf_depth(right) ||
             child_count(left) + child_count(right) > MERGE_MAX)
             return;
         struct index_slot elements[MERGE_MAX];
@@ -577,9 +588,9 @@ static void merge(struct index *index, struct index_path *path, uint64_t key)
         }
         if (kept != NULL && count > kept->capacity)
             return;
-        uintptr_t merged = bits_tag(depth - 1);
+        uintptr_t merged = nothing(depth - 1);
         if (kept != NULL)
-            merged |= leaf_fill(kept, elements, count, path_prefix(path) - 1);
+            merged = leaf_fill(kept, elements, count, path_prefix(path) - 1) | (depth - 1);
         if (freed != NULL)
             leaf_free(index, freed);
         set_child(index, path, merged);
@@ -609,7 +620,7 @@ void index_remove(struct index *index, struct index_path *path)
     if (leaf->count >= MERGE_BELOW)
         return;
     if (leaf->count == 0) {
-        set_child(index, path, bits_tag(child_bits(path->child)));
+        set_child(index, path, nothing(leaf_depth(path->child)));
         leaf_free(index, leaf);
     }
     merge(index, path, key);

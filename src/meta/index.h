@@ -15,9 +15,8 @@
 #define INDEX_LEAF_HOMES 224u /* the slots behind take what is pushed over the end */
 
 /* What the low bits of a pointer to a child say: see index.c. */
-#define INDEX_PACKED ((uintptr_t)1)
-#define INDEX_NODE ((uintptr_t)2)
-#define INDEX_BITS_SHIFT 2u
+#define INDEX_NODE ((uintptr_t)32)
+#define INDEX_PACKED ((uintptr_t)16) /* unless it is a node */
 #define INDEX_TAGS ((uintptr_t)63)
 
 struct index_node {
@@ -59,34 +58,32 @@ void index_init(struct index *index, struct memory *memory);
 /* Frees the nodes. */
 void index_clear(struct index *index);
 
-/* Returns the value of a key that has exactly one, if it stands where a quick look finds it, as nearly all
- * do; else NULL, which says nothing. Inline, because what a lookup costs is decided by how few instructions
- * stand between two accesses to memory. */
-static inline void *index_find_single(const struct index *index, uint64_t key)
+/* The value of an element with that key, if one stands where a quick look finds it, as nearly all do; else
+ * NULL, which says nothing. Inline, because what a lookup costs is decided by how few instructions stand
+ * between two accesses to memory. */
+static inline void *index_find_near(const struct index *index, uint64_t key)
 {
     uintptr_t child = index->root;
     uint64_t rest = key; /* without the bits that nodes above have used, at its upper end */
-    if (__builtin_expect((child & INDEX_NODE) != 0, 1)) {
-        for (;;) {
-            uint32_t bits = (uint32_t)(child >> INDEX_BITS_SHIFT) & 15;
-            child = ((const struct index_node *)(child & ~INDEX_TAGS))->children[rest >> (64 - bits)];
-            if (!(child & INDEX_NODE))
-                break;
-            rest <<= bits;
-        }
+    for (uintptr_t node = child; child & INDEX_NODE; node = child) {
+        child = ((const struct index_node *)(node & ~INDEX_TAGS))->children[rest >> (node & INDEX_TAGS)];
+        if (child & INDEX_NODE)
+            rest <<= -node & INDEX_TAGS;
     }
-    const struct index_leaf *leaf = (const struct index_leaf *)(child & ~INDEX_TAGS);
-    if (__builtin_expect(leaf == NULL || (child & INDEX_PACKED) != 0, 0))
+    if (__builtin_expect((child & INDEX_PACKED) != 0, 0))
         return NULL;
-    uint32_t depth = (uint32_t)(child >> INDEX_BITS_SHIFT) & 15;
-    const struct index_slot *slot = &leaf->slots[(((rest << depth) >> 32) * INDEX_LEAF_HOMES) >> 32];
+    uint64_t home =
+        ((rest << (child & INDEX_TAGS)) >> 32) * (INDEX_LEAF_HOMES * sizeof(struct index_slot)) >> 32;
+    home &= ~(sizeof(struct index_slot) - 1); /* in bytes */
+    const char *slots = (const char *)(child & ~INDEX_TAGS) + offsetof(struct index_leaf, slots);
+    const struct index_slot *slot = (const struct index_slot *)(slots + home);
     size_t before = slot[0].key < key;
     before += slot[1].key < key;
     before += slot[2].key < key;
     before += slot[3].key < key;
     slot += before;
     /* An empty slot has the greatest key, and no value. */
-    return __builtin_expect(slot[0].key == key && slot[1].key != key, 1) ? slot->value : NULL;
+    return __builtin_expect(slot->key == key, 1) ? slot->value : NULL;
 }
 
 /* First half of a search: finds the leaf where key belongs and starts to bring the right place of it into the

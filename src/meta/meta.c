@@ -109,11 +109,6 @@ struct xattrs *meta_xattrs(struct meta *meta)
 
 /* ---- blocks ---- */
 
-static struct inode *beside(struct dentry_record *record)
-{
-    return (struct inode *)((char *)record - sizeof(struct inode));
-}
-
 /* Of an inode and its dentry. */
 static size_t shared_size(size_t name_length)
 {
@@ -154,7 +149,7 @@ static void dentry_record_free(struct meta *meta, struct dentry_record *record)
         memory_release(&meta->memory, record, block_size(record));
         return;
     }
-    struct inode *inode = beside(record);
+    struct inode *inode = dentry_beside(record);
     if (inode->number == 0)
         memory_release(&meta->memory, inode, block_size(record));
     else
@@ -174,11 +169,6 @@ static void inode_block_free(struct meta *meta, struct inode *inode)
 
 /* ---- directories ---- */
 
-static struct directory **recent(struct meta *meta, uint64_t number)
-{
-    return &meta->recent[(number * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - DIRECTORY_CACHE_BITS)];
-}
-
 /* Directories are indexed by the mixed number: evenly spread. */
 static void *number_find(const struct index *index, uint64_t number, struct index_path *path)
 {
@@ -192,13 +182,13 @@ static struct directory *directory_search(struct meta *meta, uint64_t number)
     struct index_path path;
     struct directory *directory = number_find(&meta->directories, number, &path);
     if (directory != NULL)
-        *recent(meta, number) = directory;
+        *meta_recent(meta, number) = directory;
     return directory;
 }
 
 struct directory *directory_find(struct meta *meta, uint64_t number)
 {
-    struct directory *cached = *recent(meta, number);
+    struct directory *cached = *meta_recent(meta, number);
     if (__builtin_expect(cached != NULL && cached->number == number, 1))
         return cached;
     return directory_search(meta, number);
@@ -223,7 +213,7 @@ struct directory *directory_make(struct meta *meta, uint64_t number)
         memory_release(&meta->memory, directory, sizeof(*directory));
         return NULL;
     }
-    *recent(meta, number) = directory;
+    *meta_recent(meta, number) = directory;
     return directory;
 }
 
@@ -232,7 +222,7 @@ static void directory_drop(struct meta *meta, struct directory *directory)
     struct index_path path;
     if (number_find(&meta->directories, directory->number, &path) != NULL)
         index_remove(&meta->directories, &path);
-    struct directory **cached = recent(meta, directory->number);
+    struct directory **cached = meta_recent(meta, directory->number);
     if (*cached == directory)
         *cached = NULL;
     memory_release(&meta->memory, directory, sizeof(*directory));
@@ -277,31 +267,6 @@ static void directory_changed(struct meta *meta, struct directory *directory, in
 
 /* ---- dentries ---- */
 
-/* memcmp() == 0 for names, without the call: their bytes by loads that may overlap. */
-static inline bool name_equal(const struct dentry_record *record, const char *name, size_t length)
-{
-    typedef uint64_t pair __attribute__((vector_size(16), aligned(1), may_alias));
-    typedef uint64_t word __attribute__((aligned(1), may_alias));
-    typedef uint32_t half __attribute__((aligned(1), may_alias));
-    const char *own = record->name;
-    if (record->name_length != length)
-        return false;
-    if (length >= 16) {
-        pair differing = *(const pair *)(own + length - 16) ^ *(const pair *)(name + length - 16);
-        differing |= *(const pair *)own ^ *(const pair *)name;
-        for (size_t at = 16; __builtin_expect(at + 16 < length, 0); at += 16)
-            differing |= *(const pair *)(own + at) ^ *(const pair *)(name + at);
-        return (differing[0] | differing[1]) == 0;
-    }
-    if (length >= 8)
-        return ((*(const word *)own ^ *(const word *)name) |
-                (*(const word *)(own + length - 8) ^ *(const word *)(name + length - 8))) == 0;
-    if (length >= 4)
-        return ((*(const half *)own ^ *(const half *)name) |
-                (*(const half *)(own + length - 4) ^ *(const half *)(name + length - 4))) == 0;
-    return own[0] == name[0] && own[length / 2] == name[length / 2] && own[length - 1] == name[length - 1];
-}
-
 static int name_compare(const struct dentry_record *record, const char *name, size_t length)
 {
     size_t shorter = record->name_length < length ? record->name_length : length;
@@ -318,8 +283,7 @@ static bool name_search(const struct index_slot *slots, uint32_t count, const ch
     while (first < count) {
         uint32_t middle = first + (count - first) / 2;
         struct dentry_record *record = slots[middle].value;
-        __builtin_prefetch((char *)record - 64);
-        __builtin_prefetch((char *)record - sizeof(struct inode));
+        __builtin_prefetch((char *)record - 64); /* the end of its inode */
         int order = name_compare(record, name, length);
         if (order == 0) {
             *place = middle;
@@ -355,10 +319,8 @@ static struct dentry_record *entry_find(const struct index *entries, uint64_t ha
     return entry_search(path, hash, name, length);
 }
 
-/* A lookup that cannot be quick: the directory was not used lately, or the hash is not that of exactly one
- * entry near its place. */
-static __attribute__((noinline)) int find_fully(struct meta *meta, uint64_t parent, uint64_t hash,
-                                                const char *name, size_t length, struct dentry *dentry)
+int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
+                     struct dentry *dentry)
 {
     struct directory *directory = directory_find(meta, parent);
     if (directory == NULL)
@@ -367,38 +329,7 @@ static __attribute__((noinline)) int find_fully(struct meta *meta, uint64_t pare
     struct dentry_record *record = entry_find(&directory->entries, hash, name, length, &path);
     if (record == NULL)
         return -ENOENT;
-    *dentry = (struct dentry){
-        .inode = record->inode, .type = record->type, .local = meta_inode_find(meta, record->inode)};
-    return 0;
-}
-
-static __attribute__((noinline)) int find_inode(struct meta *meta, struct dentry *dentry)
-{
-    dentry->local = meta_inode_find(meta, dentry->inode);
-    return 0;
-}
-
-/* All other functions are called last, so that nothing has to be kept for after them: half of what a lookup
- * would do otherwise. */
-int meta_dentry_find(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
-                     struct dentry *dentry)
-{
-    const struct directory *directory = *recent(meta, parent);
-    if (__builtin_expect(directory == NULL || directory->number != parent, 0))
-        return find_fully(meta, parent, hash, name, length, dentry);
-    struct dentry_record *record = index_find_single(&directory->entries, hash);
-    if (__builtin_expect(record == NULL, 0))
-        return find_fully(meta, parent, hash, name, length, dentry);
-    struct inode *local = beside(record);
-    __builtin_prefetch(local);
-    if (__builtin_expect(!name_equal(record, name, length), 0))
-        return -ENOENT;
-    uint64_t inode = record->inode;
-    dentry->inode = inode;
-    dentry->type = record->type;
-    if (__builtin_expect(record->state != DENTRY_WITH_INODE || local->number != inode, 0))
-        return find_inode(meta, dentry);
-    dentry->local = local;
+    dentry_fill(meta, record, dentry);
     return 0;
 }
 

@@ -34,26 +34,12 @@ struct meta;
 #define INODE_CHUNKED_BITS (INODE_CHUNKED | INODE_BEYOND)
 #define HELD_UNKNOWN UINT64_MAX
 
-/* An inode of this server. Stable address until removed. */
+/* An inode of this server. Stable address until removed. What a stat tells stands at the end, next to the
+ * dentry that most inodes share their block with (meta.c): a lookup reads both, from as few cache lines as
+ * that takes. */
 struct inode {
-    uint64_t number;
-    uint64_t size;
-    int64_t access_time;
-    int64_t modify_time;
-    int64_t change_time;
-    uint32_t mode;
-    uint32_t uid;
-    uint32_t gid;
-    uint32_t links;
-    uint32_t generation;
-    struct layout layout;
-    uint16_t inline_length; /* of inline_data: file contents (size <= INLINE_DATA_MAX, no chunk 0) or symlink
-                               target */
-    uint8_t state;          /* the engine's own: INODE_CHANGED ... */
-    uint8_t chunked : 2;    /* server/: INODE_CHUNKED once bytes have gone, or are on their way, to chunks;
-                               INODE_BEYOND: other servers may hold memory beyond the size; 0: inline */
-    uint8_t shown : 1;      /* the board has told of it: clients may hold it without having said so */
-    void *inline_data;      /* owned by the engine: meta_inline_set */
+    void *busy;        /* server/: a queue of tasks while a truncation or conversion is under way */
+    void *inline_data; /* owned by the engine: meta_inline_set */
     union {
         uint64_t parent;    /* directories: the inode that contains them (root: itself) */
         uint64_t elsewhere; /* files: bytes that other servers' chunks take; HELD_UNKNOWN */
@@ -64,7 +50,23 @@ struct inode {
     };
     uint32_t lease_session; /* its session slot + 1; 0: none or several */
     uint32_t holder;        /* server/hold.c: who has it open */
-    void *busy;             /* server/: a queue of tasks while a truncation or conversion is under way */
+    uint16_t inline_length; /* of inline_data: file contents (size <= INLINE_DATA_MAX, no chunk 0) or symlink
+                               target */
+    uint8_t state;          /* the engine's own: INODE_CHANGED ... */
+    uint8_t chunked : 2;    /* server/: INODE_CHUNKED once bytes have gone, or are on their way, to chunks;
+                               INODE_BEYOND: other servers may hold memory beyond the size; 0: inline */
+    uint8_t shown : 1;      /* the board has told of it: clients may hold it without having said so */
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t generation;
+    struct layout layout;
+    int64_t access_time;
+    int64_t change_time;
+    int64_t modify_time;
+    uint32_t links;
+    uint32_t mode;
+    uint64_t size;
+    uint64_t number;
 };
 
 /* A found dentry. */

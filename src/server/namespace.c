@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "data/placement.h"
+#include "meta/lookup.h"
 #include "server/state.h"
 
 /* Attributes of what a dentry points to, or LOOK_AGAIN. */
@@ -39,7 +40,7 @@ static int find_entry(struct server *server, const struct rpc_request *request, 
         int status = gate_dentry(server, request, parent, hash, GATE_LOOK);
         if (status != 0)
             return status;
-        status = meta_dentry_find(server->meta, parent, hash, name, length, dentry);
+        status = meta_lookup(server->meta, parent, hash, name, length, dentry);
         if (status != 0)
             return status;
         status = dentry_attributes(server, request, dentry, attributes);
@@ -454,8 +455,7 @@ void serve_UNLINK(void *owner, struct rpc_request *request)
         struct dentry dentry;
         status = gate_dentry(server, request, body->parent, hash, GATE_LOOK);
         if (status == 0)
-            status =
-                meta_dentry_find(server->meta, body->parent, hash, body->name, body->name_length, &dentry);
+            status = meta_lookup(server->meta, body->parent, hash, body->name, body->name_length, &dentry);
         if (status != 0)
             break;
         if (S_ISDIR(dentry.type)) {

@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "meta/bench.h"
+#include "meta/lookup.h"
 #include "meta/memory.h"
 #include "meta/meta.h"
 
@@ -229,12 +230,16 @@ static void step(struct meta *meta, struct random *random, hash_maker make_hash,
         }
         break;
     default: {
-        struct dentry dentry;
+        struct dentry dentry, quick;
         assert_int_equal(meta_dentry_find(meta, parent, hash, name, length, &dentry), present ? 0 : -ENOENT);
+        assert_int_equal(meta_lookup(meta, parent, hash, name, length, &quick), present ? 0 : -ENOENT);
         if (present) {
             assert_int_equal(dentry.inode, entries[p][n].inode);
             assert_int_equal(dentry.type, entries[p][n].type);
             assert_ptr_equal(dentry.local, model_inode(dentry.inode));
+            assert_int_equal(quick.inode, dentry.inode);
+            assert_int_equal(quick.type, dentry.type);
+            assert_ptr_equal(quick.local, dentry.local);
         }
         break;
     }
