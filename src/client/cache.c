@@ -9,13 +9,13 @@
  * Two tables of fixed size. `entries`, two-way associative by dentry hash, keeps the whole name: a 64-bit
  * hash alone would be right only most of the time. `directories`, direct-mapped by inode, serves "..", the
  * root and descriptors. An element is valid when its tag equals the table's, so emptying both is one
- * increment. */
+ * increment. Every name that is no directory is looked for in vain, and entries are too large for the
+ * processor's first cache: `marks`, 16 bits of the hash of each, say where one can be. */
 #include "client/core.h"
 
 #include <stdlib.h>
 
 #define ENTRY_SETS 512u
-#define ENTRY_WAYS 2u
 #define DIRECTORY_SLOTS 1024u
 
 struct cached_entry {
@@ -36,9 +36,10 @@ struct cached_directory {
 int cache_create(struct directory_cache *cache)
 {
     cache->tag = 1;
-    cache->entries = calloc(ENTRY_SETS * ENTRY_WAYS, sizeof *cache->entries);
+    cache->marks = calloc(ENTRY_SETS, sizeof *cache->marks);
+    cache->entries = calloc(ENTRY_SETS * CACHE_WAYS, sizeof *cache->entries);
     cache->directories = calloc(DIRECTORY_SLOTS, sizeof *cache->directories);
-    if (cache->entries == NULL || cache->directories == NULL) {
+    if (cache->marks == NULL || cache->entries == NULL || cache->directories == NULL) {
         cache_destroy(cache);
         return -ENOMEM;
     }
@@ -47,8 +48,10 @@ int cache_create(struct directory_cache *cache)
 
 void cache_destroy(struct directory_cache *cache)
 {
+    free(cache->marks);
     free(cache->entries);
     free(cache->directories);
+    cache->marks = NULL;
     cache->entries = NULL;
     cache->directories = NULL;
 }
@@ -58,15 +61,20 @@ void cache_clear(struct directory_cache *cache)
     if (++cache->tag != 0)
         return;
     /* After 2^32 clearings old tags would come to life again. */
-    memset(cache->entries, 0, ENTRY_SETS * ENTRY_WAYS * sizeof *cache->entries);
+    memset(cache->entries, 0, ENTRY_SETS * CACHE_WAYS * sizeof *cache->entries);
     memset(cache->directories, 0, DIRECTORY_SLOTS * sizeof *cache->directories);
     cache->walked.tag = 0;
     cache->tag = 1;
 }
 
+static uint16_t mark_of(uint64_t hash)
+{
+    return (uint16_t)(hash >> 48);
+}
+
 static struct cached_entry *entry_set(struct directory_cache *cache, uint64_t hash)
 {
-    return &cache->entries[(hash % ENTRY_SETS) * ENTRY_WAYS];
+    return &cache->entries[(hash % ENTRY_SETS) * CACHE_WAYS];
 }
 
 static bool entry_is(const struct directory_cache *cache, const struct cached_entry *entry, uint64_t parent,
@@ -80,8 +88,10 @@ const struct directory *cache_find(struct directory_cache *cache, uint64_t paren
                                    const char *name, uint32_t length)
 {
     struct cached_entry *set = entry_set(cache, hash);
-    for (unsigned way = 0; way < ENTRY_WAYS; way++) {
-        if (!entry_is(cache, &set[way], parent, hash, name, length))
+    const uint16_t *marks = cache->marks[hash % ENTRY_SETS];
+    for (unsigned way = 0; way < CACHE_WAYS; way++) {
+        if (__builtin_expect(marks[way] != mark_of(hash), 1) ||
+            !entry_is(cache, &set[way], parent, hash, name, length))
             continue;
         set[way].used = 1;
         set[way ^ 1].used = 0;
@@ -101,6 +111,7 @@ void cache_insert(struct directory_cache *cache, uint64_t parent, uint64_t hash,
              (set[1].tag != cache->tag || set[0].used))
         way = 1;
     struct cached_entry *entry = &set[way];
+    cache->marks[hash % ENTRY_SETS][way] = mark_of(hash);
     entry->parent = parent;
     entry->hash = hash;
     entry->directory = *directory;
@@ -116,7 +127,7 @@ void cache_forget(struct directory_cache *cache, uint64_t parent, uint64_t hash,
                   uint32_t length)
 {
     struct cached_entry *set = entry_set(cache, hash);
-    for (unsigned way = 0; way < ENTRY_WAYS; way++) {
+    for (unsigned way = 0; way < CACHE_WAYS; way++) {
         if (!entry_is(cache, &set[way], parent, hash, name, length))
             continue;
         set[way].tag = cache->tag - 1;

@@ -38,7 +38,10 @@ struct walked_prefix {
 
 /* Two tables, both bounded and emptied at once by counting `tag` up: (parent, name) -> directory, and inode
  * -> directory. */
+#define CACHE_WAYS 2u
+
 struct directory_cache {
+    uint16_t (*marks)[CACHE_WAYS]; /* of the entries, by set; see cache.c */
     struct cached_entry *entries;
     struct cached_directory *directories;
     uint32_t tag;

@@ -57,9 +57,10 @@ void cluster_map_encode(const struct cluster_map *map, struct buffer *out);
 /* Bytes from outside. Returns 0 or -EPROTO, -ENOMEM. */
 int cluster_map_decode(const void *bytes, size_t length, struct cluster_map **map);
 
+/* Of a single server the table, which no first-level cache holds beside other things, is not looked at. */
 static inline uint32_t cluster_map_owner(const struct cluster_map *map, uint32_t partition)
 {
-    return map->owner[partition];
+    return map->server_count == 1 ? 0 : map->owner[partition];
 }
 
 /* The smallest partition that the server (index) owns; placement `local` and `round_robin` use it.

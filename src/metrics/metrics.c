@@ -224,8 +224,16 @@ static void fold_entry(struct metrics *metrics, const struct metrics_entry *entr
         note_slow(metrics, entry);
 }
 
+void metrics_fold_partitions(struct metrics *metrics)
+{
+    for (uint32_t i = 0; i < metrics->noted; i++)
+        metrics->partitions[metrics->noted_partitions[i]]++;
+    metrics->noted = 0;
+}
+
 uint32_t metrics_fold(struct metrics *metrics, uint32_t most)
 {
+    metrics_fold_partitions(metrics);
     uint32_t taken = 0;
     for (; taken < most && metrics->folded != metrics->head; taken++)
         fold_entry(metrics, &metrics->trace[metrics->folded++ & metrics->mask]);

@@ -15,6 +15,7 @@
 #define METRICS_LEFT_AGE (UINT64_C(600) * 1000000000)
 #define METRICS_LEFT_COUNT 32u
 #define METRICS_BACKLOG 64u /* entries not folded yet at which recording folds, too */
+#define METRICS_NOTED 32u   /* requests whose partitions are not counted yet, at most */
 
 struct metrics {
     struct metrics_header *header;
@@ -29,6 +30,8 @@ struct metrics {
     uint64_t mask; /* trace_count - 1 */
     uint64_t head;
     uint64_t folded;
+    uint32_t noted; /* of noted_partitions */
+    uint16_t noted_partitions[METRICS_NOTED];
     /* Brings gauges up to date; may be NULL. Called now and then by an idle loop, and before somebody reads
      * through this process. */
     void (*refresh)(void *owner);
@@ -65,7 +68,7 @@ static inline bool metrics_unfolded(const struct metrics *metrics)
 {
     return metrics->folded != metrics->head;
 }
-/* Makes histograms of at most `most` entries. Returns how many it took. */
+/* Makes histograms of at most `most` entries, and counts partitions. Returns how many entries it took. */
 uint32_t metrics_fold(struct metrics *metrics, uint32_t most);
 /* Folds all, and refreshes the gauges. */
 void metrics_settle(struct metrics *metrics);
@@ -99,10 +102,18 @@ static inline bool metrics_paused(const struct metrics *metrics)
     return __builtin_expect(__atomic_load_n(&metrics->header->paused, __ATOMIC_RELAXED) != 0, 0);
 }
 
+/* Counts those that were noted. */
+void metrics_fold_partitions(struct metrics *metrics);
+
+/* A request for the partition. It is counted when histograms are made: no cache close to the processor holds
+ * the counters, and somebody waits for the request. */
 static inline void metrics_count_partition(struct metrics *metrics, uint32_t partition)
 {
-    if (!metrics_paused(metrics))
-        metrics->partitions[partition]++;
+    if (metrics_paused(metrics))
+        return;
+    if (__builtin_expect(metrics->noted == METRICS_NOTED, 0))
+        metrics_fold_partitions(metrics);
+    metrics->noted_partitions[metrics->noted++] = (uint16_t)partition;
 }
 
 /* Records what has ended; entry->sequence is not looked at. */

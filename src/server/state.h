@@ -176,12 +176,12 @@ static inline bool server_single(const struct server *server)
 
 static inline uint32_t server_of_hash(const struct server *server, uint64_t hash)
 {
-    return server->map->owner[hash_partition(hash)];
+    return cluster_map_owner(server->map, hash_partition(hash));
 }
 
 static inline uint32_t server_of_inode(const struct server *server, uint64_t inode)
 {
-    return server->map->owner[inode_partition(inode)];
+    return cluster_map_owner(server->map, inode_partition(inode));
 }
 
 static inline uint32_t server_coordinator(const struct server *server)

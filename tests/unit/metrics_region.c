@@ -230,6 +230,26 @@ static void a_trace_tells_what_it_lost(void **state)
     metrics_destroy(metrics);
 }
 
+static void requests_of_partitions_are_counted(void **state)
+{
+    (void)state;
+    struct metrics *metrics = make_shared();
+    const uint32_t last = METRICS_PARTITIONS - 1, each = METRICS_NOTED + 1;
+    for (uint32_t i = 0; i < each; i++) {
+        metrics_count_partition(metrics, 0);
+        metrics_count_partition(metrics, last);
+    }
+    metrics_settle(metrics);
+    metrics->header->paused = 1;
+    metrics_count_partition(metrics, last);
+    metrics->header->paused = 0;
+    metrics_settle(metrics);
+    assert_int_equal(metrics->partitions[0], each);
+    assert_int_equal(metrics->partitions[1], 0);
+    assert_int_equal(metrics->partitions[last], each);
+    metrics_destroy(metrics);
+}
+
 static void slow_requests_are_remembered(void **state)
 {
     (void)state;
@@ -423,6 +443,7 @@ int main(void)
         cmocka_unit_test(differences_of_two_readings_are_what_happened_between),
         cmocka_unit_test(a_backlog_is_folded_as_it_grows),
         cmocka_unit_test(a_trace_tells_what_it_lost),
+        cmocka_unit_test(requests_of_partitions_are_counted),
         cmocka_unit_test(slow_requests_are_remembered),
         cmocka_unit_test(a_busy_writer_is_read_whole),
         cmocka_unit_test(what_a_dead_process_left_can_be_read_and_is_removed_later),
