@@ -85,7 +85,7 @@ static_assert(sizeof(struct rename_request) + 2 * NAME_LENGTH_MAX <= RPC_BODY_MA
 OPERATION_TABLE(OP)
 #undef OP
 
-static const struct operation operations[RPC_OPERATION_MAX] = {
+const struct operation operation_table[RPC_OPERATION_MAX] = {
 #define OP(id, operation_name, request, reply, operation_flags)                                              \
     [id] = {                                                                                                 \
         .name = #operation_name,                                                                             \
@@ -97,13 +97,6 @@ static const struct operation operations[RPC_OPERATION_MAX] = {
     OPERATION_TABLE(OP)
 #undef OP
 };
-
-const struct operation *operation_find(unsigned operation)
-{
-    if (operation >= RPC_OPERATION_MAX || operations[operation].name == NULL)
-        return NULL;
-    return &operations[operation];
-}
 
 bool rpc_operation_mutates(unsigned operation)
 {
@@ -123,22 +116,29 @@ static inline bool has_zero(uint64_t word)
     return ((word - UINT64_C(0x0101010101010101)) & ~word & UINT64_C(0x8080808080808080)) != 0;
 }
 
-/* Both ends check every name, so this does without calls: eight bytes at a time. */
+static inline bool has_slash_or_zero(uint64_t word)
+{
+    return has_zero(word) || has_zero(word ^ UINT64_C(0x2f2f2f2f2f2f2f2f));
+}
+
+/* Both ends check every name, so this does without calls: eight bytes at a time, the last of which may have
+ * been looked at before. */
 static bool name_valid(const uint8_t *name, size_t length)
 {
-    const uint64_t slashes = UINT64_C(0x2f2f2f2f2f2f2f2f);
-    if (length == 0)
-        return false;
-    for (; length >= 8; length -= 8, name += 8) {
-        uint64_t word;
-        memcpy(&word, name, sizeof(word));
-        if (has_zero(word) || has_zero(word ^ slashes))
+    uint64_t word;
+    if (length < sizeof(word)) {
+        for (size_t i = 0; i < length; i++)
+            if (name[i] == '\0' || name[i] == '/')
+                return false;
+        return length != 0;
+    }
+    for (size_t at = 0; at < length - sizeof(word); at += sizeof(word)) {
+        memcpy(&word, name + at, sizeof(word));
+        if (has_slash_or_zero(word))
             return false;
     }
-    for (; length > 0; length--, name++)
-        if (*name == '\0' || *name == '/')
-            return false;
-    return true;
+    memcpy(&word, name + length - sizeof(word), sizeof(word));
+    return !has_slash_or_zero(word);
 }
 
 bool operation_body_valid(const struct operation *operation, const void *body, size_t length)

@@ -34,8 +34,15 @@ static inline uint64_t operation_subject(const struct operation *operation, cons
     return subject;
 }
 
+extern const struct operation operation_table[RPC_OPERATION_MAX];
+
 /* Returns NULL for a number that is no operation. */
-const struct operation *operation_find(unsigned operation);
+static inline const struct operation *operation_find(unsigned operation)
+{
+    if (operation >= RPC_OPERATION_MAX || operation_table[operation].name == NULL)
+        return NULL;
+    return &operation_table[operation];
+}
 
 /* Whether the body has exactly the length that it claims and well-formed names (at least one byte, no '/', no
  * NUL). */

@@ -74,6 +74,18 @@ static void names_hold_no_slash_and_no_nul(void **state)
     assert_false(valid(RPC_LOOKUP, bytes, put_name(bytes, "ab/", 3, 3)));
     assert_false(valid(RPC_LOOKUP, bytes, put_name(bytes, "a\0c", 3, 3)));
     assert_true(valid(RPC_LOOKUP, bytes, put_name(bytes, "\xff\x01 ", 3, 3)));
+    for (uint8_t length = 1; length < 40; length++) {
+        char name[40];
+        memset(name, 'n', sizeof(name));
+        assert_true(valid(RPC_LOOKUP, bytes, put_name(bytes, name, length, length)));
+        for (uint8_t at = 0; at < length; at++) {
+            name[at] = '/';
+            assert_false(valid(RPC_LOOKUP, bytes, put_name(bytes, name, length, length)));
+            name[at] = '\0';
+            assert_false(valid(RPC_LOOKUP, bytes, put_name(bytes, name, length, length)));
+            name[at] = 'n';
+        }
+    }
 }
 
 static bool rename_valid(const char *names, uint8_t old_length, uint8_t new_length)
