@@ -83,6 +83,8 @@ struct net_operations {
     uint32_t (*peer_process)(struct net_connection *connection);
     int (*send)(struct net_connection *connection, const void *header, uint32_t header_length,
                 const struct iovec *bulk, uint32_t bulk_count, unsigned flags, struct completion *sent);
+    void *(*room)(struct net_connection *connection, uint32_t header_length); /* NULL: net_room has none */
+    void (*post)(struct net_connection *connection, uint32_t header_length);
     void (*hold)(struct net_message *message);
     int (*receive)(struct net_message *message, const struct iovec *into, uint32_t count,
                    struct completion *received);
@@ -110,6 +112,10 @@ struct net {
     size_t address_length;
     net_receiver receiver; /* set by the owner before the first loop turn */
     void *owner;
+    /* The owner's, may be NULL: where it would like the header of the next message, if that is no longer than
+     * `space`. A transport that has to copy headers copies it there, and says so by message->header. */
+    void *header_space;
+    uint32_t space;
 };
 
 struct net_ucx_options {
@@ -180,6 +186,20 @@ static inline int net_send(struct net_connection *connection, const void *header
 {
     return connection->net->operations->send(connection, header, header_length, bulk, bulk_count, flags,
                                              sent);
+}
+
+/* Where the transport would send a message of that length from, without bulk: to be written, never read, and
+ * handed over by net_post before anything else is done with the connection; or left alone. NULL: there is no
+ * such place now, so net_send. Spares small messages a copy. */
+static inline void *net_room(struct net_connection *connection, uint32_t header_length)
+{
+    const struct net_operations *operations = connection->net->operations;
+    return operations->room == NULL ? NULL : operations->room(connection, header_length);
+}
+
+static inline void net_post(struct net_connection *connection, uint32_t header_length)
+{
+    connection->net->operations->post(connection, header_length);
 }
 
 /* Inside the receive callback: keeps the message's bulk (not its header) until net_release. Copies *message

@@ -52,7 +52,8 @@ struct shm_net {
     uint8_t name[SHM_NAME_BYTES];
     uint8_t cookie[SHM_NAME_BYTES]; /* whoever knows it was told our address */
     uint8_t *address;
-    alignas(SHM_LINE) uint8_t scratch[NET_HEADER_MAX]; /* the header being delivered */
+    alignas(SHM_LINE)
+        uint8_t scratch[NET_HEADER_MAX]; /* a header being delivered for which its owner has no space */
 };
 
 /* ---- sending ---- */
@@ -96,6 +97,9 @@ void shm_close(struct net_connection *connection);
 uint32_t shm_peer_process(struct net_connection *connection);
 int shm_send(struct net_connection *connection, const void *header, uint32_t header_length,
              const struct iovec *bulk, uint32_t bulk_count, unsigned flags, struct completion *sent);
+/* net_room and net_post. */
+void *shm_room(struct net_connection *connection, uint32_t header_length);
+void shm_post(struct net_connection *connection, uint32_t header_length);
 /* Goes on with everything in net->waiting. Returns how much happened. */
 int shm_send_progress(struct shm_net *net);
 /* Says to the receivers that we sleep. Returns whether there is something to do after all; to be called once

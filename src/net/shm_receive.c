@@ -389,13 +389,22 @@ void shm_release(struct net_message *message)
 
 /* ---- records ---- */
 
-static void deliver_bulk(struct shm_inbound *inbound, const struct shm_record *record,
+/* Copies the header out of the sender's reach. */
+static inline const void *take_header(struct shm_net *net, const uint8_t *begin,
+                                      const struct shm_record *record)
+{
+    void *space = record->header_length <= net->base.space ? net->base.header_space : net->scratch;
+    memcpy(space, begin + SHM_MARK_BYTES, record->header_length);
+    return space;
+}
+
+static void deliver_bulk(struct shm_inbound *inbound, const void *header, const struct shm_record *record,
                          struct shm_fetch *fetch)
 {
     struct shm_net *net = inbound->net;
     struct net_message message = {
         .net = &net->base,
-        .header = net->scratch,
+        .header = header,
         .header_length = record->header_length,
         .bulk_length = fetch->transfer.length,
         .looked = inbound->looked,
@@ -437,7 +446,7 @@ static int take_bulk(struct shm_inbound *inbound, const uint8_t *begin, const st
     fetch->piece_count = record->amount;
     fetch->inbound = inbound;
     inbound->slots[fetch->transfer.slot] = fetch;
-    deliver_bulk(inbound, record, fetch);
+    deliver_bulk(inbound, take_header(inbound->net, begin, record), record, fetch);
     return 0;
 }
 
@@ -464,7 +473,7 @@ static inline void take_message(struct shm_inbound *inbound, const uint8_t *begi
     struct shm_net *net = inbound->net;
     struct net_message message = {
         .net = &net->base,
-        .header = net->scratch,
+        .header = take_header(net, begin, record),
         .header_length = record->header_length,
         .looked = inbound->looked,
     };
@@ -486,8 +495,6 @@ static int take_record(struct shm_inbound *inbound, uint32_t mark)
     int status = shm_record_read(mark, at, &record);
     if (__builtin_expect(status != 0, 0))
         return status;
-    if (record.kind == SHM_MESSAGE || record.kind == SHM_BULK)
-        memcpy(inbound->net->scratch, begin + SHM_MARK_BYTES, record.header_length);
     if (__builtin_expect(record.kind == SHM_MESSAGE, 1))
         take_message(inbound, begin, &record);
     else if (record.kind == SHM_BULK)

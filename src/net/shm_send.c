@@ -52,12 +52,18 @@ static uint64_t consumed_now(const struct shm_outbound *outbound)
     return consumed < outbound->consumed || consumed > outbound->position ? outbound->consumed : consumed;
 }
 
+/* How much of the ring's end a record of so many bytes leaves unused. */
+static inline uint32_t skipped(const struct shm_outbound *outbound, uint32_t bytes)
+{
+    uint32_t left = SHM_RING_BYTES - (uint32_t)(outbound->position & RING_MASK);
+    return left < bytes ? left : 0;
+}
+
 /* Finds room for a record of so many bytes and the mark behind it. Returns whether there is some, and how
  * many bytes of the ring have to be skipped. */
 static bool find_room(struct shm_outbound *outbound, uint32_t bytes, uint32_t *skip)
 {
-    uint32_t left = SHM_RING_BYTES - (uint32_t)(outbound->position & RING_MASK);
-    *skip = left < bytes ? left : 0;
+    *skip = skipped(outbound, bytes);
     uint64_t end = outbound->position + *skip + bytes + SHM_LINE;
     if (__builtin_expect(end - outbound->consumed <= SHM_RING_BYTES, 1))
         return true;
@@ -314,6 +320,25 @@ int shm_send(struct net_connection *connection, const void *header, uint32_t hea
                                                    .length = length,
                                                    .sent = sent,
                                                    .flags = flags});
+}
+
+void *shm_room(struct net_connection *connection, uint32_t header_length)
+{
+    struct shm_outbound *outbound = outbound_of(connection);
+    uint32_t skip;
+    if (__builtin_expect(header_length - 1 >= NET_HEADER_MAX || outbound->failure != 0 ||
+                             !list_empty(&outbound->queue) ||
+                             !find_room(outbound, shm_record_bytes(SHM_MESSAGE, header_length, 0), &skip),
+                         0))
+        return NULL;
+    return record_begin(outbound, skip) + SHM_MARK_BYTES;
+}
+
+void shm_post(struct net_connection *connection, uint32_t header_length)
+{
+    struct shm_outbound *outbound = outbound_of(connection);
+    uint32_t bytes = shm_record_bytes(SHM_MESSAGE, header_length, 0);
+    publish(outbound, shm_mark(SHM_MESSAGE, header_length, 0), bytes, skipped(outbound, bytes));
 }
 
 /* ---- what waits for the peer ---- */

@@ -206,15 +206,58 @@ static uint64_t time_left(const struct rpc_call *call, uint64_t now)
     return call->deadline > now ? call->deadline - now : 0;
 }
 
-/* Hands the request to the transport, to be answered within `left` ns (0: the server ignores it). Returns
- * what net_send says. */
+/* How many of the peer's notices go along: as many as fit behind the body. A request with bulk takes none: it
+ * may be executed a second time, should the bulk get lost. */
+static inline uint32_t notices_taken(const struct rpc_peer *peer, const struct rpc_call *call,
+                                     const struct operation *operation)
+{
+    if (peer->notice_count == 0 || (operation->flags & RPC_MUTATES) == 0 || call->send_count != 0)
+        return 0;
+    uint32_t room = (RPC_BODY_MAX - call->body_length) / (uint32_t)sizeof(uint64_t);
+    return peer->notice_count < room ? peer->notice_count : room;
+}
+
+/* Writes the message that asks for an answer within so many microseconds: header, body, and the last
+ * `notices` of the peer's. */
+static inline __attribute__((always_inline)) void flight_write(const struct rpc_flight *flight, void *to,
+                                                               uint32_t deadline_us, uint32_t notices)
+{
+    const struct rpc_peer *peer = flight->peer;
+    const struct rpc_call *call = flight->call;
+    struct rpc_request_header *header = to;
+    header->version = RPC_PROTOCOL_VERSION;
+    header->flags = (uint8_t)(call->groups << RPC_HEADER_GROUPS_SHIFT);
+    header->operation = call->operation;
+    header->session = peer->session;
+    header->token = peer->token;
+    header->correlation = flight->correlation;
+    header->map_epoch = peer->rpc->map_epoch;
+    header->namespace_epoch = call->namespace_epoch;
+    header->deadline_us = deadline_us;
+    header->body_length = (uint16_t)call->body_length;
+    header->notices = (uint16_t)notices;
+    uint8_t *body = (uint8_t *)(header + 1);
+    if (call->body_length > 0)
+        memcpy(body, call->body, call->body_length);
+    if (__builtin_expect(notices > 0, 0))
+        memcpy(body + call->body_length, peer->notices + peer->notice_count - notices,
+               notices * sizeof(uint64_t));
+}
+
+/* So much time as a header says it. */
+static inline uint32_t deadline_told(uint64_t left)
+{
+    left /= NSEC_PER_USEC;
+    return left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
+}
+
+/* Hands the request as it is kept to the transport, to be answered within `left` ns (0: the server ignores
+ * it). Returns what net_send says. */
 static int flight_post(struct rpc_flight *flight, uint64_t left)
 {
     const struct rpc_peer *peer = flight->peer;
     const struct rpc_call *call = flight->call;
-    struct rpc_request_header *header = (struct rpc_request_header *)flight->bytes;
-    left /= NSEC_PER_USEC;
-    header->deadline_us = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
+    ((struct rpc_request_header *)flight->bytes)->deadline_us = deadline_told(left);
     unsigned flags = flight->bulk_length >= peer->rpc->rendezvous_threshold ? NET_SEND_RENDEZVOUS : 0;
     return net_send(peer->connection, flight->bytes, flight->length, call->send, call->send_count, flags,
                     &flight->sent);
@@ -243,18 +286,22 @@ static void sweep_set(struct rpc *rpc, uint64_t now)
     timer_set(rpc->loop, &rpc->sweep, now + RPC_SWEEP_INTERVAL);
 }
 
-/* Puts as many of the peer's notices behind the body as fit. A request with bulk takes none: it may be
- * executed a second time, should the bulk get lost. */
-static void flight_take_notices(struct rpc_flight *flight)
+/* Sends the request: written straight to where the transport sends it from, if there is such a place, and
+ * kept to be sent again while it is on its way. Returns what net_send says. */
+static inline int flight_send(struct rpc_flight *flight, uint64_t left)
 {
     struct rpc_peer *peer = flight->peer;
-    uint32_t count = (uint32_t)((RPC_MESSAGE_MAX - flight->length) / sizeof(uint64_t));
-    if (count > peer->notice_count)
-        count = peer->notice_count;
-    peer->notice_count -= count;
-    memcpy(flight->bytes + flight->length, peer->notices + peer->notice_count, count * sizeof(uint64_t));
-    flight->length += count * (uint32_t)sizeof(uint64_t);
-    ((struct rpc_request_header *)flight->bytes)->notices = (uint16_t)count;
+    uint32_t notices = notices_taken(peer, flight->call, flight->operation);
+    flight->length = (uint32_t)sizeof(struct rpc_request_header) + flight->call->body_length +
+                     notices * (uint32_t)sizeof(uint64_t);
+    void *room = flight->bulk_length == 0 ? net_room(peer->connection, flight->length) : NULL;
+    if (__builtin_expect(room != NULL, 1)) {
+        flight_write(flight, room, deadline_told(left), notices);
+        net_post(peer->connection, flight->length);
+    }
+    flight_write(flight, flight->bytes, 0, notices);
+    peer->notice_count -= notices;
+    return room != NULL ? 0 : flight_post(flight, left);
 }
 
 /* now: 0 if the call starts at this moment and has no deadline of its own, so that nothing before the send
@@ -272,44 +319,26 @@ static void flight_start(struct rpc_peer *peer, struct rpc_call *call, const str
     flight->call = call;
     flight->operation = operation;
     flight->correlation = ++rpc->generation << FLIGHT_INDEX_BITS | flight->index;
-    flight->settled = false;
-    flight->refetches = 0;
     flight->bulk_length = call->send_count == 0 ? 0 : iovec_bytes(call->send, call->send_count);
-    flight->length = (uint32_t)sizeof(struct rpc_request_header) + call->body_length;
-    flight->resend_after = RPC_RESEND_INTERVAL;
-    call->flight = flight;
-    call->correlation = flight->correlation;
-
-    *(struct rpc_request_header *)flight->bytes = (struct rpc_request_header){
-        .version = RPC_PROTOCOL_VERSION,
-        .flags = (uint8_t)(call->groups << RPC_HEADER_GROUPS_SHIFT),
-        .operation = call->operation,
-        .session = peer->session,
-        .token = peer->token,
-        .correlation = flight->correlation,
-        .map_epoch = rpc->map_epoch,
-        .namespace_epoch = call->namespace_epoch,
-        .body_length = (uint16_t)call->body_length,
-    };
-    if (call->body_length > 0)
-        memcpy(flight->bytes + sizeof(struct rpc_request_header), call->body, call->body_length);
-    if (peer->notice_count > 0 && (operation->flags & RPC_MUTATES) != 0 && call->send_count == 0)
-        flight_take_notices(flight);
-
-    peer->credits--;
-    list_push_back(&peer->flights, &flight->link);
-    if ((operation->flags & RPC_MUTATES) != 0) {
-        flight->mutation_number = peer->mutation_count++;
-        list_push_back(&peer->mutations, &flight->mutation);
-    }
-    int status = flight_post(flight, now == 0 ? rpc->deadline_ns : time_left(call, now));
+    int status = flight_send(flight, now == 0 ? rpc->deadline_ns : time_left(call, now));
     if (now == 0) {
         now = loop_now(rpc->loop);
         call->timing.started = now;
         call->deadline = now + rpc->deadline_ns;
     }
     call->timing.client_queue_ns = (uint32_t)(now - call->timing.started);
+    call->flight = flight;
+    call->correlation = flight->correlation;
+    flight->settled = false;
+    flight->refetches = 0;
+    flight->resend_after = RPC_RESEND_INTERVAL;
     flight->resend_at = now + RPC_RESEND_INTERVAL;
+    peer->credits--;
+    list_push_back(&peer->flights, &flight->link);
+    if ((operation->flags & RPC_MUTATES) != 0) {
+        flight->mutation_number = peer->mutation_count++;
+        list_push_back(&peer->mutations, &flight->mutation);
+    }
     if (!metrics_paused(rpc->metrics))
         call_describe(call, operation, flight->bulk_length);
     sweep_set(rpc, now);

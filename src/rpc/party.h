@@ -280,7 +280,8 @@ void session_end(struct rpc_session *session);
 void session_lose(struct rpc_session *session);
 /* One request of the session has finished. */
 void session_request_finished(struct rpc_session *session);
-void session_remember(struct rpc_session *session, uint64_t correlation, const void *reply, uint32_t length);
+/* Remembers a reply, which the caller writes where this says. NULL: it cannot be remembered. */
+void *session_remember(struct rpc_session *session, uint64_t correlation, uint32_t length);
 /* Returns the remembered reply or NULL. */
 const struct rpc_remembered *session_recall(const struct rpc_session *session, uint64_t correlation);
 /* Whether replies this young were remembered and dropped, so that this one may have been among them. */

@@ -42,11 +42,21 @@ static struct rpc_served *served_of(struct rpc_request *request)
 
 static void served_sent(struct completion *completion);
 
+/* The next request's header is to come where it will be served. */
+static inline void pool_changed(struct rpc *rpc)
+{
+    bool empty = list_empty(&rpc->served_free);
+    rpc->net->header_space =
+        empty ? NULL : container_of(rpc->served_free.next, struct rpc_served, link)->bytes;
+    rpc->net->space = empty ? 0 : RPC_MESSAGE_MAX;
+}
+
 static struct rpc_served *served_take(struct rpc *rpc)
 {
     struct rpc_served *served;
     if (!list_empty(&rpc->served_free)) {
         served = container_of(list_pop_front(&rpc->served_free), struct rpc_served, link);
+        pool_changed(rpc);
     } else {
         served = calloc(1, sizeof(*served));
         if (served == NULL)
@@ -73,6 +83,7 @@ static void served_free(struct rpc_served *served)
 {
     struct rpc *rpc = served->request.rpc;
     list_push_front(&rpc->served_free, &served->link);
+    pool_changed(rpc);
     rpc->serving--;
     if (rpc->closing)
         rpc_check_quiet(rpc);
@@ -82,6 +93,7 @@ void serve_free_all(struct rpc *rpc)
 {
     for (struct list *node; (node = list_pop_front(&rpc->served_free)) != NULL;)
         free(container_of(node, struct rpc_served, link));
+    pool_changed(rpc);
 }
 
 /* ---- running a handler ---- */
@@ -277,7 +289,8 @@ static void serve(struct rpc *rpc, struct rpc_session *session, struct net_messa
         log_error("no memory to serve a request");
         return; /* as if it had been lost */
     }
-    memcpy(served->bytes, message->header, message->header_length);
+    if (__builtin_expect(message->header != served->bytes, 0))
+        memcpy(served->bytes, message->header, message->header_length);
     served_fill(served, rpc, operation, now);
     served->request.session = session;
     served->request.peer_is_server = session->peer_is_server;
@@ -403,32 +416,41 @@ static uint64_t iovec_copy(const struct iovec *to, uint32_t to_count, const stru
     return copied;
 }
 
-static int local_reply(struct rpc_served *served, const struct rpc_reply_header *header,
-                       const struct iovec *bulk, uint32_t bulk_count, uint64_t now)
+/* What a reply says beside its body. */
+struct reply_stamps {
+    int status;
+    uint32_t queue_ns;
+    uint32_t handler_ns;
+    uint32_t storage_ns;
+};
+
+static int local_reply(struct rpc_served *served, const struct reply_stamps *stamps, const void *body,
+                       uint32_t body_length, const struct iovec *bulk, uint32_t bulk_count, uint64_t now)
 {
+    const struct rpc *rpc = served->request.rpc;
     struct rpc_call *call = served->local;
     if (call == NULL)
         return -ECONNRESET; /* the caller gave up */
     served->local = NULL;
     call->served = NULL;
     list_remove(&call->link);
-    int status = header->status;
+    int status = stamps->status;
     uint64_t length = bulk_count == 0 ? 0 : iovec_bytes(bulk, bulk_count);
-    if (header->body_length != call->reply_size && (status == 0 || header->body_length != 0))
+    if (body_length != call->reply_size && (status == 0 || body_length != 0))
         status = -EPROTO;
-    else if (header->body_length > 0)
-        memcpy(call->reply, header + 1, header->body_length);
+    else if (body_length > 0)
+        memcpy(call->reply, body, body_length);
     if (status == 0 && length > 0) {
         if (length > (call->receive_count == 0 ? 0 : iovec_bytes(call->receive, call->receive_count)))
             status = -EPROTO;
         else
             call->received = iovec_copy(call->receive, call->receive_count, bulk, bulk_count);
     }
-    call->reply_namespace_epoch = header->namespace_epoch;
-    call->reply_map_epoch = header->map_epoch;
-    call->timing.queue_ns = header->queue_ns;
-    call->timing.handler_ns = header->handler_ns;
-    call->timing.storage_ns = header->storage_ns;
+    call->reply_namespace_epoch = rpc->namespace_epoch;
+    call->reply_map_epoch = rpc->map_epoch;
+    call->timing.queue_ns = stamps->queue_ns;
+    call->timing.handler_ns = stamps->handler_ns;
+    call->timing.storage_ns = stamps->storage_ns;
     call_finish(call, status, now);
     return 0;
 }
@@ -518,6 +540,29 @@ static void served_sent(struct completion *completion)
         served_free(served);
 }
 
+static inline __attribute__((always_inline)) void reply_write(const struct rpc_served *served, void *to,
+                                                              const struct reply_stamps *stamps,
+                                                              const void *body, uint32_t body_length)
+{
+    const struct rpc_request_header *asked = served->request.header;
+    const struct rpc *rpc = served->request.rpc;
+    struct rpc_reply_header *header = to;
+    header->version = RPC_PROTOCOL_VERSION;
+    header->flags = 0;
+    header->operation = (uint16_t)(asked->operation + RPC_REPLY_OFFSET);
+    header->status = stamps->status;
+    header->correlation = asked->correlation;
+    header->map_epoch = rpc->map_epoch;
+    header->namespace_epoch = rpc->namespace_epoch;
+    header->queue_ns = stamps->queue_ns;
+    header->handler_ns = stamps->handler_ns;
+    header->storage_ns = stamps->storage_ns;
+    header->body_length = body_length;
+    if (body_length > 0)
+        memcpy(header + 1, body, body_length);
+}
+
+/* Sends the reply that lies in served->reply. */
 static int send_reply(struct rpc_served *served, uint32_t length, const struct iovec *bulk,
                       uint32_t bulk_count)
 {
@@ -567,8 +612,8 @@ static __attribute__((noinline)) void log_slow(const struct rpc_served *served,
 }
 
 /* replied: when the reply was ready; sent: when it had been sent, 0: not looked at. */
-static void served_record(const struct rpc_served *served, const struct rpc_reply_header *header,
-                          uint64_t bytes, uint64_t replied, uint64_t sent)
+static void served_record(const struct rpc_served *served, const struct reply_stamps *stamps, uint64_t bytes,
+                          uint64_t replied, uint64_t sent)
 {
     struct rpc *rpc = served->request.rpc;
     if (metrics_paused(rpc->metrics))
@@ -578,15 +623,15 @@ static void served_record(const struct rpc_served *served, const struct rpc_repl
         .correlation = served->request.header->correlation,
         .subject = operation_subject(served->operation, served->request.body),
         .total_ns = metrics_clip((sent != 0 ? sent : replied) - served->request.arrived + served->queue_ns),
-        .server_queue_ns = header->queue_ns,
-        .handler_ns = header->handler_ns,
-        .storage_ns = header->storage_ns,
+        .server_queue_ns = stamps->queue_ns,
+        .handler_ns = stamps->handler_ns,
+        .storage_ns = stamps->storage_ns,
         .reply_ns = sent != 0 ? metrics_clip(sent - replied) : 0,
         .bytes = metrics_clip(bytes),
         .operation = (uint8_t)served->request.header->operation,
         .kind = METRICS_SERVED,
         .transfer = transfer_of(rpc, bytes) & 15,
-        .status = (int16_t)header->status,
+        .status = (int16_t)stamps->status,
     };
     metrics_record(rpc->metrics, &entry);
     struct metrics_session *load = served->is_local ? NULL : served->request.session->load;
@@ -597,6 +642,33 @@ static void served_record(const struct rpc_served *served, const struct rpc_repl
     uint64_t slow = __atomic_load_n(&rpc->metrics->header->slow_ns, __ATOMIC_RELAXED);
     if (__builtin_expect(slow != 0 && entry.total_ns >= slow, 0))
         log_slow(served, &entry);
+}
+
+/* Remembers what is, or was, sent. */
+static inline void reply_remember(const struct rpc_served *served, const struct reply_stamps *stamps,
+                                  const void *body, uint32_t body_length)
+{
+    uint32_t length = (uint32_t)sizeof(struct rpc_reply_header) + body_length;
+    void *to = session_remember(served->request.session, served->request.header->correlation, length);
+    if (to != NULL)
+        reply_write(served, to, stamps, body, body_length);
+}
+
+/* Sends the reply to another party: a small one is written straight to where the transport sends it from, if
+ * there is such a place. */
+static int reply_send(struct rpc_served *served, const struct reply_stamps *stamps, const void *body,
+                      uint32_t body_length, const struct iovec *bulk, uint32_t bulk_count)
+{
+    struct net_connection *connection = served->request.session->connection;
+    uint32_t length = (uint32_t)sizeof(struct rpc_reply_header) + body_length;
+    void *room = bulk_count == 0 && connection != NULL ? net_room(connection, length) : NULL;
+    if (__builtin_expect(room != NULL, 1)) {
+        reply_write(served, room, stamps, body, body_length);
+        net_post(connection, length);
+        return 0;
+    }
+    reply_write(served, served->reply, stamps, body, body_length);
+    return send_reply(served, length, bulk, bulk_count);
 }
 
 int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_t body_length,
@@ -612,38 +684,28 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     uint64_t now = paused && request->storage_started == 0 ? request->arrived : loop_now(rpc->loop);
     storage_end(request, now);
     uint64_t elapsed = now - served->handler_started;
-    struct rpc_reply_header *header = (struct rpc_reply_header *)served->reply;
-    *header = (struct rpc_reply_header){
-        .version = RPC_PROTOCOL_VERSION,
-        .operation = (uint16_t)(request->header->operation + RPC_REPLY_OFFSET),
+    const struct reply_stamps stamps = {
         .status = status,
-        .correlation = request->header->correlation,
-        .map_epoch = rpc->map_epoch,
-        .namespace_epoch = rpc->namespace_epoch,
         .queue_ns = served->queue_ns,
         .handler_ns = nanoseconds(elapsed > request->storage_ns ? elapsed - request->storage_ns : 0),
         .storage_ns = nanoseconds(request->storage_ns),
-        .body_length = body_length,
     };
-    if (body_length > 0)
-        memcpy(header + 1, body, body_length);
     uint64_t bytes = request->bulk_length + (bulk_count == 0 ? 0 : iovec_bytes(bulk, bulk_count));
     if (served->is_local) {
-        served_record(served, header, bytes, now, 0);
-        return local_reply(served, header, bulk, bulk_count, now);
+        served_record(served, &stamps, bytes, now, 0);
+        return local_reply(served, &stamps, body, body_length, bulk, bulk_count, now);
     }
 
-    uint32_t length = (uint32_t)sizeof(*header) + body_length;
     /* A request whose bulk went with its connection was not applied: its repetition brings the bulk anew. */
     bool remembers = (served->operation->flags & RPC_MUTATES) != 0 && (status == 0 || !served->unfetched);
     if (remembers && bulk_count > 0)
-        session_remember(request->session, request->header->correlation, served->reply, length);
-    int result = send_reply(served, length, bulk, bulk_count);
+        reply_remember(served, &stamps, body, body_length);
+    int result = reply_send(served, &stamps, body, body_length, bulk, bulk_count);
     /* What is sent without suspending is remembered while it travels. */
     if (remembers && bulk_count == 0)
-        session_remember(request->session, request->header->correlation, served->reply, length);
+        reply_remember(served, &stamps, body, body_length);
     bool timed = !paused && (bytes != 0 || rpc->counters.requests % DISPATCH_SAMPLE == 0);
-    served_record(served, header, bytes, now, timed ? loop_now(rpc->loop) : 0);
+    served_record(served, &stamps, bytes, now, timed ? loop_now(rpc->loop) : 0);
     if (result != 0)
         log_debug("%s: reply to %s not sent: %s", request->session->peer, served->operation->name,
                   status_text(result));

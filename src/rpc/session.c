@@ -55,15 +55,15 @@ static uint64_t correlation_generation(uint64_t correlation)
     return correlation >> 16;
 }
 
-void session_remember(struct rpc_session *session, uint64_t correlation, const void *reply, uint32_t length)
+void *session_remember(struct rpc_session *session, uint64_t correlation, uint32_t length)
 {
     if (length > RPC_REMEMBERED_BYTES)
-        return; /* no mutating operation has such a reply: static_assert in serve.c */
+        return NULL; /* no mutating operation has such a reply: static_assert in serve.c */
     if (session->remembered == NULL) {
         session->remembered = calloc(RPC_REMEMBERED, sizeof(session->remembered[0]));
         if (session->remembered == NULL) {
             session->forgotten = UINT64_MAX; /* refuse every repetition rather than apply one twice */
-            return;
+            return NULL;
         }
         session->rpc->remembering++;
     }
@@ -74,7 +74,7 @@ void session_remember(struct rpc_session *session, uint64_t correlation, const v
     session->remembered_count++;
     entry->correlation = correlation;
     entry->length = length;
-    memcpy(entry->bytes, reply, length);
+    return entry->bytes;
 }
 
 const struct rpc_remembered *session_recall(const struct rpc_session *session, uint64_t correlation)

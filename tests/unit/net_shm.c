@@ -425,6 +425,47 @@ static void bulk_in_shared_memory_is_copied_directly(void **state)
 
 /* ---- many ---- */
 
+/* Written where they leave from: of every length, also where the ring ends, in order with others; and there
+ * is no such place for one that would overtake what waits. */
+static void messages_written_in_place_arrive(void **state)
+{
+    (void)state;
+    uint8_t space[256];
+    right.net->header_space = space;
+    right.net->space = sizeof space;
+    assert_null(net_room(left.connection, 0));
+    assert_null(net_room(left.connection, NET_HEADER_MAX + 1));
+    for (uint32_t i = 1; i <= NET_HEADER_MAX; i++) {
+        void *room = net_room(left.connection, i);
+        assert_non_null(room);
+        memcpy(room, source + i, i);
+        memset(space, 0, sizeof space);
+        net_post(left.connection, i);
+        until(right.messages == 2 * i - 1);
+        assert_int_equal(right.header_length, i);
+        assert_memory_equal(right.header, source + i, i);
+        if (i <= sizeof space)
+            assert_memory_equal(space, source + i, i);
+        assert_int_equal(send_and_wait(left.connection, source, 12, NULL, 0, 0), 0);
+        until(right.messages == 2 * i);
+    }
+    static struct completion sent;
+    unsigned posted = 0;
+    for (void *room; (room = net_room(left.connection, 60)) != NULL; posted++) {
+        memcpy(room, source, 60);
+        net_post(left.connection, 60);
+    }
+    assert_in_range(posted, (SHM_RING_BYTES - SHM_PUBLISH_BYTES) / SHM_LINE - 1, SHM_RING_BYTES / SHM_LINE);
+    memset(&sent, 0, sizeof sent);
+    assert_int_equal(net_send(left.connection, source + 60, 60, NULL, 0, 0, &sent), -EINPROGRESS);
+    assert_null(net_room(left.connection, 1));
+    until(sent.fired);
+    until(right.messages == 2 * NET_HEADER_MAX + posted + 1);
+    assert_memory_equal(right.header, source + 60, 60);
+    right.net->header_space = NULL;
+    right.net->space = 0;
+}
+
 static void a_thousand_connections(void **state)
 {
     (void)state;
@@ -461,6 +502,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(headers_arrive_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(messages_written_in_place_arrive, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bulk_arrives_by_every_path, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bulk_arrives_by_every_path, set_up_without_fetch, tear_down),
         cmocka_unit_test_setup_teardown(bulk_in_shared_memory_is_copied_directly, set_up_sharing, tear_down),

@@ -346,7 +346,7 @@ static void replies_are_remembered_in_a_window(void **state)
     enum { REPLIES = 3 * RPC_REMEMBERED };
     for (uint64_t generation = 1; generation <= REPLIES; generation++) {
         assert_false(session_forgot(&session, generation << 16));
-        session_remember(&session, generation << 16 | 5, reply, sizeof(reply));
+        memcpy(session_remember(&session, generation << 16 | 5, sizeof(reply)), reply, sizeof(reply));
         assert_non_null(session_recall(&session, generation << 16 | 5));
     }
     for (uint64_t generation = 1; generation <= REPLIES; generation++) {
