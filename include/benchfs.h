@@ -178,34 +178,43 @@ BENCHFS_API benchfs_dir *benchfs_fdopendir(benchfs *fs, int fd); /* takes over f
 BENCHFS_API struct dirent *benchfs_readdir(benchfs_dir *dir);
 BENCHFS_API struct dirent *benchfs_readdirplus(benchfs_dir *dir, struct stat *status);
 /* Positions: 0 is the beginning, and an entry's d_off the place behind it. Taken as 64 bits without sign they
- * order entries by a hash of the name, which is spread evenly over all of them: so a directory of many entries
- * can be read by several at once, each from one position to the next. */
+ * order entries by a hash of the name, which is spread evenly over all of them: so a directory of many
+ * entries can be read by several at once, each from one position to the next. */
 BENCHFS_API long benchfs_telldir(benchfs_dir *dir);
 BENCHFS_API void benchfs_seekdir(benchfs_dir *dir, long position);
 BENCHFS_API void benchfs_rewinddir(benchfs_dir *dir);
 BENCHFS_API int benchfs_closedir(benchfs_dir *dir);
 
-/* ---- asynchronous reads and writes ---- */
+/* ---- asynchronous calls ---- */
 
-enum benchfs_io_kind { BENCHFS_IO_READ, BENCHFS_IO_WRITE };
+enum benchfs_io_kind {
+    BENCHFS_IO_READ,
+    BENCHFS_IO_WRITE,
+    BENCHFS_IO_STAT, /* path; buffer: a struct stat, filled if result is 0 */
+    BENCHFS_IO_OPEN, /* path, flags other than O_TRUNC, mode; result: a descriptor */
+};
 
-/* One transfer. The caller owns it and its buffer until benchfs_wait has returned it. */
+/* One call. The caller owns it, its buffer and its path until benchfs_wait has returned it, and may not
+ * change them. */
 struct benchfs_io {
     enum benchfs_io_kind kind;
-    int fd;
+    int fd; /* of reads and writes, as count and offset */
     void *buffer;
     size_t count;
     off_t offset;
-    ssize_t result; /* bytes, or a negative errno value */
+    ssize_t result; /* as the call's namesake, but a negative errno value where that returns -1 */
     void *user;     /* the caller's */
-    void *reserved[8];
+    const char *path;
+    int flags;
+    mode_t mode;
+    void *reserved[6];
 };
 
-/* Starts count transfers; they progress while this thread is inside libbenchfs. Returns 0, or -1 (EINVAL,
- * EBADF, ENOMEM): then none was started. */
+/* Starts count calls, which run beside each other in no order; they progress while this thread is inside
+ * libbenchfs. Returns 0, or -1 (EINVAL, EBADF, ENOMEM): then none was started. */
 BENCHFS_API int benchfs_submit(benchfs *fs, struct benchfs_io *const *ios, unsigned count);
 
-/* Waits until at least minimum of this thread's transfers are done, or timeout (NULL: for ever) has passed;
+/* Waits until at least minimum of this thread's calls are done, or timeout (NULL: for ever) has passed;
  * stores up to maximum finished ones in done. Returns how many. */
 BENCHFS_API int benchfs_wait(benchfs *fs, struct benchfs_io **done, unsigned minimum, unsigned maximum,
                              const struct timespec *timeout);

@@ -19,7 +19,7 @@ static const struct bench_option options[] = {
     {"stat", BENCH_NUMBER, &shares[MIXED_STAT], 0, 1000000, "SHARE", "how many ask for attributes"},
     {"create", BENCH_NUMBER, &shares[MIXED_CREATE], 0, 1000000, "SHARE", "how many make a file"},
     {"depth", BENCH_NUMBER, &depth, 1, TARGET_DEPTH_MAX, "N",
-     "reads and writes under way at once in each worker; what arrives beyond that waits"},
+     "operations under way at once in each worker; what arrives beyond that waits"},
     {"size", BENCH_SIZE, &size, 1, UINT64_C(1) << 30, "SIZE", "bytes of a read and of a write"},
     {"total", BENCH_SIZE, &total, 1, UINT64_C(1) << 50, "SIZE",
      "bytes of each worker's file to read, and of the one to write"},

@@ -18,7 +18,7 @@ struct mixed_shape {
     double rate;  /* operations a second, of all workers together */
     bool poisson; /* or evenly */
     uint64_t shares[MIXED_OPERATIONS];
-    uint64_t depth; /* reads and writes under way at once in a worker: 1..TARGET_DEPTH_MAX */
+    uint64_t depth; /* operations under way at once in a worker: 1..TARGET_DEPTH_MAX */
     uint64_t size;  /* of a read and a write */
     uint64_t total; /* bytes of each worker's file to read and of the one to write, multiples of size, `depth`
                        at least */

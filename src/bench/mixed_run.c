@@ -3,12 +3,12 @@
  * A loop that sends the next request when the last one has been answered measures one late answer where a
  * target stalls for a second. Users who do not know of each other send a second's worth of requests
  * meanwhile, and all of them wait. So every request here has a time at which it is due, which does not depend
- * on the target, and its latency counts from then. A worker has --depth reads and writes under way at once;
- * what is due beyond that waits for one of them, as it would in the queue of a client. Stats and creates are
- * calls that return when they are done, one at a time: what is due meanwhile waits, and a transfer that is
- * done meanwhile counts as done when the worker looks, which is no sooner than a program would know. When
- * more arrives than is done, the queue grows for as long as it goes on; that is saturation, and the latencies
- * say only how long the run was.
+ * on the target, and its latency counts from then. A worker has --depth requests of any kind under way at
+ * once; what is due beyond that waits for one of them, as it would in the queue of a client. A create is done
+ * when its file has been closed again, which the worker does when it sees it open. What is done counts as
+ * done when the worker looks, which is no sooner than a program would know. When more arrives than is done,
+ * the queue grows for as long as it goes on; that is saturation, and the latencies say only how long the run
+ * was.
  *
  * Reads are of a file that the next worker wrote before, writes of the worker's own, whose blocks get another
  * content each time and are compared in the end. No block has two writes under way: nobody could say which
@@ -27,12 +27,16 @@
 
 #define CHECK_ALL_EVERY 16u
 
-/* A read or a write under way. */
+/* An operation under way. */
 struct slot {
     struct benchfs_io io;
-    enum mixed_phase operation; /* MIXED_READ or MIXED_WRITE */
-    uint64_t block, due;
+    enum mixed_phase operation;
+    uint64_t due;
+    char *bytes; /* of a read or write, shape->size of them */
+    uint64_t block;
     bool check_all;
+    struct stat found;
+    char path[SESSION_PATH_MAX]; /* of a stat or create */
 };
 
 struct mixed {
@@ -71,7 +75,7 @@ static uint32_t neighbour(const struct mixed *mixed)
 
 static char *buffer_of(const struct mixed *mixed)
 {
-    return mixed->slots[0].io.buffer;
+    return mixed->slots[0].bytes;
 }
 
 /* While nothing is under way. */
@@ -94,24 +98,71 @@ static uint64_t choose_block(struct mixed *mixed, enum mixed_phase operation)
     return block;
 }
 
-static void prepare_transfer(struct mixed *mixed, struct slot *slot, enum mixed_phase operation, uint64_t due)
+static void prepare_transfer(struct mixed *mixed, struct slot *slot)
 {
-    uint64_t size = mixed->shape->size, block = choose_block(mixed, operation);
-    bool reads = operation == MIXED_READ;
-    slot->operation = operation;
+    uint64_t size = mixed->shape->size, block = choose_block(mixed, slot->operation);
+    bool reads = slot->operation == MIXED_READ;
     slot->block = block;
-    slot->due = due;
-    slot->io.kind = reads ? BENCHFS_IO_READ : BENCHFS_IO_WRITE;
-    slot->io.fd = reads ? mixed->read_fd : mixed->write_fd;
-    slot->io.count = size;
-    slot->io.offset = (off_t)(block * size);
+    slot->io = (struct benchfs_io){.kind = reads ? BENCHFS_IO_READ : BENCHFS_IO_WRITE,
+                                   .fd = reads ? mixed->read_fd : mixed->write_fd,
+                                   .buffer = slot->bytes,
+                                   .count = size,
+                                   .offset = (off_t)(block * size)};
     if (reads) {
         slot->check_all = mixed->shape->verify || mixed->reads++ % CHECK_ALL_EVERY == 0;
-        content_wipe(&mixed->content, slot->io.buffer, size, block * size, slot->check_all);
+        content_wipe(&mixed->content, slot->bytes, size, block * size, slot->check_all);
     } else {
         mixed->versions[block]++;
         mixed->writing[block] = true;
-        content_fill(&mixed->content, write_seed(mixed, block), slot->io.buffer, size, block * size);
+        content_fill(&mixed->content, write_seed(mixed, block), slot->bytes, size, block * size);
+    }
+}
+
+static void prepare_stat(struct mixed *mixed, struct slot *slot)
+{
+    session_path(mixed->session, slot->path, "stat.%u.%llu", neighbour(mixed),
+                 (unsigned long long)random_below(&mixed->random, mixed->shape->files));
+    slot->io = (struct benchfs_io){.kind = BENCHFS_IO_STAT, .path = slot->path, .buffer = &slot->found};
+}
+
+static void prepare_create(struct mixed *mixed, struct slot *slot)
+{
+    session_path(mixed->session, slot->path, "new.%u.%llu", mixed->session->worker->number,
+                 (unsigned long long)mixed->created++);
+    slot->io = (struct benchfs_io){
+        .kind = BENCHFS_IO_OPEN, .path = slot->path, .flags = O_CREAT | O_EXCL | O_WRONLY, .mode = 0644};
+}
+
+static void prepare_operation(struct mixed *mixed, struct slot *slot, enum mixed_phase operation,
+                              uint64_t due)
+{
+    slot->operation = operation;
+    slot->due = due;
+    if (operation == MIXED_STAT)
+        prepare_stat(mixed, slot);
+    else if (operation == MIXED_CREATE)
+        prepare_create(mixed, slot);
+    else
+        prepare_transfer(mixed, slot);
+}
+
+/* As a call that returns when it is done. */
+static void call_now(const struct session *session, struct benchfs_io *io)
+{
+    const struct target_operations *call = session->call;
+    switch (io->kind) {
+    case BENCHFS_IO_READ:
+        io->result = call->read(session->target, io->fd, io->buffer, io->count, io->offset);
+        break;
+    case BENCHFS_IO_WRITE:
+        io->result = call->write(session->target, io->fd, io->buffer, io->count, io->offset);
+        break;
+    case BENCHFS_IO_STAT:
+        io->result = call->stat(session->target, io->path, io->buffer);
+        break;
+    case BENCHFS_IO_OPEN:
+        io->result = call->file_open(session->target, io->path, io->flags, io->mode);
+        break;
     }
 }
 
@@ -133,22 +184,23 @@ static int check_transfer(struct mixed *mixed, struct slot *slot)
     return 0;
 }
 
-static int stat_file(struct mixed *mixed, uint64_t number)
+static int check_operation(struct mixed *mixed, struct slot *slot)
 {
-    struct session *session = mixed->session;
-    struct stat found;
-    session_path(session, mixed->path, "stat.%u.%llu", neighbour(mixed), (unsigned long long)number);
-    int status = session->call->stat(session->target, mixed->path, &found);
-    if (status == 0 && (!S_ISREG(found.st_mode) || found.st_size != 0))
+    int status = (int)slot->io.result;
+    if (slot->operation <= MIXED_WRITE)
+        return check_transfer(mixed, slot);
+    if (slot->operation == MIXED_CREATE)
+        return status < 0 ? session_fail(mixed->session, "create", slot->path, status) : 0;
+    if (status == 0 && (!S_ISREG(slot->found.st_mode) || slot->found.st_size != 0))
         status = -EBADMSG;
-    return status < 0 ? session_fail(session, "stat", mixed->path, status) : 0;
+    return status < 0 ? session_fail(mixed->session, "stat", slot->path, status) : 0;
 }
 
-static int create_file(struct mixed *mixed, const char *kind, uint64_t number)
+/* Of what is asked for: before anything is measured. */
+static int make_file(struct mixed *mixed, uint64_t number)
 {
     struct session *session = mixed->session;
-    session_path(session, mixed->path, "%s.%u.%llu", kind, session->worker->number,
-                 (unsigned long long)number);
+    session_path(session, mixed->path, "stat.%u.%llu", session->worker->number, (unsigned long long)number);
     int fd = session->call->file_open(session->target, mixed->path, O_CREAT | O_EXCL | O_WRONLY, 0644);
     int status = fd < 0 ? fd : session->call->file_close(session->target, fd);
     return status < 0 ? session_fail(session, "create", mixed->path, status) : 0;
@@ -181,10 +233,13 @@ static void record(struct mixed *mixed, enum mixed_phase operation, uint64_t lat
     }
 }
 
-static int end_transfer(struct mixed *mixed, struct slot *slot)
+static int end_operation(struct mixed *mixed, struct slot *slot)
 {
+    struct session *session = mixed->session;
+    if (slot->operation == MIXED_CREATE && slot->io.result >= 0)
+        slot->io.result = session->call->file_close(session->target, (int)slot->io.result);
     uint64_t now = crew_now();
-    int status = check_transfer(mixed, slot);
+    int status = check_operation(mixed, slot);
     if (status == 0)
         record(mixed, slot->operation, now - slot->due, true);
     return status;
@@ -198,10 +253,10 @@ static int reap(struct mixed *mixed, uint64_t patience)
     int status = 0;
     int count = session->call->wait(session->target, done, 1, (unsigned)mixed->under_way, patience);
     if (count < 0)
-        return session_fail(session, "wait for transfers in", session->directory, count);
+        return session_fail(session, "wait for operations in", session->directory, count);
     for (int i = 0; i < count; i++) {
         struct slot *slot = container_of(done[i], struct slot, io);
-        int ended = end_transfer(mixed, slot);
+        int ended = end_operation(mixed, slot);
         status = status < 0 ? status : ended;
         mixed->idle[mixed->shape->depth - mixed->under_way--] = slot;
     }
@@ -232,35 +287,21 @@ static int drain(struct mixed *mixed)
     return status;
 }
 
-static int begin_transfer(struct mixed *mixed, enum mixed_phase operation, uint64_t due)
+static int begin_operation(struct mixed *mixed, enum mixed_phase operation, uint64_t due)
 {
     const struct session *session = mixed->session;
-    const struct target_operations *call = session->call;
     struct slot *slot = mixed->idle[mixed->shape->depth - mixed->under_way - 1];
     struct benchfs_io *io = &slot->io;
-    prepare_transfer(mixed, slot, operation, due);
+    prepare_operation(mixed, slot, operation, due);
     if (mixed->shape->depth == 1) {
-        io->result = operation == MIXED_READ
-                         ? call->read(session->target, io->fd, io->buffer, io->count, io->offset)
-                         : call->write(session->target, io->fd, io->buffer, io->count, io->offset);
-        return end_transfer(mixed, slot);
+        call_now(session, io);
+        return end_operation(mixed, slot);
     }
-    int status = call->submit(session->target, &io, 1);
+    int status = session->call->submit(session->target, &io, 1);
     if (status < 0)
         return session_fail(session, "submit to", session->directory, status);
     mixed->under_way++;
     return 0;
-}
-
-static int begin_operation(struct mixed *mixed, enum mixed_phase operation, uint64_t due)
-{
-    if (operation <= MIXED_WRITE)
-        return begin_transfer(mixed, operation, due);
-    int status = operation == MIXED_STAT ? stat_file(mixed, random_below(&mixed->random, mixed->shape->files))
-                                         : create_file(mixed, "new", mixed->created++);
-    if (status == 0)
-        record(mixed, operation, crew_now() - due, true);
-    return status;
 }
 
 static int run_loop(struct mixed *mixed, struct mixed_outcome *outcome)
@@ -327,7 +368,7 @@ static int prepare(struct mixed *mixed)
     int closed = close_file(mixed, "read", number, fd);
     status = status < 0 ? status : closed;
     for (uint64_t i = 0; i < mixed->shape->files && status == 0; i++)
-        status = create_file(mixed, "stat", i);
+        status = make_file(mixed, i);
     if (status == 0)
         status = crew_wait(mixed->session->worker);
     if (status == 0)
@@ -422,8 +463,8 @@ static int allocate(struct mixed *mixed)
         mixed->versions != NULL && mixed->writing != NULL && mixed->slots != NULL && mixed->idle != NULL;
     for (uint64_t i = 0; i < depth && all; i++) {
         mixed->idle[i] = &mixed->slots[i];
-        mixed->slots[i].io.buffer = aligned_alloc(4096, room);
-        all = mixed->slots[i].io.buffer != NULL;
+        mixed->slots[i].bytes = aligned_alloc(4096, room);
+        all = mixed->slots[i].bytes != NULL;
     }
     if (!all)
         bench_error("out of memory for %llu blocks and %llu buffers", (unsigned long long)mixed->blocks,
@@ -431,11 +472,11 @@ static int allocate(struct mixed *mixed)
     return all ? 0 : -ENOMEM;
 }
 
-/* Transfers that could not be waited for keep their memory: somebody may still write there. */
+/* Operations that could not be waited for keep their memory: somebody may still write there. */
 static void release(struct mixed *mixed)
 {
     for (uint64_t i = 0; i < mixed->shape->depth && mixed->slots != NULL && mixed->under_way == 0; i++)
-        free(mixed->slots[i].io.buffer);
+        free(mixed->slots[i].bytes);
     if (mixed->under_way == 0)
         free(mixed->slots);
     free(mixed->idle);

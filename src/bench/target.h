@@ -70,7 +70,7 @@ struct target_operations {
     int (*rename)(struct target *target, const char *path, const char *new_path);
     int (*link)(struct target *target, const char *path, const char *new_path);
     int (*truncate)(struct target *target, const char *path, off_t length);
-    /* As benchfs_submit and benchfs_wait. patience: ns; TARGET_FOR_EVER. */
+    /* As benchfs_submit and benchfs_wait, with all kinds of calls. patience: ns; TARGET_FOR_EVER. */
     int (*submit)(struct target *target, struct benchfs_io *const *ios, unsigned count);
     int (*wait)(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum,
                 uint64_t patience);

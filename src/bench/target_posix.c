@@ -1,4 +1,5 @@
-/* Any mounted directory, by system calls; transfers beyond depth 1 by io_uring.
+/* Any mounted directory, by system calls; what goes beyond depth 1 by io_uring, where the kernel gives
+ * opening and stat to threads of its own.
  *
  * With ",direct" files are opened with O_DIRECT. What is not aligned as that demands goes through the page
  * cache: the flag is taken from the descriptor before such a transfer and given back before the next aligned
@@ -23,6 +24,8 @@ struct posix_target {
     struct target target;
     struct io_uring ring;
     bool ring_ready;
+    struct statx *statuses; /* of the ring's calls, TARGET_DEPTH_MAX; NULL: none yet */
+    uint32_t free_statuses[TARGET_DEPTH_MAX], free_status_count;
     bool direct;
     uint64_t *buffered; /* direct: a bit for each descriptor whose flag is taken away */
     size_t buffered_words;
@@ -101,6 +104,7 @@ static void close_target(struct target *target)
     struct posix_target *posix = (struct posix_target *)target;
     if (posix->ring_ready)
         io_uring_queue_exit(&posix->ring);
+    free(posix->statuses);
     free(posix->buffered);
     free(posix);
 }
@@ -250,28 +254,77 @@ static int path_truncate(struct target *target, const char *path, off_t length)
     return result(truncate(path, length));
 }
 
+static int prepare_ring(struct posix_target *posix)
+{
+    if (posix->ring_ready)
+        return 0;
+    posix->statuses = calloc(TARGET_DEPTH_MAX, sizeof(*posix->statuses));
+    int status = posix->statuses == NULL ? -ENOMEM : io_uring_queue_init(TARGET_DEPTH_MAX, &posix->ring, 0);
+    for (uint32_t i = 0; i < TARGET_DEPTH_MAX && status == 0; i++)
+        posix->free_statuses[posix->free_status_count++] = i;
+    posix->ring_ready = status == 0;
+    return status;
+}
+
+/* Where a stat's answer arrives, by number. */
+static uint32_t *status_number(struct benchfs_io *io)
+{
+    return (uint32_t *)(void *)io->reserved;
+}
+
+static int prepare_call(struct posix_target *posix, struct io_uring_sqe *sqe, struct benchfs_io *io)
+{
+    unsigned count = (unsigned)io->count;
+    switch (io->kind) {
+    case BENCHFS_IO_READ:
+        io_uring_prep_read(sqe, io->fd, io->buffer, count, (uint64_t)io->offset);
+        break;
+    case BENCHFS_IO_WRITE:
+        io_uring_prep_write(sqe, io->fd, io->buffer, count, (uint64_t)io->offset);
+        break;
+    case BENCHFS_IO_OPEN:
+        io_uring_prep_openat(sqe, AT_FDCWD, io->path, io->flags | (posix->direct ? O_DIRECT : 0) | O_CLOEXEC,
+                             io->mode);
+        break;
+    case BENCHFS_IO_STAT:
+        if (posix->free_status_count == 0)
+            return -EBUSY;
+        *status_number(io) = posix->free_statuses[--posix->free_status_count];
+        io_uring_prep_statx(sqe, AT_FDCWD, io->path, 0, STATX_BASIC_STATS,
+                            &posix->statuses[*status_number(io)]);
+        break;
+    }
+    io_uring_sqe_set_data(sqe, io);
+    return 0;
+}
+
+/* What benchmarks look at. */
+static void take_status(struct posix_target *posix, struct benchfs_io *io)
+{
+    const struct statx *found = &posix->statuses[*status_number(io)];
+    *(struct stat *)io->buffer = (struct stat){.st_ino = found->stx_ino,
+                                               .st_mode = found->stx_mode,
+                                               .st_nlink = found->stx_nlink,
+                                               .st_uid = found->stx_uid,
+                                               .st_gid = found->stx_gid,
+                                               .st_size = (off_t)found->stx_size};
+    posix->free_statuses[posix->free_status_count++] = *status_number(io);
+}
+
 static int submit(struct target *target, struct benchfs_io *const *ios, unsigned count)
 {
     struct posix_target *posix = (struct posix_target *)target;
-    if (!posix->ring_ready) {
-        int status = io_uring_queue_init(TARGET_DEPTH_MAX, &posix->ring, 0);
-        if (status < 0)
-            return status;
-        posix->ring_ready = true;
+    int status = prepare_ring(posix);
+    for (unsigned i = 0; i < count && status == 0; i++) {
+        bool moves = ios[i]->kind == BENCHFS_IO_READ || ios[i]->kind == BENCHFS_IO_WRITE;
+        if (moves)
+            status = choose_way(posix, ios[i]->fd, ios[i]->buffer, ios[i]->count, ios[i]->offset);
+        struct io_uring_sqe *sqe = status == 0 ? io_uring_get_sqe(&posix->ring) : NULL;
+        if (status == 0)
+            status = sqe == NULL ? -EBUSY : prepare_call(posix, sqe, ios[i]);
     }
-    for (unsigned i = 0; i < count; i++) {
-        int way = choose_way(posix, ios[i]->fd, ios[i]->buffer, ios[i]->count, ios[i]->offset);
-        struct io_uring_sqe *sqe = way == 0 ? io_uring_get_sqe(&posix->ring) : NULL;
-        if (sqe == NULL)
-            return way < 0 ? way : -EBUSY;
-        if (ios[i]->kind == BENCHFS_IO_WRITE)
-            io_uring_prep_write(sqe, ios[i]->fd, ios[i]->buffer, (unsigned)ios[i]->count,
-                                (uint64_t)ios[i]->offset);
-        else
-            io_uring_prep_read(sqe, ios[i]->fd, ios[i]->buffer, (unsigned)ios[i]->count,
-                               (uint64_t)ios[i]->offset);
-        io_uring_sqe_set_data(sqe, ios[i]);
-    }
+    if (status < 0)
+        return status;
     int submitted = io_uring_submit(&posix->ring);
     return submitted < 0 ? submitted : 0;
 }
@@ -305,7 +358,10 @@ static int wait_for(struct target *target, struct benchfs_io **done, unsigned mi
         if (status < 0)
             return status;
         done[count] = io_uring_cqe_get_data(cqe);
-        done[count++]->result = cqe->res;
+        done[count]->result = cqe->res;
+        if (done[count]->kind == BENCHFS_IO_STAT)
+            take_status(posix, done[count]);
+        count++;
         io_uring_cqe_seen(&posix->ring, cqe);
     }
     return (int)count;

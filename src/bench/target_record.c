@@ -287,14 +287,39 @@ static int submit(struct target *target, struct benchfs_io *const *ios, unsigned
     return inner->operations->submit == NULL ? -EOPNOTSUPP : inner->operations->submit(inner, ios, count);
 }
 
-/* When such a transfer began is not known here: it is recorded with the time at which it was found done. */
+/* When such a call began is not known here: it is recorded with the time at which it was found done. */
+static void note_done(struct target *target, const struct benchfs_io *io)
+{
+    const struct stat *found = io->buffer;
+    uint64_t now = crew_now();
+    switch (io->kind) {
+    case BENCHFS_IO_READ:
+    case BENCHFS_IO_WRITE:
+        note_transfer(target, io->kind == BENCHFS_IO_WRITE ? TRACE_WRITE : TRACE_READ, io->fd, io->count,
+                      io->offset, now, io->result);
+        break;
+    case BENCHFS_IO_STAT:
+        note(target,
+             (struct trace_event){.operation = TRACE_STAT,
+                                  .directory = io->result >= 0 && S_ISDIR(found->st_mode)},
+             now, io->result, io->path, NULL);
+        break;
+    case BENCHFS_IO_OPEN:
+        note(target,
+             (struct trace_event){.operation = TRACE_OPEN,
+                                  .flags = io->flags,
+                                  .fd = io->result < 0 ? 0 : (uint64_t)io->result},
+             now, io->result, io->path, NULL);
+        break;
+    }
+}
+
 static int wait_for(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum,
                     uint64_t patience)
 {
     int count = inner_of(target)->operations->wait(inner_of(target), done, minimum, maximum, patience);
     for (int i = 0; i < count; i++)
-        note_transfer(target, done[i]->kind == BENCHFS_IO_WRITE ? TRACE_WRITE : TRACE_READ, done[i]->fd,
-                      done[i]->count, done[i]->offset, crew_now(), done[i]->result);
+        note_done(target, done[i]);
     return count;
 }
 

@@ -98,13 +98,13 @@ void application_end_slow(struct application_call *application)
     record(worker, &entry, result);
 }
 
-void application_transfer(struct worker *worker, bool writes, uint64_t inode, uint64_t started,
+void application_transfer(struct worker *worker, enum application call, uint64_t inode, uint64_t started,
                           ssize_t result)
 {
     struct metrics_entry entry = {
         .started = started,
         .subject = inode,
-        .operation = writes ? APPLICATION_IO_WRITE : APPLICATION_IO_READ,
+        .operation = (uint8_t)call,
     };
     record(worker, &entry, result);
 }

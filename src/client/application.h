@@ -70,6 +70,8 @@
     A(READDIR, "readdir", false)                                                                             \
     A(IO_READ, "io_read", true)                                                                              \
     A(IO_WRITE, "io_write", true)                                                                            \
+    A(IO_STAT, "io_stat", false)                                                                             \
+    A(IO_OPEN, "io_open", false)                                                                             \
     /* Requests of the kernel to a mount: fuse/traced.c. */                                                  \
     A(FUSE_LOOKUP, "fuse_lookup", false)                                                                     \
     A(FUSE_GETATTR, "fuse_getattr", false)                                                                   \
@@ -132,8 +134,8 @@ struct application_call {
 void application_begin(struct application_call *application, enum application call, struct benchfs *fs,
                        int fd, const char *path);
 void application_end_slow(struct application_call *application);
-/* Records a transfer that ran beside others from `started` on. */
-void application_transfer(struct worker *worker, bool writes, uint64_t inode, uint64_t started,
+/* Records an asynchronous call that ran beside others from `started` on. inode 0: it is not known. */
+void application_transfer(struct worker *worker, enum application call, uint64_t inode, uint64_t started,
                           ssize_t result);
 
 static inline bool application_traced(void)

@@ -374,11 +374,35 @@ int start_directory(struct benchfs *fs, int dirfd, const char *path, uint64_t *i
 
 /* ---- open ---- */
 
+int library_open(struct benchfs *fs, uint64_t directory, const char *path, int flags, mode_t mode)
+{
+    struct open_file *file;
+    int fd;
+    struct client *client = client_get(fs);
+    if (client == NULL)
+        return -errno;
+    int status = open_file_reserve(fs, &fd, &file);
+    if (status < 0)
+        return status;
+    status = client_open(client, directory, path, flags,
+                         mode & ~atomic_load_explicit(&fs->umask, memory_order_relaxed), &file->file);
+    if (status < 0) {
+        open_file_cancel(fs, fd, file);
+        return status;
+    }
+    status = file_cache_open(fs, file);
+    if (status < 0) {
+        file_let_go(fs, NULL, &file->file);
+        open_file_cancel(fs, fd, file);
+        return status;
+    }
+    open_file_publish(fs, fd, file);
+    return fd;
+}
+
 static int open_at(benchfs *fs, int dirfd, const char *path, int flags, mode_t mode)
 {
     uint64_t directory;
-    struct open_file *file;
-    int fd;
     struct client *client = client_get(fs);
     if (client == NULL || start_directory(fs, dirfd, path, &directory) < 0)
         return -1;
@@ -386,23 +410,7 @@ static int open_at(benchfs *fs, int dirfd, const char *path, int flags, mode_t m
      * servers know. */
     if (flags & O_TRUNC)
         file_caches_publish(fs, client, 0);
-    int status = open_file_reserve(fs, &fd, &file);
-    if (status < 0)
-        return finish(status);
-    status = client_open(client, directory, path, flags,
-                         mode & ~atomic_load_explicit(&fs->umask, memory_order_relaxed), &file->file);
-    if (status < 0) {
-        open_file_cancel(fs, fd, file);
-        return finish(status);
-    }
-    status = file_cache_open(fs, file);
-    if (status < 0) {
-        file_let_go(fs, NULL, &file->file);
-        open_file_cancel(fs, fd, file);
-        return finish(status);
-    }
-    open_file_publish(fs, fd, file);
-    return fd;
+    return finish(library_open(fs, directory, path, flags, mode));
 }
 
 int benchfs_open(benchfs *fs, const char *path, int flags, ...)

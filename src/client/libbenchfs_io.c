@@ -423,14 +423,18 @@ int benchfs_fstat(benchfs *fs, int fd, struct stat *result)
     return finish(status);
 }
 
-/* ---- asynchronous transfers ---- */
+/* ---- asynchronous calls ----
+ *
+ * Each is a task of the thread's loop, which may run while another call of the thread waits inside the
+ * library. So none takes a lock of the process's cache, which that call may hold: what was written and kept
+ * is published before the task begins, and opening does not cut files. */
 
-/* What a transfer under way needs, in the part of benchfs_io that is ours. */
+/* What a call under way needs, in the part of benchfs_io that is ours. */
 struct transfer_state {
     struct list link; /* in worker->finished */
     struct worker *worker;
-    struct open_file *slot;
-    uint64_t started; /* loop_now; 0: it is not traced */
+    struct open_file *slot; /* NULL: it is about a path */
+    uint64_t started;       /* loop_now; 0: it is not traced */
 };
 static_assert(sizeof(struct transfer_state) <= sizeof(((struct benchfs_io *)NULL)->reserved), "fits");
 
@@ -439,16 +443,23 @@ static struct transfer_state *state_of(struct benchfs_io *io)
     return (struct transfer_state *)(void *)io->reserved;
 }
 
+static const enum application applications[] = {[BENCHFS_IO_READ] = APPLICATION_IO_READ,
+                                                [BENCHFS_IO_WRITE] = APPLICATION_IO_WRITE,
+                                                [BENCHFS_IO_STAT] = APPLICATION_IO_STAT,
+                                                [BENCHFS_IO_OPEN] = APPLICATION_IO_OPEN};
+
 static void transfer_finish(struct benchfs_io *io, ssize_t result)
 {
     struct transfer_state *state = state_of(io);
     struct worker *worker = state->worker;
     io->result = result < 0 ? -public_errno((int)result) : result;
-    file_cache_changed(state->slot);
+    if (state->slot != NULL)
+        file_cache_changed(state->slot);
     if (__builtin_expect(state->started != 0, 0))
-        application_transfer(worker, io->kind == BENCHFS_IO_WRITE, state->slot->file.inode, state->started,
-                             io->result);
-    open_file_release(worker->fs, state->slot);
+        application_transfer(worker, applications[io->kind],
+                             state->slot != NULL ? state->slot->file.inode : 0, state->started, io->result);
+    if (state->slot != NULL)
+        open_file_release(worker->fs, state->slot);
     list_push_back(&worker->finished, &state->link);
     worker->under_way--;
     worker->finished_count++;
@@ -479,6 +490,49 @@ static void transfer_run(void *argument)
     transfer_finish(io, result);
 }
 
+static void stat_run(void *argument)
+{
+    struct benchfs_io *io = argument;
+    struct worker *worker = state_of(io)->worker;
+    struct attributes attributes;
+    int status = client_stat(worker->client, INODE_ROOT, io->path, true, &attributes);
+    if (status == 0)
+        fill_stat(worker->fs, &attributes, io->buffer);
+    transfer_finish(io, status);
+}
+
+static void open_run(void *argument)
+{
+    struct benchfs_io *io = argument;
+    transfer_finish(io, library_open(state_of(io)->worker->fs, INODE_ROOT, io->path, io->flags, io->mode));
+}
+
+static void (*const runs[])(void *) = {[BENCHFS_IO_READ] = transfer_run,
+                                       [BENCHFS_IO_WRITE] = transfer_run,
+                                       [BENCHFS_IO_STAT] = stat_run,
+                                       [BENCHFS_IO_OPEN] = open_run};
+
+static bool is_about_path(const struct benchfs_io *io)
+{
+    return io->kind == BENCHFS_IO_STAT || io->kind == BENCHFS_IO_OPEN;
+}
+
+static int named_prepare(struct worker *worker, struct benchfs_io *io)
+{
+    if (io->path == NULL || (io->kind == BENCHFS_IO_STAT && io->buffer == NULL) ||
+        (io->kind == BENCHFS_IO_OPEN && io->flags & O_TRUNC)) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (io->kind == BENCHFS_IO_STAT && atomic_load(&worker->fs->dirty_files) != 0)
+        file_caches_publish(worker->fs, worker->client, 0); /* sizes */
+    struct transfer_state *state = state_of(io);
+    state->worker = worker;
+    state->started = application_traced() ? loop_now(worker->loop) : 0;
+    state->slot = NULL;
+    return 0;
+}
+
 static int transfer_prepare(struct worker *worker, struct benchfs_io *io)
 {
     if ((io->kind != BENCHFS_IO_READ && io->kind != BENCHFS_IO_WRITE) || io->offset < 0) {
@@ -505,17 +559,19 @@ int benchfs_submit(benchfs *fs, struct benchfs_io *const *ios, unsigned count)
     if (worker == NULL)
         return -1;
     for (unsigned i = 0; i < count; i++) {
-        if (transfer_prepare(worker, ios[i]) == 0)
+        if ((is_about_path(ios[i]) ? named_prepare : transfer_prepare)(worker, ios[i]) == 0)
             continue;
         int error = errno;
-        while (i-- > 0)
-            open_file_release(fs, state_of(ios[i])->slot);
+        while (i-- > 0) {
+            if (state_of(ios[i])->slot != NULL)
+                open_file_release(fs, state_of(ios[i])->slot);
+        }
         errno = error;
         return -1;
     }
     worker->under_way += count;
     for (unsigned i = 0; i < count; i++) {
-        int status = task_spawn(worker->loop, transfer_run, ios[i]);
+        int status = task_spawn(worker->loop, runs[ios[i]->kind], ios[i]);
         if (status < 0)
             transfer_finish(ios[i], status);
     }

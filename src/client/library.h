@@ -255,6 +255,9 @@ static inline ssize_t finish_size(ssize_t result)
 
 /* ---- descriptors ---- */
 
+/* Opens it, and returns a descriptor or a negative status. Takes no lock while it waits for servers. Before
+ * O_TRUNC callers publish what was written to any file. */
+int library_open(struct benchfs *fs, uint64_t directory, const char *path, int flags, mode_t mode);
 /* Takes the lowest free descriptor and a description for it, which the caller fills, then publishes. -EMFILE,
  * -ENOMEM. */
 int open_file_reserve(struct benchfs *fs, int *fd, struct open_file **file);

@@ -394,6 +394,76 @@ static void asynchronous_rules(void **state)
     OK(benchfs_unlink(fs, "/rules"));
 }
 
+/* Names are opened and asked for beside each other; each answer is its own. */
+static void asynchronous_names(void **state)
+{
+    enum { COUNT = 20 };
+    struct stat found[COUNT];
+    struct benchfs_io ios[COUNT], *list[COUNT], *done[COUNT];
+    char paths[COUNT][32];
+    (void)state;
+    OK(benchfs_mkdir(fs, "/names", 0755));
+    for (int i = 0; i < COUNT; i++) {
+        list[i] = &ios[i];
+        snprintf(paths[i], sizeof paths[i], "/names/%d", i);
+        ios[i] = (struct benchfs_io){.kind = BENCHFS_IO_OPEN,
+                                     .path = paths[i],
+                                     .flags = O_CREAT | O_EXCL | O_WRONLY,
+                                     .mode = (mode_t)(0600 | i % 8)};
+    }
+    ios[3].path = "/nowhere/3";
+    mode_t mask = benchfs_umask(fs, 0);
+    OK(benchfs_submit(fs, list, COUNT));
+    IS(COUNT, benchfs_wait(fs, done, COUNT, COUNT, NULL));
+    benchfs_umask(fs, mask);
+    for (int i = 0; i < COUNT; i++) {
+        if (i == 3)
+            continue;
+        assert_true(ios[i].result >= 0);
+        IS(i, benchfs_write(fs, (int)ios[i].result, "abcdefghijklmnopqrst", (size_t)i));
+        OK(benchfs_close(fs, (int)ios[i].result));
+    }
+    IS(-ENOENT, ios[3].result);
+
+    for (int i = 0; i < COUNT; i++)
+        ios[i] = (struct benchfs_io){.kind = BENCHFS_IO_STAT, .path = paths[i], .buffer = &found[i]};
+    OK(benchfs_submit(fs, list, COUNT));
+    IS(COUNT, benchfs_wait(fs, done, COUNT, COUNT, NULL));
+    for (int i = 0; i < COUNT; i++) {
+        IS(i == 3 ? -ENOENT : 0, ios[i].result);
+        if (i == 3)
+            continue;
+        IS(i, found[i].st_size);
+        IS(0600 | i % 8, found[i].st_mode & 0777);
+        OK(benchfs_unlink(fs, paths[i]));
+    }
+    OK(benchfs_rmdir(fs, "/names"));
+
+    ios[0].path = NULL;
+    FAILS(EINVAL, benchfs_submit(fs, list, 1));
+    ios[0] = (struct benchfs_io){.kind = BENCHFS_IO_STAT, .path = "/"};
+    FAILS(EINVAL, benchfs_submit(fs, list, 1));
+    ios[0] = (struct benchfs_io){.kind = BENCHFS_IO_OPEN, .path = "/x", .flags = O_TRUNC | O_WRONLY};
+    FAILS(EINVAL, benchfs_submit(fs, list, 1));
+}
+
+/* What was written and kept in this process is in the size that is told. */
+static void asynchronous_names_see_what_was_written(void **state)
+{
+    struct stat found;
+    struct benchfs_io io = {.kind = BENCHFS_IO_STAT, .path = "/kept", .buffer = &found};
+    struct benchfs_io *one = &io, *done;
+    (void)state;
+    int fd = (int)OK(benchfs_open(fs, "/kept", O_CREAT | O_WRONLY, 0644));
+    IS(5, benchfs_write(fs, fd, "12345", 5));
+    OK(benchfs_submit(fs, &one, 1));
+    IS(1, benchfs_wait(fs, &done, 1, 1, NULL));
+    IS(0, io.result);
+    IS(5, found.st_size);
+    OK(benchfs_close(fs, fd));
+    OK(benchfs_unlink(fs, "/kept"));
+}
+
 /* Threads that end without waiting for their transfers, and file systems that come and go. */
 static void *leave_behind(void *argument)
 {
@@ -455,6 +525,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(closing),
         cmocka_unit_test(asynchronous),
         cmocka_unit_test(asynchronous_rules),
+        cmocka_unit_test(asynchronous_names),
+        cmocka_unit_test(asynchronous_names_see_what_was_written),
         cmocka_unit_test(leaving),
     };
     return POSIX_MAIN(argc, argv, NULL, tests);

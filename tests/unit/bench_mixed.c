@@ -161,7 +161,7 @@ static void saturation_is_told(void **state)
     assert_true(histogram_quantile(&session_totals[MIXED_ALL].latency, 0.5) > 50000000);
 }
 
-/* A target that does each transfer in SERVICE ns, as many at once as there are. */
+/* A target that does each operation in SERVICE ns, as many at once as there are. */
 #define SERVICE 10000000u
 
 static struct {
@@ -193,9 +193,20 @@ static int wait_slowly(struct target *target, struct benchfs_io **done, unsigned
     }
     while (count < served_count && service[count].done <= now) {
         struct benchfs_io *io = done[count] = service[count].io;
-        io->result = io->kind == BENCHFS_IO_READ
-                         ? target_posix.read(target, io->fd, io->buffer, io->count, io->offset)
-                         : target_posix.write(target, io->fd, io->buffer, io->count, io->offset);
+        switch (io->kind) {
+        case BENCHFS_IO_READ:
+            io->result = target_posix.read(target, io->fd, io->buffer, io->count, io->offset);
+            break;
+        case BENCHFS_IO_WRITE:
+            io->result = target_posix.write(target, io->fd, io->buffer, io->count, io->offset);
+            break;
+        case BENCHFS_IO_STAT:
+            io->result = target_posix.stat(target, io->path, io->buffer);
+            break;
+        case BENCHFS_IO_OPEN:
+            io->result = target_posix.file_open(target, io->path, io->flags, io->mode);
+            break;
+        }
         count++;
     }
     served_count -= count;
@@ -217,7 +228,6 @@ static void several_are_under_way_at_once(void **state)
 {
     (void)state;
     struct mixed_shape shape = small();
-    shape.shares[MIXED_STAT] = shape.shares[MIXED_CREATE] = 0;
     shape.rate = 500;
     shape.duration = 200000000;
     shape.verify = true;
@@ -227,7 +237,8 @@ static void several_are_under_way_at_once(void **state)
     shape.depth = 16;
     assert_int_equal(session_run(1, 1, MIXED_PHASE_COUNT, run_and_count, &shape), 0);
     assert_int_equal(session_totals[MIXED_ALL].operations, 100);
-    assert_true(latency->minimum >= SERVICE);
+    for (int i = 0; i < MIXED_OPERATIONS; i++)
+        assert_true(session_totals[i].latency.minimum >= SERVICE);
     assert_true(histogram_quantile(latency, 0.5) < 2 * SERVICE);
     assert_true(atomic_load(&outcome->given_up) >= 5);
     shape.depth = 2;
@@ -236,6 +247,34 @@ static void several_are_under_way_at_once(void **state)
     assert_int_equal(atomic_load(&outcome->given_up), 2);
     assert_true(atomic_load(&outcome->backlog) >= 40);
     assert_true(latency->maximum > 10 * SERVICE);
+}
+
+static ssize_t wrong_answer;
+
+static int wait_and_spoil(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum,
+                          uint64_t patience)
+{
+    int count = wait_slowly(target, done, minimum, maximum, patience);
+    for (int i = 0; i < count; i++) {
+        if (wrong_answer == 0 && done[i]->kind == BENCHFS_IO_STAT)
+            ((struct stat *)done[i]->buffer)->st_size++;
+        if (wrong_answer < 0 && done[i]->kind == BENCHFS_IO_OPEN)
+            done[i]->result = wrong_answer;
+    }
+    return count;
+}
+
+static void wrong_answers_about_names_end_the_run(void **state)
+{
+    (void)state;
+    struct mixed_shape shape = small();
+    shape.rate = 500;
+    shape.duration = 100000000;
+    shape.depth = 16;
+    session_calls.submit = submit_slowly;
+    session_calls.wait = wait_and_spoil;
+    for (wrong_answer = -EEXIST; wrong_answer <= 0; wrong_answer += EEXIST)
+        assert_int_equal(session_run(1, 1, MIXED_PHASE_COUNT, run, &shape), -EIO);
 }
 
 static ssize_t lose_one(struct target *target, int fd, const void *data, size_t length, off_t offset)
@@ -265,6 +304,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_stall_holds_up_all_that_were_due, setup, teardown),
         cmocka_unit_test_setup_teardown(saturation_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(several_are_under_way_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_answers_about_names_end_the_run, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_write_is_found, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
