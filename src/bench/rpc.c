@@ -201,7 +201,6 @@ static int measure_both_raw(struct session *session)
 
 static int open_raw(struct session *session)
 {
-    net_ucx_before_fork();
     int status = raw_peer_start(&session->raw, (int)raw_processor);
     if (status == 0)
         status = raw_peer_connect(&session->raw);

@@ -182,13 +182,19 @@ static void before_fork(void)
     guard_leave();
 }
 
-static void after_fork(void)
+static void unlock_after_fork(void)
 {
-    guard_enter();
     inherit_after_fork();
     list_for_each (node, &file_systems)
         pthread_mutex_unlock(&container_of(node, struct benchfs, link)->mutex);
     pthread_mutex_unlock(&library_mutex);
+}
+
+static void after_fork(void)
+{
+    guard_enter();
+    net_ucx_after_fork();
+    unlock_after_fork();
     guard_leave();
 }
 
@@ -207,7 +213,8 @@ static void after_fork_in_child(void)
         inherit_in_child(fs);
         atomic_store(&fs->instance, 0);
     }
-    after_fork();
+    net_ucx_after_fork_in_child();
+    unlock_after_fork();
     guard_leave();
 }
 

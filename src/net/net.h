@@ -131,10 +131,12 @@ struct net_shm_options {
     bool share_memory;  /* let peers map net_memory_allocate's, also where that cannot have huge pages */
 };
 
-/* For a fork of this process: waits, for at most 100 ms, until UCX's own thread sleeps, so that the child
- * does not inherit a lock which that thread holds. To be called right before the fork, while no other thread
- * uses a transport. */
+/* Around a fork of this process (ucx_fork.c). Before: waits until no thread makes a party, and UCX's own
+ * thread, if it runs, does nothing; followed by one of the others. In the child: parties of the parent are
+ * not to be touched any more, new ones can be made. */
 void net_ucx_before_fork(void);
+void net_ucx_after_fork(void);
+void net_ucx_after_fork_in_child(void);
 
 /* Creates a party that reaches those of its own host by shm and others by UCX; by UCX alone if options, or
  * UCX_TLS in the environment, name transports. When options say one_host there is no UCX, unless a peer turns

@@ -17,27 +17,20 @@
  *  - the backtrace handlers for SIGSEGV and friends, which UCX's constructor installs before main, are taken
  * back: a crash belongs to the program that crashes.
  *
- * Forks. UCX runs a thread per process that watches descriptors. A child forked while it holds a lock could
- * never make a worker of its own, so before a fork we wait until the kernel says that it sleeps.
- *
  * A worker address goes around the cluster as bytes. UCX parses addresses without checking them, so they
  * travel in a frame of ours: magic, length and XXH64 of the address. A damaged or foreign one is refused
  * before UCX sees it. */
 #include "net/ucx_context.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <ucs/config/global_opts.h>
 #include <ucs/debug/debug.h>
 #include <unistd.h>
@@ -220,8 +213,8 @@ static int handlers_clear(struct ucx_context *ucx)
     return error;
 }
 
-int ucx_context_create(const struct net_ucx_options *options, size_t request_size,
-                       ucp_request_init_callback_t init, struct ucx_context *ucx)
+static int create(const struct net_ucx_options *options, size_t request_size,
+                  ucp_request_init_callback_t init, struct ucx_context *ucx)
 {
     take_back_signals();
     set_log_level("error");
@@ -255,11 +248,22 @@ fail:
     return error;
 }
 
+int ucx_context_create(const struct net_ucx_options *options, size_t request_size,
+                       ucp_request_init_callback_t init, struct ucx_context *ucx)
+{
+    ucx_fork_hold();
+    int error = create(options, request_size, init, ucx);
+    ucx_fork_release(error == 0 ? 1 : 0);
+    return error;
+}
+
 void ucx_context_destroy(struct ucx_context *ucx)
 {
+    ucx_fork_hold();
     free(ucx->address);
     ucp_worker_destroy(ucx->worker);
     ucp_cleanup(ucx->context);
+    ucx_fork_release(-1);
 }
 
 int ucx_endpoint_create(struct ucx_context *ucx, const void *address, size_t length,
@@ -318,55 +322,4 @@ void *ucx_memory_allocate(size_t length)
 void ucx_memory_free(void *memory, size_t length)
 {
     munmap(memory, length);
-}
-
-/* ---- forks ---- */
-
-#define THREAD_NAME "async\n" /* of UCX's thread */
-#define FORK_PATIENCE 2000    /* looks, 50 us apart */
-
-static bool read_small_file(const char *directory, const char *thread, const char *file, char *text,
-                            size_t size)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/%s/%s", directory, thread, file);
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = descriptor < 0 ? -1 : read(descriptor, text, size - 1);
-    if (descriptor >= 0)
-        close(descriptor);
-    text[length < 0 ? 0 : length] = '\0';
-    return length > 0;
-}
-
-/* A thread that sleeps is shown with its system call, one that runs as "running". Where the kernel does not
- * tell (no /proc), we go on. */
-static bool thread_sleeps(const char *directory, const char *thread)
-{
-    char call[256];
-    if (!read_small_file(directory, thread, "syscall", call, sizeof call))
-        return true;
-    long number = strtol(call, NULL, 10);
-    return number == SYS_epoll_pwait
-#ifdef SYS_epoll_wait
-           || number == SYS_epoll_wait
-#endif
-        ;
-}
-
-void net_ucx_before_fork(void)
-{
-    static const char threads[] = "/proc/self/task";
-    DIR *directory = opendir(threads);
-    if (directory == NULL)
-        return;
-    int patience = FORK_PATIENCE;
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        char name[32];
-        if (entry->d_name[0] == '.' || !read_small_file(threads, entry->d_name, "comm", name, sizeof name) ||
-            strcmp(name, THREAD_NAME) != 0)
-            continue;
-        while (!thread_sleeps(threads, entry->d_name) && patience-- > 0)
-            nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
-    }
-    closedir(directory);
 }

@@ -38,3 +38,7 @@ int ucx_status(ucs_status_t status);
  * none. */
 void *ucx_memory_allocate(size_t length);
 void ucx_memory_free(void *memory, size_t length);
+
+/* Around the making or destroying of a context: no fork happens meanwhile. made: 1, -1, or 0 (it failed). */
+void ucx_fork_hold(void);
+void ucx_fork_release(int made);

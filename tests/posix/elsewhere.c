@@ -1,11 +1,12 @@
 /* Clients whose processes the servers cannot look at, as on other hosts: all speak TCP, which tells no
  * process id. What a process held is free soon after its end, however it ends, long before its sessions
- * expire. */
+ * expire. And children made by fork reach the servers, though UCX has a thread that fork does not copy. */
 #include "check.h"
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -130,6 +131,89 @@ static void what_a_process_held_that_disconnected_is_free(void **state)
     how(by_saying_goodbye);
 }
 
+/* ---- forks ---- */
+
+#define GENERATIONS 3
+
+/* What a child does: it uses what it inherited and makes something of its own, then forks itself. */
+static int live(int fd, int number, int generation)
+{
+    char name[32], text[16] = "", expected[16];
+    snprintf(name, sizeof name, "/forked%d", number);
+    int length = snprintf(expected, sizeof expected, "of %d", number);
+    int own = benchfs_open(fs, name, O_CREAT | O_RDWR, 0644);
+    if (own < 0 || benchfs_write(fs, own, expected, (size_t)length) != length ||
+        benchfs_pread(fs, own, text, sizeof text, 0) != length || memcmp(text, expected, (size_t)length) != 0)
+        return 1;
+    if (benchfs_close(fs, own) != 0 || benchfs_unlink(fs, name) != 0)
+        return 2;
+    if (benchfs_pwrite(fs, fd, text, 1, number) != 1)
+        return 3;
+    if (generation == GENERATIONS)
+        return 0;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(live(fd, number, generation + 1));
+    int status;
+    return child > 0 && waitpid(child, &status, 0) == child && status == 0 ? 0 : 4;
+}
+
+static void children_reach_servers(void **state)
+{
+    enum { CHILDREN = 50 };
+    struct stat status;
+    (void)state;
+    int fd = (int)OK(benchfs_open(fs, "/inherited", O_CREAT | O_RDWR, 0644));
+    OK(benchfs_unlink(fs, "/inherited"));
+    for (int number = 0; number < CHILDREN; number++) {
+        /* Every tenth has children and grandchildren. */
+        pid_t child = fork();
+        if (child == 0)
+            _exit(live(fd, number, number % 10 == 0 ? 1 : GENERATIONS));
+        int ended;
+        assert_int_equal(waitpid(child, &ended, 0), child);
+        assert_int_equal(ended, 0);
+        OK(benchfs_fstat(fs, fd, &status)); /* the parent's connections are untouched */
+        assert_int_equal(status.st_size, number + 1);
+    }
+    OK(benchfs_close(fs, fd));
+}
+
+/* A thread that makes a connection of its own while another forks. */
+static void *come_and_go(void *stop)
+{
+    while (!*(_Atomic bool *)stop) {
+        benchfs *mine = benchfs_connect(NULL);
+        if (mine == NULL)
+            return NULL;
+        benchfs_disconnect(mine);
+    }
+    return stop;
+}
+
+static void children_of_busy_parents(void **state)
+{
+    enum { CHILDREN = 10 };
+    _Atomic bool stop = false;
+    pthread_t thread;
+    void *good;
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, come_and_go, &stop), 0);
+    int failed = 0;
+    for (int number = 0; number < CHILDREN; number++) {
+        pid_t child = fork();
+        struct stat status;
+        if (child == 0)
+            _exit(benchfs_stat(fs, "/", &status) != 0);
+        int ended = -1;
+        failed += waitpid(child, &ended, 0) != child || ended != 0;
+    }
+    atomic_store(&stop, true);
+    assert_int_equal(pthread_join(thread, &good), 0);
+    assert_non_null(good);
+    assert_int_equal(failed, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "hold") == 0) {
@@ -141,6 +225,8 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_killed_process_held_is_free),
         cmocka_unit_test(what_a_process_held_that_disconnected_is_free),
+        cmocka_unit_test(children_reach_servers),
+        cmocka_unit_test(children_of_busy_parents),
     };
     static const char *const settings[] = {"server.transports=tcp,self", "server.devices=lo", NULL};
     setenv("UCX_TLS", "tcp,self", 1);
