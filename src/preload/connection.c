@@ -73,6 +73,39 @@ static const struct remote_calls *load_and_connect(void)
     return NULL;
 }
 
+/* ---- threads of BenchFS ---- */
+
+struct thread {
+    void *(*run)(void *argument);
+    void *argument;
+};
+
+static void *run_inside(void *started)
+{
+    struct thread thread = *(struct thread *)started;
+    inside++;
+    free(started);
+    return thread.run(thread.argument);
+}
+
+/* A thread that BenchFS makes for itself, as UCX does, is inside for its whole life. */
+EXPORT int pthread_create(pthread_t *id, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *argument)
+{
+    if (likely(inside == 0))
+        return real(pthread_create)(id, attributes, run, argument);
+    struct thread *thread = malloc(sizeof *thread);
+    if (thread == NULL)
+        return EAGAIN;
+    *thread = (struct thread){run, argument};
+    int error = real(pthread_create)(id, attributes, run_inside, thread);
+    if (error != 0)
+        free(thread);
+    return error;
+}
+
+/* ---- connecting ---- */
+
 bool remote_connect_slow(void)
 {
     if (inside > 0) { /* from a signal handler, or the loader: there is nothing to be had here */

@@ -9,6 +9,7 @@
 #include <ftw.h>
 #include <glob.h>
 #include <poll.h>
+#include <pthread.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -171,6 +172,7 @@
     X(FILE *, popen, (const char *, const char *))                                                           \
     X(int, pclose, (FILE *))                                                                                 \
     X(int, system, (const char *))                                                                           \
+    X(int, pthread_create, (pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))                 \
     X(pid_t, fork, (void))                                                                                   \
     X(void, _exit, (int))                                                                                    \
     X(int, execve, (const char *, char *const *, char *const *))                                             \

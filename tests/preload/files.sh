@@ -123,4 +123,31 @@ assert os.read(answer, 9) == b"text"
 END
 [ -x /usr/bin/python3 ] && ok "a file without a name is handed on by one that ends" on timeout 20 /usr/bin/python3 "$work/heir.py"
 
+# Servers that count as elsewhere are reached by UCX, which has a thread of its own: a child has to get another one, and
+# the program sees nothing of what that thread has open, nor does it spin.
+benchfs stop >/dev/null
+export UCX_TLS=tcp,self UCX_NET_DEVICES=lo
+benchfs start -n 2 --set server.transports=tcp,self --set server.devices=lo >/dev/null
+cat >"$work/elsewhere.py" <<'END'
+import os, time
+def low():
+    return sum(int(number) < 200 for number in os.listdir("/proc/self/fd"))
+before = low()
+file = os.open("/benchfs/file", os.O_CREAT | os.O_RDWR)
+os.unlink("/benchfs/file")
+for size in range(1, 21):
+    child = os.fork()
+    if child == 0:
+        os.pwrite(file, b"x", size - 1)
+        os.stat("/benchfs")
+        os._exit(low() != before + 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert os.fstat(file).st_size == size
+used = time.process_time()
+time.sleep(0.5)
+assert time.process_time() - used < 0.25, "something spins"
+assert low() == before + 1
+END
+[ -x /usr/bin/python3 ] && ok "children reach servers elsewhere" on /usr/bin/python3 "$work/elsewhere.py"
+
 finish
