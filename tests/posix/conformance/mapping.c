@@ -99,8 +99,8 @@ static void shared_mappings(void)
 /* A file made longer and then filled through memory. */
 static void filling(void)
 {
-    char *bytes = malloc(SIZE);
     NEED("sharedmaps");
+    char *bytes = malloc(SIZE);
     int fd = (int)OK(open("f", O_RDWR | O_CREAT, 0644));
     OK(ftruncate(fd, SIZE));
     char *memory = map(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
