@@ -800,6 +800,8 @@ static int file_start(struct store *base, struct journal *journal)
     store->journal = journal;
     store->committed = journal_committed(journal);
     store->strays = true;
+    /* What a killed server has made is there, and may still go when the power fails. */
+    store->fresh_base = store->fresh_root = true;
     file_care_start(store);
     return 0;
 }
@@ -844,8 +846,6 @@ static int open_parts(struct file_store *store, const struct store_options *opti
         return status;
     }
     status = disk_make_directory(store->disk, "chunks");
-    if (status == 0)
-        store->fresh_base = true;
     if (status != 0 && status != -EEXIST) {
         log_error("engine file: cannot make directory \"%s/chunks\": %s", disk_path(store->disk),
                   status_text(status));

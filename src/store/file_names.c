@@ -108,6 +108,12 @@ static int make_directory(struct file_store *store, uint64_t inode)
     return status == -EEXIST ? 0 : status;
 }
 
+/* What is there from before the start need not last: a server that was killed may have made it. */
+static void distrust(struct file_store *store, unsigned fan)
+{
+    store->fresh_fans[fan / 32] |= (UINT32_C(1) << fan % 32) & ~store->synced_fans[fan / 32];
+}
+
 /* There is no file of this name that anything durable speaks of: what there is was left by a crash. */
 static int make_file(struct file_store *store, struct file_chunk *chunk, const char *path,
                      struct disk_file **file)
@@ -116,6 +122,7 @@ static int make_file(struct file_store *store, struct file_chunk *chunk, const c
     int status = map_put(&store->fresh_directories, inode, store);
     if (status != 0)
         return status;
+    distrust(store, fan_of(inode));
     unsigned flags = DISK_CREATE | DISK_EXCLUSIVE;
     status = disk_file_open(store->disk, path, flags, file);
     if (status == -ENOENT) {
@@ -240,6 +247,8 @@ int file_sync_names(struct file_store *store)
         if ((fans[fan / 32] & UINT32_C(1) << fan % 32) != 0)
             status = sync_directory(store, path);
     }
+    for (unsigned i = 0; i < 8 && status == 0; i++)
+        store->synced_fans[i] |= fans[i];
     if (status == 0)
         status = sync_inodes(store, &inodes);
     map_free(&inodes);

@@ -110,6 +110,7 @@ struct file_store {
     struct list care;
     struct map fresh_directories; /* inodes whose directory has names that may not be durable */
     uint32_t fresh_fans[8];       /* bits: the same of the directories above them */
+    uint32_t synced_fans[8];      /* that have been synchronised since the start */
     bool fresh_root;              /* and of "chunks", */
     bool fresh_base;              /* and of the disk's own */
     struct list marks;

@@ -256,6 +256,27 @@ static void files_are_chunks(void **state)
 }
 
 /* Files that nothing durable names are removed after the start; what has another name is left alone. */
+/* A server is killed before it has made its directories durable, the next one goes on in them, and then the
+ * power fails. */
+static void killed_then_powerless(void **state)
+{
+    (void)state;
+    if (conformance.real)
+        return;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct random power;
+        random_seed(&power, seed);
+        struct store *store = conformance_open();
+        assert_int_equal(conformance_write(store, 1, 0, 0, 5000, 1), 0);
+        store = conformance_crash(NULL);
+        assert_int_equal(conformance_write(store, 1, 0, 0, 5000, 2), 0);
+        assert_int_equal(conformance_commit(), 0);
+        store = conformance_crash(&power);
+        assert_int_equal(conformance_read(store, 1, 0, 0, 9999, 2), 5000);
+        conformance_close(store);
+    }
+}
+
 static void strays_removed(void **state)
 {
     (void)state;
@@ -357,6 +378,7 @@ int main(void)
         cmocka_unit_test(extended_in_a_crash),
         cmocka_unit_test(marks_expire),
         cmocka_unit_test(files_are_chunks),
+        cmocka_unit_test(killed_then_powerless),
         cmocka_unit_test(strays_removed),
         cmocka_unit_test(many_chunks),
         cmocka_unit_test(without_checksums),
