@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 crashes=${CRASHES:-4000}
-read -ra engines <<<"${ENGINES:-file uring pmem rocksdb tiered:file tiered:uring}"
+read -ra engines <<<"${ENGINES:-file uring pmem rocksdb tiered:file tiered:uring tiered:uring:file tiered:pmem:uring}"
 scripts/install-packages.sh check || exit 1
 scripts/configure.sh build-crash || exit 1
 ninja -C build-crash --quiet src/server/benchfsd tests/crash/crash_{matrix,plain} || exit 1

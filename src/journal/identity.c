@@ -267,9 +267,11 @@ int identity_check(struct disk *disk, const struct identity *expected, struct id
                   "cluster.hash to %s, or choose another store.path",
                   path, read.ring, read.hash, expected->ring, expected->hash, read.ring, read.hash);
     } else if (strncmp(read.engine, expected->engine, sizeof(read.engine)) != 0) {
-        log_error("store directory \"%s\" was written by the engine %s, not %s: set store.engine to %s, or "
+        const char *set = strchr(read.engine, ':') != NULL ? "what it was made with" : read.engine;
+        log_error("store directory \"%s\" was written by the engine %s, not %s: set store.engine%s to %s, or "
                   "choose another store.path",
-                  path, read.engine, expected->engine, read.engine);
+                  path, read.engine, expected->engine,
+                  strchr(read.engine, ':') != NULL ? " and the engines of its tiers" : "", set);
     } else {
         if (found != NULL)
             *found = read;

@@ -39,7 +39,10 @@
     KIND(8, STORE, "the engine's own")                                                                       \
     KIND(9, INTENT, "transaction u64")                                                                       \
     KIND(10, APPLIED, "transaction u64")                                                                     \
-    KIND(11, PIN, "inode u64")
+    KIND(11, PIN, "inode u64")                                                                               \
+    KIND(12, FAST_CHUNK, "as CHUNK, of the engine tiered's fast one")                                        \
+    KIND(13, FAST_STORE, "as STORE, of the engine tiered's fast one")                                        \
+    KIND(14, PROMOTION, "inode u64, index u64")
 
 enum journal_kind {
 #define KIND(number, name, key) JOURNAL_##name = (number),

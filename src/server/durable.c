@@ -181,9 +181,12 @@ static int replay(void *owner, const struct journal_record *record)
     int status;
     switch (record->kind) {
     case JOURNAL_CHUNK:
+    case JOURNAL_FAST_CHUNK:
         status = note_leftover(server, record);
         return status != 0 ? status : server->store->operations->replay(server->store, record);
     case JOURNAL_STORE:
+    case JOURNAL_FAST_STORE:
+    case JOURNAL_PROMOTION:
         return server->store->operations->replay(server->store, record);
     case JOURNAL_INTENT:
     case JOURNAL_APPLIED:

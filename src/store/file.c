@@ -865,7 +865,7 @@ static int file_create(const struct store_options *options, struct store **made)
     struct file_store *store = calloc(1, sizeof(*store));
     if (store == NULL)
         return -ENOMEM;
-    store->store = (struct store){&store_file_operations, options->loop};
+    store->store = (struct store){.operations = &store_file_operations, .loop = options->loop};
     store->disk = options->disk;
     store->capacity = options->capacity;
     store->checksum = options->checksum;

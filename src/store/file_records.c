@@ -1,7 +1,8 @@
 /* What the file engine records in the journal.
  *
  * CHUNK (inode, index): a head: lengths, and the ranges that read as zeros or are reserved. Its removal
- * removes the pieces, too. STORE (PIECE, inode, index, piece): checksums of 32 blocks (blocks.h); always
+ * removes the pieces, too, and a head that is shorter what is beyond (where records have no order it is said
+ * of each piece). STORE (PIECE, inode, index, piece): checksums of 32 blocks (blocks.h); always
  * behind the head, in the same group, so a piece that names blocks which the head does not have is damage.
  * STORE (MARK, inode): the inode's blocks are being overwritten in place.
  *
@@ -95,31 +96,55 @@ static uint32_t partition_of(const struct file_chunk *chunk)
     return inode_partition(chunk->entry.node.inode);
 }
 
+static void record_piece(struct file_store *store, const struct file_chunk *chunk, uint32_t piece)
+{
+    uint8_t key[PIECE_KEY_BYTES], value[PIECE_BYTES_MAX];
+    uint32_t length = blocks_encode(&chunk->blocks, piece, value);
+    piece_key(chunk, piece, key);
+    memcpy(journal_append(store->journal, store_other_kind(&store->store), partition_of(chunk), key,
+                          sizeof(key), length),
+           value, length);
+}
+
+/* What the pieces have beyond the chunk's last block. */
+static void record_cut(struct file_store *store, struct file_chunk *chunk)
+{
+    uint8_t key[PIECE_KEY_BYTES];
+    uint32_t count = chunk->blocks.count, before = chunk->recorded;
+    chunk->recorded = count;
+    if (count < before && count % PIECE_BLOCKS != 0)
+        record_piece(store, chunk, count / PIECE_BLOCKS);
+    for (uint32_t at = (count + PIECE_BLOCKS - 1) / PIECE_BLOCKS; at * PIECE_BLOCKS < before; at++) {
+        piece_key(chunk, at, key);
+        journal_append_removal(store->journal, store_other_kind(&store->store), partition_of(chunk), key,
+                               sizeof(key));
+    }
+}
+
 void file_record(struct file_store *store, struct file_chunk *chunk, uint32_t first, uint32_t last)
 {
     uint8_t key[PIECE_KEY_BYTES];
     if (chunk->epoch == 0)
         chunk->epoch = store->epoch;
     chunk_key(chunk, key);
-    encode_head(chunk, journal_append(store->journal, JOURNAL_CHUNK, partition_of(chunk), key,
-                                      CHUNK_KEY_BYTES, head_length(chunk)));
+    encode_head(chunk, journal_append(store->journal, store_chunk_kind(&store->store), partition_of(chunk),
+                                      key, CHUNK_KEY_BYTES, head_length(chunk)));
     if (last > chunk->blocks.count)
         last = chunk->blocks.count;
-    for (uint32_t at = first; at < last; at = (at / PIECE_BLOCKS + 1) * PIECE_BLOCKS) {
-        uint8_t piece[PIECE_BYTES_MAX];
-        uint32_t length = blocks_encode(&chunk->blocks, at / PIECE_BLOCKS, piece);
-        piece_key(chunk, at / PIECE_BLOCKS, key);
-        memcpy(
-            journal_append(store->journal, JOURNAL_STORE, partition_of(chunk), key, PIECE_KEY_BYTES, length),
-            piece, length);
-    }
+    for (uint32_t at = first; at < last; at = (at / PIECE_BLOCKS + 1) * PIECE_BLOCKS)
+        record_piece(store, chunk, at / PIECE_BLOCKS);
+    if (store->store.keyed)
+        record_cut(store, chunk);
 }
 
 void file_record_removal(struct file_store *store, struct file_chunk *chunk)
 {
     uint8_t key[CHUNK_KEY_BYTES];
     chunk_key(chunk, key);
-    journal_append_removal(store->journal, JOURNAL_CHUNK, partition_of(chunk), key, sizeof(key));
+    journal_append_removal(store->journal, store_chunk_kind(&store->store), partition_of(chunk), key,
+                           sizeof(key));
+    if (store->store.keyed)
+        record_cut(store, chunk);
 }
 
 /* ---- marks ---- */
@@ -154,8 +179,8 @@ int file_mark(struct file_store *store, uint64_t inode, bool fresh, struct mark 
             return -ENOMEM;
         uint8_t key[MARK_KEY_BYTES];
         mark_key(inode, key);
-        *(uint8_t *)journal_append(store->journal, JOURNAL_STORE, inode_partition(inode), key, sizeof(key),
-                                   1) = 1;
+        *(uint8_t *)journal_append(store->journal, store_other_kind(&store->store), inode_partition(inode),
+                                   key, sizeof(key), 1) = 1;
         mark->position = journal_position(store->journal);
     }
     mark->users++;
@@ -181,7 +206,8 @@ void file_mark_drop(struct file_store *store, struct mark *mark)
 {
     uint8_t key[MARK_KEY_BYTES];
     mark_key(mark->inode, key);
-    journal_append_removal(store->journal, JOURNAL_STORE, inode_partition(mark->inode), key, sizeof(key));
+    journal_append_removal(store->journal, store_other_kind(&store->store), inode_partition(mark->inode), key,
+                           sizeof(key));
     mark_free(store, mark);
 }
 
@@ -250,6 +276,7 @@ static int take_lengths(struct file_chunk *chunk, uint32_t length, uint32_t cove
     blocks_extend(&chunk->blocks, blocks_of(covered));
     chunk->length = length;
     chunk->covered = covered;
+    chunk->recorded = blocks_of(covered);
     chunk->has_file = covered > 0;
     return 0;
 }
@@ -360,7 +387,8 @@ static int add_record(struct journal_snapshot *snapshot, enum journal_kind kind,
     return journal_snapshot_add(snapshot, &record);
 }
 
-static int snapshot_chunk(struct file_chunk *chunk, struct journal_snapshot *snapshot)
+static int snapshot_chunk(const struct file_store *store, struct file_chunk *chunk,
+                          struct journal_snapshot *snapshot)
 {
     uint32_t pieces = (chunk->blocks.count + PIECE_BLOCKS - 1) / PIECE_BLOCKS;
     uint32_t head = head_length(chunk), partition = partition_of(chunk);
@@ -376,13 +404,15 @@ static int snapshot_chunk(struct file_chunk *chunk, struct journal_snapshot *sna
     }
     piece_key(chunk, 0, key);
     uint8_t *piece_number = key + 17;
-    int status = add_record(snapshot, JOURNAL_CHUNK, partition, key + 1, CHUNK_KEY_BYTES, values, head);
+    int status = add_record(snapshot, store_chunk_kind(&store->store), partition, key + 1, CHUNK_KEY_BYTES,
+                            values, head);
     into = values + head;
     for (uint32_t piece = 0; piece < pieces && status == 0; piece++, into += PIECE_BYTES_MAX + 4) {
         uint32_t length;
         memcpy(&length, into, sizeof(length));
         put_u32(piece_number, piece);
-        status = add_record(snapshot, JOURNAL_STORE, partition, key, PIECE_KEY_BYTES, into + 4, length);
+        status = add_record(snapshot, store_other_kind(&store->store), partition, key, PIECE_KEY_BYTES,
+                            into + 4, length);
     }
     free(values);
     return status;
@@ -424,7 +454,7 @@ static int snapshot_chunks(struct file_store *store, struct journal_snapshot *sn
         for (size_t i = 0; i < names.count && status == 0; i++) {
             struct file_chunk *chunk = file_chunk_find(store, names.items[i].inode, names.items[i].index);
             if (chunk != NULL && chunk_exists(chunk))
-                status = snapshot_chunk(chunk, snapshot);
+                status = snapshot_chunk(store, chunk, snapshot);
         }
     }
     free(names.items);
@@ -445,8 +475,8 @@ static int snapshot_marks(struct file_store *store, struct journal_snapshot *sna
         uint8_t key[MARK_KEY_BYTES], value = 1;
         mark_key(inodes[at], key);
         if (map_get(&store->marked, inodes[at]) != NULL)
-            status =
-                add_record(snapshot, JOURNAL_STORE, inode_partition(inodes[at]), key, sizeof(key), &value, 1);
+            status = add_record(snapshot, store_other_kind(&store->store), inode_partition(inodes[at]), key,
+                                sizeof(key), &value, 1);
     }
     free(inodes);
     return status;

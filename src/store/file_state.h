@@ -70,6 +70,7 @@ struct file_chunk {
     uint64_t
         settled;    /* journal position behind the last record that took something away; 0: it is committed */
     uint32_t epoch; /* in which it was first recorded; 0: it is not */
+    uint32_t recorded;   /* blocks that the pieces in the journal have (store.keyed) */
     uint32_t generation; /* counts what takes something away */
     bool has_file;       /* there may be one of its name */
     bool doomed;         /* ... which is that of an earlier life */

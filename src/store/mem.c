@@ -653,7 +653,7 @@ static int mem_create(const struct store_options *options, struct store **store)
     struct mem *mem = calloc(1, sizeof(*mem));
     if (mem == NULL)
         return -ENOMEM;
-    mem->store = (struct store){&store_mem_operations, options->loop};
+    mem->store = (struct store){.operations = &store_mem_operations, .loop = options->loop};
     mem->page_count = page_count;
     list_init(&mem->slack_chunks);
     int status = chunk_index_init(&mem->index);

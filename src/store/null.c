@@ -232,7 +232,7 @@ static int null_create(const struct store_options *options, struct store **store
     struct null_store *null = calloc(1, sizeof(*null));
     if (null == NULL)
         return -ENOMEM;
-    null->store = (struct store){&store_null_operations, options->loop};
+    null->store = (struct store){.operations = &store_null_operations, .loop = options->loop};
     null->net = options->net;
     null->capacity = options->capacity;
     void *memory = NULL;

@@ -333,7 +333,7 @@ static int snapshot_add(struct pmem *pmem, struct journal_snapshot *snapshot, co
     uint8_t key[BLOCK_KEY_BYTES];
     block_key_encode(name->inode, name->index, key);
     block_record_encode(&chunk->map, chunk->length, value);
-    struct journal_record record = {.kind = JOURNAL_CHUNK,
+    struct journal_record record = {.kind = (uint8_t)store_chunk_kind(&pmem->store),
                                     .partition = (uint16_t)inode_partition(name->inode),
                                     .key = key,
                                     .key_length = sizeof(key),
@@ -480,7 +480,7 @@ static int pmem_create(const struct store_options *options, struct store **store
     struct pmem *pmem = calloc(1, sizeof(*pmem));
     if (pmem == NULL)
         return -ENOMEM;
-    pmem->store = (struct store){&store_pmem_operations, options->loop};
+    pmem->store = (struct store){.operations = &store_pmem_operations, .loop = options->loop};
     pmem->capacity = options->capacity >> PAGE_SHIFT;
     pmem->checksum = options->checksum;
     status = chunk_index_init(&pmem->index);

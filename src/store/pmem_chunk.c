@@ -46,8 +46,9 @@ static void chunk_record(struct pmem *pmem, struct chunk *chunk)
         uint8_t key[BLOCK_KEY_BYTES];
         block_key_encode(chunk->entry.node.inode, chunk->entry.node.index, key);
         size_t size = block_record_size(&chunk->map);
-        void *value = journal_append(pmem->journal, JOURNAL_CHUNK, inode_partition(chunk->entry.node.inode),
-                                     key, sizeof(key), (uint32_t)size);
+        void *value =
+            journal_append(pmem->journal, store_chunk_kind(&pmem->store),
+                           inode_partition(chunk->entry.node.inode), key, sizeof(key), (uint32_t)size);
         block_record_encode(&chunk->map, chunk->length, value);
     }
     journal_changed(pmem);
@@ -70,8 +71,8 @@ void pmem_chunk_dispose(void *owner, struct chunk_entry *entry)
     if (chunk->recorded && pmem->journal != NULL) {
         uint8_t key[BLOCK_KEY_BYTES];
         block_key_encode(entry->node.inode, entry->node.index, key);
-        journal_append_removal(pmem->journal, JOURNAL_CHUNK, inode_partition(entry->node.inode), key,
-                               sizeof(key));
+        journal_append_removal(pmem->journal, store_chunk_kind(&pmem->store),
+                               inode_partition(entry->node.inode), key, sizeof(key));
     }
     block_map_free(&chunk->map);
     free(chunk);

@@ -298,7 +298,7 @@ static int rocks_create(const struct store_options *options, struct store **stor
     struct rocks *rocks = calloc(1, sizeof(*rocks));
     if (rocks == NULL)
         return -ENOMEM;
-    rocks->store = (struct store){&store_rocksdb_operations, options->loop};
+    rocks->store = (struct store){.operations = &store_rocksdb_operations, .loop = options->loop};
     rocks->capacity = options->capacity >> PAGE_SHIFT;
     rocks->checksum = options->checksum;
     list_init(&rocks->open);

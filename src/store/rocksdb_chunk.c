@@ -36,9 +36,12 @@ void rocks_chunk_free(struct rocks_chunk *chunk)
 
 /* ---- records ---- */
 
-static void record(struct rocks *rocks, enum journal_kind kind, const struct rocks_chunk *chunk, bool removed,
+/* of: CHUNK or STORE. */
+static void record(struct rocks *rocks, enum journal_kind of, const struct rocks_chunk *chunk, bool removed,
                    size_t size)
 {
+    enum journal_kind kind =
+        of == JOURNAL_CHUNK ? store_chunk_kind(&rocks->store) : store_other_kind(&rocks->store);
     uint64_t inode = chunk->entry.node.inode;
     uint8_t key[BLOCK_KEY_BYTES];
     block_key_encode(inode, chunk->entry.node.index, key);
@@ -48,7 +51,7 @@ static void record(struct rocks *rocks, enum journal_kind kind, const struct roc
     }
     void *value =
         journal_append(rocks->journal, kind, inode_partition(inode), key, sizeof(key), (uint32_t)size);
-    if (kind == JOURNAL_CHUNK)
+    if (of == JOURNAL_CHUNK)
         block_record_encode(&chunk->map, chunk->length, value);
     else
         zeros_encode(&chunk->zeros, value);

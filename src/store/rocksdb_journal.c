@@ -331,12 +331,15 @@ static int recent_take(void *owner, const uint8_t *key, size_t key_length, const
     return 0;
 }
 
-/* Whether a piece of the chunk is. What makes no sense is found by who replays it. */
+/* Whether a piece of the chunk is. Of the chunks of another engine nobody can tell: all may be. What makes no
+ * sense is found by who replays it. */
 static bool is_recent(const struct rocks *rocks, const struct journal_record *record)
 {
     struct block_map map = {0};
     uint32_t length, latest = VERSION_NONE;
-    if (record->kind != JOURNAL_CHUNK ||
+    if (record->kind == (rocks->store.fast ? JOURNAL_CHUNK : JOURNAL_FAST_CHUNK))
+        return true;
+    if (record->kind != store_chunk_kind(&rocks->store) ||
         block_record_decode(record->value, record->value_length, BLOCK_RESERVED, &map, &length) != 0)
         return false;
     for (uint32_t i = 0; i < pieces_of(map.count); i++)
@@ -497,19 +500,21 @@ int rocks_start(struct store *store, struct journal *journal)
 
 /* ---- snapshots: into another journal's; this engine's own has none ---- */
 
-static int snapshot_record(struct journal_snapshot *snapshot, const struct rocks_chunk *chunk,
-                           enum journal_kind kind)
+static int snapshot_record(const struct rocks *rocks, struct journal_snapshot *snapshot,
+                           const struct rocks_chunk *chunk, enum journal_kind of)
 {
     uint8_t key[BLOCK_KEY_BYTES];
     block_key_encode(chunk->entry.node.inode, chunk->entry.node.index, key);
-    size_t size = kind == JOURNAL_CHUNK ? block_record_size(&chunk->map) : (size_t)chunk->zeros.count * 8;
+    size_t size = of == JOURNAL_CHUNK ? block_record_size(&chunk->map) : (size_t)chunk->zeros.count * 8;
     void *value = malloc(size);
     if (value == NULL)
         return -ENOMEM;
-    if (kind == JOURNAL_CHUNK)
+    if (of == JOURNAL_CHUNK)
         block_record_encode(&chunk->map, chunk->length, value);
     else
         zeros_encode(&chunk->zeros, value);
+    enum journal_kind kind =
+        of == JOURNAL_CHUNK ? store_chunk_kind(&rocks->store) : store_other_kind(&rocks->store);
     struct journal_record record = {.kind = (uint8_t)kind,
                                     .partition = (uint16_t)inode_partition(chunk->entry.node.inode),
                                     .key = key,
@@ -533,10 +538,10 @@ int rocks_snapshot(struct store *store, struct journal_snapshot *snapshot)
         struct rocks_chunk *chunk = container_of(entry, struct rocks_chunk, entry);
         if (!chunk->recorded)
             continue;
-        status = snapshot_record(snapshot, chunk, JOURNAL_CHUNK);
+        status = snapshot_record(rocks, snapshot, chunk, JOURNAL_CHUNK);
         chunk = rocks_chunk_find(rocks, cursor.inode, cursor.index);
         if (status == 0 && chunk != NULL && chunk->zeros.count > 0)
-            status = snapshot_record(snapshot, chunk, JOURNAL_STORE);
+            status = snapshot_record(rocks, snapshot, chunk, JOURNAL_STORE);
     }
     return status;
 }

@@ -37,6 +37,7 @@ struct store_options {
     const char *slow;
     uint64_t fast_capacity; /* and how much the upper one holds, of `capacity` in all */
     struct disk *disk;      /* persistent engines: their directory, open; stays the caller's */
+    struct disk *fast_disk; /* tiered: that of a persistent upper engine; NULL: the same */
     struct net *net;        /* memory that bulk lands in is allocated through it; NULL: plain memory */
     struct loop *loop;
 };
@@ -157,8 +158,8 @@ struct store_operations {
 
     /* Whether this engine's journal groups go to itself; NULL or the backend. */
     const struct journal_backend *(*journal_backend)(struct store *store);
-    /* Recovery, after create and before start: takes back a record (CHUNK, STORE) that it once wrote.
-     * -EBADMSG: it makes no sense. Never suspends. */
+    /* Recovery, after create and before start: takes back a record (CHUNK, STORE; tiered: their like of the
+     * fast engine, PROMOTION) that it once wrote. -EBADMSG: it makes no sense. Never suspends. */
     int (*replay)(struct store *store, const struct journal_record *record);
     /* Recovery is over; from now on records go to this journal. Gives back what no record names. May suspend.
      */
@@ -185,7 +186,20 @@ struct store_operations {
 struct store {
     const struct store_operations *operations;
     struct loop *loop;
+    bool fast;  /* the engine tiered's upper one: its records have kinds of their own */
+    bool keyed; /* the journal keeps the newest record of each object and no order (journal_backend of another
+                   engine): what goes with an object that is gone has to be removed by records, too */
 };
+
+/* The kinds of an engine's records. replay() is given all of them as CHUNK and STORE. */
+static inline enum journal_kind store_chunk_kind(const struct store *store)
+{
+    return store->fast ? JOURNAL_FAST_CHUNK : JOURNAL_CHUNK;
+}
+static inline enum journal_kind store_other_kind(const struct store *store)
+{
+    return store->fast ? JOURNAL_FAST_STORE : JOURNAL_STORE;
+}
 
 /* The engine of that name; NULL: there is none. */
 const struct store_operations *store_engine(const char *name);

@@ -1,17 +1,17 @@
 /* The engine "tiered": a fast engine over a slow one, each of them any other of its kind.
  *
- * The slow one, which may be persistent, has room for everything; the fast one, which is not persistent,
- * holds some chunks as well. New chunks go to the fast engine while it has room; when it has none they go
- * straight to the slow one (a spill). Chunks that are read again and again from the slow one are promoted,
- * those that are cold are demoted (tiered_move.c). A chunk that is resident, that is, in the fast engine, is
- * served from there.
+ * The slow one has room for everything; the fast one holds some chunks as well. New chunks go to the fast
+ * engine while it has room; when it has none they go straight to the slow one (a spill). Chunks that are read
+ * again and again from the slow one are promoted, those that are cold are demoted (tiered_move.c). A chunk
+ * that is resident, that is, in the fast engine, is served from there.
  *
  * What is promised. A write into the fast engine is accepted only if the slow one will have room for it, so
- * writing back never fails for want of space. prepare() writes back what is dirty; the server calls it before
- * it has the journal commit, so what fsync (or close, or write, by store.durability) has answered for is in
- * the slow engine, durable. Whatever is dirty for half a second is written back in the background: on
- * durability = interval so much longer may bytes be missing after a crash. Since nothing durable is in the
- * fast engine only, a start finds everything in the slow one.
+ * writing back never fails for want of space. Where the slow engine is persistent and the fast one is not,
+ * prepare() writes back what is dirty; the server calls it before it has the journal commit, so what fsync
+ * (or close, or write, by store.durability) has answered for is in the slow engine, durable. Whatever is
+ * dirty for half a second is written back in the background: on durability = interval so much longer may
+ * bytes be missing after a crash. Since nothing durable is in the fast engine only, a start finds everything
+ * in the slow one. Where both are persistent, what is in the fast one is durable there (tiered_records.c).
  *
  * Taking away (truncate, remove, clear) never waits: it is done to both engines in one step, and raises the
  * chunk's generation, at which a movement under way gives up. */
@@ -54,6 +54,7 @@ struct tier_chunk *tier_make(struct tiered *tiered, uint64_t inode, uint64_t ind
     list_init(&chunk->link);
     list_init(&chunk->dirty);
     list_init(&chunk->wanted);
+    list_init(&chunk->rising);
     wait_queue_init(&chunk->released);
     if (chunk_index_insert(&tiered->index, &chunk->entry, inode, index) != 0) {
         free(chunk);
@@ -69,7 +70,7 @@ static uint32_t length_in(struct store *store, const struct tier_chunk *chunk)
 
 void tier_settle(struct tiered *tiered, struct tier_chunk *chunk)
 {
-    if (chunk->users > 0 || chunk->moving)
+    if (chunk->users > 0 || chunk->moving || !list_empty(&chunk->rising))
         return;
     if (chunk->resident && length_in(tiered->fast, chunk) == 0) { /* no write came to its end */
         chunk->resident = false;
@@ -141,7 +142,8 @@ static void io_end(struct tiered *tiered, struct store_io *io, struct tier_io *t
     bool write = tier->write;
     tiered->claimed -= tier->claimed;
     chunk->users--;
-    chunk->writers -= write;
+    chunk->fast_writers -= write && tier->fast;
+    chunk->slow_writers -= write && !tier->fast;
     free(tier);
     io->engine = NULL;
     if (write)
@@ -157,7 +159,8 @@ static void io_show(struct store_io *io, const struct tier_io *tier)
     memcpy(io->vector, tier->inner.vector, tier->inner.count * sizeof(io->vector[0]));
 }
 
-/* Counts the caller among the chunk's users once it is not moving. */
+/* Counts the caller among the chunk's users; it is not moving then. Who writes goes where others do who are
+ * at it. */
 static int io_enter(struct tiered *tiered, struct store_io *io, bool write, struct tier_io **result)
 {
     struct tier_io *tier = calloc(1, sizeof(*tier));
@@ -172,7 +175,9 @@ static int io_enter(struct tiered *tiered, struct store_io *io, bool write, stru
     tier->write = write;
     chunk->users++;
     int status = tier_wait(tiered, chunk);
-    chunk->writers += write;
+    tier->fast = chunk->resident || (write && chunk->fast_writers > 0);
+    chunk->fast_writers += write && tier->fast;
+    chunk->slow_writers += write && !tier->fast;
     io->engine = tier;
     if (status != 0)
         io_end(tiered, io, tier);
@@ -203,27 +208,44 @@ static int claim(struct tiered *tiered, struct tier_io *tier)
     return 0;
 }
 
+/* The writer goes to the other engine. */
+static void turn(struct tier_io *tier, bool fast)
+{
+    struct tier_chunk *chunk = tier->chunk;
+    chunk->fast_writers = chunk->fast_writers + fast - tier->fast;
+    chunk->slow_writers = chunk->slow_writers + tier->fast - fast;
+    tier->fast = fast;
+}
+
 static int begin_slow(struct tiered *tiered, struct tier_io *tier, uint32_t chunk_size)
 {
     struct store *slow = tiered->slow;
+    turn(tier, false);
     int status = claim(tiered, tier);
     if (status != 0)
         return status;
     tiered->claimed -= tier->claimed; /* the engine itself claims it from here on */
     tier->claimed = 0;
-    tier->fast = false;
     return slow->operations->write_begin(slow, &tier->inner, chunk_size);
 }
 
-/* The fast engine is full to the brim, and this chunk is in it: others are demoted, or it. */
+/* The fast engine, or its device, is full to the brim: others are demoted, or this chunk if it is in there. A
+ * new one goes down. */
 static int begin_crowded(struct tiered *tiered, struct tier_io *tier, uint32_t chunk_size)
 {
     struct tier_chunk *chunk = tier->chunk;
+    int status = -ENOSPC;
     if (tier_make_room(tiered, tier->inner.length))
-        return tiered->fast->operations->write_begin(tiered->fast, &tier->inner, chunk_size);
-    if (chunk->users > 1)
-        return -ENOSPC;
-    int status = tier_demote(tiered, chunk, 1);
+        status = tiered->fast->operations->write_begin(tiered->fast, &tier->inner, chunk_size);
+    if (status != -ENOSPC || chunk->users > 1)
+        return status;
+    if (length_in(tiered->fast, chunk) > 0) {
+        status = tier_demote(tiered, chunk, 1);
+    } else {
+        chunk->resident = false;
+        tiered->counters.spills++;
+        status = 0;
+    }
     tiered->claimed -= tier->claimed;
     tier->claimed = 0;
     return status == 0 ? begin_slow(tiered, tier, chunk_size) : status == -EBUSY ? -ENOSPC : status;
@@ -232,16 +254,16 @@ static int begin_crowded(struct tiered *tiered, struct tier_io *tier, uint32_t c
 static int begin_fast(struct tiered *tiered, struct tier_io *tier, uint32_t chunk_size)
 {
     struct tier_chunk *chunk = tier->chunk;
+    turn(tier, true);
     int status = claim(tiered, tier);
     if (status != 0)
         return status;
-    tier->fast = true;
     status = tiered->fast->operations->write_begin(tiered->fast, &tier->inner, chunk_size);
     if (status == -ENOSPC)
         status = begin_crowded(tiered, tier, chunk_size);
     if (status == 0 && tier->fast) {
         chunk->chunk_size = chunk_size;
-        chunk->resident = true;
+        chunk->resident = true; /* until this write is over, at least */
         if (chunk->queue == TIER_NONE || chunk->queue == TIER_GHOST)
             tier_queue_set(tiered, chunk, TIER_PROBATION);
         else
@@ -264,10 +286,9 @@ static int tiered_write_begin(struct store *base, struct store_io *io, uint32_t 
     if (status != 0)
         return status;
     struct tier_chunk *chunk = tier->chunk;
-    /* A write into the slow engine that has begun makes this one follow it. */
-    bool below = !chunk->resident && (chunk->writers > 1 || length_in(tiered->slow, chunk) > 0);
+    bool below = !tier->fast && (chunk->slow_writers > 1 || length_in(tiered->slow, chunk) > 0);
     bool slow = tier_wish(tiered, chunk) == STORE_TIER_SLOW;
-    if (!below && (chunk->resident || (!slow && tier_make_room(tiered, io->length)))) {
+    if (!below && (tier->fast || (!slow && tier_make_room(tiered, io->length)))) {
         status = begin_fast(tiered, tier, chunk_size);
     } else {
         tiered->counters.spills += !below && !slow;
@@ -295,7 +316,7 @@ static int tiered_write_commit(struct store *base, struct store_io *io)
     int status = engine->operations->write_commit(engine, &tier->inner);
     if (status == 0 && tier->fast) {
         tier_dirty(tiered, tier->chunk, io->offset, io->offset + io->length);
-        if (tiered->journal != NULL)
+        if (tiered->journal != NULL && !tier_fast_lasts(tiered))
             journal_touch(tiered->journal);
     }
     io_end(tiered, io, tier);
@@ -329,7 +350,6 @@ static int tiered_read_begin(struct store *base, struct store_io *io)
     int status = io_enter(tiered, io, false, &tier);
     if (status != 0)
         return status;
-    tier->fast = tier->chunk->resident;
     struct store *engine = engine_of(tiered, tier);
     status = engine->operations->read_begin(engine, &tier->inner);
     if (status != 0) {
@@ -559,79 +579,6 @@ static int tiered_pin(struct store *base, uint64_t inode, enum store_tier tier)
     return status;
 }
 
-/* ---- what the slow engine does for both ---- */
-
-static const struct journal_backend *tiered_journal_backend(struct store *base)
-{
-    struct store *slow = tiered_of(base)->slow;
-    return slow->operations->journal_backend(slow);
-}
-
-static int tiered_replay(struct store *base, const struct journal_record *record)
-{
-    struct store *slow = tiered_of(base)->slow;
-    return slow->operations->replay(slow, record);
-}
-
-static int tiered_start(struct store *base, struct journal *journal)
-{
-    struct tiered *tiered = tiered_of(base);
-    tiered->journal = journal;
-    return tiered->slow->operations->start(tiered->slow, journal);
-}
-
-static int tiered_prepare(struct store *base)
-{
-    struct tiered *tiered = tiered_of(base);
-    int status = tier_write_back_all(tiered);
-    if (status == 0 && tiered->slow->operations->prepare != NULL)
-        status = tiered->slow->operations->prepare(tiered->slow);
-    return status;
-}
-
-static void tiered_stop(struct store *base)
-{
-    struct tiered *tiered = tiered_of(base);
-    tier_stop(tiered);
-    int status = tier_write_back_all(tiered);
-    if (status != 0)
-        log_error("engine tiered: what is only in the engine %s cannot be written to %s: it is lost",
-                  tiered->fast->operations->name, tiered->slow->operations->name);
-    if (tiered->slow->operations->stop != NULL)
-        tiered->slow->operations->stop(tiered->slow);
-}
-
-static int tiered_flush(struct store *base)
-{
-    struct store *slow = tiered_of(base)->slow;
-    return slow->operations->flush(slow);
-}
-
-static void tiered_committed(struct store *base, uint64_t position)
-{
-    struct store *slow = tiered_of(base)->slow;
-    slow->operations->committed(slow, position);
-}
-
-static int tiered_snapshot(struct store *base, struct journal_snapshot *snapshot)
-{
-    struct store *slow = tiered_of(base)->slow;
-    return slow->operations->snapshot(slow, snapshot);
-}
-
-/* What is on the device; a chunk that is only in the fast engine is brought there first. */
-static int tiered_scrub(struct store *base, uint64_t inode, uint64_t index, struct store_scrub *found)
-{
-    struct tiered *tiered = tiered_of(base);
-    const struct tier_chunk *chunk = tier_find(tiered, inode, index);
-    if (chunk != NULL && chunk->alone) {
-        int status = tier_write_back_all(tiered);
-        if (status != 0)
-            return status;
-    }
-    return tiered->slow->operations->scrub(tiered->slow, inode, index, found);
-}
-
 /* ---- life ---- */
 
 static void dispose(void *owner, struct chunk_entry *entry)
@@ -666,11 +613,17 @@ static int check(const struct store_options *options)
             fast, slow);
         return -EINVAL;
     }
-    if (above->persistent) {
-        log_error(
-            "engine tiered: the engine %s is persistent and cannot be the fast one, which need not survive: "
-            "set store.fast to mem",
-            fast);
+    if (above->persistent && !below->persistent) {
+        log_error("engine tiered: the engine %s keeps nothing, so %s cannot be over it: set store.slow to a "
+                  "persistent engine, or store.fast to mem",
+                  slow, fast);
+        return -EINVAL;
+    }
+    bool apart = options->fast_disk != NULL && options->fast_disk != options->disk;
+    if (above->persistent && above == below && (!apart || above->journal_backend != NULL)) {
+        log_error("engine tiered: %s over %s is impossible%s", fast, slow,
+                  above->journal_backend != NULL ? ": each wants to have the journal"
+                                                 : " in one directory: set store.fast_path");
         return -EINVAL;
     }
     if (options->fast_capacity == 0 || options->fast_capacity > options->capacity) {
@@ -682,16 +635,19 @@ static int check(const struct store_options *options)
     return 0;
 }
 
-/* Calls that the slow engine does not have are not there. */
+/* Calls that the engines do not have are not there. */
 static void choose_operations(struct tiered *tiered)
 {
-    const struct store_operations *slow = tiered->slow->operations;
+    const struct store_operations *slow = tiered->slow->operations, *fast = tiered->fast->operations;
     struct store_operations *own = &tiered->operations;
     *own = store_tiered_operations;
     own->persistent = slow->persistent;
-    own->in_place = slow->in_place;
-    if (slow->journal_backend == NULL)
+    own->in_place = slow->in_place || fast->in_place;
+    if (slow->journal_backend == NULL && fast->journal_backend == NULL)
         own->journal_backend = NULL;
+    tiered->fast->fast = true;
+    tiered->fast->keyed = slow->journal_backend != NULL;
+    tiered->slow->keyed = fast->journal_backend != NULL;
     if (slow->persistent)
         return;
     own->replay = NULL;
@@ -718,6 +674,7 @@ static int tiered_create(const struct store_options *options, struct store **mad
         list_init(&tiered->queues[i]);
     list_init(&tiered->dirty);
     list_init(&tiered->wanted);
+    list_init(&tiered->rising);
     map_init(&tiered->pinned);
     tiered->store.loop = options->loop;
     status = chunk_index_init(&tiered->index);
@@ -727,6 +684,7 @@ static int tiered_create(const struct store_options *options, struct store **mad
     }
     struct store_options fast = *options, slow = *options;
     fast.engine = options->fast;
+    fast.disk = options->fast_disk != NULL ? options->fast_disk : options->disk;
     fast.capacity = options->fast_capacity + options->fast_capacity / 4 + SPARE;
     slow.engine = options->slow;
     slow.prefault = false;

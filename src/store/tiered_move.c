@@ -12,7 +12,9 @@
  * back, then demotions while the fast engine is more than 15/16 full, then promotions, of which at most 64
  * wait. A chunk that is being promoted or demoted is `moving`: transfers that want to begin wait for that.
  * Demotion takes only chunks that nobody uses, promotion only those that nobody writes. Writing back lets
- * transfers go on; `copying` keeps two of them from doing it at once, and keeps the chunk where it is. */
+ * transfers go on; `copying` keeps two of them from doing it at once, and keeps the chunk where it is. What
+ * is only in a fast engine that lasts is written back when it is to go, or a little earlier: while the fast
+ * engine is more than three quarters full, those that go next are clean, so that there is room at once. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -101,26 +103,35 @@ static bool is_dirty(const struct tier_chunk *chunk)
     return chunk->dirty_start < chunk->dirty_end;
 }
 
-static struct tier_chunk *victim_in(struct tiered *tiered, enum tier_queue queue, bool clean)
+enum victim { VICTIM_ANY, VICTIM_CLEAN, VICTIM_DIRTY };
+
+static bool is_victim(const struct tiered *tiered, const struct tier_chunk *chunk, enum victim kind)
+{
+    if (!chunk->resident || chunk->users > 0 || chunk->moving || chunk->copying ||
+        tier_wish(tiered, chunk) == STORE_TIER_FAST)
+        return false;
+    return kind == VICTIM_ANY || is_dirty(chunk) == (kind == VICTIM_DIRTY);
+}
+
+static struct tier_chunk *victim_in(struct tiered *tiered, enum tier_queue queue, enum victim kind)
 {
     unsigned left = CANDIDATES;
     list_for_each (node, &tiered->queues[queue]) {
         struct tier_chunk *chunk = container_of(node, struct tier_chunk, link);
         if (left-- == 0)
             return NULL;
-        if (chunk->resident && chunk->users == 0 && !chunk->moving && !chunk->copying &&
-            tier_wish(tiered, chunk) != STORE_TIER_FAST && !(clean && is_dirty(chunk)))
+        if (is_victim(tiered, chunk, kind))
             return chunk;
     }
     return NULL;
 }
 
-static struct tier_chunk *victim(struct tiered *tiered, bool clean)
+static struct tier_chunk *victim(struct tiered *tiered, enum victim kind)
 {
     uint64_t probation = tiered->counts[TIER_PROBATION], main_queue = tiered->counts[TIER_MAIN];
     enum tier_queue first = probation * 4 >= probation + main_queue ? TIER_PROBATION : TIER_MAIN;
-    struct tier_chunk *chunk = victim_in(tiered, first, clean);
-    return chunk != NULL ? chunk : victim_in(tiered, first == TIER_MAIN ? TIER_PROBATION : TIER_MAIN, clean);
+    struct tier_chunk *chunk = victim_in(tiered, first, kind);
+    return chunk != NULL ? chunk : victim_in(tiered, first == TIER_MAIN ? TIER_PROBATION : TIER_MAIN, kind);
 }
 
 /* It is clean: the slow engine has all of it. */
@@ -137,7 +148,7 @@ bool tier_make_room(struct tiered *tiered, uint64_t bytes)
 {
     struct tier_chunk *chunk;
     while (fast_used(tiered) + bytes > tiered->fast_capacity) {
-        chunk = bytes > tiered->fast_capacity ? NULL : victim(tiered, true);
+        chunk = bytes > tiered->fast_capacity ? NULL : victim(tiered, VICTIM_CLEAN);
         if (chunk == NULL) {
             tier_work(tiered);
             return false;
@@ -336,14 +347,26 @@ static bool crowded(struct tiered *tiered)
     return fast_used(tiered) > tiered->fast_capacity / 16 * 15;
 }
 
+/* One that cannot be written back stands in nobody's way. */
+static bool demote_victim(struct tiered *tiered, struct tier_chunk *chunk)
+{
+    chunk->users++; /* it is not to go */
+    int status = tier_demote(tiered, chunk, 1);
+    chunk->users--;
+    if (status != 0 && chunk->resident)
+        tier_queue_set(tiered, chunk, chunk->queue);
+    tier_settle(tiered, chunk);
+    return status == 0;
+}
+
 /* Makes room also by writing back. */
 static bool room_for(struct tiered *tiered, uint64_t bytes)
 {
     for (int i = 0; i < ATTEMPTS; i++) {
         if (tier_make_room(tiered, bytes))
             return true;
-        struct tier_chunk *chunk = victim(tiered, false);
-        if (chunk == NULL || tier_demote(tiered, chunk, 0) != 0)
+        struct tier_chunk *chunk = victim(tiered, VICTIM_ANY);
+        if (chunk == NULL || !demote_victim(tiered, chunk))
             return false;
     }
     return false;
@@ -357,10 +380,11 @@ static void promote(struct tiered *tiered, struct tier_chunk *chunk)
     bool room = length > 0 && room_for(tiered, length);
     chunk->users--;
     length = tiered->slow->operations->chunk_length(tiered->slow, inode, index);
-    if (!room || length == 0 || chunk->resident || chunk->moving || chunk->writers > 0)
+    if (!room || length == 0 || chunk->resident || chunk->moving || tier_writers(chunk) > 0)
         return;
     uint32_t generation = chunk->generation;
     chunk->moving = true;
+    tier_rise(tiered, chunk);
     int status = copy(chunk, tiered->slow, tiered->fast, 0, length, size_for(length));
     if (status == 0 && generation == chunk->generation) {
         chunk->resident = true;
@@ -370,6 +394,7 @@ static void promote(struct tiered *tiered, struct tier_chunk *chunk)
     } else {
         tiered->fast->operations->truncate(tiered->fast, inode, index, 0);
     }
+    tier_risen(tiered, chunk);
     chunk->moving = false;
     tier_account(tiered, chunk);
     released(tiered, chunk);
@@ -384,7 +409,7 @@ static void promote_next(struct tiered *tiered)
         tier_demote(tiered, chunk, 1); /* one that is in use goes when it is cold */
         chunk->users--;
     } else if (tier_wish(tiered, chunk) != STORE_TIER_SLOW && !chunk->resident && !chunk->moving &&
-               chunk->writers == 0) {
+               tier_writers(chunk) == 0) {
         promote(tiered, chunk);
     }
     tier_settle(tiered, chunk);
@@ -394,8 +419,27 @@ static void promote_next(struct tiered *tiered)
 
 static bool relieve(struct tiered *tiered)
 {
-    struct tier_chunk *chunk = crowded(tiered) ? victim(tiered, false) : NULL;
-    return chunk != NULL && tier_demote(tiered, chunk, 0) == 0;
+    struct tier_chunk *chunk = crowded(tiered) ? victim(tiered, VICTIM_ANY) : NULL;
+    return chunk != NULL && demote_victim(tiered, chunk);
+}
+
+/* Age writes back where it has to; where what is in the fast engine lasts, the wish to have room at once
+ * does. */
+static bool filling(struct tiered *tiered)
+{
+    return tier_fast_lasts(tiered) && fast_used(tiered) > tiered->fast_capacity / 4 * 3;
+}
+
+static bool clean_next(struct tiered *tiered)
+{
+    struct tier_chunk *chunk = filling(tiered) ? victim(tiered, VICTIM_DIRTY) : NULL;
+    if (chunk == NULL)
+        return false;
+    chunk->users++; /* it is not to go */
+    int status = tier_write_back(tiered, chunk);
+    chunk->users--;
+    tier_settle(tiered, chunk);
+    return status == 0 || status == -EAGAIN;
 }
 
 static void work(void *argument)
@@ -405,7 +449,7 @@ static void work(void *argument)
         if (tiered->due) {
             tiered->due = false;
             tier_write_back_all(tiered);
-        } else if (!relieve(tiered)) {
+        } else if (!relieve(tiered) && !clean_next(tiered)) {
             if (list_empty(&tiered->wanted))
                 break;
             promote_next(tiered);
@@ -429,14 +473,27 @@ void tier_work(struct tiered *tiered)
 {
     if (tiered->stopping)
         return;
-    if (!tiered->aging && tiered->journal != NULL && !list_empty(&tiered->dirty)) {
+    if (!tiered->aging && tiered->journal != NULL && !tier_fast_lasts(tiered) &&
+        !list_empty(&tiered->dirty)) {
         tiered->aging = true;
         tiered->age.fire = grown_old;
         timer_set(tiered->store.loop, &tiered->age, loop_now(tiered->store.loop) + AGE_NS);
     }
     if (!tiered->working && tiered->store.loop != NULL &&
-        (tiered->due || !list_empty(&tiered->wanted) || crowded(tiered)))
+        (tiered->due || !list_empty(&tiered->wanted) || crowded(tiered) || filling(tiered)))
         tiered->working = task_spawn_later(tiered->store.loop, work, tiered, NULL) == 0;
+}
+
+void tier_adopt(struct tiered *tiered, struct tier_chunk *chunk)
+{
+    struct store *fast = tiered->fast;
+    uint64_t inode = chunk->entry.node.inode, index = chunk->entry.node.index;
+    uint32_t length = fast->operations->chunk_length(fast, inode, index);
+    uint32_t start = fast->operations->seek(fast, inode, index, 0, false);
+    chunk->resident = true;
+    chunk->chunk_size = size_for(length);
+    tier_queue_set(tiered, chunk, TIER_PROBATION);
+    tier_dirty(tiered, chunk, start < length ? start : length - 1, length);
 }
 
 void tier_stop(struct tiered *tiered)

@@ -1,5 +1,5 @@
 /* The parts of the tiered engine, private to tiered*.c: tiered.c serves, tiered_move.c moves chunks between
- * the two engines and decides which. */
+ * the two engines and decides which, tiered_records.c is what lasts. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,10 +21,12 @@ struct tier_chunk {
     struct list link;         /* in its queue, the next to go first */
     struct list dirty;
     struct list wanted; /* to be promoted */
+    struct list rising; /* the journal says that it is being promoted */
     struct wait_queue released;
     enum tier_queue queue;
-    uint32_t users; /* transfers under way, and who waits to begin one */
-    uint32_t writers;
+    uint32_t users;        /* transfers under way, and who waits to begin one */
+    uint32_t fast_writers; /* that have begun there, or are about to: the next one follows them */
+    uint32_t slow_writers;
     uint32_t chunk_size;
     uint32_t dirty_start;
     uint32_t dirty_end;
@@ -45,6 +47,8 @@ struct tiered {
     struct store *fast;
     struct store *slow;
     struct journal *journal;
+    bool fast_started;
+    bool slow_started;
     uint64_t capacity;
     uint64_t fast_capacity;
     struct chunk_index index;
@@ -52,6 +56,7 @@ struct tiered {
     uint64_t counts[TIER_QUEUES];
     struct list dirty; /* oldest first */
     struct list wanted;
+    struct list rising; /* at most one, but for recovery */
     uint32_t wanted_count;
     uint64_t sequence;
     uint64_t promised;
@@ -70,6 +75,17 @@ struct tiered {
 static inline struct tiered *tiered_of(struct store *store)
 {
     return container_of(store, struct tiered, store);
+}
+
+static inline uint32_t tier_writers(const struct tier_chunk *chunk)
+{
+    return chunk->fast_writers + chunk->slow_writers;
+}
+
+/* What is only in the fast engine lasts all the same. */
+static inline bool tier_fast_lasts(const struct tiered *tiered)
+{
+    return tiered->fast->operations->persistent;
 }
 
 /* ---- tiered.c ---- */
@@ -106,6 +122,23 @@ int tier_demote(struct tiered *tiered, struct tier_chunk *chunk, uint32_t own);
 /* Writes back what is dirty now. May suspend. */
 int tier_write_back_all(struct tiered *tiered);
 void tier_work(struct tiered *tiered);
+/* A chunk of the fast engine, found there at the start, takes its place. */
+void tier_adopt(struct tiered *tiered, struct tier_chunk *chunk);
 void tier_stop(struct tiered *tiered);
 /* Waits until it is not being moved. May suspend. */
 int tier_wait(struct tiered *tiered, struct tier_chunk *chunk);
+
+/* ---- tiered_records.c ---- */
+
+/* The fast engine's bytes are not the chunk's until tier_risen; both before anything else runs. */
+void tier_rise(struct tiered *tiered, struct tier_chunk *chunk);
+void tier_risen(struct tiered *tiered, struct tier_chunk *chunk);
+const struct journal_backend *tiered_journal_backend(struct store *store);
+int tiered_replay(struct store *store, const struct journal_record *record);
+int tiered_start(struct store *store, struct journal *journal);
+void tiered_stop(struct store *store);
+int tiered_prepare(struct store *store);
+int tiered_flush(struct store *store);
+void tiered_committed(struct store *store, uint64_t position);
+int tiered_snapshot(struct store *store, struct journal_snapshot *snapshot);
+int tiered_scrub(struct store *store, uint64_t inode, uint64_t index, struct store_scrub *found);

@@ -242,7 +242,7 @@ static int uring_store_create(const struct store_options *options, struct store 
     struct uring_store *uring = calloc(1, sizeof(*uring));
     if (uring == NULL)
         return -ENOMEM;
-    uring->store = (struct store){&store_uring_operations, options->loop};
+    uring->store = (struct store){.operations = &store_uring_operations, .loop = options->loop};
     uring->disk = options->disk;
     uring->capacity = options->capacity >> PAGE_SHIFT;
     uring->checksum = options->checksum;

@@ -46,10 +46,11 @@ static void record_piece(struct uring_store *uring, const struct uring_chunk *ch
     const struct uring_block *blocks = count > 0 ? table->blocks + at : NULL;
     size_t size = uring_piece_record_size(blocks, count, &chunk->zeros, piece);
     if (size == 0) {
-        journal_append_removal(uring->journal, JOURNAL_CHUNK, partition, &key, sizeof(key));
+        journal_append_removal(uring->journal, store_chunk_kind(&uring->store), partition, &key, sizeof(key));
         return;
     }
-    void *value = journal_append(uring->journal, JOURNAL_CHUNK, partition, &key, sizeof(key), (uint32_t)size);
+    void *value = journal_append(uring->journal, store_chunk_kind(&uring->store), partition, &key,
+                                 sizeof(key), (uint32_t)size);
     uring_piece_record_write(blocks, count, &chunk->zeros, piece, value);
 }
 
@@ -71,11 +72,11 @@ static void record_chunk(struct uring_store *uring, struct uring_chunk *chunk)
     uint32_t partition = inode_partition(name->inode);
     bool there = !chunk->removed && (chunk->length > 0 || chunk->held > 0);
     if (there) {
-        struct uring_chunk_record *record =
-            journal_append(uring->journal, JOURNAL_CHUNK, partition, &key, sizeof(key), sizeof(*record));
+        struct uring_chunk_record *record = journal_append(uring->journal, store_chunk_kind(&uring->store),
+                                                           partition, &key, sizeof(key), sizeof(*record));
         *record = (struct uring_chunk_record){.length = chunk->length};
     } else if (chunk->recorded) {
-        journal_append_removal(uring->journal, JOURNAL_CHUNK, partition, &key, sizeof(key));
+        journal_append_removal(uring->journal, store_chunk_kind(&uring->store), partition, &key, sizeof(key));
     }
     chunk->recorded = there;
 }

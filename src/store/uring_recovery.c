@@ -195,8 +195,8 @@ int uring_store_start(struct store *store, struct journal *journal)
     uring_segments_start(uring->segments, journal);
     if (fresh) {
         struct uring_store_record record = store_record(uring);
-        void *value = journal_append(journal, JOURNAL_STORE, 0, URING_STORE_KEY, strlen(URING_STORE_KEY),
-                                     sizeof(record));
+        void *value = journal_append(journal, store_other_kind(&uring->store), 0, URING_STORE_KEY,
+                                     strlen(URING_STORE_KEY), sizeof(record));
         memcpy(value, &record, sizeof(record));
     }
     return 0;
@@ -246,8 +246,8 @@ static int draft_room(struct draft *draft, size_t size)
     return 0;
 }
 
-static int add_piece(const struct uring_chunk *chunk, uint32_t piece, struct draft *draft,
-                     struct journal_snapshot *snapshot)
+static int add_piece(const struct uring_store *uring, const struct uring_chunk *chunk, uint32_t piece,
+                     struct draft *draft, struct journal_snapshot *snapshot)
 {
     const struct index_node *name = &chunk->entry.node;
     struct uring_piece_key key = {name->inode, name->index, piece};
@@ -258,7 +258,7 @@ static int add_piece(const struct uring_chunk *chunk, uint32_t piece, struct dra
     if (status != 0 || size == 0)
         return status;
     uring_piece_record_write(blocks, count, &chunk->zeros, piece, draft->value);
-    struct journal_record record = {.kind = JOURNAL_CHUNK,
+    struct journal_record record = {.kind = (uint8_t)store_chunk_kind(&uring->store),
                                     .partition = (uint16_t)inode_partition(name->inode),
                                     .key = &key,
                                     .key_length = sizeof(key),
@@ -282,7 +282,7 @@ static int add_chunk(const struct uring_store *uring, const struct store_cursor 
         return 0;
     struct uring_chunk_key key = {name->inode, name->index};
     struct uring_chunk_record value = {.length = chunk->length};
-    struct journal_record record = {.kind = JOURNAL_CHUNK,
+    struct journal_record record = {.kind = (uint8_t)store_chunk_kind(&uring->store),
                                     .partition = (uint16_t)inode_partition(name->inode),
                                     .key = &key,
                                     .key_length = sizeof(key),
@@ -293,7 +293,7 @@ static int add_chunk(const struct uring_store *uring, const struct store_cursor 
         chunk = find_recorded(uring, name);
         if (chunk == NULL || chunk->table == NULL || piece << URING_PIECE_SHIFT >= chunk->table->count)
             return 0;
-        status = add_piece(chunk, piece, draft, snapshot);
+        status = add_piece(uring, chunk, piece, draft, snapshot);
     }
     return status;
 }
@@ -302,7 +302,7 @@ int uring_store_snapshot(struct store *store, struct journal_snapshot *snapshot)
 {
     struct uring_store *uring = uring_of(store);
     struct uring_store_record value = store_record(uring);
-    struct journal_record record = {.kind = JOURNAL_STORE,
+    struct journal_record record = {.kind = (uint8_t)store_other_kind(store),
                                     .key = URING_STORE_KEY,
                                     .key_length = strlen(URING_STORE_KEY),
                                     .value = &value,

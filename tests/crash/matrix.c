@@ -3,7 +3,8 @@
  *
  *     crash_matrix ENGINE SERVERS CRASHES [LEVEL]
  *
- * "tiered:LOWER" is the engine tiered over that one.
+ * "tiered:LOWER" is the engine tiered, mem over that one, "tiered:UPPER:LOWER" one persistent engine over
+ * another.
  *
  * A round: clients work; after a random while all servers are killed, in random order; they are started
  * again; what is there is compared with what was promised (verify.h). One round in eight ends the servers in
@@ -45,8 +46,8 @@ struct combination {
     enum level level;
     uint64_t random;
     char directory[64];
-    char settings_text[12][160];
-    const char *settings[13];
+    char settings_text[13][160];
+    const char *settings[14];
     struct cluster cluster;
     struct history *history;
     uint64_t restart_ns; /* all restarts */
@@ -57,13 +58,22 @@ static bool is_tiered(const struct combination *combination)
     return strncmp(combination->engine, "tiered:", strlen("tiered:")) == 0;
 }
 
+/* Nothing is in memory alone. */
+static bool upper_lasts(const struct combination *combination)
+{
+    return is_tiered(combination) && strchr(combination->engine + strlen("tiered:"), ':') != NULL;
+}
+
 static void configure(struct combination *combination)
 {
     unsigned count = 0;
     char(*text)[160] = combination->settings_text;
     if (is_tiered(combination)) {
+        const char *upper = combination->engine + strlen("tiered:"), *lower = strchr(upper, ':');
         snprintf(text[count++], sizeof *text, "store.engine=tiered");
-        snprintf(text[count++], sizeof *text, "store.slow=%s", combination->engine + strlen("tiered:"));
+        snprintf(text[count++], sizeof *text, "store.slow=%s", lower == NULL ? upper : lower + 1);
+        if (lower != NULL)
+            snprintf(text[count++], sizeof *text, "store.fast=%.*s", (int)(lower - upper), upper);
         snprintf(text[count++], sizeof *text, "store.fast_capacity=2MiB"); /* much less than the files */
     } else {
         snprintf(text[count++], sizeof *text, "store.engine=%s", combination->engine);
@@ -297,7 +307,7 @@ static int work_and_crash(struct combination *combination)
         weather_begin(&weather, combination);
         weather_watch(&weather, length);
         rules.age_ns = weather_age(&weather);
-        if (is_tiered(combination))
+        if (is_tiered(combination) && !upper_lasts(combination))
             rules.age_ns += TIERED_LATER;
     } else {
         pause_ns(length);

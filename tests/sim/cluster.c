@@ -56,6 +56,9 @@ static void start_servers(struct cluster *cluster, const struct cluster_options 
         if (status == 0 && options->engine != NULL) {
             status = disk_sim_open(cluster->loop, options->devices[i], &cluster->disks[i]);
             server.store.engine = options->engine;
+            server.store.fast = "uring"; /* of the engine tiered; it holds few chunks, so that they move */
+            server.store.slow = "file";
+            server.store.fast_capacity = 256u << 10;
             server.store.disk = cluster->disks[i];
             server.store.buffer = 1u << 20;
             server.durability = options->durability;

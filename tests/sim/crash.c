@@ -332,15 +332,20 @@ static void run_engine(const char *engine, uint64_t seed, uint32_t servers, stru
 
 static void run_faults(uint64_t seed, uint32_t servers, struct outcome *outcome)
 {
-    static const char *const engines[] = {"file", "uring"};
+    static const char *const engines[] = {"file", "uring", "tiered"};
     crash.faults = true;
-    run_engine(engines[seed % 2], seed, servers, outcome);
+    run_engine(engines[seed % 3], seed, servers, outcome);
     crash.faults = false;
 }
 
 static void run_file(uint64_t seed, uint32_t servers, struct outcome *outcome)
 {
     run_engine("file", seed, servers, outcome);
+}
+
+static void run_tiered(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    run_engine("tiered", seed, servers, outcome);
 }
 
 static void run_uring(uint64_t seed, uint32_t servers, struct outcome *outcome)
@@ -353,6 +358,7 @@ int main(int argc, char **argv)
     static const struct sim_case cases[] = {
         {"power failures, engine file", run_file, {1, 3}},
         {"power failures, engine uring", run_uring, {1, 3}},
+        {"power failures, engine tiered", run_tiered, {1, 3}},
         {"faults", run_faults, {1, 3}},
     };
     static const uint64_t seeds[] = {1, 2, 3, 4, 5, 70028};

@@ -257,7 +257,7 @@ static inline bool fault_one(uint64_t seed, uint64_t at, int status)
     return plan.met;
 }
 
-static void conformance_each_call_fails(void **state)
+static inline void conformance_each_call_fails(void **state)
 {
     (void)state;
     static const int statuses[] = {-EIO, -ENOSPC, 0};
@@ -271,7 +271,7 @@ static void conformance_each_call_fails(void **state)
 }
 
 /* From some call on nothing reaches the device any more, and then the power fails. */
-static void conformance_power_fails_anywhere(void **state)
+static inline void conformance_power_fails_anywhere(void **state)
 {
     (void)state;
     if (conformance.real)

@@ -94,7 +94,8 @@ static int conformance_replay(void *owner, const struct journal_record *record)
 {
     struct conformance *here = owner;
     here->replayed++;
-    if (record->kind != JOURNAL_CHUNK && record->kind != JOURNAL_STORE)
+    if (record->kind != JOURNAL_CHUNK && record->kind != JOURNAL_STORE &&
+        (record->kind < JOURNAL_FAST_CHUNK || record->kind > JOURNAL_PROMOTION))
         return -EBADMSG;
     return here->store->operations->replay(here->store, record);
 }

@@ -1,0 +1,5 @@
+/* The engine tiered, with pmem over uring. */
+#define TIERS_FAST "pmem"
+#define TIERS_SLOW "uring"
+#define TIERS_REAL
+#include "unit/store_tiers.c"
