@@ -95,9 +95,14 @@ OPTION(store, buffer, SIZE, "128MiB", "4MiB", "1TiB",
        "its caches. pmem needs none.")
 OPTION(store, queue_depth, INTEGER, "128", "1", "4096",
        "How many transfers of a persistent engine the device has at a time; more wait in BenchFS.")
-OPTION(store, fast, CHOICE, "mem", "mem", "",
-       "Of the engine tiered: the upper engine, which holds new chunks and those that are read often. What "
-       "fsync has answered for, and after half a second everything, is in the lower one, too.")
+OPTION(store, fast, CHOICE, "mem", "mem|file|uring|pmem|rocksdb", "",
+       "Of the engine tiered: the upper engine, which holds new chunks and those that are read often. With "
+       "mem, what fsync has answered for, and after half a second everything, is in the lower one, too. A "
+       "persistent one over a persistent one keeps what it is given: it goes down when it has to make room.")
+OPTION(store, fast_path, STRING, "", "", "",
+       "Of the engine tiered: directory of a persistent upper engine on every server's host, say on a faster "
+       "device; each server uses the directory of its number in it. Empty: that of the lower one, in "
+       "store.path, where the journal is in any case.")
 OPTION(store, slow, CHOICE, "uring", "mem|file|uring|pmem|rocksdb", "",
        "Of the engine tiered: the lower engine, which has room for everything.")
 OPTION(store, fast_capacity, SIZE, "256MiB", "1MiB", "1PiB",

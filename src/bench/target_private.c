@@ -38,6 +38,7 @@ static const struct {
     {"server", "log_level", "servers of a benchmark only tell what is wrong, on standard error"},
     {"server", "log_file", "servers of a benchmark only tell what is wrong, on standard error"},
     {"store", "discard", "the directory is new, and goes with the cluster"},
+    {"store", "fast_path", "all of a server's files are in one directory, which is new"},
 };
 
 /* Options of [store] that only persistent engines have, and those that only "tiered" has. */

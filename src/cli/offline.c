@@ -42,17 +42,45 @@ static int read_identity(const char *store, uint32_t server, struct identity *id
     return status;
 }
 
+/* An engine as identities name it (server/store_directory.h), taken apart. */
+struct engine_name {
+    const char *engine;
+    const char *fast; /* of tiered; NULL: one that does not last */
+    const char *slow;
+    bool apart;
+};
+
+static struct engine_name take_apart(char *text)
+{
+    struct engine_name name = {.engine = text};
+    char *part[3] = {NULL};
+    for (int i = 0; i < 3 && (text = strchr(text, ':')) != NULL; i++) {
+        *text++ = '\0';
+        part[i] = text;
+    }
+    name.fast = part[1] != NULL ? part[0] : NULL;
+    name.slow = part[1] != NULL ? part[1] : part[0];
+    name.apart = part[2] != NULL;
+    return name;
+}
+
 /* What the directories say, as configuration. */
 static int configure(struct config *config, struct identity *identity, const char *path, bool change)
 {
-    char *lower = strchr(identity->engine, ':'); /* of the engine tiered */
-    if (lower != NULL)
-        *lower++ = '\0';
+    const struct engine_name name = take_apart(identity->engine);
+    if (name.apart && config->store.fast_path[0] == 0) {
+        cli_error(
+            "\"%s\" has its upper engine's files elsewhere: say where by --set store.fast_path=DIRECTORY",
+            path);
+        return -EINVAL;
+    }
     const struct {
         const char *table, *key, *value; /* NULL: as it is */
     } options[] = {
-        {"store", "engine", identity->engine},
-        {"store", "slow", lower},
+        {"store", "engine", name.engine},
+        {"store", "fast", name.slow == NULL || name.fast != NULL ? name.fast : "mem"},
+        {"store", "slow", name.slow},
+        {"store", "fast_path", name.apart ? NULL : ""},
         {"store", "discard", change ? "false" : "true"},
         {"store", "path", path},
         {"cluster", "ring", identity->ring},

@@ -26,7 +26,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -34,11 +33,11 @@
 #include "base/signals.h"
 #include "base/status.h"
 #include "cluster/file.h"
-#include "journal/identity.h"
 #include "metrics/files.h"
 #include "server/configure.h"
 #include "server/exporter.h"
 #include "server/server.h"
+#include "server/store_directory.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -53,10 +52,8 @@ struct daemon {
     struct net *net;
     struct server *server;
     char address[64];
-    struct disk *disk; /* the store's directory; NULL: the engine is not persistent */
-    struct identity identity;
-    bool directory_is_new;
-    bool cluster_known; /* identity.cluster is what the starter said */
+    struct store_directory directory;
+    bool cluster_known; /* directory.identity.cluster is what the starter said */
 
     struct watch input;
     bool input_watched;
@@ -266,9 +263,9 @@ static void add_member(struct daemon *daemon, const char *line)
 static void set_cluster(struct daemon *daemon, const char *digits)
 {
     size_t length = 0;
-    if (sodium_hex2bin(daemon->identity.cluster, sizeof(daemon->identity.cluster), digits, strlen(digits),
-                       NULL, &length, NULL) != 0 ||
-        length != sizeof(daemon->identity.cluster))
+    if (sodium_hex2bin(daemon->directory.identity.cluster, sizeof(daemon->directory.identity.cluster), digits,
+                       strlen(digits), NULL, &length, NULL) != 0 ||
+        length != sizeof(daemon->directory.identity.cluster))
         give_up(daemon, "standard input: expected \"cluster\" and 32 hexadecimal digits");
     else
         daemon->cluster_known = true;
@@ -277,25 +274,20 @@ static void set_cluster(struct daemon *daemon, const char *digits)
 /* The store's directory becomes, or is, that of this server of this cluster. */
 static int settle_identity(struct daemon *daemon)
 {
-    if (daemon->disk == NULL)
+    if (daemon->directory.disk == NULL)
         return 0;
     if (!daemon->cluster_known) {
         log_error("standard input: a persistent store needs \"cluster UUID\" before \"go\"");
         return -EINVAL;
     }
-    daemon->identity.servers = daemon->member_count;
-    snprintf(daemon->identity.ring, sizeof(daemon->identity.ring), "%.15s", daemon->config.cluster.ring);
-    snprintf(daemon->identity.hash, sizeof(daemon->identity.hash), "%.15s", daemon->config.cluster.hash);
-    if (!daemon->directory_is_new)
-        return identity_check(daemon->disk, &daemon->identity, NULL);
-    daemon->identity.created = loop_realtime(daemon->loop);
-    return identity_write(daemon->disk, &daemon->identity);
+    return store_directory_settle(&daemon->directory, &daemon->config, daemon->member_count,
+                                  loop_realtime(daemon->loop));
 }
 
 static int set_map(struct daemon *daemon)
 {
     struct cluster_map *map;
-    int status = server_configure_map(&daemon->config, daemon->disk != NULL, daemon->members,
+    int status = server_configure_map(&daemon->config, daemon->directory.disk != NULL, daemon->members,
                                       daemon->member_count, &map);
     if (status == 0)
         status = server_set_map(daemon->server, map);
@@ -492,97 +484,27 @@ static void open_log(const struct config *config)
     }
 }
 
-/* ---- the store's directory ---- */
-
-static int complain_of_directory(const char *path, int status)
-{
-    char holder[DISK_HOLDER_MAX];
-    if (status == -EBUSY) {
-        disk_lock_holder(path, holder);
-        log_error(
-            "store directory \"%s\" is used by %s: stop that server, or set store.path to another directory",
-            path, holder);
-    } else {
-        log_error(
-            "cannot use store directory \"%s\": %s: set store.path to a directory that this user can write",
-            path, status_text(status));
-    }
-    return status;
-}
-
-/* Opens and locks it; makes it unless nothing is to be changed. */
-static int open_disk(struct daemon *daemon, const char *path)
-{
-    const struct config *config = &daemon->config;
-    const struct disk_options options = {.depth = (uint32_t)config->store.queue_depth,
-                                         .read_only = config->store.discard};
-    if (!config->store.discard && mkdir(config->store.path, 0700) != 0 && errno != EEXIST)
-        return complain_of_directory(config->store.path, -errno);
-    int status = disk_open(daemon->loop, path, &options, &daemon->disk);
-    if (status != 0)
-        return complain_of_directory(path, status);
-    if (!config->store.discard)
-        return 0;
-    struct disk *below = daemon->disk;
-    status = disk_overlay_open(below, &daemon->disk);
-    if (status == 0)
-        log_info("\"%s\" is left as it is (store.discard)", path);
-    else
-        daemon->disk = below;
-    return status;
-}
-
-/* A persistent engine's directory: opened, locked, and its identity read. */
-static int open_directory(struct daemon *daemon)
-{
-    const struct config *config = &daemon->config;
-    const struct store_operations *engine = store_engine(config->store.engine);
-    if (engine == NULL || !engine->persistent) {
-        if (engine != NULL && config->store.path[0] != 0)
-            log_warning("store.path is set, but the engine %s keeps nothing on disk", config->store.engine);
-        return 0;
-    }
-    if (config->store.path[0] == 0) {
-        log_error("store.path is not set: the engine %s needs a directory", config->store.engine);
-        return -EINVAL;
-    }
-    char path[CONFIG_STRING_SIZE + 16];
-    snprintf(path, sizeof(path), "%s/%" PRIu32, config->store.path, daemon->id);
-    int status = open_disk(daemon, path);
-    if (status != 0)
-        return status;
-    status = identity_read(daemon->disk, &daemon->identity);
-    daemon->directory_is_new = status == -ENOENT;
-    if (status != 0 && status != -ENOENT)
-        return status;
-    if (daemon->directory_is_new) {
-        daemon->identity = (struct identity){.server = daemon->id};
-        status = identity_begin(daemon->disk);
-        if (status != 0)
-            return status;
-    }
-    daemon->identity.server = daemon->id;
-    bool tiered = strcmp(config->store.engine, "tiered") == 0; /* whose lower engine is what lies there */
-    snprintf(daemon->identity.engine, sizeof(daemon->identity.engine), "%.15s%s%.15s", config->store.engine,
-             tiered ? ":" : "", tiered ? config->store.slow : "");
-    return 0;
-}
+/* ---- beginning and ending ---- */
 
 static void say_ready(struct daemon *daemon)
 {
-    char line[160], digits[2 * sizeof(daemon->identity.cluster) + 1];
-    sodium_bin2hex(digits, sizeof(digits), daemon->identity.cluster, sizeof(daemon->identity.cluster));
-    snprintf(line, sizeof(line), "%s%s%s", daemon->address, daemon->disk != NULL ? " " : "",
-             daemon->disk == NULL       ? ""
-             : daemon->directory_is_new ? "new"
-                                        : digits);
+    char line[160], digits[2 * sizeof(daemon->directory.identity.cluster) + 1];
+    sodium_bin2hex(digits, sizeof(digits), daemon->directory.identity.cluster,
+                   sizeof(daemon->directory.identity.cluster));
+    snprintf(line, sizeof(line), "%s%s%s", daemon->address, daemon->directory.disk != NULL ? " " : "",
+             daemon->directory.disk == NULL ? ""
+             : daemon->directory.is_new     ? "new"
+                                            : digits);
     say("ready %s\n", line);
 }
 
 static int create_server(struct daemon *daemon, const uint8_t *key)
 {
     const struct config *config = &daemon->config;
-    struct server_options options = {.id = daemon->id, .cluster_key = key, .store = {.disk = daemon->disk}};
+    struct server_options options = {
+        .id = daemon->id,
+        .cluster_key = key,
+        .store = {.disk = daemon->directory.disk, .fast_disk = daemon->directory.fast_disk}};
     server_configure(config, &options);
     int status = server_create(daemon->net, &options, &daemon->server, daemon->address);
     if (status != 0)
@@ -636,13 +558,13 @@ static int begin(struct daemon *daemon, int signals)
     daemon->signals = (struct watch){.fd = signals, .ready = signal_ready};
     status = loop_watch_add(daemon->loop, &daemon->signals, EPOLLIN);
     if (status == 0)
-        status = open_directory(daemon);
+        status = store_directory_open(&daemon->directory, daemon->loop, config, daemon->id);
     if (status == 0)
         status = create_server(daemon, key);
     if (status == 0) {
         log_info("server %" PRIu32 " listens at %s: store %s, %" PRIu64 " MiB, durability %s", daemon->id,
                  daemon->address, config->store.engine, config->store.capacity >> 20,
-                 daemon->disk == NULL ? "none" : config->store.durability);
+                 daemon->directory.disk == NULL ? "none" : config->store.durability);
         server_on_shut_down(daemon->server, shut_down, daemon);
         daemon->log_timer.fire = log_statistics;
         if (config->metrics.log_interval > 0)
@@ -664,12 +586,11 @@ static void end(struct daemon *daemon)
     exporter_stop(daemon->exporter);
     if (daemon->server != NULL) {
         timer_clear(daemon->loop, &daemon->log_timer);
-        if (daemon->disk != NULL && disk_discards(daemon->disk))
+        if (daemon->directory.disk != NULL && disk_discards(daemon->directory.disk))
             server_abandon(daemon->server);
         server_destroy(daemon->server);
     }
-    if (daemon->disk != NULL)
-        disk_close(daemon->disk);
+    store_directory_close(&daemon->directory);
     if (daemon->signals.ready != NULL)
         loop_watch_remove(daemon->loop, &daemon->signals);
     if (daemon->net != NULL)

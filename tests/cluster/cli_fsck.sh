@@ -7,15 +7,6 @@ mkdir "$TMPDIR" "$work/tree"
 store=(--store file --set "store.path=$work/store" --set store.capacity=256MiB)
 for i in $(seq 20); do head -c $((i * 9000)) /dev/urandom >"$work/tree/f$i"; done
 
-# exits STATUS PATTERN COMMAND...: for ok: exit status, and a line of standard output that matches
-exits() {
-    local expected=$1 pattern=$2 status=0
-    shift 2
-    timeout 60 "$@" >"$work/.stdout" 2>"$work/.stderr" || status=$?
-    cat "$work/.stdout" "$work/.stderr"
-    [ "$status" -eq "$expected" ] || { echo "exit status $status, expected $expected"; return 1; }
-    grep -q -- "$pattern" "$work/.stdout" || { echo "no match for: $pattern"; return 1; }
-}
 nothing_left() { [ -z "$(ls -A "$TMPDIR")" ]; }
 
 # ---- usage ----

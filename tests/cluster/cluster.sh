@@ -53,6 +53,16 @@ ok() {
     fi
 }
 
+# exits STATUS PATTERN COMMAND...: for ok: exit status, and a line of standard output that matches
+exits() {
+    local expected=$1 pattern=$2 status=0
+    shift 2
+    timeout 60 "$@" >"$work/.stdout" 2>"$work/.stderr" || status=$?
+    cat "$work/.stdout" "$work/.stderr"
+    [ "$status" -eq "$expected" ] || { echo "exit status $status, expected $expected"; return 1; }
+    grep -c -- "$pattern" "$work/.stdout" >/dev/null || { echo "no match for: $pattern"; return 1; }
+}
+
 # fails STATUS PATTERN COMMAND...: for ok: the command must exit with STATUS and say one line that matches on standard error.
 fails() {
     local expected=$1 pattern=$2 status=0
