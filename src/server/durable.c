@@ -200,6 +200,15 @@ static int replay(void *owner, const struct journal_record *record)
 
 /* ---- life ---- */
 
+/* The last server did not end by itself. What the engine had not synchronised is seen from now on, and would
+ * not be synchronised again when somebody is promised that it lasts. */
+static int make_last(const struct server *server)
+{
+    struct disk *fast = server->options.store.fast_disk;
+    int status = disk_sync_all(server->options.store.disk);
+    return status == 0 && fast != NULL ? disk_sync_all(fast) : status;
+}
+
 int server_recover(struct server *server)
 {
     const struct store_operations *store = server->store->operations;
@@ -227,10 +236,8 @@ int server_recover(struct server *server)
         log_error("cannot recover \"%s\": %s", disk_path(options.disk), status_text(status));
         return status;
     }
-    /* It did not end by itself. What the engine had not synchronised is seen from now on, and would not be
-     * synchronised again when somebody is promised that it lasts. */
     if (store->in_place && server->recovery.log_records > 0)
-        status = disk_sync_all(options.disk);
+        status = make_last(server);
     if (status == 0)
         status = store->start(server->store, journal);
     if (status != 0) {

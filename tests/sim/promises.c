@@ -251,7 +251,7 @@ static void life(struct cluster *cluster)
 static void run_all(uint64_t seed, uint32_t servers, enum durability durability, struct outcome *outcome)
 {
     static struct cluster cluster;
-    static const char *const engines[] = {"file", "uring"};
+    static const char *const engines[] = {"file", "uring", "tiered"};
     static const char *const endings[] = {"power failure of all", "kill of all",
                                           "power failure of one, kill of others", "power failure of one",
                                           "regular end"};
@@ -260,7 +260,7 @@ static void run_all(uint64_t seed, uint32_t servers, enum durability durability,
     promises.seed = seed;
     promises.servers = servers;
     promises.durability = durability;
-    promises.engine = engines[seed % 2];
+    promises.engine = engines[seed % 3];
     promises.history = history_create();
     if (promises.history == NULL)
         abort();
