@@ -106,6 +106,12 @@ static int check(void)
     return load_plan();
 }
 
+/* A target has all calls for symbolic links or none. */
+static bool has_links(const struct replay_plan *plan)
+{
+    return plan->operations[TRACE_SYMLINK] + plan->operations[TRACE_READLINK] + plan->link_stats > 0;
+}
+
 /* A trace cannot be replayed in part: what follows builds on what is left out. */
 static bool supports(const struct target_operations *calls, uint32_t phase)
 {
@@ -113,7 +119,8 @@ static bool supports(const struct target_operations *calls, uint32_t phase)
     const struct replay_plan *plan = &find_plan()->plan;
     return (plan->operations[TRACE_RENAME] == 0 || calls->rename != NULL) &&
            (plan->operations[TRACE_LINK] == 0 || calls->link != NULL) &&
-           (plan->operations[TRACE_TRUNCATE] == 0 || calls->truncate != NULL);
+           (plan->operations[TRACE_TRUNCATE] == 0 || calls->truncate != NULL) &&
+           (!has_links(plan) || calls->symlink != NULL);
 }
 
 static uint64_t working_set(uint32_t members)
@@ -145,18 +152,33 @@ static int carry(void)
     return relay_carry(find_plan()->done);
 }
 
+/* "stat 10, rename 2" */
+static const char *name_left_out(const struct replay_plan *plan)
+{
+    static char text[256];
+    size_t length = 0;
+    for (int i = 0; i < TRACE_OPERATION_COUNT && length < sizeof(text); i++) {
+        if (plan->left_out_by[i] > 0)
+            length +=
+                (size_t)snprintf(text + length, sizeof(text) - length, "%s%s %llu", length > 0 ? ", " : "",
+                                 trace_operation_names[i], (unsigned long long)plan->left_out_by[i]);
+    }
+    return text;
+}
+
 static void describe_all(const struct loaded *loaded, const struct replay_outcome *outcome,
                          struct result *result)
 {
     uint64_t less = atomic_load(&outcome->less), differed = atomic_load(&outcome->differed);
     uint64_t lost = atomic_load(&outcome->lost), late = atomic_load(&outcome->late);
     if (loaded->plan.left_out > 0)
-        result_warn(result,
-                    "%llu operations of the trace were left out, because they contradict what it did before",
-                    (unsigned long long)loaded->plan.left_out);
+        result_warn(
+            result,
+            "%llu operations of the trace were left out, because they contradict what it did before: %s",
+            (unsigned long long)loaded->plan.left_out, name_left_out(&loaded->plan));
     if (loaded->ignored > 0)
-        result_warn(result, "%llu calls that strace saw have no like in a trace, such as symbolic links",
-                    (unsigned long long)loaded->ignored);
+        result_warn(result, "%llu calls that strace saw have no like in a trace and were left out: %s",
+                    (unsigned long long)loaded->ignored, loaded->trace.ignored);
     if (loaded->plan.process_count > suite_members())
         result_warn(result, "%u processes of the trace share %u: give --processes %u",
                     loaded->plan.process_count, suite_members(), loaded->plan.process_count);
@@ -224,7 +246,8 @@ static int run_convert(void)
         bench_error("cannot write \"%s\": %s", to_file == NULL ? "standard output" : to_file,
                     strerror(-status));
     else if (ignored > 0)
-        bench_error("%llu calls have no like in a trace and were left out", (unsigned long long)ignored);
+        bench_error("%llu calls have no like in a trace and were left out: %s", (unsigned long long)ignored,
+                    trace.ignored);
     trace_free(&trace);
     return status < 0 ? BENCH_FAILED : BENCH_OK;
 }

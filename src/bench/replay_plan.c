@@ -13,11 +13,18 @@
  * wait for nothing: they are behind the open in their process. All wait only for earlier ones, and each
  * process does its own in order, so there is always one that can go on.
  *
+ * Symbolic links are resolved beforehand (replay_links.c): the plan follows what a path leads to, while the
+ * target is given the path that was called; such an operation waits for what made the last link on its way. A
+ * link itself has a name like a file. It leads to an absolute path in the directory of the run, whatever its
+ * text was, so that no trace leads out of it.
+ *
  * When a directory is renamed, what is known of the paths below it goes to the paths of the same names below
  * its new name. What nothing was known of was there all the same if it is used afterwards: it is prepared
  * under the name that it had before, which is a path of the plan for that reason. Such a rename waits for all
  * named operations before it, and all after it wait for it. */
 #include "bench/replay_plan.h"
+
+#include "bench/replay_links.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,9 +40,11 @@ struct path_state {
     uint32_t inode;
     uint32_t origin;   /* the path under which its file was prepared; NONE: the trace made it */
     uint32_t original; /* the path under which it would have to be prepared */
+    uint32_t target;   /* of a symbolic link: the path it leads to */
     uint32_t parent;   /* path; NONE: of the root */
     bool is_directory; /* something lies below it, or is done to it that only directories allow */
     bool inside;       /* below `only` */
+    bool ever_link;    /* a symbolic link at some time */
     uint32_t uses;     /* operations so far */
     uint32_t changed;  /* uses when it was last changed */
 };
@@ -135,6 +144,22 @@ static int add_old_names(struct trace *trace, const uint32_t *parents)
     return status;
 }
 
+static bool is_below_link(const struct planner *planner, uint32_t path)
+{
+    while ((path = planner->plan->parents[path]) != NONE) {
+        if (planner->paths[path].ever_link)
+            return true;
+    }
+    return false;
+}
+
+static void mark_directories_above(struct planner *planner, uint32_t path)
+{
+    while (path != TRACE_NO_PATH && (path = planner->plan->parents[path]) != NONE &&
+           !planner->paths[path].is_directory)
+        planner->paths[path].is_directory = true;
+}
+
 static int begin_paths(struct planner *planner, const char *only)
 {
     struct trace *trace = planner->trace;
@@ -161,15 +186,24 @@ static int begin_paths(struct planner *planner, const char *only)
                                                     .original = i,
                                                     .parent = NONE,
                                                     .inside = planner->paths[i].inside};
-        if (plan->parents[i] != NONE)
-            planner->paths[plan->parents[i]].is_directory = true;
     }
     for (uint32_t i = 0; i < trace->event_count; i++) {
         const struct trace_event *event = &trace->events[i];
+        if (event->error == 0 && (event->operation == TRACE_SYMLINK || event->operation == TRACE_READLINK))
+            planner->paths[event->path].ever_link = true;
+        if (event->error == 0) {
+            mark_directories_above(planner, event->path);
+            mark_directories_above(planner, event->new_path);
+        }
         if (event->path != TRACE_NO_PATH &&
             (event->operation == TRACE_READDIR || event->directory || event->operation == TRACE_MKDIR ||
              event->operation == TRACE_RMDIR))
             planner->paths[event->path].is_directory = true;
+    }
+    /* What was called by names that lead through links is no directory's entry. */
+    for (uint32_t i = 0; i < trace->path_count; i++) {
+        if (!is_below_link(planner, i))
+            mark_directories_above(planner, i);
     }
     for (uint32_t i = 0; i < trace->event_count; i++) {
         const struct trace_event *event = &trace->events[i];
@@ -197,7 +231,7 @@ static bool require(struct planner *planner, uint32_t path, enum replay_kind wan
     }
     bool met = kind == wanted;
     state->kind = kind;
-    if (kind == REPLAY_FILE || kind == REPLAY_DIRECTORY) {
+    if (kind > REPLAY_ABSENT) {
         struct replay_prepared *prepared = &planner->plan->prepared[state->original];
         prepared->kind = kind;
         state->origin = state->original;
@@ -209,7 +243,7 @@ static bool require(struct planner *planner, uint32_t path, enum replay_kind wan
 static enum replay_kind kind_of(const struct planner *planner, uint32_t path)
 {
     const struct path_state *state = &planner->paths[path];
-    if (state->kind == REPLAY_FILE || state->kind == REPLAY_DIRECTORY)
+    if (state->kind > REPLAY_ABSENT)
         return state->kind;
     return state->is_directory ? REPLAY_DIRECTORY : REPLAY_FILE;
 }
@@ -284,15 +318,21 @@ static int add_named(struct planner *planner, const struct trace_event *event, b
 /* Those that failed do so again if what they failed for is the case. */
 static int add_failed(struct planner *planner, const struct trace_event *event)
 {
-    bool makes = event->operation == TRACE_MKDIR || event->operation == TRACE_OPEN;
-    if (event->path == TRACE_NO_PATH || event->new_path != TRACE_NO_PATH)
+    bool makes_other = event->operation == TRACE_MKDIR || event->operation == TRACE_SYMLINK;
+    bool makes = makes_other || event->operation == TRACE_OPEN;
+    if (event->path == TRACE_NO_PATH ||
+        (event->new_path != TRACE_NO_PATH && event->operation != TRACE_SYMLINK))
         return 0;
-    if (event->error == ENOENT && !(makes && (event->operation == TRACE_MKDIR || event->flags & O_CREAT)) &&
+    if (event->error == ENOENT && !(makes && (makes_other || event->flags & O_CREAT)) &&
         planner->paths[event->path].kind <= REPLAY_ABSENT) {
         planner->paths[event->path].kind = REPLAY_ABSENT;
         return add_named(planner, event, false);
     }
-    if (event->error == EEXIST && makes && (event->operation == TRACE_MKDIR || event->flags & O_EXCL) &&
+    if (event->error == EEXIST && makes && (makes_other || event->flags & O_EXCL) &&
+        require(planner, event->path, kind_of(planner, event->path)))
+        return add_named(planner, event, false);
+    if (event->error == EINVAL && event->operation == TRACE_READLINK && /* it is no link */
+        kind_of(planner, event->path) != REPLAY_LINK &&
         require(planner, event->path, kind_of(planner, event->path)))
         return add_named(planner, event, false);
     return 0;
@@ -373,9 +413,47 @@ static int add_mkdir(struct planner *planner, const struct trace_event *event)
     return add_named(planner, event, true);
 }
 
+static int add_symlink(struct planner *planner, const struct trace_event *event)
+{
+    struct path_state *state = &planner->paths[event->path];
+    if (state->kind > REPLAY_ABSENT || state->is_directory || state->parent == NONE ||
+        !require(planner, state->parent, REPLAY_DIRECTORY))
+        return 0;
+    make(planner, event->path, REPLAY_LINK);
+    state->target = event->new_path;
+    return add_named(planner, event, true);
+}
+
+/* Where it leads is known from what made it, or from what was read of it first. */
+static int add_readlink(struct planner *planner, const struct trace_event *event)
+{
+    struct path_state *state = &planner->paths[event->path];
+    if (state->kind == REPLAY_UNKNOWN && event->new_path == TRACE_NO_PATH)
+        return 0;
+    bool known = state->kind == REPLAY_LINK;
+    if (state->is_directory || !require(planner, event->path, REPLAY_LINK) ||
+        (known && event->new_path != TRACE_NO_PATH && event->new_path != state->target))
+        return 0;
+    if (!known)
+        state->target = planner->plan->prepared[state->original].target = event->new_path;
+    return add_named(planner, event, false);
+}
+
+static int add_stat(struct planner *planner, const struct trace_event *event)
+{
+    const struct path_state *state = &planner->paths[event->path];
+    if (event->link ? state->kind != REPLAY_LINK
+                    : !require(planner, event->path, kind_of(planner, event->path)))
+        return 0;
+    planner->plan->link_stats += event->link;
+    return add_named(planner, event, false);
+}
+
 static int add_removal(struct planner *planner, const struct trace_event *event)
 {
-    enum replay_kind kind = event->operation == TRACE_RMDIR ? REPLAY_DIRECTORY : REPLAY_FILE;
+    enum replay_kind kind = event->operation == TRACE_RMDIR                   ? REPLAY_DIRECTORY
+                            : planner->paths[event->path].kind == REPLAY_LINK ? REPLAY_LINK
+                                                                              : REPLAY_FILE;
     if (planner->paths[event->path].parent == NONE || !require(planner, event->path, kind))
         return 0;
     planner->paths[event->path].kind = REPLAY_ABSENT;
@@ -388,6 +466,7 @@ static void move_state(struct path_state *from, struct path_state *to)
     to->inode = from->inode;
     to->origin = from->origin;
     to->original = from->original;
+    to->target = from->target;
 }
 
 /* What lies below a directory takes the names below its new one; nothing is left of the old ones. */
@@ -463,9 +542,10 @@ static int add_rename(struct planner *planner, const struct trace_event *event)
     if (kind_of(planner, event->path) == REPLAY_DIRECTORY)
         return add_directory_rename(planner, event);
     const struct path_state *to = &planner->paths[event->new_path];
-    if (event->path == event->new_path || kind_of(planner, event->path) != REPLAY_FILE ||
-        kind_of(planner, event->new_path) != REPLAY_FILE || !require(planner, event->path, REPLAY_FILE) ||
-        to->parent == NONE || !require(planner, to->parent, REPLAY_DIRECTORY))
+    enum replay_kind kind = kind_of(planner, event->path);
+    if (event->path == event->new_path || kind_of(planner, event->new_path) == REPLAY_DIRECTORY ||
+        !require(planner, event->path, kind) || to->parent == NONE ||
+        !require(planner, to->parent, REPLAY_DIRECTORY))
         return 0;
     return add_second_name(planner, event, true, false);
 }
@@ -502,21 +582,35 @@ static int add_event(struct planner *planner, const struct trace_event *event)
         return add_rename(planner, event);
     case TRACE_LINK:
         return add_link(planner, event);
+    case TRACE_SYMLINK:
+        return add_symlink(planner, event);
+    case TRACE_READLINK:
+        return add_readlink(planner, event);
+    case TRACE_STAT:
+        return add_stat(planner, event);
     case TRACE_TRUNCATE:
         return require(planner, event->path, REPLAY_FILE) ? add_named(planner, event, true) : 0;
-    case TRACE_READDIR:
+    default: /* TRACE_READDIR */
         return require(planner, event->path, REPLAY_DIRECTORY) ? add_named(planner, event, false) : 0;
-    default:
-        return require(planner, event->path, kind_of(planner, event->path)) ? add_named(planner, event, false)
-                                                                            : 0;
     }
+}
+
+/* The step that was added last also waits for what made the links on its way. */
+static void use_links(struct planner *planner, const struct trace_event *event)
+{
+    struct replay_step *step = &planner->plan->steps[planner->plan->step_count - 1];
+    if (event->through != TRACE_NO_PATH)
+        add_ticket(planner, step, event->through, false);
+    if (event->new_through != TRACE_NO_PATH)
+        add_ticket(planner, step, event->new_through, false);
 }
 
 /* Whether it works on paths that are of interest, or on a file that is not known to be of another kind. */
 static bool is_inside(const struct planner *planner, const struct trace_event *event)
 {
+    bool two = event->operation == TRACE_RENAME || event->operation == TRACE_LINK;
     return (event->path == TRACE_NO_PATH || planner->paths[event->path].inside) &&
-           (event->new_path == TRACE_NO_PATH || planner->paths[event->new_path].inside);
+           (!two || planner->paths[event->new_path].inside);
 }
 
 /* Whether what was left out is worth telling: not that directories were opened, to be listed, and not what
@@ -537,7 +631,9 @@ int replay_plan_make(struct replay_plan *plan, struct trace *trace, const char *
     map_init(&planner.by_process);
     plan->steps = malloc((trace->event_count + 1u) * sizeof(*plan->steps));
     plan->processes = malloc((trace->event_count + 1u) * sizeof(*plan->processes));
-    int status = plan->steps == NULL || plan->processes == NULL ? -ENOMEM : begin_paths(&planner, only);
+    int status = plan->steps == NULL || plan->processes == NULL ? -ENOMEM : replay_links_resolve(trace);
+    if (status == 0)
+        status = begin_paths(&planner, only);
     for (uint32_t i = 0; i < trace->event_count && status >= 0; i++) {
         const struct trace_event *event = &trace->events[i];
         if (!is_inside(&planner, event)) {
@@ -549,7 +645,12 @@ int replay_plan_make(struct replay_plan *plan, struct trace *trace, const char *
         if (event->operation == TRACE_OPEN && event->error == 0)
             map_remove(&planner.open_files, event->fd + 1);
         status = add_event(&planner, event);
-        plan->left_out += status == 0 && is_missed(&planner, event, only);
+        if (status > 0)
+            use_links(&planner, event);
+        if (status == 0 && is_missed(&planner, event, only)) {
+            plan->left_out++;
+            plan->left_out_by[event->operation]++;
+        }
     }
     map_free(&planner.open_files);
     map_free(&planner.by_process);

@@ -3,7 +3,7 @@
 
 #include "bench/trace.h"
 
-enum replay_kind { REPLAY_UNKNOWN, REPLAY_ABSENT, REPLAY_FILE, REPLAY_DIRECTORY };
+enum replay_kind { REPLAY_UNKNOWN, REPLAY_ABSENT, REPLAY_FILE, REPLAY_DIRECTORY, REPLAY_LINK };
 
 /* An operation begins when as many operations on the path are done. Path trace->path_count stands for all
  * paths: it counts where directories are renamed, which changes the names of what is below. */
@@ -12,7 +12,9 @@ struct replay_ticket {
     uint32_t needs;
 };
 
-#define REPLAY_TICKETS_MAX 5u /* a rename or link: two paths, their directories, and all paths together */
+/* A rename or link: two paths, their directories, symbolic links on the way to both, and all paths together.
+ */
+#define REPLAY_TICKETS_MAX 7u
 
 struct replay_step {
     const struct trace_event *event;
@@ -31,8 +33,9 @@ struct replay_file {
 };
 
 struct replay_prepared {
-    enum replay_kind kind; /* FILE or DIRECTORY: make it first; otherwise it is not there at first */
+    enum replay_kind kind; /* FILE, DIRECTORY or LINK: make it first; otherwise it is not there at first */
     uint64_t size;         /* of a file: what is read of it */
+    uint32_t target;       /* of a symbolic link: the path that it leads to */
     uint32_t inode;
 };
 
@@ -47,7 +50,9 @@ struct replay_plan {
     uint32_t process_count;
     uint32_t *processes; /* by step: dense number of the process */
     uint64_t left_out;   /* events that make no sense in this trace, or cannot be done */
+    uint64_t left_out_by[TRACE_OPERATION_COUNT];
     uint32_t operations[TRACE_OPERATION_COUNT];
+    uint32_t link_stats; /* of operations[TRACE_STAT] those of symbolic links themselves */
 };
 
 /* Paths outside `only` (NULL: none is) are left out and not counted. 0 or -ENOMEM. The trace must stay;

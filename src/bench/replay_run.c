@@ -114,6 +114,15 @@ static int make_file(struct replayer *replayer, uint32_t path)
     return status == 0 && closed < 0 ? session_fail(session, "close", replayer->path, closed) : status;
 }
 
+static int make_link(struct replayer *replayer, uint32_t path)
+{
+    struct session *session = replayer->session;
+    place(replayer, path, replayer->path);
+    place(replayer, replayer->plan->prepared[path].target, replayer->new_path);
+    int status = session->call->symlink(session->target, replayer->new_path, replayer->path);
+    return status < 0 ? session_fail(session, "symlink", replayer->path, status) : 0;
+}
+
 static int prepare(struct replayer *replayer)
 {
     const struct replay_plan *plan = replayer->plan;
@@ -128,6 +137,8 @@ static int prepare(struct replayer *replayer)
     for (uint32_t i = worker->number; i < plan->trace->path_count && status == 0; i += worker->count) {
         if (plan->prepared[i].kind == REPLAY_FILE)
             status = make_file(replayer, i);
+        else if (plan->prepared[i].kind == REPLAY_LINK)
+            status = make_link(replayer, i);
     }
     return status == 0 ? crew_wait(worker) : status;
 }
@@ -170,7 +181,7 @@ static int count_entry(void *argument, const char *name, mode_t type)
     return 0;
 }
 
-/* Calls the target. Returns what it returned. */
+/* Calls the target, which has the calls that the plan needs. Returns what it returned. */
 static ssize_t call_target(struct replayer *replayer, const struct replay_step *step)
 {
     const struct trace_event *event = step->event;
@@ -191,7 +202,7 @@ static ssize_t call_target(struct replayer *replayer, const struct replay_step *
     case TRACE_FSYNC:
         return call->sync(target, fd);
     case TRACE_STAT:
-        return call->stat(target, replayer->path, &found);
+        return (event->link ? call->lstat : call->stat)(target, replayer->path, &found);
     case TRACE_MKDIR:
         return call->mkdir(target, replayer->path, 0755);
     case TRACE_RMDIR:
@@ -201,12 +212,15 @@ static ssize_t call_target(struct replayer *replayer, const struct replay_step *
     case TRACE_READDIR:
         return call->list(target, replayer->path, count_entry, NULL);
     case TRACE_RENAME:
-        return call->rename == NULL ? -EOPNOTSUPP : call->rename(target, replayer->path, replayer->new_path);
+        return call->rename(target, replayer->path, replayer->new_path);
     case TRACE_LINK:
-        return call->link == NULL ? -EOPNOTSUPP : call->link(target, replayer->path, replayer->new_path);
-    default:
-        return call->truncate == NULL ? -EOPNOTSUPP
-                                      : call->truncate(target, replayer->path, (off_t)event->offset);
+        return call->link(target, replayer->path, replayer->new_path);
+    case TRACE_SYMLINK:
+        return call->symlink(target, replayer->new_path, replayer->path);
+    case TRACE_READLINK:
+        return call->readlink(target, replayer->path, replayer->bytes, replayer->room);
+    default: /* TRACE_TRUNCATE */
+        return call->truncate(target, replayer->path, (off_t)event->offset);
     }
 }
 
@@ -224,11 +238,12 @@ static int before(struct replayer *replayer, const struct replay_step *step)
             return -ENOMEM;
     }
     if (event->path != TRACE_NO_PATH)
-        place(replayer, event->path, replayer->path);
+        place(replayer, event->called != TRACE_NO_PATH ? event->called : event->path, replayer->path);
     else if (step->file != UINT32_MAX)
         place(replayer, replayer->plan->files[step->file].path, replayer->path);
     if (event->new_path != TRACE_NO_PATH)
-        place(replayer, event->new_path, replayer->new_path);
+        place(replayer, event->new_called != TRACE_NO_PATH ? event->new_called : event->new_path,
+              replayer->new_path);
     if (event->operation == TRACE_CLOSE && replayer->fds[step->file] < 0)
         return 1; /* it is open elsewhere */
     if (event->operation == TRACE_WRITE)
@@ -268,6 +283,10 @@ static int after(struct replayer *replayer, const struct replay_step *step, ssiz
         return fail(replayer, event, (int)result);
     if (event->operation == TRACE_WRITE && result != (ssize_t)event->length)
         return fail(replayer, event, -EIO);
+    if (event->operation == TRACE_READLINK && event->new_path != TRACE_NO_PATH &&
+        ((size_t)result != strlen(replayer->new_path) ||
+         memcmp(replayer->bytes, replayer->new_path, (size_t)result) != 0))
+        return fail(replayer, event, -EBADMSG);
     if (event->operation == TRACE_READ) {
         if (replayer->check && !content_check_sparse(&replayer->content, seed_of(step->inode),
                                                      replayer->bytes, (size_t)result, event->offset))

@@ -90,7 +90,8 @@ static int remove_entry(const struct session *session, const char *path, mode_t 
     struct stat found;
     int status = 0;
     if (type == 0) {
-        status = session->call->stat(session->target, path, &found);
+        bool has_links = session->call->lstat != NULL;
+        status = (has_links ? session->call->lstat : session->call->stat)(session->target, path, &found);
         type = found.st_mode & S_IFMT;
     }
     if (status == 0 && S_ISDIR(type)) {

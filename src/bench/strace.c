@@ -54,8 +54,10 @@ struct converter {
     uint32_t size_count;
     uint64_t opened;
     uint64_t *ignored;
+    uint64_t *ignored_by;        /* of `calls` */
     struct process *last_forker; /* whose fork is unfinished */
     /* the call under way */
+    size_t call_number; /* in `calls` */
     struct process *process;
     const struct strace_call *call; /* &parsed */
     struct strace_call parsed;
@@ -214,6 +216,13 @@ static int end_process(struct converter *converter, struct process *process)
 
 /* ---- arguments ---- */
 
+/* It works on files and is not replayed. */
+static void ignore(struct converter *converter)
+{
+    ++*converter->ignored;
+    converter->ignored_by[converter->call_number]++;
+}
+
 static bool argument_number(const struct converter *converter, unsigned index, int64_t *number)
 {
     return index < converter->call->argument_count &&
@@ -263,7 +272,8 @@ static int argument_path(struct converter *converter, int at, unsigned index, ui
         return 0;
     const struct strace_text *argument = &converter->call->arguments[index];
     if (!strace_string(argument, text, sizeof(text))) {
-        *converter->ignored += argument->text[0] == '"';
+        if (argument->text[0] == '"')
+            ignore(converter);
         return 0;
     }
     if (at >= 0 && argument_number(converter, (unsigned)at, &descriptor)) {
@@ -281,7 +291,8 @@ static int argument_path(struct converter *converter, int at, unsigned index, ui
     int status = -EINVAL;
     if (join(directory, text, whole))
         status = trace_path(converter->trace, whole[0] == 0 ? "/" : whole, path);
-    *converter->ignored += status == -EINVAL;
+    if (status == -EINVAL)
+        ignore(converter);
     return status == -EINVAL ? 0 : status < 0 ? status : 1;
 }
 
@@ -298,6 +309,7 @@ static int emit_path(struct converter *converter, enum trace_operation operation
         for (unsigned i = index + 1; i < converter->call->argument_count; i++) {
             const struct strace_text *argument = &converter->call->arguments[i];
             event.directory |= memmem(argument->text, argument->length, "S_IFDIR", 7) != NULL;
+            event.link |= memmem(argument->text, argument->length, "S_IFLNK", 7) != NULL;
         }
     }
     return emit(converter, event);
@@ -418,7 +430,7 @@ static int do_transfer(struct converter *converter, enum trace_operation operati
     if (event.length > TRACE_LENGTH_MAX)
         event.length = TRACE_LENGTH_MAX;
     if (offset < 0 || event.offset > TRACE_OFFSET_MAX || event.moved > TRACE_LENGTH_MAX) {
-        ++*converter->ignored;
+        ignore(converter);
         return 0;
     }
     if (offset_at < 0)
@@ -558,7 +570,8 @@ static int do_unlinkat(struct converter *converter)
 /* What works on files and is not replayed. */
 static int do_ignore(struct converter *converter)
 {
-    *converter->ignored += converter->call->error == 0;
+    if (converter->call->error == 0)
+        ignore(converter);
     return 0;
 }
 
@@ -595,6 +608,62 @@ static int do_linkat(struct converter *converter)
     if (argument_has(converter, 4, "AT_EMPTY_PATH") || argument_has(converter, 4, "AT_SYMLINK_FOLLOW"))
         return do_ignore(converter);
     return emit_paths(converter, TRACE_LINK, 0, 1, 2, 3);
+}
+
+/* Where a link leads whose text is at argument `target`, by name. Returns 1, 0 (not known) or -errno. */
+static int link_target(struct converter *converter, uint32_t link, unsigned target, uint32_t *path)
+{
+    char text[TRACE_PATH_MAX], directory[TRACE_PATH_MAX], whole[TRACE_PATH_MAX + 1];
+    if (target >= converter->call->argument_count ||
+        !strace_string(&converter->call->arguments[target], text, sizeof(text)) || text[0] == 0)
+        return 0;
+    strcpy(directory, converter->trace->paths[link]);
+    char *slash = strrchr(directory, '/');
+    if (slash != NULL)
+        *slash = 0;
+    int status = -EINVAL;
+    if (join(directory, text, whole))
+        status = trace_path(converter->trace, whole[0] == 0 ? "/" : whole, path);
+    return status == -EINVAL ? 0 : status < 0 ? status : 1;
+}
+
+/* Of one that was read strace prints the beginning, if -s does not say more: what is cut may be known from
+ * the call that made the link. */
+static int emit_symbolic(struct converter *converter, enum trace_operation operation, int at, unsigned index,
+                         unsigned target)
+{
+    struct trace_event event = {
+        .operation = operation, .new_path = TRACE_NO_PATH, .error = converter->call->error};
+    int status = argument_path(converter, at, index, &event.path);
+    if (status <= 0)
+        return status;
+    if (operation == TRACE_SYMLINK || event.error == 0)
+        status = link_target(converter, event.path, target, &event.new_path);
+    if (status == 0 && operation == TRACE_SYMLINK) {
+        ignore(converter);
+        return 0;
+    }
+    return status < 0 ? status : emit(converter, event);
+}
+
+static int do_symlink(struct converter *converter)
+{
+    return emit_symbolic(converter, TRACE_SYMLINK, -1, 1, 0);
+}
+
+static int do_symlinkat(struct converter *converter)
+{
+    return emit_symbolic(converter, TRACE_SYMLINK, 1, 2, 0);
+}
+
+static int do_readlink(struct converter *converter)
+{
+    return emit_symbolic(converter, TRACE_READLINK, -1, 0, 1);
+}
+
+static int do_readlinkat(struct converter *converter)
+{
+    return emit_symbolic(converter, TRACE_READLINK, 0, 1, 2);
 }
 
 static int duplicate(struct converter *converter, bool close_on_exec)
@@ -762,8 +831,10 @@ static const struct {
              {"fallocate", do_ignore},
              {"link", do_link},
              {"linkat", do_linkat},
-             {"symlink", do_ignore},
-             {"symlinkat", do_ignore},
+             {"symlink", do_symlink},
+             {"symlinkat", do_symlinkat},
+             {"readlink", do_readlink},
+             {"readlinkat", do_readlinkat},
              {"mknod", do_ignore},
              {"mknodat", do_ignore},
              {"preadv2", do_ignore},
@@ -771,17 +842,32 @@ static const struct {
              {"io_submit", do_ignore},
              {"io_uring_enter", do_ignore}};
 
+#define CALLS (sizeof(calls) / sizeof(calls[0]))
+
 static int run_call(struct converter *converter, const char *text, size_t length)
 {
     int status = strace_call_parse(text, length, &converter->parsed);
     if (status < 0)
         return status;
     converter->call = &converter->parsed;
-    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+    for (size_t i = 0; i < CALLS; i++) {
+        converter->call_number = i;
         if (strcmp(calls[i].name, converter->parsed.name) == 0)
             return calls[i].run(converter);
     }
     return 0;
+}
+
+/* "mmap 3, fallocate 1" */
+static void name_ignored(const uint64_t ignored_by[CALLS], char *text, size_t size)
+{
+    size_t length = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < CALLS && length < size; i++) {
+        if (ignored_by[i] > 0)
+            length += (size_t)snprintf(text + length, size - length, "%s%s %llu", length > 0 ? ", " : "",
+                                       calls[i].name, (unsigned long long)ignored_by[i]);
+    }
 }
 
 /* ---- lines ---- */
@@ -856,7 +942,8 @@ static int take_line(struct converter *converter, const char *text, size_t lengt
 int strace_parse(const char *bytes, size_t length, struct trace *trace, uint64_t *ignored, char *error,
                  size_t size)
 {
-    struct converter converter = {.trace = trace, .ignored = ignored};
+    uint64_t ignored_by[CALLS] = {0};
+    struct converter converter = {.trace = trace, .ignored = ignored, .ignored_by = ignored_by};
     int status = 0;
     map_init(&converter.processes);
     while (length > 0 && status == 0) {
@@ -880,5 +967,6 @@ int strace_parse(const char *bytes, size_t length, struct trace *trace, uint64_t
     }
     map_free(&converter.processes);
     free(converter.sizes);
+    name_ignored(ignored_by, trace->ignored, sizeof(trace->ignored));
     return status;
 }

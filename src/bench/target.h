@@ -70,6 +70,11 @@ struct target_operations {
     int (*rename)(struct target *target, const char *path, const char *new_path);
     int (*link)(struct target *target, const char *path, const char *new_path);
     int (*truncate)(struct target *target, const char *path, off_t length);
+    /* Symbolic links: all three or none. `to` is the text, an absolute path. readlink: bytes, without an end.
+     */
+    int (*symlink)(struct target *target, const char *to, const char *path);
+    ssize_t (*readlink)(struct target *target, const char *path, char *text, size_t size);
+    int (*lstat)(struct target *target, const char *path, struct stat *status);
     /* As benchfs_submit and benchfs_wait, with all kinds of calls. patience: ns; TARGET_FOR_EVER. */
     int (*submit)(struct target *target, struct benchfs_io *const *ios, unsigned count);
     int (*wait)(struct target *target, struct benchfs_io **done, unsigned minimum, unsigned maximum,

@@ -221,6 +221,22 @@ static int path_rename(struct target *target, const char *path, const char *new_
     return result(benchfs_rename(fs_of(target), path, new_path));
 }
 
+static int path_symlink(struct target *target, const char *to, const char *path)
+{
+    return result(benchfs_symlink(fs_of(target), to, path));
+}
+
+static ssize_t path_readlink(struct target *target, const char *path, char *text, size_t size)
+{
+    ssize_t length = benchfs_readlink(fs_of(target), path, text, size);
+    return length < 0 ? -errno : length;
+}
+
+static int path_lstat(struct target *target, const char *path, struct stat *status)
+{
+    return result(benchfs_lstat(fs_of(target), path, status));
+}
+
 static int path_truncate(struct target *target, const char *path, off_t length)
 {
     return result(benchfs_truncate(fs_of(target), path, length));
@@ -285,6 +301,9 @@ const struct target_operations target_benchfs = {
     .rename = path_rename,
     .link = path_link,
     .truncate = path_truncate,
+    .symlink = path_symlink,
+    .readlink = path_readlink,
+    .lstat = path_lstat,
     .submit = submit,
     .wait = wait_for,
     .client = core,

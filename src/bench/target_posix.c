@@ -248,6 +248,25 @@ static int path_rename(struct target *target, const char *path, const char *new_
     return result(rename(path, new_path));
 }
 
+static int path_symlink(struct target *target, const char *to, const char *path)
+{
+    (void)target;
+    return result(symlink(to, path));
+}
+
+static ssize_t path_readlink(struct target *target, const char *path, char *text, size_t size)
+{
+    (void)target;
+    ssize_t length = readlink(path, text, size);
+    return length < 0 ? -errno : length;
+}
+
+static int path_lstat(struct target *target, const char *path, struct stat *status)
+{
+    (void)target;
+    return result(lstat(path, status));
+}
+
 static int path_truncate(struct target *target, const char *path, off_t length)
 {
     (void)target;
@@ -387,6 +406,9 @@ const struct target_operations target_posix = {
     .rename = path_rename,
     .link = path_link,
     .truncate = path_truncate,
+    .symlink = path_symlink,
+    .readlink = path_readlink,
+    .lstat = path_lstat,
     .submit = submit,
     .wait = wait_for,
 };

@@ -6,6 +6,7 @@
  * operation. What the target was told by path is recorded relative to its directory. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -281,6 +282,42 @@ static int path_truncate(struct target *target, const char *path, off_t length)
     return (int)note(target, event, start, status, path, NULL);
 }
 
+/* Where links lead is recorded like any path. */
+static int path_symlink(struct target *target, const char *to, const char *path)
+{
+    uint64_t start = crew_now();
+    struct target *inner = inner_of(target);
+    int status =
+        inner->operations->symlink == NULL ? -EOPNOTSUPP : inner->operations->symlink(inner, to, path);
+    return (int)note(target, (struct trace_event){.operation = TRACE_SYMLINK}, start, status, path, to);
+}
+
+static ssize_t path_readlink(struct target *target, const char *path, char *text, size_t size)
+{
+    char to[PATH_MAX];
+    uint64_t start = crew_now();
+    struct target *inner = inner_of(target);
+    ssize_t length = inner->operations->readlink == NULL
+                         ? -EOPNOTSUPP
+                         : inner->operations->readlink(inner, path, text, size);
+    snprintf(to, sizeof(to), "%.*s", length < 0 ? 0 : (int)length, text);
+    bool below = strncmp(to, target->root, strlen(target->root)) == 0;
+    return note(target, (struct trace_event){.operation = TRACE_READLINK}, start, length, path,
+                below ? to : NULL);
+}
+
+static int path_lstat(struct target *target, const char *path, struct stat *found)
+{
+    uint64_t start = crew_now();
+    struct target *inner = inner_of(target);
+    int status =
+        inner->operations->lstat == NULL ? -EOPNOTSUPP : inner->operations->lstat(inner, path, found);
+    struct trace_event event = {.operation = TRACE_STAT,
+                                .directory = status >= 0 && S_ISDIR(found->st_mode),
+                                .link = status >= 0 && S_ISLNK(found->st_mode)};
+    return (int)note(target, event, start, status, path, NULL);
+}
+
 static int submit(struct target *target, struct benchfs_io *const *ios, unsigned count)
 {
     struct target *inner = inner_of(target);
@@ -345,6 +382,9 @@ const struct target_operations target_record = {
     .rename = path_rename,
     .link = path_link,
     .truncate = path_truncate,
+    .symlink = path_symlink,
+    .readlink = path_readlink,
+    .lstat = path_lstat,
     .submit = submit,
     .wait = wait_for,
 };

@@ -125,7 +125,9 @@ int trace_add(struct trace *trace, const struct trace_event *event)
         trace->events = events;
         trace->event_room = room;
     }
-    trace->events[trace->event_count++] = *event;
+    struct trace_event *added = &trace->events[trace->event_count++];
+    *added = *event;
+    added->called = added->through = added->new_called = added->new_through = TRACE_NO_PATH;
     return 0;
 }
 
@@ -269,6 +271,8 @@ size_t trace_format(char line[TRACE_LINE_MAX], const struct trace_event *event, 
         length += (size_t)sprintf(line + length, ",\"length\":%llu", (unsigned long long)event->offset);
     if (event->directory)
         length += (size_t)sprintf(line + length, ",\"directory\":true");
+    if (event->link)
+        length += (size_t)sprintf(line + length, ",\"link\":true");
     if (event->error != 0)
         length +=
             (size_t)sprintf(line + length, ",\"error\":\"%s\"",
@@ -355,6 +359,7 @@ static int read_members(struct reader *reader, const json_t *object, struct trac
     const char *flags = json_string_value(json_object_get(object, "flags"));
     int status = read_error(reader, object, event);
     event->directory = json_is_true(json_object_get(object, "directory"));
+    event->link = event->operation == TRACE_STAT && json_is_true(json_object_get(object, "link"));
     if (status == 0 && (event->operation == TRACE_OPEN || !has_fd(event->operation)))
         status = read_path(reader, object, "path", &event->path);
     if (status == 0 && has_fd(event->operation) && (event->operation != TRACE_OPEN || event->error == 0))
@@ -371,7 +376,12 @@ static int read_members(struct reader *reader, const json_t *object, struct trac
         return read_transfer(reader, object, event);
     case TRACE_RENAME:
     case TRACE_LINK:
+    case TRACE_SYMLINK:
         return read_path(reader, object, "new_path", &event->new_path);
+    case TRACE_READLINK:
+        return json_object_get(object, "new_path") == NULL
+                   ? 0
+                   : read_path(reader, object, "new_path", &event->new_path);
     case TRACE_TRUNCATE:
         return read_number(reader, object, "length", TRACE_OFFSET_MAX, &event->offset);
     default:

@@ -29,7 +29,9 @@
     X(READDIR, "readdir")                                                                                    \
     X(RENAME, "rename")                                                                                      \
     X(LINK, "link")                                                                                          \
-    X(TRUNCATE, "truncate")
+    X(TRUNCATE, "truncate")                                                                                  \
+    X(SYMLINK, "symlink")                                                                                    \
+    X(READLINK, "readlink")
 
 enum trace_operation {
 #define X(id, name) TRACE_##id,
@@ -51,11 +53,16 @@ struct trace_event {
     uint64_t moved;    /* bytes that read gave */
     uint32_t line;     /* where it was read */
     uint32_t path;     /* TRACE_NO_PATH: it works on fd */
-    uint32_t new_path; /* of rename, link */
+    uint32_t new_path; /* of rename, link; of symlink and readlink where the link leads, TRACE_NO_PATH: it is
+                          not known */
+    /* Of replay_links.h; TRACE_NO_PATH: no symbolic link was on the way. */
+    uint32_t called, through;
+    uint32_t new_called, new_through; /* of new_path */
     enum trace_operation operation;
     int flags;      /* of open: O_* */
     int error;      /* errno value with which it failed; 0: it did not */
     bool directory; /* what stat or rename found at path is one */
+    bool link;      /* stat was of a symbolic link itself */
 };
 
 struct trace {
@@ -64,6 +71,7 @@ struct trace {
     uint32_t path_count, path_room;
     char **paths; /* absolute, without ".", ".." and empty parts; "/" is "" */
     struct map by_path;
+    char ignored[256]; /* calls in strace's output that are not replayed, as "mmap 3, fallocate 1" */
 };
 
 void trace_init(struct trace *trace);
@@ -73,7 +81,7 @@ void trace_free(struct trace *trace);
 int trace_path(struct trace *trace, const char *text, uint32_t *path);
 /* Whether it is one of the paths; only then *path is set. */
 bool trace_find_path(const struct trace *trace, const char *text, uint32_t *path);
-/* Adds an event. 0, -ENOMEM, or -E2BIG: more than TRACE_EVENTS_MAX. */
+/* Adds an event, which leads through no link. 0, -ENOMEM, or -E2BIG: more than TRACE_EVENTS_MAX. */
 int trace_add(struct trace *trace, const struct trace_event *event);
 /* Orders events by time and counts time from the first. To be called when all were added. */
 void trace_order(struct trace *trace);

@@ -93,6 +93,128 @@ static const char mixed_bag[] = HEAD
     "{\"t\":22,\"process\":1,\"op\":\"open\",\"path\":\"/in/left/open\",\"fd\":9,\"flags\":\"r\"}\n";
 /* clang-format on */
 
+/* ---- symbolic links ---- */
+
+#define LINE(t, rest) "{\"t\":" #t ",\"process\":1," rest "}\n"
+/* clang-format off */
+static const char links[] = HEAD
+    LINE(0, "\"op\":\"mkdir\",\"path\":\"/d\"")
+    LINE(1, "\"op\":\"symlink\",\"path\":\"/d/l\",\"new_path\":\"/d/f\"")
+    LINE(2, "\"op\":\"stat\",\"path\":\"/d/l\",\"error\":\"ENOENT\"") /* leads nowhere yet */
+    LINE(3, "\"op\":\"open\",\"path\":\"/d/l\",\"fd\":1,\"flags\":\"rwc\"")
+    LINE(4, "\"op\":\"write\",\"fd\":1,\"offset\":0,\"length\":5000")
+    LINE(5, "\"op\":\"close\",\"fd\":1")
+    LINE(6, "\"op\":\"stat\",\"path\":\"/d/f\"")
+    LINE(7, "\"op\":\"stat\",\"path\":\"/d/l\",\"link\":true")
+    LINE(8, "\"op\":\"readlink\",\"path\":\"/d/l\",\"new_path\":\"/d/f\"")
+    LINE(9, "\"op\":\"readlink\",\"path\":\"/d/f\",\"error\":\"EINVAL\"")
+    LINE(10, "\"op\":\"symlink\",\"path\":\"/d/l\",\"new_path\":\"/x\",\"error\":\"EEXIST\"")
+    LINE(11, "\"op\":\"rename\",\"path\":\"/d/l\",\"new_path\":\"/d/m\"")
+    LINE(12, "\"op\":\"truncate\",\"path\":\"/d/m\",\"length\":10")
+    LINE(13, "\"op\":\"symlink\",\"path\":\"/e\",\"new_path\":\"/d\"") /* to a directory, and a link in that */
+    LINE(14, "\"op\":\"open\",\"path\":\"/e/m\",\"fd\":2,\"flags\":\"r\"")
+    LINE(15, "\"op\":\"read\",\"fd\":2,\"offset\":0,\"length\":100,\"moved\":10")
+    LINE(16, "\"op\":\"close\",\"fd\":2")
+    LINE(17, "\"op\":\"readdir\",\"path\":\"/e\"")
+    LINE(18, "\"op\":\"unlink\",\"path\":\"/e/m\"")
+    LINE(19, "\"op\":\"stat\",\"path\":\"/old/link/in\"") /* before it is known to be one */
+    LINE(20, "\"op\":\"readlink\",\"path\":\"/old/link\",\"new_path\":\"/elsewhere\"")
+    LINE(21, "\"op\":\"unlink\",\"path\":\"/old/link\"")
+    LINE(22, "\"op\":\"readlink\",\"path\":\"/old/link\",\"new_path\":\"/elsewhere\"") /* is gone */
+    LINE(23, "\"op\":\"stat\",\"path\":\"/unknown\",\"link\":true") /* where does it lead? */
+    LINE(24, "\"op\":\"unlink\",\"path\":\"/d/f\"")
+    LINE(25, "\"op\":\"unlink\",\"path\":\"/e\"")
+    LINE(26, "\"op\":\"rmdir\",\"path\":\"/d\"");
+/* clang-format on */
+
+static void links_are_planned_by_what_they_lead_to(void **state)
+{
+    (void)state;
+    make_plan(links, NULL);
+    assert_int_equal(plan.step_count, 25);
+    assert_int_equal(plan.left_out, 2);
+    assert_int_equal(plan.left_out_by[TRACE_READLINK], 1);
+    assert_int_equal(plan.left_out_by[TRACE_STAT], 1);
+    assert_int_equal(plan.link_stats, 1);
+    assert_int_equal(prepared("/old")->kind, REPLAY_DIRECTORY);
+    assert_int_equal(prepared("/old/link")->kind, REPLAY_LINK);
+    assert_string_equal(trace.paths[prepared("/old/link")->target], "/elsewhere");
+    assert_int_equal(prepared("/elsewhere")->kind, REPLAY_DIRECTORY);
+    assert_int_equal(prepared("/elsewhere/in")->kind, REPLAY_FILE);
+    assert_int_equal(prepared("/d/l")->kind, REPLAY_UNKNOWN);
+    assert_int_equal(prepared("/d/f")->kind, REPLAY_UNKNOWN);
+    /* The target is called as it was. */
+    assert_string_equal(trace.paths[trace.events[14].path], "/d/f");
+    assert_string_equal(trace.paths[trace.events[14].called], "/e/m");
+    assert_string_equal(trace.paths[trace.events[18].path], "/d/m");
+}
+
+static _Atomic uint32_t *through; /* opens by the link's name */
+
+static int open_and_note(struct target *target, const char *path, int flags, mode_t mode)
+{
+    *through += strstr(path, "/run/e/m") != NULL;
+    return target_posix.file_open(target, path, flags, mode);
+}
+
+static ssize_t readlink_other(struct target *target, const char *path, char *text, size_t size)
+{
+    ssize_t length = target_posix.readlink(target, path, text, size);
+    text[length > 0 ? length - 1 : 0] ^= 1;
+    return length;
+}
+
+static void links_are_replayed(void **state)
+{
+    (void)state;
+    make_plan(links, NULL);
+    through = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(through != MAP_FAILED);
+    session_calls.file_open = open_and_note;
+    assert_int_equal(replay(2), 0);
+    assert_int_equal(*through, 1);
+    munmap((void *)through, 4096);
+    assert_int_equal(session_totals[REPLAY_ALL].operations, 25);
+    assert_int_equal(session_totals[REPLAY_ALL].errors, 0);
+    assert_int_equal(session_totals[TRACE_SYMLINK].operations, 3);
+    assert_int_equal(session_totals[TRACE_READLINK].operations, 3);
+    assert_int_equal(session_totals[TRACE_READ].bytes, 10);
+    session_calls = target_posix;
+    session_calls.readlink = readlink_other;
+    assert_int_equal(replay(1), -EIO);
+}
+
+/* A process opens by a link that another makes. */
+static void what_leads_through_a_link_waits_for_it(void **state)
+{
+    (void)state;
+    static const char text[] =
+        HEAD "{\"t\":0,\"process\":1,\"op\":\"stat\",\"path\":\"/f\"}\n"
+             "{\"t\":1,\"process\":1,\"op\":\"symlink\",\"path\":\"/l\",\"new_path\":\"/f\"}\n"
+             "{\"t\":2,\"process\":2,\"op\":\"stat\",\"path\":\"/l\"}\n"
+             "{\"t\":3,\"process\":1,\"op\":\"unlink\",\"path\":\"/l\"}\n";
+    make_plan(text, NULL);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(replay(2), 0);
+    const struct replay_step *stat = &plan.steps[2], *removal = &plan.steps[3];
+    assert_int_equal(stat->tickets[stat->ticket_count - 1].path, removal->tickets[0].path);
+    assert_int_equal(stat->tickets[stat->ticket_count - 1].needs, 1);
+    assert_int_equal(removal->tickets[0].needs, 2);
+}
+
+/* Circles are left as they are: what was said of them in the trace must be so again. */
+static void links_may_lead_round_in_circles(void **state)
+{
+    (void)state;
+    make_plan(HEAD LINE(0, "\"op\":\"symlink\",\"path\":\"/a\",\"new_path\":\"/b\"")
+                  LINE(1, "\"op\":\"symlink\",\"path\":\"/b\",\"new_path\":\"/a\"")
+                      LINE(2, "\"op\":\"stat\",\"path\":\"/a/x\",\"error\":\"ELOOP\""),
+              NULL);
+    assert_int_equal(plan.left_out_by[TRACE_STAT], 1);
+    assert_int_equal(replay(1), 0);
+    assert_int_equal(session_totals[TRACE_SYMLINK].operations, 2);
+}
+
 static void a_plan_prepares_what_must_be_there(void **state)
 {
     (void)state;
@@ -374,6 +496,10 @@ static void directories_replace_empty_ones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(links_are_planned_by_what_they_lead_to, setup, teardown),
+        cmocka_unit_test_setup_teardown(links_are_replayed, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_leads_through_a_link_waits_for_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(links_may_lead_round_in_circles, setup, teardown),
         cmocka_unit_test_setup_teardown(directories_take_along_what_is_below, setup, teardown),
         cmocka_unit_test_setup_teardown(names_of_one_file_have_its_contents, setup, teardown),
         cmocka_unit_test_setup_teardown(directories_replace_empty_ones, setup, teardown),

@@ -36,7 +36,11 @@ static const char every_operation[] = HEAD
     "{\"t\":100,\"process\":1,\"op\":\"readdir\",\"path\":\"/d\"}\n"
     "{\"t\":110,\"process\":1,\"op\":\"unlink\",\"path\":\"/d/c\"}\n"
     "{\"t\":120,\"process\":1,\"op\":\"rmdir\",\"path\":\"/d\"}\n"
-    "{\"t\":130,\"process\":1,\"op\":\"open\",\"path\":\"/d\",\"flags\":\"r\",\"error\":\"ENOENT\"}\n";
+    "{\"t\":130,\"process\":1,\"op\":\"open\",\"path\":\"/d\",\"flags\":\"r\",\"error\":\"ENOENT\"}\n"
+    "{\"t\":140,\"process\":1,\"op\":\"symlink\",\"path\":\"/l\",\"new_path\":\"/d/a\"}\n"
+    "{\"t\":150,\"process\":1,\"op\":\"readlink\",\"path\":\"/l\",\"new_path\":\"/d/a\"}\n"
+    "{\"t\":160,\"process\":1,\"op\":\"readlink\",\"path\":\"/d\",\"error\":\"EINVAL\"}\n"
+    "{\"t\":170,\"process\":1,\"op\":\"stat\",\"path\":\"/l\",\"link\":true}\n";
 
 static void what_was_written_is_read(void **state)
 {
@@ -44,7 +48,7 @@ static void what_was_written_is_read(void **state)
     char *text = NULL;
     size_t size = 0;
     assert_int_equal(parse(every_operation), 0);
-    assert_int_equal(trace.event_count, 14);
+    assert_int_equal(trace.event_count, 18);
     assert_int_equal(trace.events[1].flags, O_RDWR | O_CREAT | O_EXCL | O_TRUNC | O_APPEND);
     assert_int_equal(trace.events[3].moved, 4196);
     assert_int_equal(trace.events[7].error, ENOENT);
@@ -95,6 +99,9 @@ static void what_is_wrong_is_told_by_line(void **state)
          "length"},
         {HEAD "{\"t\":0,\"process\":1,\"op\":\"read\",\"fd\":1,\"offset\":0,\"length\":10,\"moved\":11}",
          "moved"},
+        {HEAD "{\"t\":0,\"process\":1,\"op\":\"symlink\",\"path\":\"/a\"}", "missing, or no text: new_path"},
+        {HEAD "{\"t\":0,\"process\":1,\"op\":\"readlink\",\"path\":\"/a\",\"new_path\":\"../b\"}",
+         "no absolute path"},
         {"12:00:00 open(\"/a\", O_RDONLY) = 3\n", "line 1: neither a trace nor what strace"},
         {"1.5 open(\"/a\", O_RDONLY = 3\n", "line 1: neither"},
         {"1.5 open(\"/a\", O_RDONLY) = 3\nhello\n", "line 2: neither"},
@@ -174,7 +181,14 @@ static void calls_become_operations(void **state)
             "7 1.000030 mmap(NULL, 100, PROT_READ|PROT_WRITE, MAP_PRIVATE, 4, 0) = 0x7f0000010000\n"
             "7 1.000031 mmap(NULL, 100, PROT_READ|PROT_WRITE, MAP_SHARED, 4, 0) = 0x7f0000010000\n"
             "7 1.000032 mmap(NULL, 100, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000010000\n"
-            "7 1.000033 +++ exited with 0 +++\n"),
+            "7 1.000033 symlinkat(\"../../b\", 3, \"s\") = 0\n"
+            "7 1.000034 readlink(\"/home/u/s\", \"../../b\", 4096) = 7\n"
+            "7 1.000035 readlinkat(3, \"t\", \"/etc/abcdefghijklmnopqrst\"..., 4096) = 60\n" /* cut */
+            "7 1.000036 readlink(\"b\", 0x7ffe, 4096) = -1 EINVAL (Invalid argument)\n"
+            "7 1.000037 lstat(\"s\", {st_mode=S_IFLNK|0777, st_size=7, ...}) = 0\n"
+            "7 1.000038 symlink(\"\\0\", \"u\") = 0\n"
+            "7 1.000039 fallocate(3, 0, 0, 10) = 0\n"
+            "7 1.000040 +++ exited with 0 +++\n"),
         0);
     assert_string_equal(summary(), "7 open /home/u/b\"\303\244 #1\n"
                                    "7 write #1 0+100\n"
@@ -191,13 +205,20 @@ static void calls_become_operations(void **state)
                                    "7 unlink /home/u/b\n"
                                    "7 rmdir /home/u/c\n"
                                    "7 rename /home/u/x /home/u/y\n"
+                                   "7 symlink /home/u/b /home/u/a\n"
                                    "7 link /home/u/a /home/u/e\n"
                                    "7 link /home/u/a /home/u/f\n"
                                    "7 open /home/u/m #2\n"
                                    "7 read #2 4096+0\n" /* what it gave is not known */
                                    "7 read #2 0+0\n"
+                                   "7 symlink /home/u/s /b\n"
+                                   "7 readlink /home/u/s /b\n"
+                                   "7 readlink /home/u/t\n"
+                                   "7 readlink /home/u/b E22\n"
+                                   "7 stat /home/u/s\n"
                                    "7 close #2\n");
-    assert_int_equal(ignored, 3);
+    assert_int_equal(ignored, 4);
+    assert_string_equal(trace.ignored, "mmap 1, fallocate 1, linkat 1, symlink 1");
 }
 
 /* The longest line: two paths of bytes that take six each. */
