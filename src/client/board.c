@@ -20,7 +20,7 @@
 #include "meta/holds.h"
 
 #define QUESTIONS_BEFORE 8u
-#define HITS_PER_TURN 256u
+#define HITS_PER_TURN 1024u /* some 0.1 ms; a turn takes as long as two or three answers */
 
 static void drop(struct client_board *board)
 {

@@ -278,7 +278,8 @@ void board_forget(struct board *board, uint64_t hash)
     }
 }
 
-/* Which entry of the set to write: the one that answers this question already, a free one, or one in turn. */
+/* Which entry of the set to write: the one that answers this question already, the first free one (readers
+ * look at them in this order, so at no more lines than necessary), or one in turn. */
 static uint32_t choose(struct board *board, uint64_t set, uint64_t hash)
 {
     uint16_t tag = tag_of(hash);
@@ -287,7 +288,7 @@ static uint32_t choose(struct board *board, uint64_t set, uint64_t hash)
         const struct board_entry *entry = &board->head->entries[set * BOARD_WAYS + way];
         if (board->tags[set][way] == tag && atomic_load_explicit(&entry->hash, memory_order_relaxed) == hash)
             return way;
-        if (board->tags[set][way] == 0)
+        if (board->tags[set][way] == 0 && chosen == BOARD_WAYS)
             chosen = way;
     }
     return chosen < BOARD_WAYS ? chosen : board->turn++ % BOARD_WAYS;
@@ -347,7 +348,7 @@ bool board_answer(struct board *board, uint64_t hash, uint64_t number, const cha
 
 /* ---- contents ---- */
 
-/* Where the inode's bytes are already, or something that is void, or one in turn. */
+/* Where the inode's bytes are already, or the first that is void, or one in turn. */
 static struct board_content *choose_content(struct board *board, struct board_content *set, uint64_t inode)
 {
     struct board_content *chosen = NULL;
@@ -355,8 +356,8 @@ static struct board_content *choose_content(struct board *board, struct board_co
         uint64_t other = atomic_load_explicit(&set[way].inode, memory_order_relaxed);
         if (other == inode)
             return &set[way];
-        if (other == 0 ||
-            load(&set[way].inode_count) != load(&board->head->inode_counts[board_inode_slot(other)]))
+        if (chosen == NULL && (other == 0 || load(&set[way].inode_count) !=
+                                                 load(&board->head->inode_counts[board_inode_slot(other)])))
             chosen = &set[way];
     }
     return chosen != NULL ? chosen : &set[board->turn++ % BOARD_WAYS];

@@ -35,7 +35,7 @@
 #include "net/net.h"
 #include "rpc/operations.h"
 
-#define BOARD_MAGIC UINT64_C(0x31445241424c5442)
+#define BOARD_MAGIC UINT64_C(0x32445241424c5442)
 #define BOARD_WAYS 4u
 #define BOARD_NAME_MAX 56u /* bytes of a name that has room in an entry */
 #define BOARD_NAME_WORDS (BOARD_NAME_MAX / 8)
@@ -53,8 +53,9 @@ struct board_entry {
     _Atomic uint64_t shape;
     _Atomic uint64_t directory_count;
     _Atomic uint64_t inode_count;
+    _Atomic uint64_t
+        name[BOARD_NAME_WORDS]; /* zero-filled; of most names all that counts is in the first line */
     _Atomic uint64_t attributes[BOARD_ATTRIBUTES_WORDS];
-    _Atomic uint64_t name[BOARD_NAME_WORDS]; /* zero-filled */
 };
 static_assert(sizeof(struct board_entry) == 192, "three cache lines");
 
