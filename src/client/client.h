@@ -134,9 +134,10 @@ int client_lock(struct client *client, const struct client_lock *lock, bool wait
                 bool (*give_up)(void *argument), void *argument);
 /* What is in the way of the lock: *found, of type LOCK_NONE when nothing is. */
 int client_lock_test(struct client *client, const struct client_lock *lock, struct lock_reply *found);
-/* This process holds a description's locks too (after a fork), or lets go of an owner's. */
-int client_lock_share(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner);
-int client_lock_release(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner);
+/* An instance holds a description's locks too, or lets go of an owner's. holder: 0 for this client's; another
+ * (-ESTALE: it is gone, or has not opened the file) may get a share of a description's. */
+int client_lock_share(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner, uint64_t holder);
+int client_lock_release(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner, uint64_t holder);
 
 /* Waits until what this and others have written to the file, and its attributes and name, outlive the
  * servers; a directory's entries. */

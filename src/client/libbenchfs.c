@@ -169,32 +169,49 @@ __attribute__((destructor)) static void at_exit(void)
     guard_leave();
 }
 
-static void before_fork(void)
+/* Enters the child to be in the books. What it locks unlock_all unlocks. */
+static void hand_on_all(void)
 {
-    guard_enter();
-    publish_all(true);
     pthread_mutex_lock(&library_mutex);
     list_for_each (node, &file_systems)
         pthread_mutex_lock(&container_of(node, struct benchfs, link)->mutex);
     list_for_each (node, &file_systems)
         inherit_before_fork(container_of(node, struct benchfs, link));
-    net_ucx_before_fork();
-    guard_leave();
 }
 
-static void unlock_after_fork(void)
+static void unlock_all(void)
 {
-    inherit_after_fork();
     list_for_each (node, &file_systems)
         pthread_mutex_unlock(&container_of(node, struct benchfs, link)->mutex);
     pthread_mutex_unlock(&library_mutex);
+}
+
+void library_before_spawn(void)
+{
+    hand_on_all();
+}
+
+void library_after_spawn(pid_t child)
+{
+    inherit_after_spawn(child);
+    unlock_all();
+}
+
+static void before_fork(void)
+{
+    guard_enter();
+    publish_all(true);
+    hand_on_all();
+    net_ucx_before_fork();
+    guard_leave();
 }
 
 static void after_fork(void)
 {
     guard_enter();
     net_ucx_after_fork();
-    unlock_after_fork();
+    inherit_after_fork();
+    unlock_all();
     guard_leave();
 }
 
@@ -214,7 +231,8 @@ static void after_fork_in_child(void)
         atomic_store(&fs->instance, 0);
     }
     net_ucx_after_fork_in_child();
-    unlock_after_fork();
+    inherit_after_fork();
+    unlock_all();
     guard_leave();
 }
 

@@ -190,6 +190,8 @@ void open_file_end(struct benchfs *fs, struct open_file *file)
     int before = errno;
     if (file->cache != NULL)
         file_cache_close(fs, file);
+    if (file->shared != NULL)
+        description_leave(fs, file);
     if (atomic_load_explicit(&file->locked, memory_order_relaxed) != 0)
         description_unlock(fs, file);
     struct handed_on forks = file->forks;

@@ -16,9 +16,14 @@
  * files, or executes another program, it says to their servers that somebody may come for them
  * (inherit_announce): then its holds last for the 30 s in which its sessions may be resumed.
  *
+ * Next to the page is what the family knows of the locks of descriptions that were handed on
+ * (shared_locks.h); under the preload library that is in memory which outlasts exec. posix_spawn is a fork of
+ * which only the parent knows.
+ *
  * What this leaves open: a child that made no call for 30 s after its parent has ended has lost files that
  * nobody else holds and that have no name; the page knows 255 children at a time, and a process keeps back at
- * most KEPT_MAX closes. */
+ * most KEPT_MAX closes; locks that a child takes on a description outlast it for the first LOCKS_MAX
+ * descriptions that a process and its descendants handed on. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +34,8 @@
 #include "client/core.h"
 #include "client/library.h"
 
-#define FAMILY_BYTES 4096u
-#define MEMBERS (FAMILY_BYTES / sizeof(struct member) - 1)
+#define MEMBERS 255
+#define LOCKS_MAX 8192
 #define KEPT_MAX 65536u
 /* A fork that failed, or a child that died at once, leaves an entry without a process id. */
 #define BIRTH_SECONDS 10
@@ -45,10 +50,11 @@ struct member {
 
 struct family {
     _Atomic uint64_t forks;
-    uint64_t reserved;
+    _Atomic uint64_t locks_used;
     struct member members[MEMBERS];
+    struct shared_locks locks[LOCKS_MAX];
 };
-static_assert(sizeof(struct family) <= FAMILY_BYTES, "one page");
+static_assert(offsetof(struct family, locks) <= 4096, "one page that is looked through");
 
 static struct family *family; /* made at the first fork with open files */
 static struct member *mine;   /* this process's own entry, until it holds its files */
@@ -93,10 +99,10 @@ static bool children_wait(uint64_t first, uint64_t last)
 static uint64_t member_enter(void)
 {
     if (family == NULL) {
-        void *page = mmap(NULL, FAMILY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (page == MAP_FAILED)
+        void *memory = mmap(NULL, sizeof *family, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED)
             return 0;
-        family = page;
+        family = memory;
     }
     uint64_t number = mine != NULL ? atomic_load(&mine->number) : atomic_fetch_add(&family->forks, 1) + 1;
     for (uint32_t i = 0; i < MEMBERS; i++) {
@@ -171,9 +177,24 @@ void inherit_announce(struct benchfs *fs)
     free(announcement.wanted);
 }
 
+/* What a process of the preload library hands on it shares itself. */
+static void share_locks(struct benchfs *fs, struct open_file *file)
+{
+    if (fs->prefix != NULL)
+        return;
+    struct shared_locks *shared = file->shared;
+    if (shared == NULL) {
+        uint64_t used = atomic_load(&family->locks_used);
+        while (used < LOCKS_MAX && !atomic_compare_exchange_weak(&family->locks_used, &used, used + 1))
+            continue;
+        shared = used < LOCKS_MAX ? &family->locks[used] : NULL;
+    }
+    if (shared != NULL)
+        description_share(fs, file, shared);
+}
+
 static void hand_on(struct benchfs *fs, struct open_file *file, void *context)
 {
-    (void)fs;
     (void)context;
     if (!file->file.held && !file->inherited)
         return;
@@ -183,6 +204,7 @@ static void hand_on(struct benchfs *fs, struct open_file *file, void *context)
     if (file->forks.first == 0)
         file->forks.first = number;
     file->forks.last = number;
+    share_locks(fs, file);
 }
 
 void inherit_before_fork(struct benchfs *fs)
@@ -192,6 +214,15 @@ void inherit_before_fork(struct benchfs *fs)
 
 void inherit_after_fork(void)
 {
+    unborn = NULL;
+}
+
+void inherit_after_spawn(pid_t child)
+{
+    if (unborn != NULL && child > 0)
+        atomic_store(&unborn->process, child);
+    else if (unborn != NULL)
+        atomic_store(&unborn->number, 0);
     unborn = NULL;
 }
 

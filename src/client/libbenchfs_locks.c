@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "client/application.h"
 #include "client/library.h"
@@ -94,19 +95,32 @@ static uint64_t description_owner(struct open_file *file)
     return owner;
 }
 
+static void may_be_locked(struct benchfs *fs, struct open_file *file, uint32_t kinds)
+{
+    if (atomic_fetch_or(&file->locked, kinds) == 0)
+        atomic_fetch_add(&fs->locks.descriptions, 1);
+}
+
 static void description_locks(struct benchfs *fs, struct open_file *file, uint8_t kind)
 {
-    if (atomic_fetch_or(&file->locked, 1u << kind) == 0)
-        atomic_fetch_add(&fs->locks.descriptions, 1);
+    may_be_locked(fs, file, 1u << kind);
+    if (file->shared != NULL)
+        atomic_fetch_or(&file->shared->locked, 1u << kind);
+}
+
+static void release_locks(struct client *client, struct open_file *file, uint32_t locked, uint64_t holder)
+{
+    for (uint8_t kind = 0; kind < LOCK_KINDS; kind++)
+        if (locked >> kind & 1)
+            client_lock_release(client, file->file.inode, kind, atomic_load(&file->lock_owner), holder);
 }
 
 void description_unlock(struct benchfs *fs, struct open_file *file)
 {
     uint32_t locked = atomic_exchange(&file->locked, 0);
     struct client *client = client_get(fs);
-    for (uint8_t kind = 0; kind < LOCK_KINDS && client != NULL; kind++)
-        if (locked >> kind & 1)
-            client_lock_release(client, file->file.inode, kind, atomic_load(&file->lock_owner));
+    if (client != NULL)
+        release_locks(client, file, locked, 0);
     atomic_fetch_sub(&fs->locks.descriptions, 1);
 }
 
@@ -115,7 +129,87 @@ static void share_locks(struct client *client, struct open_file *file)
     uint32_t locked = atomic_load(&file->locked);
     for (uint8_t kind = 0; kind < LOCK_KINDS; kind++)
         if (locked >> kind & 1)
-            client_lock_share(client, file->file.inode, kind, atomic_load(&file->lock_owner));
+            client_lock_share(client, file->file.inode, kind, atomic_load(&file->lock_owner), 0);
+}
+
+/* It is no more, or was this very process before it executed this program. */
+static bool keeper_ended(const struct shared_locks *shared)
+{
+    int32_t process = atomic_load(&shared->process);
+    return process == getpid() || (kill(process, 0) < 0 && errno == ESRCH);
+}
+
+void description_share(struct benchfs *fs, struct open_file *file, struct shared_locks *shared)
+{
+    if (file->shared == NULL) {
+        uint64_t chosen = 0, own = description_owner(file);
+        if (!atomic_compare_exchange_strong(&shared->owner, &chosen, own))
+            atomic_store(&file->lock_owner, chosen);
+        atomic_fetch_or(&shared->locked, atomic_load(&file->locked));
+        file->shared = shared;
+    }
+    if (file->file.held && (atomic_load(&file->shared->keeper) == 0 || keeper_ended(file->shared))) {
+        atomic_store(&file->shared->process, getpid());
+        atomic_store(&file->shared->keeper, atomic_load(&fs->instance));
+    }
+}
+
+void description_adopt(struct worker *worker, struct open_file *file, struct shared_locks *shared,
+                       uint64_t before)
+{
+    uint64_t keeper = atomic_load(&shared->keeper);
+    uint32_t locked = atomic_load(&shared->locked);
+    if (atomic_load(&shared->owner) == 0)
+        return; /* it was never open in a process that could tell */
+    atomic_store(&file->lock_owner, atomic_load(&shared->owner));
+    file->shared = shared;
+    if (!file->file.held)
+        return;
+    if (locked != 0) {
+        may_be_locked(worker->fs, file, locked);
+        share_locks(worker->client, file);
+    }
+    bool was_keeper = keeper != 0 && atomic_load(&shared->process) == getpid();
+    if (keeper == 0 || was_keeper) {
+        atomic_store(&shared->process, getpid());
+        atomic_compare_exchange_strong(&shared->keeper, &keeper, atomic_load(&worker->fs->instance));
+    }
+    if (was_keeper)
+        release_locks(worker->client, file, locked, keeper);
+    if (before != 0 && before != keeper)
+        release_locks(worker->client, file, locked, before);
+}
+
+void description_leave(struct benchfs *fs, struct open_file *file)
+{
+    struct shared_locks *shared = file->shared;
+    uint64_t own = atomic_load(&fs->instance);
+    file->shared = NULL;
+    if (own == 0)
+        return; /* a child that has made no call holds nothing */
+    atomic_compare_exchange_strong(&shared->keeper, &own, 0);
+    uint32_t locked = atomic_load(&shared->locked);
+    if (locked != 0)
+        may_be_locked(fs, file, locked);
+}
+
+/* This process has locked. The lock is to stay when it ends, if the keeper still has the file open. */
+static void share_with_keeper(struct worker *worker, struct open_file *file, uint8_t kind)
+{
+    enum { CHANGES_MAX = 8 };
+    struct shared_locks *shared = file->shared;
+    uint64_t keeper = 0, next, owner = atomic_load(&file->lock_owner);
+    for (int changes = 0; shared != NULL && changes < CHANGES_MAX; changes++) {
+        next = atomic_load(&shared->keeper);
+        if (next == keeper)
+            return;
+        if (keeper != 0)
+            client_lock_release(worker->client, file->file.inode, kind, owner, keeper);
+        keeper = next == atomic_load(&worker->fs->instance) ? 0 : next;
+        if (keeper == 0)
+            return;
+        client_lock_share(worker->client, file->file.inode, kind, owner, keeper);
+    }
 }
 
 void descriptions_share_locks(struct benchfs *fs, struct client *client)
@@ -155,6 +249,8 @@ int benchfs_flock(benchfs *fs, int fd, int operation)
         if (what != LOCK_UN)
             description_locks(fs, file, LOCK_FLOCK);
         status = take(worker, &lock, (operation & LOCK_NB) == 0);
+        if (status == 0 && what != LOCK_UN)
+            share_with_keeper(worker, file, LOCK_FLOCK);
     }
     open_file_release(fs, file);
     return finish(status); /* EAGAIN is EWOULDBLOCK */
@@ -189,7 +285,7 @@ void records_unlock(struct benchfs *fs, uint64_t inode)
     pthread_mutex_unlock(&locks->mutex);
     struct client *client = locked ? client_get(fs) : NULL;
     if (client != NULL)
-        client_lock_release(client, inode, LOCK_PROCESS, 0);
+        client_lock_release(client, inode, LOCK_PROCESS, 0, 0);
 }
 
 void file_locks_after_fork(struct benchfs *fs)
@@ -308,5 +404,8 @@ int record_lock(struct benchfs *fs, struct worker *worker, struct open_file *fil
         status = records_add(fs, lock.inode);
     if (status < 0)
         return status;
-    return take(worker, &lock, command == F_SETLKW || command == F_OFD_SETLKW);
+    status = take(worker, &lock, command == F_SETLKW || command == F_OFD_SETLKW);
+    if (status == 0 && description && lock.type != LOCK_NONE)
+        share_with_keeper(worker, file, LOCK_DESCRIPTION);
+    return status;
 }

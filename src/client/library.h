@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "benchfs.h"
 #include "client/client.h"
+#include "client/shared_locks.h"
 
 /* ---- descriptors ---- */
 
@@ -46,6 +47,7 @@ struct open_file {
     struct client_file file;
     struct file_cache
         *cache; /* what the process keeps of the file; NULL: nothing, as always under `strict` */
+    struct shared_locks *shared; /* NULL: no other process has the description */
     /* libbenchfs_inherit.c */
     bool inherited; /* over a fork, and not held by this process yet */
     struct handed_on forks;
@@ -220,6 +222,11 @@ void worker_shut_down(struct worker *worker);
 /* Directory streams that list through the worker lose their listing; fs->mutex held. */
 void directory_detach_all(struct worker *worker);
 
+/* Around posix_spawn, whose child makes no call of ours before it is another program, which may take over
+ * what is open (file_take_over). What is written is published, and announced, before. after: 0, it failed. */
+void library_before_spawn(void);
+void library_after_spawn(pid_t child);
+
 /* benchfs_connect for the preload library: prefix as in client_options, kept by the caller. */
 struct benchfs *library_connect(const char *cluster_file, const char *prefix);
 /* Called around what runs without a call of ours: handlers of fork, of exit, and of a thread's end. To be set
@@ -375,6 +382,15 @@ void description_unlock(struct benchfs *fs, struct open_file *file);
 /* Ends the process's record locks on the inode. */
 void records_unlock(struct benchfs *fs, uint64_t inode);
 void file_locks_after_fork(struct benchfs *fs);
+/* Other processes may have the description from now on. shared lives as long as they; one that is handed on
+ * again keeps its own. */
+void description_share(struct benchfs *fs, struct open_file *file, struct shared_locks *shared);
+/* The description, just opened here, came from another process, or from what this process was before it
+ * executed this program: the instance `before`, or 0. */
+void description_adopt(struct worker *worker, struct open_file *file, struct shared_locks *shared,
+                       uint64_t before);
+/* This process has closed it; before description_unlock. */
+void description_leave(struct benchfs *fs, struct open_file *file);
 /* In a child after fork, by its first worker: it holds the locks of descriptions that it shares. */
 void descriptions_share_locks(struct benchfs *fs, struct client *client);
 /* Whether the process may hold locks, which end with its last connection to a server. */
@@ -402,6 +418,8 @@ void inherit_announce(struct benchfs *fs);
 /* Around a fork, with library_mutex and fs->mutex held; in the child before fs->instance is cleared. */
 void inherit_before_fork(struct benchfs *fs);
 void inherit_after_fork(void);
+/* In place of it when the child is another program already; 0: there is no child. */
+void inherit_after_spawn(pid_t child);
 void inherit_in_child(struct benchfs *fs);
 /* Whether any file system of this process has inherited files that are not held yet. */
 bool library_inherits(void);

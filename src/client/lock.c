@@ -89,19 +89,20 @@ int client_lock_test(struct client *client, const struct client_lock *lock, stru
                 sizeof *found);
 }
 
-static int send_owner(struct client *client, uint16_t number, uint64_t inode, uint8_t kind, uint64_t owner)
+static int send_owner(struct client *client, uint16_t number, uint64_t inode, uint8_t kind, uint64_t owner,
+                      uint64_t holder)
 {
     struct operation operation;
-    struct lock_owner_request request = {.inode = inode, .owner = owner, .kind = kind};
+    struct lock_owner_request request = {.inode = inode, .owner = owner, .holder = holder, .kind = kind};
     return send(client, &operation, number, &request, sizeof request, inode, NULL, 0);
 }
 
-int client_lock_share(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner)
+int client_lock_share(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner, uint64_t holder)
 {
-    return send_owner(client, RPC_LOCK_SHARE, inode, kind, owner);
+    return send_owner(client, RPC_LOCK_SHARE, inode, kind, owner, holder);
 }
 
-int client_lock_release(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner)
+int client_lock_release(struct client *client, uint64_t inode, uint8_t kind, uint64_t owner, uint64_t holder)
 {
-    return send_owner(client, RPC_LOCK_RELEASE, inode, kind, owner);
+    return send_owner(client, RPC_LOCK_RELEASE, inode, kind, owner, holder);
 }

@@ -257,7 +257,7 @@ int mount_locks_flush(fuse_req_t request, struct handle *file, uint64_t number)
     int status = 0;
     if (atomic_load(&locks->count) > 0 && owner_drop(locks, inode, number)) {
         struct client *client = client_get(locks->fs);
-        status = client == NULL ? -EIO : client_lock_release(client, inode, LOCK_PROCESS, number);
+        status = client == NULL ? -EIO : client_lock_release(client, inode, LOCK_PROCESS, number, 0);
     }
     release_expect(locks, file, clock_now() + CLOSING_MAX);
     return status;
@@ -271,11 +271,11 @@ void mount_locks_release(fuse_req_t request, struct handle *file)
     release_expect(locks, file, CLOSING_NOW);
     while (atomic_load(&locks->count) > 0 && owner_number(locks, file, &number)) {
         if ((client = client_get(locks->fs)) != NULL)
-            client_lock_release(client, inode, LOCK_PROCESS, number);
+            client_lock_release(client, inode, LOCK_PROCESS, number, 0);
         owner_drop(locks, inode, number);
     }
     if (atomic_load(&file->flock_owner) != 0 && (client = client_get(locks->fs)) != NULL)
-        client_lock_release(client, inode, LOCK_FLOCK, file->flock_owner);
+        client_lock_release(client, inode, LOCK_FLOCK, file->flock_owner, 0);
     release_done(locks, file);
 }
 

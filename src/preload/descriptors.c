@@ -138,6 +138,7 @@ int descriptor_make(int remote_fd, int flags)
     atomic_store_explicit(&description->flags, flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC),
                           memory_order_relaxed);
     description->saved = false;
+    memset(&description->locks, 0, sizeof description->locks);
     opened[number] = (struct opened){.remote = remote_fd,
                                      .references = 1,
                                      .close_on_exec = (flags & O_CLOEXEC) != 0,
@@ -157,7 +158,7 @@ static bool restore(uint32_t number)
         return false;
     pthread_mutex_lock(&restoring);
     if (here->remote < 0) {
-        int fd = REMOTE(int, restore(&descriptions[number].file));
+        int fd = REMOTE(int, restore(&descriptions[number].file, &descriptions[number].locks));
         here->told = atomic_load(&descriptions[number].flags);
         if (fd >= 0)
             REMOTE(int, set_flags(fd, here->told));
@@ -218,6 +219,16 @@ int descriptor_named(const char *path)
 
 /* ---- closing ---- */
 
+/* Of locks that this process had to keep before it executed this program the servers know under another name:
+ * they are taken over, so that they go when the description is closed here. */
+static void take_over_locks(uint32_t number)
+{
+    const struct shared_locks *locks = &descriptions[number].locks;
+    if (unlikely(opened[number].remote < 0) && atomic_load(&locks->locked) != 0 &&
+        atomic_load(&locks->process) == getpid())
+        restore(number);
+}
+
 /* Drops one descriptor of the description, whose entry is already gone; lock held. Returns libbenchfs's
  * descriptor if that was the last one, else -1. */
 static int release(uint32_t number)
@@ -252,6 +263,7 @@ static int close_remote(int fd, uint32_t entry)
     uint32_t number = entry & ENTRY_NUMBER;
     struct opened *here = &opened[number];
     int remote_fd = -1;
+    take_over_locks(number);
     pthread_mutex_lock(&lock);
     if (descriptors[fd] != entry) { /* another thread was faster */
         pthread_mutex_unlock(&lock);
@@ -404,6 +416,8 @@ static int duplicate(int from, int to, int flags, bool three)
         errno = EBADF;
         return -1;
     }
+    if (target & ENTRY_OPEN)
+        take_over_locks(target & ENTRY_NUMBER);
     pthread_mutex_lock(&lock);
     int result = three ? real(dup3)(from, to, flags) : real(dup2)(from, to);
     int remote_fd = -1;
@@ -547,21 +561,16 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 
 /* Writes down how to open the file again. The one who says so must hold it, which a child that has not
  * called BenchFS yet does not. */
-static void save_from(uint32_t number, int remote_fd)
+static void save(uint32_t number, int remote_fd)
 {
     struct description *description = &descriptions[number];
     struct remote_file file;
-    if (remote_fd < 0 || remote == NULL || REMOTE(int, save(remote_fd, &file)) < 0)
+    if (remote_fd < 0 || remote == NULL || REMOTE(int, save(remote_fd, &file, &description->locks)) < 0)
         return;
     if (description->saved && file.instance == 0)
         return;
     description->file = file;
     description->saved = true;
-}
-
-static void save(uint32_t number)
-{
-    save_from(number, opened[number].remote);
 }
 
 /* Every description becomes another process's too. */
@@ -575,7 +584,7 @@ static void share_all(void)
         if (!here->shared)
             family_share(fd, entry & ENTRY_NUMBER);
         here->shared = true;
-        save(entry & ENTRY_NUMBER);
+        save(entry & ENTRY_NUMBER, here->remote);
     }
 }
 
@@ -618,7 +627,12 @@ void descriptors_save(void)
 
 void descriptors_farewell(void)
 {
-    if (remote == NULL || inside > 0)
+    if (inside > 0)
+        return;
+    for (int fd = 0; fd <= highest; fd++)
+        if (descriptors[fd] & ENTRY_OPEN)
+            take_over_locks(descriptors[fd] & ENTRY_NUMBER);
+    if (remote == NULL)
         return;
     for (int fd = 0; fd <= highest; fd++) {
         uint32_t entry = descriptors[fd];
@@ -628,7 +642,9 @@ void descriptors_farewell(void)
         int remote_fd = here->remote;
         here->remote = -1; /* should somebody still use it, it is opened again */
         if (remote_fd >= 0) {
-            save_from(entry & ENTRY_NUMBER, remote_fd);
+            /* If others have it, too, what they wrote down stays right when this process is gone. */
+            if (!descriptions[entry & ENTRY_NUMBER].saved)
+                save(entry & ENTRY_NUMBER, remote_fd);
             REMOTE(int, close(remote_fd));
         }
     }
@@ -641,6 +657,14 @@ bool descriptors_any(void)
 {
     for (int fd = 0; fd <= highest; fd++)
         if (descriptors[fd] & ENTRY_OPEN)
+            return true;
+    return false;
+}
+
+bool descriptors_any_kept(void)
+{
+    for (int fd = 0; fd <= highest; fd++)
+        if ((descriptors[fd] & ENTRY_OPEN) != 0 && (real(fcntl)(fd, F_GETFD) & FD_CLOEXEC) == 0)
             return true;
     return false;
 }

@@ -21,7 +21,7 @@ struct family {
     _Atomic uint64_t used[DESCRIPTIONS_MAX / 64];
     struct description descriptions[DESCRIPTIONS_MAX];
 };
-#define FAMILY_MAGIC UINT64_C(0x314d414653464e42) /* "BNFSFAM1" */
+#define FAMILY_MAGIC UINT64_C(0x324d414653464e42) /* "BNFSFAM2" */
 
 int family_table = -1;
 int family_anchor = -1;

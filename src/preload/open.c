@@ -28,7 +28,7 @@ static int open_again(const char *path, int flags)
     if (fd < 0 || descriptor_of(fd, &number) != ROUTE_REMOTE)
         return -2;
     struct remote_file file;
-    if (REMOTE(int, save(opened[number].remote, &file)) < 0)
+    if (REMOTE(int, save(opened[number].remote, &file, NULL)) < 0)
         return -1;
     int mode = file.flags & O_ACCMODE, wanted = flags & O_ACCMODE;
     if (mode != O_RDWR && mode != wanted) {
@@ -42,7 +42,7 @@ static int open_again(const char *path, int flags)
         }
     }
     file.flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
-    int again = REMOTE(int, restore(&file));
+    int again = REMOTE(int, restore(&file, NULL));
     if (again >= 0 && (flags & O_TRUNC) != 0 && wanted != O_RDONLY)
         REMOTE(int, ftruncate(again, 0));
     return again < 0 ? -1 : descriptor_make(again, flags);

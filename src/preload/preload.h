@@ -164,6 +164,7 @@ struct description {
     int32_t owner;         /* process that made it */
     bool saved;            /* file is valid */
     struct remote_file file;
+    struct shared_locks locks;
 };
 
 /* What this process has of a description. */
@@ -236,6 +237,8 @@ void descriptors_save(void);
 /* Takes over what the program before exec had open. */
 void descriptors_adopt(const char *state);
 bool descriptors_any(void);
+/* There are some that a program started from here gets. */
+bool descriptors_any_kept(void);
 /* The process ends: closes what it has open, on the servers only. */
 void descriptors_farewell(void);
 void descriptors_prepare(void);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 #include <ucm/api/ucm.h>
+#include <unistd.h>
 
 #include "client/library.h"
 
@@ -73,7 +74,7 @@ static int remote_close(int fd)
     return benchfs_close(fs, fd);
 }
 
-static int remote_save(int fd, struct remote_file *file)
+static int remote_save(int fd, struct remote_file *file, struct shared_locks *locks)
 {
     struct open_file *slot = open_file_acquire(fs, fd);
     if (slot == NULL)
@@ -90,24 +91,27 @@ static int remote_save(int fd, struct remote_file *file)
         .layout_placement = slot->file.layout.placement,
         .layout_chunk_shift = slot->file.layout.chunk_shift,
     };
+    if (locks != NULL)
+        description_share(fs, slot, locks);
+    if (file->instance == atomic_load(&fs->instance))
+        file->process = getpid();
     open_file_release(fs, slot);
     return 0;
 }
 
 /* The process that had it open holds it as long as its sessions last, which is longer than an exec takes. */
-static int remote_restore(const struct remote_file *file)
+static int remote_restore(const struct remote_file *file, struct shared_locks *locks)
 {
     struct open_file *slot;
-    struct attributes attributes;
     struct client *client = client_get(fs);
     if (client == NULL)
         return -1;
     int fd, status = open_file_reserve(fs, &fd, &slot);
     if (status < 0)
         return finish(status);
-    slot->file.held =
-        (file->flags & O_PATH) == 0 && client_hold(client, file->inode, file->instance, &attributes) == 0;
     slot->file.inode = file->inode;
+    if ((file->flags & O_PATH) == 0)
+        file_take_over(client, &slot->file, file->instance); /* a file that is gone says so when it is used */
     slot->file.parent = file->parent;
     slot->file.mode = file->mode;
     slot->file.flags = file->flags;
@@ -124,6 +128,8 @@ static int remote_restore(const struct remote_file *file)
         open_file_cancel(fs, fd, slot);
         return finish(status);
     }
+    if (locks != NULL)
+        description_adopt(worker_get(fs), slot, locks, file->process == getpid() ? file->instance : 0);
     open_file_publish(fs, fd, slot);
     return fd;
 }
@@ -178,6 +184,18 @@ static int remote_publish(void)
 {
     inherit_announce(fs);
     return library_publish(fs);
+}
+
+static int remote_before_spawn(void)
+{
+    library_before_spawn();
+    return 0;
+}
+
+static int remote_after_spawn(pid_t child)
+{
+    library_after_spawn(child);
+    return 0;
 }
 
 static int remote_sync(void)

@@ -18,6 +18,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "client/shared_locks.h"
+
 struct benchfs_dir;
 
 /* All that an open file needs to be opened again by inode, in another process. */
@@ -30,9 +32,10 @@ struct remote_file {
     uint32_t mode;
     int32_t flags;
     uint32_t layout_base;
+    int32_t process; /* that is the instance; 0: it is the instance of a parent */
     uint8_t layout_placement;
     uint8_t layout_chunk_shift;
-    uint8_t reserved[6];
+    uint8_t reserved[2];
 };
 
 /* X(result type, name, arguments) */
@@ -47,9 +50,10 @@ struct remote_file {
     X(mode_t, umask, (mode_t mask))                                                                          \
     X(int, open, (int dirfd, const char *path, int flags, mode_t mode))                                      \
     X(int, close, (int fd))                                                                                  \
-    /* The file as it is open, and a new descriptor of it. */                                                \
-    X(int, save, (int fd, struct remote_file *file))                                                         \
-    X(int, restore, (const struct remote_file *file))                                                        \
+    /* The file as it is open, and a new descriptor of it. locks: other processes get it, or had it; may     \
+       be NULL. */                                                                                           \
+    X(int, save, (int fd, struct remote_file *file, struct shared_locks *locks))                             \
+    X(int, restore, (const struct remote_file *file, struct shared_locks *locks))                            \
     /* O_APPEND and other status flags. */                                                                   \
     X(int, set_flags, (int fd, int flags))                                                                   \
     X(ssize_t, pread, (int fd, void *buffer, size_t count, off_t offset))                                    \
@@ -62,6 +66,9 @@ struct remote_file {
     /* Before an exec: what is written is at the servers, of all files, and they know that what is open may  \
        be taken over. */                                                                                     \
     X(int, publish, (void))                                                                                  \
+    /* Around a posix_spawn whose child may take over what is open; 0: there is no child. */                 \
+    X(int, before_spawn, (void))                                                                             \
+    X(int, after_spawn, (pid_t child))                                                                       \
     X(int, sync, (void))                                                                                     \
     X(int, ftruncate, (int fd, off_t length))                                                                \
     X(int, fallocate, (int fd, int mode, off_t offset, off_t length))                                        \

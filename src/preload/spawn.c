@@ -2,7 +2,8 @@
  *
  * posix_spawn's child shares this process's memory and acts by system calls of its own. That does for a
  * program and actions that concern BenchFS by descriptors alone, once the environment says where the
- * descriptions are. Where a path of BenchFS is involved, or descriptors are closed wholesale, the child is
+ * descriptions are; the library is told whose child it is, so that files without a name stay until it has
+ * taken them over. Where a path of BenchFS is involved, or descriptors are closed wholesale, the child is
  * forked and acts through the functions of this library. The order of the actions is read from the C
  * library's own structure, whose layout has not changed since glibc 2.34 and is checked below.
  *
@@ -252,8 +253,16 @@ static int spawn_any(pid_t *pid, const struct order *order)
     char **made = environment_make(order->environment);
     if (made == NULL)
         return ENOMEM;
+    pid_t child = 0;
+    bool hands_on = remote != NULL && descriptors_any_kept();
+    if (hands_on)
+        REMOTE(int, before_spawn());
     int error = (order->search ? real(posix_spawnp) : real(posix_spawn))(
-        pid, order->file, order->actions, order->attributes, order->argv, made);
+        &child, order->file, order->actions, order->attributes, order->argv, made);
+    if (hands_on)
+        REMOTE(int, after_spawn(error == 0 ? child : 0));
+    if (error == 0 && pid != NULL)
+        *pid = child;
     environment_free(made, order->environment);
     return error;
 }

@@ -26,7 +26,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 /* The first to be initialised is the last to end; only what is in streams' buffers would be written later. */
 __attribute__((destructor)) static void end(void)
 {
-    if (remote == NULL)
+    if (remote == NULL && !descriptors_any())
         return;
     fflush(NULL);
     descriptors_farewell();

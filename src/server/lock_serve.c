@@ -98,13 +98,31 @@ void serve_LOCK_TEST(void *owner, struct rpc_request *request)
     answer(request, status, &reply, sizeof(reply));
 }
 
+/* Which instance is meant. One that has the inode open ends here some day, or lets go. */
+static int holder_of(struct server *server, struct rpc_request *request,
+                     const struct lock_owner_request *body, uint64_t *holder)
+{
+    struct inode *inode;
+    *holder = body->holder != 0 ? body->holder : rpc_request_instance(request);
+    if (body->holder == 0)
+        return 0;
+    uint32_t serial = rpc_instance_serial(server->rpc, body->holder);
+    int status = gate_inode(server, body->inode, &inode);
+    if (status == 0 && (serial == 0 || !inode_is_held_by(server, inode, serial)))
+        status = -ESTALE;
+    return status;
+}
+
 void serve_LOCK_SHARE(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
     const struct lock_owner_request *body = request->body;
+    uint64_t holder;
     int status = check_lock(server, request, body->inode, body->kind);
     if (status == 0)
-        status = locks_share(&server->locks, rpc_request_instance(request), body);
+        status = holder_of(server, request, body, &holder);
+    if (status == 0)
+        status = locks_share(&server->locks, holder, body);
     answer(request, status, NULL, 0);
 }
 
@@ -114,6 +132,6 @@ void serve_LOCK_RELEASE(void *owner, struct rpc_request *request)
     const struct lock_owner_request *body = request->body;
     int status = check_lock(server, request, body->inode, body->kind);
     if (status == 0)
-        locks_release(&server->locks, rpc_request_instance(request), body);
+        locks_release(&server->locks, body->holder != 0 ? body->holder : rpc_request_instance(request), body);
     answer(request, status, NULL, 0);
 }

@@ -244,6 +244,37 @@ static void flock_is_inherited(void **state)
     OK(benchfs_unlink(fs, "/l"));
 }
 
+/* A child locks what its parent never locked, and ends: the parent has it open still. */
+static void flock_of_a_child_stays(void **state)
+{
+    static const int ends[] = {0, SIGKILL};
+    (void)state;
+    int other = open_file("/l");
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        int fd = open_file("/l");
+        struct child child = child_start(NULL, fd);
+        IS(0, child_do(&child, 'x'));
+        child_end(&child, ends[i]);
+        usleep(100000); /* by then the server knows that it has ended */
+        FAILS(EWOULDBLOCK, benchfs_flock(fs, other, LOCK_SH | LOCK_NB));
+        OK(benchfs_flock(fs, fd, LOCK_SH)); /* it is this process's, too */
+        FAILS(EWOULDBLOCK, benchfs_flock(fs, other, LOCK_EX | LOCK_NB));
+        OK(benchfs_close(fs, fd));
+        OK(benchfs_flock(fs, other, LOCK_EX | LOCK_NB));
+        OK(benchfs_flock(fs, other, LOCK_UN));
+    }
+    /* Unless it has closed it before. */
+    int fd = open_file("/l");
+    struct child child = child_start(NULL, fd);
+    OK(benchfs_close(fs, fd));
+    IS(0, child_do(&child, 'x'));
+    FAILS(EWOULDBLOCK, benchfs_flock(fs, other, LOCK_SH | LOCK_NB));
+    child_end(&child, 0);
+    OK(benchfs_flock(fs, other, LOCK_EX));
+    OK(benchfs_close(fs, other));
+    OK(benchfs_unlink(fs, "/l"));
+}
+
 /* ---- records ---- */
 
 /* Ranges are seen by another description; processes do not exclude themselves. */
@@ -743,21 +774,14 @@ static void appenders_do_not_overwrite(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(flock_excludes),
-        cmocka_unit_test(flock_is_shared_by_duplicates),
-        cmocka_unit_test(flock_among_processes),
-        cmocka_unit_test(flock_is_inherited),
-        cmocka_unit_test(records_split_and_merge),
-        cmocka_unit_test(record_ranges),
-        cmocka_unit_test(records_are_the_processes),
-        cmocka_unit_test(deadlocks_are_refused),
-        cmocka_unit_test(threads_wait_for_each_other),
-        cmocka_unit_test(locks_outlive_threads),
-        cmocka_unit_test(waiting_can_be_stopped),
-        cmocka_unit_test(one_at_a_time),
-        cmocka_unit_test(duplicates_share_the_offset),
-        cmocka_unit_test(flags_can_be_changed),
-        cmocka_unit_test(appenders_do_not_overwrite),
+        cmocka_unit_test(flock_excludes),         cmocka_unit_test(flock_is_shared_by_duplicates),
+        cmocka_unit_test(flock_among_processes),  cmocka_unit_test(flock_is_inherited),
+        cmocka_unit_test(flock_of_a_child_stays), cmocka_unit_test(records_split_and_merge),
+        cmocka_unit_test(record_ranges),          cmocka_unit_test(records_are_the_processes),
+        cmocka_unit_test(deadlocks_are_refused),  cmocka_unit_test(threads_wait_for_each_other),
+        cmocka_unit_test(locks_outlive_threads),  cmocka_unit_test(waiting_can_be_stopped),
+        cmocka_unit_test(one_at_a_time),          cmocka_unit_test(duplicates_share_the_offset),
+        cmocka_unit_test(flags_can_be_changed),   cmocka_unit_test(appenders_do_not_overwrite),
     };
     return POSIX_MAIN(argc, argv, NULL, tests);
 }

@@ -123,6 +123,77 @@ assert os.read(answer, 9) == b"text"
 END
 [ -x /usr/bin/python3 ] && ok "a file without a name is handed on by one that ends" on timeout 20 /usr/bin/python3 "$work/heir.py"
 
+# The same by posix_spawn, whose child makes no call of the library before it is another program; its parent closes the file at
+# once, and goes on.
+cat >"$work/spawn.py" <<'END'
+import os, sys
+told, tell = os.pipe()
+file = os.open("/benchfs/unnamed", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+os.write(file, b"text")
+os.unlink("/benchfs/unnamed")
+os.set_inheritable(file, True)
+os.set_inheritable(told, True)
+program = "import os\nos.read(%d, 1)\nassert os.pread(%d, 9, 0) == b'text'" % (told, file)
+child = os.posix_spawn(sys.executable, [sys.executable, "-c", program], os.environ)
+os.close(file)
+free = os.statvfs("/benchfs").f_bfree
+for number in range(300):
+    with open("/benchfs/other", "w") as other:
+        other.write("x" * 9000)
+    os.unlink("/benchfs/other")
+os.write(tell, b".")
+assert os.waitpid(child, 0)[1] == 0
+END
+[ -x /usr/bin/python3 ] && ok "a file without a name is handed on by posix_spawn" on timeout 20 /usr/bin/python3 "$work/spawn.py"
+
+# Locks of flock are the description's: they last as long as any process has it open, whoever of them has locked.
+ok "a lock outlasts the program that took it" script 'exec 9>lock; flock 9; ! flock -n lock true; exec 9>&-; flock -n lock true'
+ok "a lock goes with the program that was executed under it" script 'sh -c "exec 9>lock; flock 9; exec true"; flock -n lock true'
+ok "a lock outlasts exec" script 'exec 9<>lock; flock 9; exec bash -c "cat <&9; ! flock -n lock true; exec 9>&-; flock -n lock true"'
+cat >"$work/locker.py" <<'END'
+import fcntl, os, signal, time
+def lock():
+    return os.open("/benchfs/lock", os.O_RDWR | os.O_CREAT)
+def free():
+    other = lock()
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(other)
+    return True
+def end_of(action):
+    child = os.fork()
+    if child == 0:
+        action()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+file = lock()
+end_of(lambda: fcntl.flock(file, fcntl.LOCK_EX))
+time.sleep(0.1) # by then the server knows that the child is dead
+assert not free(), "the lock went with the child that took it"
+fcntl.flock(file, fcntl.LOCK_UN)
+assert free(), "whoever has the description open can unlock it"
+end_of(lambda: end_of(lambda: fcntl.flock(file, fcntl.LOCK_EX)))
+time.sleep(0.1)
+assert not free(), "the lock went with the grandchild"
+os.close(file)
+assert free(), "nobody has it open"
+file = lock()
+told, tell = os.pipe()
+child = os.fork()
+if child == 0:
+    os.read(told, 1)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    os._exit(0)
+os.close(file)
+os.write(tell, b".")
+os.waitpid(child, 0)
+assert free(), "the parent had closed it before it was locked"
+END
+[ -x /usr/bin/python3 ] && ok "locks are the description's" on timeout 20 /usr/bin/python3 "$work/locker.py"
+
 # Servers that count as elsewhere are reached by UCX, which has a thread of its own: a child has to get another one, and
 # the program sees nothing of what that thread has open, nor does it spin.
 benchfs stop >/dev/null

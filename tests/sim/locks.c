@@ -282,7 +282,8 @@ static void do_release(struct worker *worker, struct scene *scene, struct owner 
     owner->changes++;
     if (others == 0)
         memset(owner->sure, LOCK_NONE, sizeof owner->sure);
-    int status = client_lock_release(worker->client, scene->inodes[owner->file], owner->kind, owner->number);
+    int status =
+        client_lock_release(worker->client, scene->inodes[owner->file], owner->kind, owner->number, 0);
     if (is_dead(worker))
         return;
     done(worker, owner, "release", 0, BYTES - 1, LOCK_NONE, status);
@@ -300,7 +301,7 @@ static void do_share(struct worker *worker, struct scene *scene, struct owner *o
         return;
     owner->sharing = true;
     int status = client_lock_share(worker->cluster->clients[to], scene->inodes[owner->file], owner->kind,
-                                   owner->number);
+                                   owner->number, 0);
     owner->sharing = false;
     if (is_dead(worker))
         return;
@@ -322,7 +323,7 @@ static void do_release_shared(struct worker *worker, struct scene *scene, struct
         memset(owner->sure, LOCK_NONE, sizeof owner->sure);
     hold_by(owner, owner->holders & ~(1u << to));
     int status = client_lock_release(worker->cluster->clients[to], scene->inodes[owner->file], owner->kind,
-                                     owner->number);
+                                     owner->number, 0);
     if (is_dead(worker))
         return;
     done(worker, owner, "release the shared", 0, BYTES - 1, LOCK_NONE, status);
@@ -405,7 +406,7 @@ static void release_all(struct worker *worker)
             if ((holders & 1u << client) == 0 || cluster->client_dead[client])
                 continue;
             int status = client_lock_release(cluster->clients[client], scene->inodes[owner->file],
-                                             owner->kind, owner->number);
+                                             owner->kind, owner->number, 0);
             if (status != 0)
                 cluster_fail(cluster, "the last release: %s", status_text(status));
         }
@@ -419,7 +420,7 @@ static void release_all(struct worker *worker)
                                        .type = LOCK_EXCLUSIVE};
             int status = client_lock(worker->client, &lock, false, NULL, NULL);
             if (status == 0)
-                status = client_lock_release(worker->client, lock.inode, kind, lock.owner);
+                status = client_lock_release(worker->client, lock.inode, kind, lock.owner, 0);
             if (status != 0)
                 cluster_fail(cluster, "all is released, but file %u, kind %u: %s", i, kind,
                              status_text(status));
