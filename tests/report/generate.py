@@ -149,6 +149,19 @@ def full():
     line(type='a type of a later version', run=io, value=1)
 
 
+def sweep():
+    """Targets that are the same but for their servers, beside one that has none; and latencies over less than two decades,
+    over three, and all alike."""
+    numbers = [1, 2, 4]
+    identity = run(1, 'ior', {'target': [f'benchfs:servers={servers},store=file' for servers in numbers] + ['posix:/scratch']})
+    for size in (65536, 1 << 20):
+        for phase, rate, spread, tail in (('write', 2000, 0.6, 0.2), ('read', 9000, 1.2, 0.02), ('sync', 150, 0.02, 0)):
+            for servers in numbers + [None]:
+                target, more = ('posix:/scratch', {}) if servers is None else (f'benchfs:servers={servers},store=file', {'servers': servers})
+                result(identity, 'ior', target, phase, {'size': size, 'depth': 4, 'processes': 2, **more}, rate * (servers or 1.5) ** 0.8, size,
+                       latency=histogram(2000, 8e9 / rate, spread, tail))
+
+
 def one():
     identity = run(1, 'md', {})
     result(identity, 'md', 'posix:/tmp', 'create', {}, 1000, 0, repeats=1, optional=False)
@@ -191,4 +204,4 @@ if __name__ == '__main__':
         VALUES = 100
         many(int(sys.argv[2]))
     else:
-        {'full': full, 'one': one, 'hostile': hostile}[kind]()
+        {'full': full, 'sweep': sweep, 'one': one, 'hostile': hostile}[kind]()

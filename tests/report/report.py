@@ -167,6 +167,11 @@ return [...document.querySelectorAll("figure")].map(node => ({
   pictures: [...node.querySelectorAll(".plot svg")].map(svg => [svg.getBoundingClientRect().width, svg.getBoundingClientRect().height, svg.getAttribute("aria-label")]),
   bad: [...node.querySelectorAll(".plot svg *")].filter(mark => [...mark.attributes].some(attribute => /NaN|undefined|Infinity/.test(attribute.value))).length,
   texts: [...node.querySelectorAll(".plot svg text")].map(text => text.textContent),
+  crowded: [...node.querySelectorAll(".plot svg .axis")].flatMap(axis => {
+    const boxes = [...axis.querySelectorAll(".tick text")].map(text => [text.getBoundingClientRect(), text.textContent]);
+    return boxes.flatMap(([box, text], i) => boxes.slice(i + 1).filter(([other]) => box.left < other.right - 1 && other.left < box.right - 1 && box.top < other.bottom - 3 && other.top < box.bottom - 3)
+      .map(([, other]) => text + " on " + other));
+  }),
 }));'''
 
 # Files that are saved are kept in place of being written to disk.
@@ -196,6 +201,7 @@ def opened(browser, path, figures=None):
     for each in found:
         assert each['empty'] or each['marks'] > 0, f"nothing drawn: {each['caption']}"
         assert each['bad'] == 0, f"marks without a place: {each['caption']}"
+        assert each['crowded'] == [], f"{each['crowded'][:3]}: {each['caption']}"
         assert all(width > 50 and height > 20 for width, height, _ in each['pictures']), each['caption']
         assert not any(word in text for text in each['texts'] for word in ('NaN', 'undefined', 'Infinity')), each['caption']
     if figures is not None:
@@ -328,6 +334,22 @@ def a_phase_without_a_series_here_is_shown_elsewhere(browser):
     series = next(each for each in found if 'Rate over time' in each['caption'])
     assert 'At size 2 KiB' in series['caption'] and not series['empty'], series
     assert 'write (at size 4 KiB)' in browser.run('return [...document.querySelectorAll(".panel h4")].map(node => node.textContent).join("; ")')
+
+
+@case
+def targets_of_other_servers_are_compared(browser):
+    """Their number belongs to the target: it neither parts the targets nor leaves out those that have none."""
+    found = opened(browser, page('sweep', generate('sweep', 'sweep')), figures=['Bandwidth by size', 'Ratio to posix:/scratch', 'Scaling over servers'])
+    assert [each['caption'] for each in found if each['empty']] == []
+    text = body_text(browser)
+    assert 'by target: servers 1, 2, 4' in text and 'write on benchfs:store=file 3' in text, 'servers are not told'
+    files = saved_files(browser)
+    targets = {f'benchfs:servers={servers},store=file' for servers in (1, 2, 4)} | {'posix:/scratch'}
+    for name in ('ior-rates.csv', 'ior-latency-percentiles.csv'):
+        assert {row['target'] for row in files[name]} == targets, name
+    curve = [row for row in files['ior-scaling.csv'] if row['phase'] == 'write']
+    assert [row['servers'] for row in curve] == ['1', '2', '4'], curve
+    assert abs(float(curve[2]['speedup']) - 4 ** 0.8) < 0.6 and abs(float(curve[2]['efficiency']) * 4 - float(curve[2]['speedup'])) < 1e-6
 
 
 @case

@@ -84,6 +84,8 @@ function compareValues(a, b) {
 
 /* Order in which parameters are taken for the axis of the bars. */
 const axisPreference = ['size', 'transfer', 'block', 'record', 'files', 'servers', 'clients', 'processes', 'threads', 'depth'];
+/* What a target has, where it is not chosen: a subject that has one value is not split by it. */
+const targetParameters = ['servers'];
 const scalingParameters = ['servers', 'clients', 'nodes', 'ranks', 'processes', 'threads', 'depth'];
 
 class Benchmark {
@@ -116,6 +118,7 @@ class Benchmark {
     for (const result of this.results) for (const name of Object.keys(result.parameters)) names.add(name);
     this.varying = [];
     this.fixed = [];
+    this.bySubject = []; // differ between subjects only: no settings
     this.values = new Map(); // parameter → values, ascending
     this.valuesOfPhase = new Map(); // phase → parameter → set of values
     for (const phase of this.phases) this.valuesOfPhase.set(phase, new Map());
@@ -130,6 +133,10 @@ class Benchmark {
       }
       if (values.size === 0 || name === this.comparedParameter) continue;
       this.values.set(name, [...values].sort(compareValues));
+      if (targetParameters.includes(name) && values.size > 1 && this.ofSubject(name)) {
+        this.bySubject.push(name);
+        continue;
+      }
       // A parameter that differs between phases only has nothing to choose.
       const chosen = this.phases.some(phase => this.valuesOfPhase.get(phase).get(name).size > 1);
       (chosen ? this.varying : this.fixed).push(name);
@@ -140,6 +147,18 @@ class Benchmark {
     };
     this.varying.sort((a, b) => rank(a) - rank(b) || this.values.get(b).length - this.values.get(a).length || compareValues(a, b));
     this.axis = this.varying[0];
+  }
+
+  /* Whether each subject has one value of it, or none. */
+  ofSubject(name) {
+    const values = new Map();
+    for (const result of this.results) {
+      const value = parameterValue(result, name);
+      if (value === undefined) continue;
+      if (values.has(result.subject) && values.get(result.subject) !== value) return false;
+      values.set(result.subject, value);
+    }
+    return true;
   }
 
   settingKey(result) {

@@ -31,7 +31,8 @@ function explainFigure(parent, benchmark) {
     title: () => 'What limits it',
     note: () => {
       const point = benchmark.pointText();
-      return (point ? `At ${point}. ` : '') + 'What benchfs explain concludes from stages, counters and limits.';
+      return (point ? `At ${point}. ` : '') + 'What benchfs explain concludes from stages, counters and limits.'
+        + (data.limits.length === 0 ? ' How far something is from its limit is known with limits of this machine: measure them by "benchfs bench calibrate --output FILE" and give FILE to "benchfs report", too.' : '');
     },
     draw: body => {
       const found = list();

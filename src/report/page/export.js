@@ -68,7 +68,7 @@ function identityColumns(benchmark, free = []) {
     {name: 'phase', value: row => row.result.phase},
   ];
   if (benchmark.runs.length > 1) columns.unshift({name: 'run', value: row => runs[row.result.run].id});
-  for (const name of (benchmark.comparedParameter === undefined ? [] : [benchmark.comparedParameter]).concat(benchmark.varying, free))
+  for (const name of (benchmark.comparedParameter === undefined ? [] : [benchmark.comparedParameter]).concat(benchmark.varying, benchmark.bySubject, free))
     columns.push({name, value: row => parameterOrClients(row.result, name), text: value => parameterText(name, value)});
   return columns;
 }

@@ -78,18 +78,23 @@ function picture(node, width, height, margin, label) {
   return {svg, inner, width: width - margin.left - margin.right, height: height - margin.top - margin.bottom};
 }
 
-/* Powers of ten, with 2 and 5 between them when there are few. */
+/* Powers of ten, and as many digits between them as have room: `most` labels fit side by side. */
 function logTicks([low, high], most) {
   const decades = Math.log10(high / low);
   const steps = decades > most ? Math.ceil(decades / most) : 1;
-  const between = decades < 1.2 ? [1, 2, 3, 5, 7] : decades <= most / 3 ? [1, 2, 5] : [1];
-  const ticks = [];
-  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += steps)
-    for (const digit of between) {
-      const tick = digit * 10 ** power;
-      if (tick >= low * 0.999 && tick <= high * 1.001) ticks.push(tick);
-    }
-  return ticks.length > 2 ? ticks : d3.ticks(low, high, Math.min(5, most)).filter(tick => tick > 0);
+  const choices = steps > 1 ? [[[1], 10]] : [[[1, 2, 3, 5, 7], 1.4], [[1, 2, 5], 2], [[1, 3], 3], [[1], 10]];
+  for (const [digits, nearest] of choices) {
+    const ticks = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += steps)
+      for (const digit of digits) {
+        const tick = digit * 10 ** power;
+        if (tick >= low * 0.999 && tick <= high * 1.001) ticks.push(tick);
+      }
+    const room = Math.log10(nearest) / decades * most; // of the narrowest gap, in labels
+    if (ticks.length >= 2 && (room >= 0.8 || ticks.length === 2)) return ticks;
+  }
+  // Less than a digit: as good as linear.
+  return d3.ticks(low, high, Math.min(4, most)).filter(tick => tick > 0);
 }
 
 /* About one tick for each `room` pixels of a linear scale, and never more. */

@@ -121,6 +121,7 @@ function benchmarkSection(parent, benchmark, number) {
   if (benchmark.subjects.length > 1) parts.push(benchmark.comparedParameter === undefined ? `${benchmark.subjects.length} targets` : `compared: ${shorten(benchmark.comparedParameter, 40)} (${benchmark.subjects.length})`);
   else parts.push(shorten(benchmark.subjects[0].label, 80));
   if (benchmark.varying.length > 0) parts.push(`varied: ${benchmark.varying.map(name => `${name} (${benchmark.values.get(name).length})`).join(', ')}`);
+  if (benchmark.bySubject.length > 0) parts.push(`by target: ${benchmark.bySubject.map(name => `${name} ${benchmark.values.get(name).map(value => parameterText(name, value)).join(', ')}`).join(', ')}`);
   if (constant.length > 0) parts.push(`fixed: ${constant.join(', ')}`);
   parent.append(element('p', {class: 'lead'}, parts.join(' · ')));
   benchmark.legendButtons = [];

@@ -5,24 +5,33 @@ function scalingParametersOf(benchmark) {
   if (['ring', 'hash', 'meta', 'cache'].includes(benchmark.name)) return []; // here more servers are more work
   return scalingParameters.filter(name => {
     if (name === 'clients' && benchmark.results.some(result => result.clients !== undefined)) return true;
-    return benchmark.varying.includes(name) && benchmark.values.get(name).filter(value => typeof value === 'number' && value > 0).length > 1;
+    return (benchmark.varying.includes(name) || benchmark.bySubject.includes(name)) && benchmark.values.get(name).filter(value => typeof value === 'number' && value > 0).length > 1;
   });
 }
 
-/* Curves of one phase: {subject, points: [{x, result}]} with two points or more. */
+/* Targets that differ in their number of servers only are points of one curve. */
+function familyOf(subject, parameter) {
+  return parameter === 'servers' ? subject.label.replace(/\b(?:servers|(?:cluster\.)?server_count)=\d+,?/, '').replace(/[,:]+$/, '') : subject.label;
+}
+
+/* Curves of one phase: {subject, label, points: [{x, result}]} with two points or more; subject is the first of
+   those that the points are of. */
 function scalingCurves(benchmark, phase, parameter) {
   const free = parameter === 'clients' && !benchmark.varying.includes('clients') ? ['processes', 'threads'] : [parameter];
   const curves = [];
-  for (const subject of benchmark.visibleSubjects()) {
+  const families = new Map();
+  for (const subject of benchmark.visibleSubjects())
+    if (!families.has(familyOf(subject, parameter))) families.set(familyOf(subject, parameter), subject);
+  for (const [label, subject] of families) {
     const best = new Map(); // of the ways to have so many clients, the fastest
     const measure = benchmark.rateOf(phase);
     for (const result of benchmark.at(phase, free)) {
       const x = parameterOrClients(result, parameter);
-      if (result.subject !== subject || typeof x !== 'number' || x <= 0 || !(result[measure] > 0)) continue;
+      if (familyOf(result.subject, parameter) !== label || typeof x !== 'number' || x <= 0 || !(result[measure] > 0)) continue;
       if (!best.has(x) || best.get(x)[measure] < result[measure]) best.set(x, result);
     }
     const points = [...best].sort((a, b) => a[0] - b[0]).map(([x, result]) => ({x, result, ...interval(result, measure)}));
-    if (points.length > 1) curves.push({subject, points});
+    if (points.length > 1) curves.push({subject, label, points});
   }
   return curves;
 }
@@ -98,7 +107,7 @@ function drawScaling(node, width, panel, parameter, benchmark) {
       .attr('d', curve.points.filter(point => point.known && point.low > 0).map(point => `M${x(point.x)},${y(point.low)}V${y(point.high)}`).join(''));
     const marks = frame.inner.append('g').selectAll('path').data(curve.points).enter().append('path').attr('d', symbolPath(curve.subject, 36))
       .attr('transform', point => `translate(${x(point.x)},${y(point.median)})`).style('fill', color);
-    tipOn(marks, point => `${curve.subject.label}\n${parameter} ${point.x}: ${measure.text(point.median)}\n`
+    tipOn(marks, point => `${curve.label}\n${parameter} ${point.x}: ${measure.text(point.median)}\n`
       + `${format.ratio(point.median / curve.points[0].median)} of ${parameter} ${curve.points[0].x}: ${format.share(efficiency(curve.points[0], point))} of ideal`);
   }
   // Labels at the right end, moved apart when they would overlap.

@@ -121,10 +121,10 @@ function scalingSentences(benchmark) {
   for (const parameter of scalingParametersOf(benchmark).filter(name => name !== 'depth')) {
     const words = [];
     for (const phase of benchmark.phases)
-      for (const {subject, points} of scalingCurves(benchmark, phase, parameter)) {
+      for (const {label, points} of scalingCurves(benchmark, phase, parameter)) {
         const [first] = points;
         const last = points[points.length - 1];
-        words.push(`${phase}${benchmark.subjects.length > 1 ? ' on ' + shorten(subject.label, 40) : ''} ${format.ratio(last.median / first.median)} `
+        words.push(`${phase}${benchmark.subjects.length > 1 ? ' on ' + shorten(label, 40) : ''} ${format.ratio(last.median / first.median)} `
           + `(${format.share(efficiency(first, last))} of ideal, ${parameter} ${first.x} to ${last.x})`);
       }
     if (words.length > 0) sentences.push([strong(`Scaling over ${parameter}`), `: ${listing(words.slice(0, 6))}${words.length > 6 ? '; the rest is in the figure' : ''}.`]);
