@@ -224,6 +224,8 @@ static int write_pair(const struct side *other_side, const struct cell *base, co
     return result_write_line(stdout, line);
 }
 
+static int name_width; /* of the table's first column */
+
 static void print_pair(const struct side *other_side, const struct cell *base, const struct cell *other,
                        const struct comparison *comparison, bool regression)
 {
@@ -237,10 +239,10 @@ static void print_pair(const struct side *other_side, const struct cell *base, c
     snprintf(interval, sizeof(interval), "%.3f..%.3f", comparison->low, comparison->high);
     if (comparison->floor > 0.0)
         snprintf(floor, sizeof(floor), "%.1f %%", (comparison->floor - 1.0) * 100.0);
-    printf("%-36s %s/A %12.*f %12.*f %-5s %7.3f %14s %+5.2f %8s  %s%s\n", what, other_side->label, digits,
-           sample_median(base_rate) / scale, digits, sample_median(other_rate) / scale, bytes ? "MB/s" : unit,
-           comparison->ratio, interval, comparison->delta, floor, verdict_name(comparison->verdict),
-           regression ? ": REGRESSION" : "");
+    printf("%-*s %s/A %12.*f %12.*f %-5s %7.3f %14s %+5.2f %8s  %s%s\n", name_width, what, other_side->label,
+           digits, sample_median(base_rate) / scale, digits, sample_median(other_rate) / scale,
+           bytes ? "MB/s" : unit, comparison->ratio, interval, comparison->delta, floor,
+           verdict_name(comparison->verdict), regression ? ": REGRESSION" : "");
 }
 
 static int compare_pair(const struct side *other_side, const struct cell *base, const struct cell *other)
@@ -292,7 +294,12 @@ static void print_head(void)
                sides[i].target != NULL ? " " : "", sides[i].target != NULL ? sides[i].target : "",
                run->version, run->commit, run->host, run->time);
     }
-    printf("\n%-36s %3s %12s %12s %-5s %7s %14s %5s %8s  %s\n", "", "", "A", "other", "", "ratio",
+    for (uint32_t i = 0; i < sides[0].count; i++) {
+        char what[256];
+        describe(sides[0].cells[i].result, what, sizeof(what));
+        name_width = (int)strlen(what) > name_width ? (int)strlen(what) : name_width;
+    }
+    printf("\n%-*s %3s %12s %12s %-5s %7s %14s %5s %8s  %s\n", name_width, "", "", "A", "other", "", "ratio",
            "95 % interval", "delta", "noise", "verdict");
 }
 

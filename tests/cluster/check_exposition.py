@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A strict reader of Prometheus's text format: what it accepts, Prometheus does.
 
-Usage: check_exposition.py FILE [DASHBOARD]: with a dashboard, every metric that it asks for must be in the file.
+Usage: check_exposition.py FILE [DASHBOARD [RULES]]: with a dashboard, every metric that it asks for must be in the file,
+with the labels that it asks by. Its questions go into RULES as rules that promtool can check.
 """
 import json, math, re, sys
 
@@ -74,7 +75,34 @@ def check_histograms(types, samples):
     return len(series)
 
 
-def check_dashboard(path, types):
+SELECTOR = re.compile(r'(benchfs_\w+)(?:\{([^}]*)\})?')
+MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
+
+
+def check_question(question, types, samples):
+    """Labels that no sample has select nothing, and would leave a panel empty; so would a value."""
+    made, by = set(), re.findall(r"\bby \(([^)]*)\)", question)
+    for name, matchers in SELECTOR.findall(question):
+        own = [dict(labels) for sampled, labels in samples if sampled == name]
+        assert own, f"nobody has {name}: {question}"
+        assert types[family_of(name, types)] != "counter" or re.search(r"(rate|increase)\(" + name, question), f"a counter as it is: {question}"
+        for label, way, value in MATCHER.findall(matchers):
+            values = {labels[label] for labels in own if label in labels}
+            assert values, f"{name} has no label {label}: {question}"
+            assert way != "=" or value in values, f"{name} has no {label} {value}: {question}"
+        made.update(label for labels in own for label in labels)
+    for label in re.split(r"\s*,\s*", ",".join(by)) if by else []:
+        assert label in made, f"there is no label {label}: {question}"
+
+
+def write_rules(path, questions):
+    """$server is any, and the interval that Grafana chooses one that is long enough."""
+    rules = [{"record": f"dashboard:question{i}", "expr": question.replace("$__rate_interval", "5m").replace("$server", ".*")}
+             for i, question in enumerate(questions)]
+    json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, open(path, "w"))  # which is YAML as well
+
+
+def check_dashboard(path, types, samples, rules):
     dashboard = json.load(open(path))
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -83,13 +111,20 @@ def check_dashboard(path, types):
     assert len(asked) > 10
     missing = {name for name in asked if family_of(name, types) not in types}
     assert not missing, f"nobody has {missing}"
+    questions = [target["expr"] for panel in panels for target in panel["targets"]]
+    for question in questions:
+        check_question(question, types, samples)
+    for panel in panels:
+        assert panel["fieldConfig"]["defaults"].get("unit"), f"no unit: {panel['title']}"
+    if rules:
+        write_rules(rules, questions)
 
 
 def main():
     types, samples = read(open(sys.argv[1]).read())
     print(len(types), "families,", len(samples), "samples,", check_histograms(types, samples), "histograms")
     if len(sys.argv) > 2:
-        check_dashboard(sys.argv[2], types)
+        check_dashboard(sys.argv[2], types, samples, sys.argv[3] if len(sys.argv) > 3 else None)
 
 
 main()

@@ -17,6 +17,7 @@ scrape() { fetch "$1" >"$work/scraped"; }
 sum() { awk -v pattern="$1" '$0 ~ pattern { sum += $NF } END { print sum + 0 }' "$work/scraped"; }
 same() { [ "$1" = "$2" ] || { echo "\"$1\" is not \"$2\""; return 1; }; }
 not() { ! "$@"; }
+understands() { command -v promtool >/dev/null || { echo "# no promtool"; return 0; }; promtool check rules "$work/rules"; }
 lint() { command -v promtool >/dev/null || { echo "# no promtool"; return 0; }; promtool check metrics <"$work/scraped"; }
 
 ok "start" benchfs start -n 2 --store mem --set store.capacity=64MiB --set metrics.listen=127.0.0.1:0 --set metrics.slow=1ns
@@ -25,7 +26,9 @@ head -c 300000 /dev/urandom >"$work/file"
 benchfs cp "$work/file" benchfs:/file >/dev/null
 ok "the first server answers" scrape 0
 ok "by the format" python3 "$tests/check_exposition.py" "$work/scraped"
-ok "the dashboard asks for nothing else" python3 "$tests/check_exposition.py" "$work/scraped" "$tests/../../share/benchfs/grafana-dashboard.json"
+ok "the dashboard asks for nothing else" python3 "$tests/check_exposition.py" "$work/scraped" \
+    "$tests/../../share/benchfs/grafana-dashboard.json" "$work/rules"
+ok "promtool, if it is here, understands its questions" understands
 ok "promtool, if it is here, finds nothing" lint
 cp "$work/scraped" "$work/first"
 ok "so does the second" scrape 1
