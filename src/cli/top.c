@@ -134,17 +134,18 @@ static void draw(struct top *top)
     for (size_t at = 0; at < text->length;) {
         const char *end = memchr(text->bytes + at, '\n', text->length - at);
         size_t length = (size_t)(end - text->bytes) - at;
+        write_text("\033[K"); /* at the end of a full line it would take the last column */
         (void)descriptor_write(STDOUT_FILENO, text->bytes + at, length);
-        write_text("\033[K\n");
+        write_text("\n");
         at += length + 1;
     }
     write_text("\033[J");
     char place[32];
-    snprintf(place, sizeof(place), "\033[%u;1H\033[2m", top->view.rows + 1);
+    snprintf(place, sizeof(place), "\033[%u;1H\033[K\033[2m", top->view.rows + 1);
     write_text(place);
     (void)descriptor_write(STDOUT_FILENO, help,
                            strlen(help) < top->view.columns ? strlen(help) : top->view.columns);
-    write_text("\033[0m\033[K");
+    write_text("\033[0m");
 }
 
 /* Returns false: to end. */

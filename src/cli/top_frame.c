@@ -181,7 +181,7 @@ static void draw_head(struct page *page, const struct observer *observer)
     line(page, TITLE, "benchfs top  %s  %u of %u servers  %u client threads%s  every %.1f s%s", when,
          totals.up, totals.servers, totals.clients, elsewhere, (double)view->interval / NSEC_PER_SEC,
          view->paused ? "  PAUSED" : "");
-    line(page, HEAD, "%s req/s  %s/s  %s refused/s  %s of %s used  memory %s", top_count(totals.requests),
+    line(page, HEAD, "%s req/s  %s/s  %s refused/s  %s of %s used  mem %s", top_count(totals.requests),
          top_bytes(totals.bytes), top_count(totals.errors), top_bytes((double)totals.used),
          top_bytes((double)totals.capacity), top_bytes((double)totals.memory));
     line(page, observer->requests.imbalance > 1.5 ? WARNING : PLAIN,
@@ -251,7 +251,7 @@ static void draw_client(struct page *page, const struct source *source)
     const struct metrics_header *header = &source->reader->header;
     char who[40];
     snprintf(who, sizeof(who), "%u/%u", header->pid, header->thread);
-    line(page, PLAIN, "%-17.17s %-13.13s %7s %9s %6s %6s %7s", who, header->program,
+    line(page, PLAIN, "%-15.15s %-12.12s %7s %9s %6s %6s %7s", who, header->program,
          top_count(per_second(watched->requests, watched->seconds)),
          top_bytes(per_second(watched->bytes, watched->seconds)),
          top_time(histogram_quantile(&watched->all, 0.5)), top_time(histogram_quantile(&watched->all, 0.99)),
@@ -271,15 +271,15 @@ static void draw_elsewhere(struct page *page, const struct observer *observer, u
             return;
         }
         char who[32];
-        snprintf(who, sizeof(who), "uid %u, %u sess", load->uid, load->sessions);
-        line(page, PLAIN, "%-17.17s %-13.13s %7s %9s %6s %6s %7s", load->host, who,
+        snprintf(who, sizeof(who), "uid %u x%u", load->uid, load->sessions);
+        line(page, PLAIN, "%-15.15s %-12.12s %7s %9s %6s %6s %7s", load->host, who,
              top_count(load->requests_per_s), top_bytes(load->bytes_per_s), "-", "-", "-");
     }
 }
 
 static void draw_parties(struct page *page, const struct observer *observer, uint32_t room)
 {
-    static const char *const orders[TOP_ORDERS] = {"number", "requests", "busy", "bandwidth"};
+    static const char *const orders[TOP_ORDERS] = {"number", "requests", "busy", "bytes"};
     const struct top_view *view = page->view;
     struct source **list = calloc(observer->sources.count + 1, sizeof(struct source *));
     uint32_t count = 0;
@@ -292,7 +292,7 @@ static void draw_parties(struct page *page, const struct observer *observer, uin
     if (list != NULL)
         qsort(list, count, sizeof(struct source *), by_order);
     if (view->clients)
-        line(page, TITLE, "%-17s %-13s %7s %9s %6s %6s %7s  by %s", "PROCESS/THREAD", "PROGRAM", "CALLS/S",
+        line(page, TITLE, "%-15s %-12s %7s %9s %6s %6s %7s by %s", "PROCESS/THREAD", "PROGRAM", "CALLS/S",
              "BYTES/S", "P50", "P99", "REFUSED", orders[view->order]);
     else
         line(page, TITLE, "%3s %-12s %5s %7s %9s %6s %6s %3s %8s %8s", "SRV", "HOST", "BUSY%", "REQ/S",
@@ -311,6 +311,19 @@ static void draw_parties(struct page *page, const struct observer *observer, uin
 }
 
 /* ---- operations ---- */
+
+#define OPERATION_COLUMNS 64u /* behind the name */
+#define OPERATION_NAME_MIN 15u
+#define OPERATION_NAME_MAX 24u
+
+/* Room for the names of operations. */
+static int name_columns(const struct page *page)
+{
+    uint32_t columns = page->view->columns;
+    return (int)(columns < OPERATION_COLUMNS + OPERATION_NAME_MIN   ? OPERATION_NAME_MIN
+                 : columns > OPERATION_COLUMNS + OPERATION_NAME_MAX ? OPERATION_NAME_MAX
+                                                                    : columns - OPERATION_COLUMNS);
+}
 
 static const struct observer *sorted_observer;
 
@@ -334,7 +347,8 @@ static void draw_operation(struct page *page, const struct observer *observer, u
     const struct observed_operation *operation = &observer->operations[number];
     const struct metrics_operation *sums = &operation->sums;
     bool called = number >= METRICS_CALLED;
-    line(page, PLAIN, "%-15.15s %7s %9s %6s %6s %7s %7s %7s %7s", observed_name(number),
+    int width = name_columns(page);
+    line(page, PLAIN, "%-*.*s %7s %9s %6s %6s %7s %7s %7s %7s", width, width, observed_name(number),
          top_count(per_second(sums->count, seconds)), top_bytes(per_second(sums->bytes, seconds)),
          top_time(histogram_quantile(&operation->total, 0.5)),
          top_time(histogram_quantile(&operation->total, 0.99)),
@@ -374,11 +388,11 @@ static void draw_operations(struct page *page, const struct observer *observer, 
     uint32_t count = collect_operations(observer, called, numbers);
     double seconds = seconds_of(observer, called);
     if (called)
-        line(page, TITLE, "%-15s %7s %9s %6s %6s %7s %7s %7s %7s", "CALL", "CALLS/S", "BYTES/S", "P50", "P99",
-             "WIRE", "QUEUE", "HANDLER", "STORAGE");
+        line(page, TITLE, "%-*s %7s %9s %6s %6s %7s %7s %7s %7s", name_columns(page), "CALL", "CALLS/S",
+             "BYTES/S", "P50", "P99", "WIRE", "QUEUE", "HANDLER", "STORAGE");
     else
-        line(page, TITLE, "%-15s %7s %9s %6s %6s %7s %7s %7s %7s", "OPERATION", "REQ/S", "BYTES/S", "P50",
-             "P99", "QUEUE", "HANDLER", "STORAGE", "REPLY");
+        line(page, TITLE, "%-*s %7s %9s %6s %6s %7s %7s %7s %7s", name_columns(page), "OPERATION", "REQ/S",
+             "BYTES/S", "P50", "P99", "QUEUE", "HANDLER", "STORAGE", "REPLY");
     if (count == 0)
         line(page, PLAIN, "     nothing was %s", called ? "called by clients of this host" : "asked");
     for (uint32_t i = 0; i < count && i < room; i++)
@@ -387,9 +401,11 @@ static void draw_operations(struct page *page, const struct observer *observer, 
 
 /* ---- hot and slow ---- */
 
-#define HOT_COLUMNS 24u /* in front of the name */
-#define SLOW_COLUMNS 59u
-#define LISTED_MAX 16u /* however high the page is */
+#define HOT_COLUMNS 24u  /* in front of the name */
+#define HOT_LEAST 0.0005 /* of the requests: less is shown as 0.0 % */
+#define SLOW_COLUMNS 43u /* between the name of the operation and that of the file */
+#define SLOW_WIDE 120u   /* columns of the page from which on names of operations are not cut */
+#define LISTED_MAX 16u   /* however high the page is */
 
 static uint32_t room_behind(const struct page *page, uint32_t columns)
 {
@@ -411,6 +427,16 @@ static const char *inode_text(const struct inode_names *names, uint64_t inode, u
     else
         snprintf(text, size, "inode %" PRIx64, inode);
     return text;
+}
+
+/* The first has most. */
+static uint32_t count_hot(const struct observer *observer)
+{
+    uint32_t count = 0;
+    while (count < observer->hot_count &&
+           (double)observer->hot[count].requests >= HOT_LEAST * (double)observer->traced)
+        count++;
+    return count;
 }
 
 static void draw_hot(struct page *page, const struct observer *observer, const struct inode_names *names,
@@ -435,16 +461,18 @@ static void draw_slow(struct page *page, const struct observer *observer, const 
         snprintf(noted, sizeof(noted), "; %" PRIu64 " noted", observer->slow_noted);
     else
         snprintf(noted, sizeof(noted), " IN A MINUTE");
-    line(page, TITLE, "%-16s %3s %6s %6s %7s %7s %6s  SLOWEST%s", "OPERATION", "SRV", "TOTAL", "QUEUE",
+    int width = page->view->columns < SLOW_WIDE ? OPERATION_NAME_MIN + 1 : OPERATION_NAME_MAX;
+    line(page, TITLE, "%-*s %3s %6s %6s %7s %7s %6s  SLOWEST%s", width, "OPERATION", "SRV", "TOTAL", "QUEUE",
          "HANDLER", "STORAGE", "REPLY", noted);
     for (uint32_t i = 0; i < observer->slow_count && i < room; i++) {
         const struct slow_request *slow = &observer->slow[i];
         const struct metrics_entry *entry = &slow->entry;
         const char *name = observed_name(entry->operation);
-        line(page, PLAIN, "%-16.16s %3u %6s %6s %7s %7s %6s  %s", name != NULL ? name : "?", slow->server,
-             top_time(entry->total_ns), top_time(entry->server_queue_ns), top_time(entry->handler_ns),
-             top_time(entry->storage_ns), top_time(entry->reply_ns),
-             inode_text(names, entry->subject, room_behind(page, SLOW_COLUMNS), text, sizeof(text)));
+        line(page, PLAIN, "%-*.*s %3u %6s %6s %7s %7s %6s  %s", width, width, name != NULL ? name : "?",
+             slow->server, top_time(entry->total_ns), top_time(entry->server_queue_ns),
+             top_time(entry->handler_ns), top_time(entry->storage_ns), top_time(entry->reply_ns),
+             inode_text(names, entry->subject, room_behind(page, SLOW_COLUMNS + (uint32_t)width), text,
+                        sizeof(text)));
     }
 }
 
@@ -475,7 +503,7 @@ void top_frame(const struct observer *observer, const struct top_view *view, con
     draw_operations(&page, observer, operations);
     if (!view->stages) {
         uint32_t rest = room - parties - operations;
-        uint32_t hot = smaller_of(smaller_of(observer->hot_count, LISTED_MAX), (rest + 1) / 2);
+        uint32_t hot = smaller_of(smaller_of(count_hot(observer), LISTED_MAX), (rest + 1) / 2);
         draw_hot(&page, observer, names, hot);
         draw_slow(&page, observer, names, smaller_of(rest - hot, LISTED_MAX));
     }

@@ -79,6 +79,13 @@ def main():
             os.kill(pid, getattr(signal, how))
         check_end(fd, pid, before, how)
         os.close(fd)
+    # What fills a line stays whole: nothing may be erased behind it, where the cursor stands on the last column.
+    pid, fd = start(program)
+    frame = read_until(fd, rb"SRV[\s\S]*q quit")
+    assert b"\x1b[K\n" not in frame and b"\x1b[K\r\n" not in frame, frame
+    os.write(fd, b"qq")
+    wait(pid)
+    os.close(fd)
     # A terminal that goes away ends it as well.
     pid, fd = start(program)
     read_until(fd, rb"q quit")
