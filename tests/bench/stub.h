@@ -3,6 +3,7 @@
  * STUB_DOWN they do what the real ones do when no server answers: complain and end the process. */
 #pragma once
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,22 @@
 
 #define STUB __attribute__((visibility("default")))
 
-enum stub_call { CREATE, OPEN, READ, WRITE, SYNC, UNLINK, MKDIR, RMDIR, STAT, LIST, STUB_CALLS };
+enum stub_call {
+    CREATE,
+    OPEN,
+    CLOSE,
+    READ,
+    WRITE,
+    SYNC,
+    UNLINK,
+    MKDIR,
+    RMDIR,
+    STAT,
+    LIST,
+    TRUNCATE,
+    RENAME,
+    STUB_CALLS
+};
 
 static unsigned stub_counts[STUB_CALLS];
 
@@ -41,8 +57,9 @@ static inline int stub_init(void)
 
 static inline int stub_term(void)
 {
-    static const char *const names[] = {"create", "open",  "read",  "write", "sync",
-                                        "unlink", "mkdir", "rmdir", "stat",  "list"};
+    static const char *const names[] = {"create", "open",  "close", "read", "write",    "sync",  "unlink",
+                                        "mkdir",  "rmdir", "stat",  "list", "truncate", "rename"};
+    static_assert(sizeof(names) / sizeof(names[0]) == STUB_CALLS, "each has a name");
     const char *path = getenv("STUB_COUNTS");
     int fd = path == NULL ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     for (int i = 0; i < STUB_CALLS && fd >= 0; i++)

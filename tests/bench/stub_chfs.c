@@ -47,6 +47,7 @@ int chfs_open(const char *path, int32_t flags)
 
 int chfs_close(int fd)
 {
+    STUB_PATH(CLOSE, "");
     return close(fd);
 }
 
@@ -72,7 +73,7 @@ int chfs_fsync(int fd)
 
 int chfs_truncate(const char *path, off_t length)
 {
-    return truncate(stub_path(path, (char[PATH_MAX]){0}), length);
+    return truncate(STUB_PATH(TRUNCATE, path), length);
 }
 
 int chfs_unlink(const char *path)

@@ -42,6 +42,7 @@ int finchfs_open(const char *path, int32_t flags)
 
 int finchfs_close(int fd)
 {
+    STUB_PATH(CLOSE, "");
     return close(fd);
 }
 
@@ -85,7 +86,7 @@ int finchfs_stat(const char *path, struct stat *status)
 
 int finchfs_rename(const char *path, const char *new_path)
 {
-    return rename(stub_path(path, (char[PATH_MAX]){0}), stub_path(new_path, (char[PATH_MAX]){0}));
+    return rename(STUB_PATH(RENAME, path), stub_path(new_path, (char[PATH_MAX]){0}));
 }
 
 /* The system's layout is that of the library, but for the type, which the library does not tell. */

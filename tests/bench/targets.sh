@@ -11,6 +11,7 @@ unset BENCHFS_CHFS_LIBRARY BENCHFS_FINCHFS_LIBRARY STUB_DOWN
 mkdir "$TMPDIR" "$STUB_ROOT" "$work/store"
 
 same() { [ "$1" = "$2" ] || { echo "\"$1\" is not \"$2\""; return 1; }; }
+not() { ! "$@"; }
 nothing_left() { same "$(ls -A "$1")" ""; }
 bench() { timeout 60 benchfs bench "$@"; }
 md() { bench md --files 20 --repeats 1 "$@"; }
@@ -62,7 +63,7 @@ ok "a place that is none" fails 2 'takes a directory from / on' md --target chfs
 ok "files of CHFS" md --threads 2 --target chfs: --library "$finchfs" --library "$chfs" --output "$work/lines"
 ok "six phases" same "$(lines_with '"operations":')" 6
 ok "its number of servers" same "$(lines_with '"servers":3,')" 6
-for call in "create 80" "open 80" "write 40" "read 40" "unlink 80" "stat 40" "mkdir 3"; do
+for call in "create 80" "open 80" "close 160" "write 40" "read 40" "unlink 80" "stat 40" "mkdir 3"; do
     ok "$call calls" counted $call
 done
 ok "nothing is left" nothing_left "$STUB_ROOT"
@@ -80,11 +81,36 @@ ok "no server answers" fails 2 'gave up: second line: nobody there' env STUB_DOW
     timeout 60 benchfs bench md --target finchfs:
 : >"$work/counts"
 ok "files of FINCHFS" md --processes 2 --target finchfs:/
-for call in "create 80" "open 80" "write 40" "read 40" "unlink 80" "stat 40" "mkdir 3" "rmdir 3"; do
+for call in "create 80" "open 80" "close 160" "write 40" "read 40" "unlink 80" "stat 40" "mkdir 3" "rmdir 3"; do
     ok "$call calls" counted $call
 done
 ok "one thread a process" fails 1 'one thread a process' md --threads 2 --target finchfs:
 ok "nothing is left" nothing_left "$STUB_ROOT"
+# Lists name each file once, what is to be synchronised is, and what only one of them has is done there.
+: >"$work/counts"
+for kind in chfs finchfs; do
+    ok "$kind lists all names" bench mdtest --files 300 --repeats 1 --target $kind:
+    ok "$kind has been asked for lists" not counted list 0
+    : >"$work/counts"
+    ok "$kind synchronises" bench ior --block 64KiB --size 32KiB --fsync --repeats 3 --target $kind:
+    ok "once for each file" counted sync 3
+    : >"$work/counts"
+done
+cat >"$work/rename" <<'EOF'
+{"type":"trace","format":1}
+{"t":0,"process":1,"op":"open","path":"/a","fd":1,"flags":"wc"}
+{"t":1,"process":1,"op":"close","fd":1}
+{"t":2,"process":1,"op":"rename","path":"/a","new_path":"/b"}
+{"t":3,"process":1,"op":"unlink","path":"/b"}
+EOF
+sed 's/"rename","path":"\/a","new_path":"\/b"/"truncate","path":"\/a","length":10/; s/"path":"\/b"/"path":"\/a"/' "$work/rename" >"$work/truncate"
+ok "FINCHFS renames" bench replay --trace "$work/rename" --repeats 1 --target finchfs:
+ok "once" counted rename 1
+ok "CHFS truncates" bench replay --trace "$work/truncate" --repeats 1 --target chfs:
+ok "once" counted truncate 1
+unsupported() { bench replay --trace "$work/$1" --repeats 1 --target "$2" | grep -c "not supported by this target" >/dev/null; }
+ok "CHFS has no rename" unsupported rename chfs:
+ok "FINCHFS has no truncate" unsupported truncate finchfs:
 ok "both in turns" io --target chfs: --target finchfs: --target benchfs:servers=1
 ok "nothing is left" nothing_left "$STUB_ROOT"
 finish
