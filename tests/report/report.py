@@ -183,6 +183,76 @@ HTMLAnchorElement.prototype.click = function () { window.saved[this.download] = 
 '''
 
 
+# Whether marks lie where their data say: [what, pairs of data and pixels] for each picture; a scale is affine (of logarithms
+# where the axis is logarithmic), so pairs that are not on one straight line are wrong.
+PLACES = '''
+const found = [];
+const number = (node, name) => Number(node.getAttribute(name));
+const numbers = path => (path.getAttribute("d").match(/-?[0-9.]+(?:e-?[0-9]+)?/g) || []).map(Number);
+const add = (svg, what, pairs) => found.push([what + ": " + svg.getAttribute("aria-label"), pairs.filter(pair => pair.every(Number.isFinite))]);
+for (const svg of document.querySelectorAll(".plot svg")) {
+  const all = query => [...svg.querySelectorAll(query)];
+  const bars = all("rect.bar");
+  if (bars.length > 0)
+    add(svg, "bars", [[0, 0]].concat(bars.map(bar => [bar.__data__.median, number(bar, "width")])));
+  if (bars.length > 0)
+    add(svg, "whiskers", [[0, 0]].concat(bars.map(bar => [bar.__data__.median, number(bar, "width")]), all("path.whisker").flatMap(path => {
+      const [low, , high] = numbers(path);
+      return [[path.__data__.low, low], [path.__data__.high, high]];
+    }), all("circle.repeat").map(dot => [dot.__data__.value, number(dot, "cx")])));
+  const label = svg.getAttribute("aria-label");
+  for (const path of all("path.line")) {
+    const points = path.__data__, flat = numbers(path);
+    const vertices = flat.length / 2, every = vertices > points.length ? 2 : 1;
+    const at = points.map((point, i) => [point, flat[2 * every * i], flat[2 * every * i + 1]]);
+    if (/by percentile/.test(label)) {
+      add(svg, "percentiles", at.slice(1).map(([point, x]) => [point.place, x]));
+      add(svg, "latencies", at.slice(1).map(([point, , y]) => [-Math.log(point.ns), y]));
+    } else if (/over time/.test(label)) {
+      const times = at.map(([moment, x]) => [moment.t, x]);
+      add(svg, "times", [[0, 0]].concat(times));
+      add(svg, "rates", at.map(([moment, , y]) => [-(/^Operations/.test(label) ? moment.ops_per_s : moment.bytes_per_s), y]));
+    } else if (/ over [a-z]+$/.test(label)) {
+      add(svg, "steps", at.map(([point, x]) => [Math.log(point.x), x]));
+      add(svg, "growth", at.map(([point, , y]) => [-Math.log(point.median), y]));
+    }
+  }
+  const ideals = all("path.ideal");
+  all("path.line").forEach((path, i) => {
+    if (ideals.length === 0) return;
+    const points = path.__data__, flat = numbers(path), [, from, , to] = numbers(ideals[i]);
+    const first = points[0], last = points[points.length - 1];
+    add(svg, "ideal", points.map((point, k) => [-Math.log(point.median), flat[2 * k + 1]]).concat([[-Math.log(first.median), from], [-Math.log(first.median * last.x / first.x), to]]));
+  });
+  for (const row of all("g.row")) {
+    const stages = [...row.querySelectorAll("g.stage > rect")];
+    if (stages.length > 0) add(svg, "stages", [[0, 0]].concat(stages.map(rect => [rect.parentNode.__data__.start, number(rect, "x")]), stages.map(rect => [rect.parentNode.__data__.mean, number(rect, "width") + 0.5]).filter(pair => pair[1] > 0.5)));
+    const dots = [...row.querySelectorAll("circle")];
+    if (dots.length > 0) add(svg, "servers", [[0, 0]].concat(dots.map(dot => [dot.__data__.requests, number(dot, "cx")])));
+  }
+  const light = rect => getComputedStyle(rect).fill.match(/[0-9.]+/g).slice(0, 3).reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+  const cells = all("g.cell");
+  if (cells.length > 1) found.push(["cells: " + label, cells.map(cell => [cell.__data__.value, light(cell.querySelector("rect"))]), "order"]);
+}
+return found;'''
+
+
+def check_places(browser):
+    kinds = set()
+    for what, pairs, *way in browser.run(PLACES):
+        kinds.add(what.split(':')[0])
+        pairs.sort()
+        if way:
+            assert all(one[1] <= other[1] + 3 for one, other in zip(pairs, pairs[1:])), f'{what}: {pairs[:6]}'
+            continue
+        (low, first), (high, last) = pairs[0], pairs[-1]
+        for value, place in pairs if high > low else []:
+            wanted = first + (last - first) * (value - low) / (high - low)
+            assert abs(place - wanted) < 1.5, f'{what}: {value} at {place}, not {wanted}'
+        assert high == low or last > first, f'{what}: the wrong way round'
+    return kinds
+
+
 def saved_files(browser):
     browser.run(CAPTURE)
     browser.run('for (const button of document.querySelectorAll(".actions button")) button.click();')
@@ -350,6 +420,12 @@ def targets_of_other_servers_are_compared(browser):
     curve = [row for row in files['ior-scaling.csv'] if row['phase'] == 'write']
     assert [row['servers'] for row in curve] == ['1', '2', '4'], curve
     assert abs(float(curve[2]['speedup']) - 4 ** 0.8) < 0.6 and abs(float(curve[2]['efficiency']) * 4 - float(curve[2]['speedup'])) < 1e-6
+
+
+@case
+def marks_lie_where_their_data_say(browser):
+    opened(browser, full_page())
+    assert check_places(browser) == {'bars', 'whiskers', 'percentiles', 'latencies', 'times', 'rates', 'steps', 'growth', 'ideal', 'stages', 'servers', 'cells'}
 
 
 @case

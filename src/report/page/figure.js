@@ -172,7 +172,7 @@ function symbolPath(subject, area) {
 }
 
 function drawLine(frame, subject, points, x, y, curve = d3.curveLinear) {
-  frame.inner.append('path').attr('class', 'line').style('stroke', subject.color)
+  frame.inner.append('path').datum(points).attr('class', 'line').style('stroke', subject.color)
     .attr('stroke-dasharray', subject.dash || null)
     .attr('d', d3.line().x(x).y(y).curve(curve)(points));
 }
