@@ -116,6 +116,7 @@ struct net {
      * `space`. A transport that has to copy headers copies it there, and says so by message->header. */
     void *header_space;
     uint32_t space;
+    bool copies_headers; /* a header has been copied when it is delivered */
 };
 
 struct net_ucx_options {

@@ -239,6 +239,7 @@ int net_shm_create(struct loop *loop, const struct net_shm_options *options, str
         .name = "shm",
         .reliable = true,
         .eager_max = SHM_INLINE_MAX,
+        .copies_headers = true,
         .receiver = drop_message,
     };
     net->reactor = (struct reactor){.name = "shm", .poll = poll_net, .arm = arm_net, .fd = -1};

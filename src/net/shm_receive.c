@@ -492,7 +492,8 @@ static int take_record(struct shm_inbound *inbound, uint32_t mark)
     uint32_t at = (uint32_t)(inbound->position & RING_MASK);
     const uint8_t *begin = &inbound->segment->ring[at];
     struct shm_record record;
-    int status = shm_record_read(mark, at, &record);
+    int status =
+        __builtin_expect(shm_record_small(mark, at, &record), 1) ? 0 : shm_record_read(mark, at, &record);
     if (__builtin_expect(status != 0, 0))
         return status;
     if (__builtin_expect(record.kind == SHM_MESSAGE, 1))

@@ -132,6 +132,22 @@ static inline uint32_t shm_record_bytes(enum shm_kind kind, uint32_t header_leng
 /* Reads what mark says about a record that begins `at` bytes into the ring. Returns 0 or -EPROTO. */
 int shm_record_read(uint32_t mark, uint32_t at, struct shm_record *record);
 
+/* The same for what nearly all records are, messages without bulk; false: it is none, or not a valid one. */
+static inline bool shm_record_small(uint32_t mark, uint32_t at, struct shm_record *record)
+{
+    uint32_t header_length = (mark - SHM_MESSAGE) >> SHM_MARK_HEADER_SHIFT;
+    uint32_t bytes = shm_lines(SHM_MARK_BYTES + header_length);
+    if ((mark & ((1u << SHM_MARK_HEADER_SHIFT) - 1)) != SHM_MESSAGE || header_length - 1 >= NET_HEADER_MAX ||
+        bytes > SHM_RING_BYTES - at)
+        return false;
+    record->kind = SHM_MESSAGE;
+    record->header_length = header_length;
+    record->amount = 0;
+    record->body = bytes;
+    record->bytes = bytes;
+    return true;
+}
+
 /* Copies and checks the transfer of a SHM_BULK record. pieces has room for SHM_PIECES_MAX; region_lengths[i]
  * is that of region i + 1, 0: not known. Returns 0, -ENOENT (a region is not known: read the socket first) or
  * -EPROTO. */

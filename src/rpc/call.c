@@ -1,14 +1,15 @@
 /* Calls: from rpc_start to the reply.
  *
- * A call on the wire has a flight: the encoded request, kept until the reply, and whatever the transport may
- * still write to or read from. Flights are pooled. A flight's index is the low 16 bits of its correlation, so
- * finding the call of a reply is an array index and one comparison; the upper 48 bits count up with every
- * call, so a late or repeated reply matches nothing and is dropped.
+ * A call on the wire has a flight: what makes its request, kept until the reply, and whatever the transport
+ * may still write to or read from. Flights are pooled. A flight's index is the low 16 bits of its
+ * correlation, so finding the call of a reply is an array index and one comparison; the upper 48 bits count
+ * up with every call, so a late or repeated reply matches nothing and is dropped.
  *
- * The fast path - connected, credits left, nobody queued - writes header and body into the flight and hands
- * them to the transport: no allocation, no suspension, and the clock is read only afterwards, while the
- * request is under way. Otherwise the call joins the peer's
- * queue, which is strictly first come, first served.
+ * The fast path - connected, credits left, nobody queued - writes header and body where the transport sends
+ * them from, or into the flight: no allocation, no suspension, and the clock is read only afterwards, while
+ * the request is under way. Should it have to be sent again, it is written anew from the call, which is there
+ * until it has finished. Otherwise the call joins the peer's queue, which is strictly first come, first
+ * served.
  *
  * Three things bound what may be under way per peer. Credits (RPC_CREDITS) bound the replies that can pile up
  * in a shared-memory queue. The mutation window allows at most RPC_CREDITS mutating calls to be started since
@@ -17,9 +18,9 @@
  * always finds its reply. And one timer, set only while calls are unfinished, enforces deadlines and repeats
  * what a lossy transport may have lost.
  *
- * Nothing of a call may be referenced after it finished. Header and body are the flight's, so they never
- * delay it. Bulk is the caller's: a call with bulk finishes only when the transport has let go of it, and one
- * that is out of time forces that by giving up the connection. */
+ * Nothing of a call may be referenced after it finished. The transport sees its body in a copy, so that never
+ * delays it. Bulk is the caller's: a call with bulk finishes only when the transport has let go of it, and
+ * one that is out of time forces that by giving up the connection. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,10 +218,9 @@ static inline uint32_t notices_taken(const struct rpc_peer *peer, const struct r
     return peer->notice_count < room ? peer->notice_count : room;
 }
 
-/* Writes the message that asks for an answer within so many microseconds: header, body, and the last
- * `notices` of the peer's. */
+/* Writes header and body of the message, to be answered within so many microseconds. Its notices follow. */
 static inline __attribute__((always_inline)) void flight_write(const struct rpc_flight *flight, void *to,
-                                                               uint32_t deadline_us, uint32_t notices)
+                                                               uint32_t deadline_us)
 {
     const struct rpc_peer *peer = flight->peer;
     const struct rpc_call *call = flight->call;
@@ -235,13 +235,21 @@ static inline __attribute__((always_inline)) void flight_write(const struct rpc_
     header->namespace_epoch = call->namespace_epoch;
     header->deadline_us = deadline_us;
     header->body_length = (uint16_t)call->body_length;
-    header->notices = (uint16_t)notices;
-    uint8_t *body = (uint8_t *)(header + 1);
+    header->notices = flight->notices;
     if (call->body_length > 0)
-        memcpy(body, call->body, call->body_length);
-    if (__builtin_expect(notices > 0, 0))
-        memcpy(body + call->body_length, peer->notices + peer->notice_count - notices,
-               notices * sizeof(uint64_t));
+        memcpy(header + 1, call->body, call->body_length);
+}
+
+/* Moves the flight's notices from the peer to the end of the kept message, and of the one in room if that is
+ * not NULL. */
+static __attribute__((noinline)) void flight_take_notices(struct rpc_flight *flight, uint8_t *room)
+{
+    struct rpc_peer *peer = flight->peer;
+    size_t length = flight->notices * sizeof(uint64_t);
+    peer->notice_count -= flight->notices;
+    memcpy(flight->bytes + flight->length - length, peer->notices + peer->notice_count, length);
+    if (room != NULL)
+        memcpy(room + flight->length - length, peer->notices + peer->notice_count, length);
 }
 
 /* So much time as a header says it. */
@@ -251,13 +259,11 @@ static inline uint32_t deadline_told(uint64_t left)
     return left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
 }
 
-/* Hands the request as it is kept to the transport, to be answered within `left` ns (0: the server ignores
- * it). Returns what net_send says. */
-static int flight_post(struct rpc_flight *flight, uint64_t left)
+/* Hands the message in the flight to the transport. Returns what net_send says. */
+static int flight_post(struct rpc_flight *flight)
 {
     const struct rpc_peer *peer = flight->peer;
     const struct rpc_call *call = flight->call;
-    ((struct rpc_request_header *)flight->bytes)->deadline_us = deadline_told(left);
     unsigned flags = flight->bulk_length >= peer->rpc->rendezvous_threshold ? NET_SEND_RENDEZVOUS : 0;
     return net_send(peer->connection, flight->bytes, flight->length, call->send, call->send_count, flags,
                     &flight->sent);
@@ -286,22 +292,23 @@ static void sweep_set(struct rpc *rpc, uint64_t now)
     timer_set(rpc->loop, &rpc->sweep, now + RPC_SWEEP_INTERVAL);
 }
 
-/* Sends the request: written straight to where the transport sends it from, if there is such a place, and
- * kept to be sent again while it is on its way. Returns what net_send says. */
+/* Sends the request: written straight to where the transport sends it from, if there is such a place, else
+ * from the flight. Returns what net_send says. */
 static inline int flight_send(struct rpc_flight *flight, uint64_t left)
 {
     struct rpc_peer *peer = flight->peer;
     uint32_t notices = notices_taken(peer, flight->call, flight->operation);
+    flight->notices = (uint16_t)notices;
     flight->length = (uint32_t)sizeof(struct rpc_request_header) + flight->call->body_length +
                      notices * (uint32_t)sizeof(uint64_t);
     void *room = flight->bulk_length == 0 ? net_room(peer->connection, flight->length) : NULL;
-    if (__builtin_expect(room != NULL, 1)) {
-        flight_write(flight, room, deadline_told(left), notices);
-        net_post(peer->connection, flight->length);
-    }
-    flight_write(flight, flight->bytes, 0, notices);
-    peer->notice_count -= notices;
-    return room != NULL ? 0 : flight_post(flight, left);
+    flight_write(flight, room != NULL ? room : flight->bytes, deadline_told(left));
+    if (notices > 0)
+        flight_take_notices(flight, room);
+    if (__builtin_expect(room == NULL, 0))
+        return flight_post(flight);
+    net_post(peer->connection, flight->length);
+    return 0;
 }
 
 /* now: 0 if the call starts at this moment and has no deadline of its own, so that nothing before the send
@@ -357,16 +364,15 @@ void call_drain(struct rpc_peer *peer, uint64_t now)
     }
 }
 
-/* Sends once more what may have been lost or applied before. */
+/* Sends once more what may have been lost or applied before, in what may be another session. */
 static void flight_send_again(struct rpc_flight *flight, uint64_t now)
 {
-    struct rpc_request_header *header = (struct rpc_request_header *)flight->bytes;
-    header->flags |= RPC_HEADER_RETRY;
-    header->session = flight->peer->session;
-    header->token = flight->peer->token;
+    uint64_t left = time_left(flight->call, now);
+    flight_write(flight, flight->bytes, deadline_told(left));
+    ((struct rpc_request_header *)flight->bytes)->flags |= RPC_HEADER_RETRY;
     flight->resend_at = now + flight->resend_after;
     flight->peer->rpc->counters.resent++;
-    flight_posted(flight, flight_post(flight, time_left(flight->call, now)), now);
+    flight_posted(flight, flight_post(flight), now);
 }
 
 void call_resend(struct rpc_peer *peer, bool resumed)

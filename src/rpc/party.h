@@ -95,8 +95,7 @@ struct rpc {
     struct completion quiet; /* awaited by rpc_destroy */
 };
 
-/* A request on the wire and the call that it belongs to. The message is kept until the reply, to be sent
- * again. */
+/* A request on the wire and the call that it belongs to. */
 struct rpc_flight {
     struct list link;     /* in peer->flights, in order of start, or in rpc->flights_free */
     struct list mutation; /* in peer->mutations */
@@ -119,6 +118,9 @@ struct rpc_flight {
     struct net_message message; /* the reply, while landing */
     struct iovec *into;         /* allocated, while landing */
     uint32_t length;
+    uint16_t notices; /* so many are the end of the message */
+    /* The message: header and body if the transport had no place of its own for them or they were sent again,
+     * else only its notices are here. */
     uint8_t bytes[RPC_MESSAGE_MAX];
 };
 
@@ -278,8 +280,14 @@ void peer_release_held(struct rpc_peer *peer);
 void session_end(struct rpc_session *session);
 /* Gives up the session's stream and connection, soon; it can be resumed within its grace. */
 void session_lose(struct rpc_session *session);
+/* Frees a session that is over and reaped, for its last request has finished. */
+void session_last_finished(struct rpc_session *session);
 /* One request of the session has finished. */
-void session_request_finished(struct rpc_session *session);
+static inline void session_request_finished(struct rpc_session *session)
+{
+    if (__builtin_expect(--session->executing_count == 0 && session->ended && !session->reaping, 0))
+        session_last_finished(session);
+}
 /* Remembers a reply, which the caller writes where this says. NULL: it cannot be remembered. */
 void *session_remember(struct rpc_session *session, uint64_t correlation, uint32_t length);
 /* Returns the remembered reply or NULL. */

@@ -29,9 +29,11 @@ static void drop(void *owner, struct net_message *message)
 static inline void fetch_early(const struct net_message *message)
 {
     const char *header = message->header;
-    for (uint32_t at = CACHE_LINE; at < message->header_length; at += CACHE_LINE)
-        __builtin_prefetch(header + at);
-    __builtin_prefetch(header + message->header_length - 1);
+    if (!message->net->copies_headers) {
+        for (uint32_t at = CACHE_LINE; at < message->header_length; at += CACHE_LINE)
+            __builtin_prefetch(header + at);
+        __builtin_prefetch(header + message->header_length - 1);
+    }
     if (!message->bulk_here)
         return;
     const char *bulk = message->bulk;

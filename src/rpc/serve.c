@@ -42,21 +42,12 @@ static struct rpc_served *served_of(struct rpc_request *request)
 
 static void served_sent(struct completion *completion);
 
-/* The next request's header is to come where it will be served. */
-static inline void pool_changed(struct rpc *rpc)
-{
-    bool empty = list_empty(&rpc->served_free);
-    rpc->net->header_space =
-        empty ? NULL : container_of(rpc->served_free.next, struct rpc_served, link)->bytes;
-    rpc->net->space = empty ? 0 : RPC_MESSAGE_MAX;
-}
-
 static struct rpc_served *served_take(struct rpc *rpc)
 {
     struct rpc_served *served;
     if (!list_empty(&rpc->served_free)) {
         served = container_of(list_pop_front(&rpc->served_free), struct rpc_served, link);
-        pool_changed(rpc);
+        rpc->net->space = 0;
     } else {
         served = calloc(1, sizeof(*served));
         if (served == NULL)
@@ -83,7 +74,9 @@ static void served_free(struct rpc_served *served)
 {
     struct rpc *rpc = served->request.rpc;
     list_push_front(&rpc->served_free, &served->link);
-    pool_changed(rpc);
+    /* The next request's header is to come where it will be served. */
+    rpc->net->header_space = served->bytes;
+    rpc->net->space = RPC_MESSAGE_MAX;
     rpc->serving--;
     if (rpc->closing)
         rpc_check_quiet(rpc);
@@ -93,7 +86,7 @@ void serve_free_all(struct rpc *rpc)
 {
     for (struct list *node; (node = list_pop_front(&rpc->served_free)) != NULL;)
         free(container_of(node, struct rpc_served, link));
-    pool_changed(rpc);
+    rpc->net->space = 0;
 }
 
 /* ---- running a handler ---- */
@@ -563,8 +556,8 @@ static inline __attribute__((always_inline)) void reply_write(const struct rpc_s
 }
 
 /* Sends the reply that lies in served->reply. */
-static int send_reply(struct rpc_served *served, uint32_t length, const struct iovec *bulk,
-                      uint32_t bulk_count)
+static __attribute__((noinline)) int send_reply(struct rpc_served *served, uint32_t length,
+                                                const struct iovec *bulk, uint32_t bulk_count)
 {
     struct rpc *rpc = served->request.rpc;
     struct net_connection *connection = served->request.session->connection;
@@ -656,8 +649,8 @@ static inline void reply_remember(const struct rpc_served *served, const struct 
 
 /* Sends the reply to another party: a small one is written straight to where the transport sends it from, if
  * there is such a place. */
-static int reply_send(struct rpc_served *served, const struct reply_stamps *stamps, const void *body,
-                      uint32_t body_length, const struct iovec *bulk, uint32_t bulk_count)
+static inline int reply_send(struct rpc_served *served, const struct reply_stamps *stamps, const void *body,
+                             uint32_t body_length, const struct iovec *bulk, uint32_t bulk_count)
 {
     struct net_connection *connection = served->request.session->connection;
     uint32_t length = (uint32_t)sizeof(struct rpc_reply_header) + body_length;

@@ -418,11 +418,9 @@ static void session_stream_closed(void *owner)
         session_lose(session);
 }
 
-void session_request_finished(struct rpc_session *session)
+void session_last_finished(struct rpc_session *session)
 {
-    session->executing_count--;
-    if (session->ended && !session->reaping && session->executing_count == 0)
-        session_free(session);
+    session_free(session);
 }
 
 void session_grace_over(struct timer *timer)

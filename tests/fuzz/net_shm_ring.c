@@ -22,6 +22,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     memcpy(ring + at, bytes + sizeof(line), put);
     memcpy(&mark, ring + at, sizeof(mark));
     int status = shm_record_read(mark, at, &record);
+    struct shm_record small;
+    bool is_small = status == 0 && record.kind == SHM_MESSAGE && record.amount == 0;
+    if (shm_record_small(mark, at, &small) != is_small)
+        abort();
+    if (is_small && (small.kind != record.kind || small.header_length != record.header_length ||
+                     small.amount != 0 || small.bytes != record.bytes))
+        abort();
     if (status != 0 && status != -EPROTO)
         abort();
     if (status != 0)

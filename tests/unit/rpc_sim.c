@@ -383,6 +383,64 @@ static void expect_events(const struct world *world, uint32_t ended, uint32_t go
     assert_int_equal(world->fixture.gone, gone);
 }
 
+/* A transport that has a place for small messages, and loses the first that is posted there. */
+static struct {
+    struct net_operations operations;
+    uint8_t place[NET_HEADER_MAX];
+    struct completion sent[16];
+    unsigned posted;
+} placing;
+
+static void *place_room(struct net_connection *connection, uint32_t header_length)
+{
+    (void)connection;
+    return header_length <= sizeof(placing.place) && placing.posted < 16 ? placing.place : NULL;
+}
+
+static void place_post(struct net_connection *connection, uint32_t header_length)
+{
+    unsigned number = placing.posted++;
+    if (number > 0)
+        placing.operations.send(connection, placing.place, header_length, NULL, 0, 0, &placing.sent[number]);
+}
+
+static void place_and_lose(struct world *world, struct net *net, uint64_t number)
+{
+    struct fixture *fixture = &world->fixture;
+    const struct net_operations *operations = net->operations;
+    assert_int_equal(fixture_ping_call(fixture, fixture->peer, 10, 10), 0);
+    memset(fixture->noticed, 0, sizeof(fixture->noticed));
+    memset(&placing, 0, sizeof(placing));
+    placing.operations = *operations;
+    placing.operations.room = place_room;
+    placing.operations.post = place_post;
+    net->operations = &placing.operations;
+    for (uint64_t i = 0; i < 3; i++)
+        assert_true(rpc_peer_notice(fixture->peer, i));
+    for (uint64_t i = 0; i < 2; i++) {
+        assert_int_equal(fixture_unlink_call(fixture->peer, number + i, 0), 0);
+        assert_int_equal(fixture->counted[number + i], 1);
+    }
+    pass(world, NSEC_PER_SEC);
+    net->operations = operations;
+    assert_true(placing.posted >= 2);
+    for (uint64_t i = 0; i < 3; i++)
+        assert_int_equal(fixture->noticed[i], 1);
+}
+
+/* What was written in place and is lost is written once more: request, notices, remembered reply. */
+static void what_is_written_in_place_can_be_repeated(void **state)
+{
+    struct world *world = *state;
+    struct rpc_counters counters;
+    place_and_lose(world, world->fixture.client_net, 1);
+    rpc_counters(world->fixture.client, &counters);
+    assert_int_equal(counters.resent, 1);
+    assert_int_equal(served(world).replayed, 0);
+    place_and_lose(world, world->fixture.server_net, 3);
+    assert_int_equal(served(world).replayed, 1);
+}
+
 static int connect_nowhere(struct net *net, const void *address, size_t length,
                            struct net_connection **connection)
 {
@@ -529,6 +587,7 @@ int main(void)
         TEST(a_process_that_ends_is_gone_at_once),
         TEST(a_process_with_heirs_lingers),
         TEST(notices_wait_for_a_request),
+        TEST(what_is_written_in_place_can_be_repeated),
         TEST(a_busy_server_is_told_from_the_way),
         TEST(late_bulk_lands_nowhere),
         cmocka_unit_test(replies_are_remembered_in_a_window),
