@@ -16,7 +16,7 @@
 
 static void place(char path[256], const char *name)
 {
-    snprintf(path, 256, "%s/rocksdb/%s", conformance.directory, name);
+    snprintf(path, 256, "%s/rocksdb/%.63s", conformance.directory, name);
 }
 
 /* The database's file with that end; the first that lists, and whether there is one. */
@@ -93,6 +93,7 @@ static void prepare(void)
     write_chunks();
     conformance_unmount(false);
     flush_tables();
+    flush_tables(); /* files that nothing needs any more are removed at the start */
 }
 
 static void expect_refused(int first, int second)
@@ -150,28 +151,120 @@ static void missing_file_refuses_the_start(void **state)
     finish();
 }
 
+/* Each of CHUNKS chunks is as it was written, or an error. */
+static uint32_t count_unreadable(uint64_t first, uint8_t value)
+{
+    struct store *store = conformance.store;
+    uint8_t bytes[BYTES];
+    uint32_t failed = 0;
+    for (uint64_t inode = first; inode < first + CHUNKS; inode++) {
+        struct store_io io = conformance_io(inode, 0, 0, BYTES);
+        int status = store->operations->read_begin(store, &io);
+        assert_true(status == 0 || status == -EIO);
+        failed += status != 0;
+        if (status != 0)
+            continue;
+        assert_int_equal(io.length, BYTES);
+        conformance_gather(&io, bytes);
+        for (uint32_t i = 0; i < BYTES; i++)
+            assert_int_equal(bytes[i], value);
+        store->operations->read_end(store, &io);
+    }
+    return failed;
+}
+
 static void damaged_blob_is_an_error_of_its_block(void **state)
 {
     (void)state;
     char path[256];
-    uint32_t failed = 0;
     prepare();
     assert_true(find(".blob", path));
     struct stat found;
     assert_int_equal(stat(path, &found), 0);
     damage(path, found.st_size / 2);
     assert_int_equal(conformance_mount(), 0);
-    struct store *store = conformance.store;
-    for (uint64_t inode = 1; inode <= CHUNKS; inode++) {
-        struct store_io io = conformance_io(inode, 0, 0, BYTES);
-        int status = store->operations->read_begin(store, &io);
-        assert_true(status == 0 || status == -EIO);
-        failed += status != 0;
-        if (status == 0)
-            store->operations->read_end(store, &io);
-    }
-    assert_int_equal(failed, 1);
+    assert_int_equal(count_unreadable(1, 7), 1);
     finish();
+}
+
+/* The names of all files of blobs; their number. */
+static uint32_t list_blobs(char names[16][64])
+{
+    char base[256];
+    uint32_t count = 0;
+    place(base, "");
+    DIR *directory = opendir(base);
+    assert_non_null(directory);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        if (strstr(entry->d_name, ".blob") != NULL && count < 16)
+            snprintf(names[count++], 64, "%.63s", entry->d_name);
+    closedir(directory);
+    return count;
+}
+
+/* As many chunks again, in files of their own. */
+static void prepare_more(void)
+{
+    prepare();
+    assert_int_equal(conformance_mount(), 0);
+    for (uint64_t inode = CHUNKS + 1; inode <= 2 * CHUNKS; inode++)
+        assert_int_equal(conformance_write(conformance.store, inode, 0, 0, BYTES, 8), 0);
+    assert_int_equal(conformance_commit(), 0);
+    conformance_unmount(false);
+    flush_tables();
+}
+
+/* What is in it is -EIO, never zeros; scrub finds it. Returns how many it had. */
+static uint32_t without_blobs(void)
+{
+    struct store *store = conformance.store;
+    uint32_t failed = count_unreadable(1, 7) + count_unreadable(CHUNKS + 1, 8), scrubbed = 0;
+    for (uint64_t inode = 1; inode <= 2 * CHUNKS; inode++) {
+        struct store_scrub found;
+        int status = store->operations->scrub(store, inode, 0, &found);
+        assert_true(status == 0 || status == -EIO);
+        scrubbed += status != 0 || found.blocks > 0;
+    }
+    assert_int_equal(scrubbed, failed);
+    int status = conformance_write(store, 9999, 0, 0, BYTES, 9);
+    if (status == 0)
+        status = conformance_commit();
+    assert_true(status == 0 || status == -EIO); /* a compaction has met it, too */
+    return failed;
+}
+
+/* RocksDB looks for a file of blobs when it reads something in it. So a start is refused without the one that
+ * has the first piece of all, next to the objects, and knows nothing of others. With the file all is back. */
+static void missing_blobs_are_errors(void **state)
+{
+    (void)state;
+    char names[16][64];
+    uint32_t refused_starts = 0, failed = 0, count = 1;
+    for (uint32_t i = 0; i < count; i++) {
+        char path[256], away[300];
+        prepare_more();
+        count = list_blobs(names);
+        if (i >= count) { /* how many there are differs from time to time */
+            assert_int_equal(conformance_mount(), 0);
+            finish();
+            break;
+        }
+        place(path, names[i]);
+        snprintf(away, sizeof(away), "%s/away", conformance.directory);
+        assert_int_equal(rename(path, away), 0);
+        int status = conformance_mount();
+        assert_true(status == 0 || status == -EIO || status == -EBADMSG);
+        refused_starts += status != 0;
+        if (status == 0) {
+            failed += without_blobs();
+            conformance_unmount(true);
+        }
+        assert_int_equal(rename(away, path), 0);
+        expect_sound();
+        assert_int_equal(count_unreadable(CHUNKS + 1, 8), 0);
+        finish();
+    }
+    assert_true(failed > 0 || refused_starts > 0);
 }
 
 /* Damages the table where no start looks: after all objects, where it names pieces. */
@@ -218,6 +311,7 @@ int main(void)
         cmocka_unit_test(damaged_table_refuses_the_start),
         cmocka_unit_test(missing_file_refuses_the_start),
         cmocka_unit_test(damaged_blob_is_an_error_of_its_block),
+        cmocka_unit_test(missing_blobs_are_errors),
         cmocka_unit_test(damage_that_a_compaction_meets),
     };
     return cmocka_run_group_tests(tests, conformance_real, NULL);
