@@ -15,7 +15,7 @@ build_packages=(
 )
 check_packages=(
     clang libcmocka-dev mandoc fuse3 fio git rsync python3 sqlite3 openmpi-bin libopenmpi-dev
-    attr stress-ng dbench chromium chromium-driver
+    attr stress-ng dbench chromium chromium-driver xfsprogs
 )
 
 case "${1:-build}" in

@@ -15,7 +15,7 @@
 static struct conformance {
     bool real;
     uint64_t device_capacity; /* simulated; 0: unlimited */
-    const char *place;        /* where real directories are made; NULL: /tmp */
+    const char *place;        /* where real directories are made; NULL: $STORE_DIRECTORY or /tmp */
     struct store_options options;
     struct loop *loop;
     struct disk_sim_device *device;
@@ -52,9 +52,12 @@ static inline void conformance_in_real_directory(void **state)
     conformance_real(state);
 }
 
-/* Runs all cases on a simulated device and then in a real directory, as one group: TAP has one plan. */
+/* Runs all cases on a simulated device and then in a real directory, as one group: TAP has one plan. If
+ * $STORE_DIRECTORY says where, the latter only. */
 static inline int conformance_run_twice(const struct CMUnitTest *tests, size_t count)
 {
+    if (getenv("STORE_DIRECTORY") != NULL)
+        return _cmocka_run_group_tests("store", tests, count, conformance_real, NULL);
     struct CMUnitTest *all = calloc(2 * count + 2, sizeof(*all));
     all[0] = (struct CMUnitTest)cmocka_unit_test(conformance_on_simulated_device);
     memcpy(all + 1, tests, count * sizeof(*all));
@@ -165,8 +168,9 @@ static void conformance_medium_make(void)
     struct loop_options options = {.simulated = !conformance.real, .seed = 1};
     assert_int_equal(loop_create(&options, &conformance.loop), 0);
     if (conformance.real) {
-        snprintf(conformance.directory, sizeof(conformance.directory), "%s/benchfs-store-XXXXXX",
-                 conformance.place == NULL ? "/tmp" : conformance.place);
+        const char *given = getenv("STORE_DIRECTORY");
+        const char *place = conformance.place != NULL ? conformance.place : given != NULL ? given : "/tmp";
+        snprintf(conformance.directory, sizeof(conformance.directory), "%.40s/benchfs-store-XXXXXX", place);
         assert_non_null(mkdtemp(conformance.directory));
     } else {
         struct disk_sim_options device = {
