@@ -38,6 +38,7 @@ int cluster_paths_find(struct cluster_paths *paths)
     int length = (int)strlen(paths->file);
     snprintf(paths->key, sizeof(paths->key), "%.*s.key", length, paths->file);
     snprintf(paths->directory, sizeof(paths->directory), "%.*s.d", length, paths->file);
+    snprintf(paths->fifos, sizeof(paths->fifos), "%.*s.fifos", length, paths->file);
     snprintf(paths->config, sizeof(paths->config), "%.*s.d/benchfs.toml", length, paths->file);
     return 0;
 }

@@ -15,6 +15,7 @@ struct cluster_paths {
     char file[PATH_MAX];      /* absolute */
     char key[PATH_MAX];       /* file + ".key" */
     char directory[PATH_MAX]; /* file + ".d": configuration and logs */
+    char fifos[PATH_MAX];     /* file + ".fifos": made by the preload library (preload/fifo.c) */
     char config[PATH_MAX];    /* in it */
 };
 

@@ -123,6 +123,8 @@ void cluster_remove(const struct cluster_paths *paths, bool keep_logs)
 {
     unlink(paths->file);
     unlink(paths->key);
+    remove_contents(paths->fifos);
+    rmdir(paths->fifos);
     if (keep_logs)
         return;
     remove_contents(paths->directory);

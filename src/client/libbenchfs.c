@@ -551,6 +551,8 @@ static int read_cluster_file(struct benchfs *fs, const char *path, char *config,
     status = addresses_allocate(fs, file.server_count);
     for (uint32_t i = 0; i < file.server_count && status == 0; i++)
         memcpy(fs->addresses[i], file.servers[i].address, sizeof fs->addresses[i]);
+    if (realpath(path, fs->cluster_file) == NULL)
+        fs->cluster_file[0] = '\0'; /* it is gone by now */
     snprintf(config, config_size, "%s", file.config);
     fs->device = file.cluster_id;
     cluster_file_free(&file);

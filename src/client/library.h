@@ -2,6 +2,7 @@
 #pragma once
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -47,7 +48,7 @@ struct open_file {
     struct client_file file;
     struct file_cache
         *cache; /* what the process keeps of the file; NULL: nothing, as always under `strict` */
-    struct shared_locks *shared; /* NULL: no other process has the description */
+    _Atomic(struct shared_locks *) shared; /* NULL: no other process has the description */
     /* libbenchfs_inherit.c */
     bool inherited; /* over a fork, and not held by this process yet */
     struct handed_on forks;
@@ -119,7 +120,8 @@ struct benchfs {
     uint64_t device; /* st_dev */
     struct client_orphans orphans;
     struct client_holds holds;
-    const char *prefix; /* where the preload library shows the root, or NULL */
+    const char *prefix;          /* where the preload library shows the root, or NULL */
+    char cluster_file[PATH_MAX]; /* absolute; "": servers and key were named by the environment */
 
     enum consistency consistency;
     enum durability durability;

@@ -16,6 +16,8 @@ static int open_place(const struct place *place, int flags, mode_t mode)
         return descriptor_make(fd, flags);
     if (errno == EXDEV && (left = remote_left()) != NULL)
         return real(open)(left, flags, mode);
+    if (errno == EOPNOTSUPP || errno == ENXIO)
+        return fifo_open(place, flags);
     return -1;
 }
 

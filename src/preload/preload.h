@@ -143,6 +143,12 @@ const char *current_text(void);
 const char *paths_current_saved(void);
 void paths_current_restore(const char *text);
 
+/* ---- fifos (fifo.c) ---- */
+
+/* For an open that failed with EOPNOTSUPP or ENXIO: opens the kernel's fifo behind the place if it is one. A
+ * descriptor of the kernel's, or -1 with errno as it was or of the new failure. May block. */
+int fifo_open(const struct place *place, int flags);
+
 /* ---- descriptors (descriptors.c, family.c) ---- */
 
 #define DESCRIPTORS_MAX (1u << 20)

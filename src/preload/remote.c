@@ -39,6 +39,11 @@ static void remote_farewell(void)
         client_release_last(client);
 }
 
+static const char *remote_cluster_file(void)
+{
+    return fs->cluster_file[0] != '\0' ? fs->cluster_file : NULL;
+}
+
 static const char *remote_left(void)
 {
     struct client *client = client_get(fs);

@@ -45,6 +45,8 @@ struct remote_file {
     X(const char *, connect, (const char *prefix, void (*guard)(bool enter)))                                \
     /* The process ends: tells the servers of what this thread closed. */                                    \
     X(void, farewell, (void))                                                                                \
+    /* Its absolute path; NULL: there is none, servers and key were named one by one. */                     \
+    X(const char *, cluster_file, (void))                                                                    \
     X(const char *, left, (void))                                                                            \
     X(int, set_credentials, (uid_t uid, gid_t gid, int count, const gid_t *groups))                          \
     X(mode_t, umask, (mode_t mask))                                                                          \

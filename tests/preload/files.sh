@@ -52,13 +52,32 @@ ok "a name that only begins like the prefix" fails 1 "No such file" on cat /benc
 ok "a file outside is not touched" script 'echo x >"$1/outside"; test -e "$1/outside"' "$work"
 ok "the outside file is there" test -s "$work/outside"
 ok "moving in and out" script 'cp /etc/passwd "$1/p"; mv "$1/p" p; test ! -e "$1/p"; mv p "$1/q"; cmp "$1/q" /etc/passwd' "$work"
+ok "a fifo" prints "through" script 'mkfifo fifo; echo through >fifo & cat fifo; wait; rm fifo'
+ok "a fifo for two programs that redirect" prints "3" script 'mkfifo fifo; seq 3 >fifo & wc -l <fifo; wait'
+cat >"$work/refused.py" <<'END'
+import errno, os
+def refused(flags):
+    try:
+        os.open("/benchfs/fifo", flags)
+    except OSError as error:
+        return error.errno
+assert refused(os.O_WRONLY | os.O_NONBLOCK) == errno.ENXIO
+assert refused(os.O_WRONLY | os.O_CREAT | os.O_EXCL) == errno.EEXIST
+os.chmod("/benchfs/fifo", 0o444)
+os.seteuid(65534)
+assert refused(os.O_WRONLY) == errno.EACCES
+END
+[ -x /usr/bin/python3 ] && ok "opening a fifo is refused as ever" on /usr/bin/python3 "$work/refused.py"
 ok "errors name the right cause" fails 1 "File exists" script 'mkdir dir'
 ok "no cluster: one line that says so" fails 1 "benchfs start" env BENCHFS_CLUSTER="$work/none" \
     LD_PRELOAD="$PRELOAD" bash -c 'test -e /benchfs/a || test -e /benchfs/b'
 
+ok "the kernel's fifos are its user's alone" test "$(stat -c %a "$BENCHFS_CLUSTER.fifos")" = 700
 # Under consistency close: what a program has written is there for the one that takes its place, and what a program has not
 # waited to close is there when it has ended.
-benchfs stop >/dev/null && benchfs start -n 1 --set cluster.consistency=close >/dev/null
+benchfs stop >/dev/null
+ok "and go with the cluster" test ! -e "$BENCHFS_CLUSTER.fifos"
+benchfs start -n 1 --set cluster.consistency=close >/dev/null
 ok "exec publishes" prints "text" script 'exec 5>kept; echo text >&5; exec cat kept'
 ok "_exit publishes" prints "text" script 'python3 -c "import os
 os.write(os.open(\"kept\", os.O_WRONLY | os.O_TRUNC), b\"text\")
