@@ -49,12 +49,12 @@ enum {
 #define FOLLOW_MAX NSEC_PER_SEC
 #define RATE_MEMORY (64 * NSEC_PER_SEC) /* the system's clock may be steered, so its rate is not for ever */
 
-/* Time from a moment on. In the first slew ticks it is early, by less and less. */
+/* Time from a moment on. Until the counter is at steady it is early, by less and less. */
 struct segment {
     _Atomic uint64_t counter;
     _Atomic uint64_t ns;         /* at counter, but for that */
     _Atomic uint64_t multiplier; /* nanoseconds per tick, 32.32 fixed point */
-    _Atomic uint64_t slew;       /* ticks */
+    _Atomic uint64_t steady;
 };
 
 /* Readers look at turn, take the segment with its number, or the one before while it has not begun, and look
@@ -72,7 +72,7 @@ static struct {
     atomic_flag busy;
     uint64_t first_counter, first_ns; /* pair from which the rate is measured; of who is busy */
     uint64_t recent_counter, recent_ns;
-} scale = {.busy = ATOMIC_FLAG_INIT};
+} scale = {.segments[0].steady = UINT64_MAX, .busy = ATOMIC_FLAG_INIT};
 
 static pthread_once_t prepared = PTHREAD_ONCE_INIT;
 
@@ -223,12 +223,12 @@ static uint64_t segment_time(const struct segment *segment, uint64_t counter)
     uint64_t begin = atomic_load_explicit(&segment->counter, memory_order_acquire);
     uint64_t ns = atomic_load_explicit(&segment->ns, memory_order_acquire);
     uint64_t multiplier = atomic_load_explicit(&segment->multiplier, memory_order_acquire);
-    uint64_t slew = atomic_load_explicit(&segment->slew, memory_order_acquire);
+    uint64_t steady = atomic_load_explicit(&segment->steady, memory_order_acquire);
     /* Another processor's counter may lag by a few ticks just after the first segment began. */
-    uint64_t ticks = counter > begin ? counter - begin : 0;
-    if (__builtin_expect(ticks < slew, 0))
-        return ns + scaled(ticks + ((slew - ticks) >> SLEW_SHIFT), multiplier);
-    return ns + scaled(ticks, multiplier);
+    if (counter < begin)
+        counter = begin;
+    uint64_t early = counter < steady ? (steady - counter) >> SLEW_SHIFT : 0;
+    return ns + scaled(counter - begin + early, multiplier);
 }
 
 static struct segment *segment_of(uint64_t number)
@@ -237,11 +237,11 @@ static struct segment *segment_of(uint64_t number)
 }
 
 /* False: turn is not what it was any more. */
-static bool time_of_turn(uint64_t turn, uint64_t counter, uint64_t *now)
+static __attribute__((noinline)) bool time_of_turn(uint64_t turn, uint64_t counter, uint64_t *now)
 {
     uint64_t number = turn / 2;
     bool begun = counter >= atomic_load_explicit(&segment_of(number)->counter, memory_order_acquire);
-    if (__builtin_expect(!begun || (turn & ANNOUNCED) != 0, 0)) {
+    if (!begun || (turn & ANNOUNCED) != 0) {
         if (begun) {
             atomic_compare_exchange_strong(&scale.turn, &turn, turn - ANNOUNCED - 2);
             return false;
@@ -254,13 +254,13 @@ static bool time_of_turn(uint64_t turn, uint64_t counter, uint64_t *now)
     return atomic_load_explicit(&scale.turn, memory_order_relaxed) == turn;
 }
 
-static void segment_fill(uint64_t number, uint64_t counter, uint64_t ns, uint64_t multiplier, uint64_t slew)
+static void segment_fill(uint64_t number, uint64_t counter, uint64_t ns, uint64_t multiplier, uint64_t steady)
 {
     struct segment *segment = segment_of(number);
     atomic_store_explicit(&segment->counter, counter, memory_order_release);
     atomic_store_explicit(&segment->ns, ns, memory_order_release);
     atomic_store_explicit(&segment->multiplier, multiplier, memory_order_release);
-    atomic_store_explicit(&segment->slew, slew, memory_order_release);
+    atomic_store_explicit(&segment->steady, steady, memory_order_release);
 }
 
 /* At counter, ns of the system's clock will have passed, but the clock will tell early ns more: from then on
@@ -271,7 +271,7 @@ static void segment_announce(uint64_t counter, uint64_t ns, uint64_t multiplier,
     uint64_t turn = atomic_load_explicit(&scale.turn, memory_order_relaxed);
     uint64_t announced = turn + 2 + ANNOUNCED;
     uint64_t slew = (uint64_t)(((unsigned __int128)early << (32 + SLEW_SHIFT)) / multiplier);
-    segment_fill(announced / 2, counter, ns, multiplier, slew);
+    segment_fill(announced / 2, counter, ns, multiplier, counter + slew);
     atomic_store(&scale.turn, announced);
     atomic_compare_exchange_strong(&scale.turn, &announced,
                                    counter_read() < latest ? announced - ANNOUNCED : turn);
@@ -286,7 +286,7 @@ static void prepare(void)
     if (multiplier == 0)
         return;
     read_pair(BRACKET_ATTEMPTS, &counter, &ns);
-    segment_fill(1, counter, ns, multiplier, 0);
+    segment_fill(1, counter, ns, multiplier, counter);
     atomic_store_explicit(&scale.turn, 2, memory_order_release);
     atomic_store_explicit(&scale.due, ns + FOLLOW_MIN, memory_order_relaxed);
 }
@@ -343,15 +343,34 @@ void clock_follow(uint64_t now)
     atomic_flag_clear_explicit(&scale.busy, memory_order_release);
 }
 
-uint64_t clock_now(void)
+/* All that is not as nearly always. */
+static __attribute__((noinline)) uint64_t clock_now_carefully(void)
 {
     for (;;) {
         uint64_t now, turn = atomic_load_explicit(&scale.turn, memory_order_acquire);
-        if (__builtin_expect(turn == 0, 0))
+        if (turn == 0)
             return gettime(CLOCK_MONOTONIC);
-        if (__builtin_expect(time_of_turn(turn, counter_read(), &now), 1))
+        if (time_of_turn(turn, counter_read(), &now))
             return now;
     }
+}
+
+uint64_t clock_now(void)
+{
+    uint64_t turn = atomic_load_explicit(&scale.turn, memory_order_acquire);
+    const struct segment *segment = segment_of(turn / 2);
+    uint64_t counter = counter_read();
+    /* Where turn is 0 nothing is ever steady. */
+    if (__builtin_expect(counter >= atomic_load_explicit(&segment->steady, memory_order_acquire) &&
+                             (turn & ANNOUNCED) == 0,
+                         1)) {
+        uint64_t ticks = counter - atomic_load_explicit(&segment->counter, memory_order_acquire);
+        uint64_t multiplier = atomic_load_explicit(&segment->multiplier, memory_order_acquire);
+        uint64_t now = atomic_load_explicit(&segment->ns, memory_order_acquire) + scaled(ticks, multiplier);
+        if (__builtin_expect(atomic_load_explicit(&scale.turn, memory_order_relaxed) == turn, 1))
+            return now;
+    }
+    return clock_now_carefully();
 }
 
 int64_t clock_realtime(void)
