@@ -180,47 +180,50 @@ uint64_t metrics_memory(const struct metrics *metrics)
 
 /* ---- folding ---- */
 
-static void stage_add(struct metrics *metrics, uint32_t operation, enum metrics_stage stage, uint64_t value)
+/* sums and buckets are the operation's. */
+static inline void stage_add(struct metrics_operation *sums, uint64_t *buckets, enum metrics_stage stage,
+                             uint64_t value)
 {
     if (value == 0)
         return;
-    metrics->operations[operation].sums[stage] += value;
-    metrics->histograms[((uint64_t)operation * METRICS_STAGES + stage) * HISTOGRAM_BUCKETS +
-                        histogram_bucket(value)]++;
+    sums->sums[stage] += value;
+    buckets[stage * HISTOGRAM_BUCKETS + histogram_bucket(value)]++;
 }
 
-static void note_slow(struct metrics *metrics, const struct metrics_entry *entry)
+static __attribute__((noinline)) void note_slow(struct metrics *metrics, const struct metrics_entry *entry)
 {
     struct metrics_header *header = metrics->header;
     metrics->slow[header->slow_head % METRICS_SLOW] = *entry;
     __atomic_store_n(&header->slow_head, header->slow_head + 1, __ATOMIC_RELEASE);
 }
 
-static void fold_entry(struct metrics *metrics, const struct metrics_entry *entry)
+/* slow: the total from which on it is noted. */
+static inline void fold_entry(struct metrics *metrics, const struct metrics_entry *entry, uint64_t slow)
 {
     uint32_t operation =
         entry->kind == METRICS_APPLICATION_CALL ? METRICS_APPLICATION : entry->operation % METRICS_CALLED;
     operation += entry->kind == METRICS_CALL ? METRICS_CALLED : 0;
     struct metrics_operation *sums = &metrics->operations[operation];
+    uint64_t *buckets = &metrics->histograms[(size_t)operation * METRICS_STAGES * HISTOGRAM_BUCKETS];
+    uint64_t total = entry->total_ns, handler = entry->handler_ns, others = 0;
     sums->count++;
     sums->bytes += entry->bytes;
     sums->errors += entry->status < 0;
+    stage_add(sums, buckets, STAGE_TOTAL, total);
+    stage_add(sums, buckets, STAGE_HANDLER, handler);
     if (entry->transfer != METRICS_NO_BULK)
         metrics->counters[entry->transfer == METRICS_EAGER ? METRIC_BULK_EAGER : METRIC_BULK_RENDEZVOUS]++;
-    uint64_t total = entry->total_ns;
-    stage_add(metrics, operation, STAGE_TOTAL, total);
-    stage_add(metrics, operation, STAGE_CLIENT_QUEUE, entry->client_queue_ns);
-    stage_add(metrics, operation, STAGE_SERVER_QUEUE, entry->server_queue_ns);
-    stage_add(metrics, operation, STAGE_HANDLER, entry->handler_ns);
-    stage_add(metrics, operation, STAGE_STORAGE, entry->storage_ns);
-    stage_add(metrics, operation, STAGE_REPLY, entry->reply_ns);
-    if (entry->kind == METRICS_CALL) {
-        uint64_t known =
-            (uint64_t)entry->client_queue_ns + entry->server_queue_ns + entry->handler_ns + entry->storage_ns;
-        stage_add(metrics, operation, STAGE_WIRE, total > known ? total - known : 0);
+    /* Few requests have any of these. */
+    if ((entry->client_queue_ns | entry->server_queue_ns | entry->storage_ns | entry->reply_ns) != 0) {
+        others = (uint64_t)entry->client_queue_ns + entry->server_queue_ns + entry->storage_ns;
+        stage_add(sums, buckets, STAGE_CLIENT_QUEUE, entry->client_queue_ns);
+        stage_add(sums, buckets, STAGE_SERVER_QUEUE, entry->server_queue_ns);
+        stage_add(sums, buckets, STAGE_STORAGE, entry->storage_ns);
+        stage_add(sums, buckets, STAGE_REPLY, entry->reply_ns);
     }
-    uint64_t slow = __atomic_load_n(&metrics->header->slow_ns, __ATOMIC_RELAXED);
-    if (__builtin_expect(slow != 0 && total >= slow, 0))
+    if (entry->kind == METRICS_CALL && total > handler + others)
+        stage_add(sums, buckets, STAGE_WIRE, total - handler - others);
+    if (__builtin_expect(total >= slow, 0))
         note_slow(metrics, entry);
 }
 
@@ -234,10 +237,14 @@ void metrics_fold_partitions(struct metrics *metrics)
 uint32_t metrics_fold(struct metrics *metrics, uint32_t most)
 {
     metrics_fold_partitions(metrics);
-    uint32_t taken = 0;
-    for (; taken < most && metrics->folded != metrics->head; taken++)
-        fold_entry(metrics, &metrics->trace[metrics->folded++ & metrics->mask]);
-    return taken;
+    uint64_t from = metrics->folded, end = metrics->head;
+    if (end - from > most)
+        end = from + most;
+    uint64_t slow = __atomic_load_n(&metrics->header->slow_ns, __ATOMIC_RELAXED);
+    for (uint64_t i = from; i != end; i++)
+        fold_entry(metrics, &metrics->trace[i & metrics->mask], slow == 0 ? UINT64_MAX : slow);
+    metrics->folded = end;
+    return (uint32_t)(end - from);
 }
 
 void metrics_settle(struct metrics *metrics)

@@ -116,6 +116,12 @@ static inline void metrics_count_partition(struct metrics *metrics, uint32_t par
     metrics->noted_partitions[metrics->noted++] = (uint16_t)partition;
 }
 
+/* What was recorded last. */
+static inline const struct metrics_entry *metrics_latest(const struct metrics *metrics)
+{
+    return &metrics->trace[(metrics->head - 1) & metrics->mask];
+}
+
 /* Records what has ended; entry->sequence is not looked at. */
 static inline void metrics_record(struct metrics *metrics, const struct metrics_entry *entry)
 {

@@ -634,7 +634,7 @@ static void served_record(const struct rpc_served *served, const struct reply_st
     }
     uint64_t slow = __atomic_load_n(&rpc->metrics->header->slow_ns, __ATOMIC_RELAXED);
     if (__builtin_expect(slow != 0 && entry.total_ns >= slow, 0))
-        log_slow(served, &entry);
+        log_slow(served, metrics_latest(rpc->metrics));
 }
 
 /* Remembers what is, or was, sent. */
