@@ -207,8 +207,10 @@ static inline void fold_entry(struct metrics *metrics, const struct metrics_entr
     uint64_t *buckets = &metrics->histograms[(size_t)operation * METRICS_STAGES * HISTOGRAM_BUCKETS];
     uint64_t total = entry->total_ns, handler = entry->handler_ns, others = 0;
     sums->count++;
-    sums->bytes += entry->bytes;
-    sums->errors += entry->status < 0;
+    if (entry->bytes != 0)
+        sums->bytes += entry->bytes;
+    if (entry->status < 0)
+        sums->errors++;
     stage_add(sums, buckets, STAGE_TOTAL, total);
     stage_add(sums, buckets, STAGE_HANDLER, handler);
     if (entry->transfer != METRICS_NO_BULK)

@@ -225,11 +225,19 @@ struct metrics_entry {
     uint32_t reply_ns;
     uint32_t bytes; /* of bulk, UINT32_MAX: that many or more */
     uint8_t operation;
-    uint8_t kind : 4;     /* enum metrics_kind */
-    uint8_t transfer : 4; /* enum metrics_transfer */
-    int16_t status;       /* 0 or negative */
+    union {
+        struct {
+            uint8_t kind : 4;     /* enum metrics_kind */
+            uint8_t transfer : 4; /* enum metrics_transfer */
+        };
+        uint8_t about; /* both: METRICS_ABOUT */
+    };
+    int16_t status; /* 0 or negative */
 };
 static_assert(sizeof(struct metrics_entry) == 64, "a cache line");
+/* Bit fields begin with the lowest bit where bytes do. */
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "METRICS_ABOUT");
+#define METRICS_ABOUT(kind, transfer) ((uint8_t)((kind) | (transfer) << 4))
 
 /* Where the parts of a region lie, all on pages of their own. */
 #define METRICS_PAGE UINT64_C(4096)

@@ -95,7 +95,7 @@ static void call_describe(struct rpc_call *call, const struct operation *operati
 }
 
 /* A call that was never sent. Returns false if it could not have been. */
-static bool call_describe_late(struct rpc_call *call)
+static __attribute__((noinline)) bool call_describe_late(struct rpc_call *call)
 {
     const struct operation *operation = operation_find(call->operation);
     if (operation == NULL || call->body_length < operation->request_size)
@@ -112,22 +112,21 @@ static void call_record(struct rpc_call *call, int status, uint64_t total)
     if (metrics_paused(rpc->metrics) || (__builtin_expect(!call->described, 0) && !call_describe_late(call)))
         return;
     uint64_t bytes = call->sent + call->received;
-    struct metrics_entry entry = {
-        .started = call->timing.started,
-        .correlation = call->correlation,
-        .subject = call->subject,
-        .total_ns = metrics_clip(total),
-        .client_queue_ns = call->timing.client_queue_ns,
-        .server_queue_ns = call->timing.queue_ns,
-        .handler_ns = call->timing.handler_ns,
-        .storage_ns = call->timing.storage_ns,
-        .bytes = metrics_clip(bytes),
-        .operation = (uint8_t)call->operation,
-        .kind = METRICS_CALL,
-        .transfer = transfer_of(rpc, bytes) & 15,
-        .status = (int16_t)status,
-    };
-    metrics_record(rpc->metrics, &entry);
+    struct metrics_entry *entry = metrics_begin(rpc->metrics);
+    METRICS_PUT(entry, started, call->timing.started);
+    METRICS_PUT(entry, correlation, call->correlation);
+    METRICS_PUT(entry, subject, call->subject);
+    METRICS_PUT(entry, total_ns, metrics_clip(total));
+    METRICS_PUT(entry, client_queue_ns, call->timing.client_queue_ns);
+    METRICS_PUT(entry, server_queue_ns, call->timing.queue_ns);
+    METRICS_PUT(entry, handler_ns, call->timing.handler_ns);
+    METRICS_PUT(entry, storage_ns, call->timing.storage_ns);
+    METRICS_PUT(entry, reply_ns, 0);
+    METRICS_PUT(entry, bytes, metrics_clip(bytes));
+    METRICS_PUT(entry, operation, (uint8_t)call->operation);
+    METRICS_PUT(entry, status, (int16_t)status);
+    METRICS_PUT(entry, about, METRICS_ABOUT(METRICS_CALL, transfer_of(rpc, bytes)));
+    metrics_commit(rpc->metrics, entry);
 }
 
 void call_finish(struct rpc_call *call, int status, uint64_t now)

@@ -609,32 +609,32 @@ static void served_record(const struct rpc_served *served, const struct reply_st
                           uint64_t replied, uint64_t sent)
 {
     struct rpc *rpc = served->request.rpc;
-    if (metrics_paused(rpc->metrics))
-        return;
-    struct metrics_entry entry = {
-        .started = served->request.arrived - served->queue_ns,
-        .correlation = served->request.header->correlation,
-        .subject = operation_subject(served->operation, served->request.body),
-        .total_ns = metrics_clip((sent != 0 ? sent : replied) - served->request.arrived + served->queue_ns),
-        .server_queue_ns = stamps->queue_ns,
-        .handler_ns = stamps->handler_ns,
-        .storage_ns = stamps->storage_ns,
-        .reply_ns = sent != 0 ? metrics_clip(sent - replied) : 0,
-        .bytes = metrics_clip(bytes),
-        .operation = (uint8_t)served->request.header->operation,
-        .kind = METRICS_SERVED,
-        .transfer = transfer_of(rpc, bytes) & 15,
-        .status = (int16_t)stamps->status,
-    };
-    metrics_record(rpc->metrics, &entry);
+    const struct rpc_request *request = &served->request;
+    uint32_t total = metrics_clip((sent != 0 ? sent : replied) - request->arrived + served->queue_ns);
+    struct metrics_entry *entry = metrics_begin(rpc->metrics);
+    METRICS_PUT(entry, started, request->arrived - served->queue_ns);
+    METRICS_PUT(entry, correlation, request->header->correlation);
+    METRICS_PUT(entry, subject, operation_subject(served->operation, request->body));
+    METRICS_PUT(entry, total_ns, total);
+    METRICS_PUT(entry, client_queue_ns, 0);
+    METRICS_PUT(entry, server_queue_ns, stamps->queue_ns);
+    METRICS_PUT(entry, handler_ns, stamps->handler_ns);
+    METRICS_PUT(entry, storage_ns, stamps->storage_ns);
+    METRICS_PUT(entry, reply_ns, sent != 0 ? metrics_clip(sent - replied) : 0);
+    METRICS_PUT(entry, bytes, metrics_clip(bytes));
+    METRICS_PUT(entry, operation, (uint8_t)request->header->operation);
+    METRICS_PUT(entry, status, (int16_t)stamps->status);
+    METRICS_PUT(entry, about, METRICS_ABOUT(METRICS_SERVED, transfer_of(rpc, bytes)));
+    metrics_commit(rpc->metrics, entry);
     struct metrics_session *load = served->is_local ? NULL : served->request.session->load;
     if (load != NULL) {
         load->requests++;
-        load->bytes += bytes;
+        if (bytes != 0)
+            load->bytes += bytes;
     }
     uint64_t slow = __atomic_load_n(&rpc->metrics->header->slow_ns, __ATOMIC_RELAXED);
-    if (__builtin_expect(slow != 0 && entry.total_ns >= slow, 0))
-        log_slow(served, metrics_latest(rpc->metrics));
+    if (__builtin_expect(slow != 0 && total >= slow, 0))
+        log_slow(served, entry);
 }
 
 /* Remembers what is, or was, sent. */
@@ -685,7 +685,8 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     };
     uint64_t bytes = request->bulk_length + (bulk_count == 0 ? 0 : iovec_bytes(bulk, bulk_count));
     if (served->is_local) {
-        served_record(served, &stamps, bytes, now, 0);
+        if (!paused)
+            served_record(served, &stamps, bytes, now, 0);
         return local_reply(served, &stamps, body, body_length, bulk, bulk_count, now);
     }
 
@@ -697,8 +698,10 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     /* What is sent without suspending is remembered while it travels. */
     if (remembers && bulk_count == 0)
         reply_remember(served, &stamps, body, body_length);
-    bool timed = !paused && (bytes != 0 || rpc->counters.requests % DISPATCH_SAMPLE == 0);
-    served_record(served, &stamps, bytes, now, timed ? loop_now(rpc->loop) : 0);
+    if (!paused) {
+        bool timed = bytes != 0 || rpc->counters.requests % DISPATCH_SAMPLE == 0;
+        served_record(served, &stamps, bytes, now, timed ? loop_now(rpc->loop) : 0);
+    }
     if (result != 0)
         log_debug("%s: reply to %s not sent: %s", request->session->peer, served->operation->name,
                   status_text(result));

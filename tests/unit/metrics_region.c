@@ -183,6 +183,28 @@ static void differences_of_two_readings_are_what_happened_between(void **state)
     metrics_destroy(metrics);
 }
 
+static void an_entry_is_made_in_its_place(void **state)
+{
+    (void)state;
+    struct metrics *metrics;
+    assert_int_equal(metrics_create(NULL, TRACE, &metrics, NULL), 0);
+    metrics_record(metrics, &(struct metrics_entry){.kind = METRICS_SERVED, .transfer = METRICS_EAGER});
+    const struct metrics_entry *first = &metrics->trace[0];
+    assert_int_equal(first->about, METRICS_ABOUT(METRICS_SERVED, METRICS_EAGER));
+    struct metrics_entry *entry = metrics_begin(metrics);
+    assert_ptr_equal(entry, first + 1);
+    METRICS_PUT(entry, total_ns, 7);
+    METRICS_PUT(entry, about, METRICS_ABOUT(METRICS_DISK, METRICS_RENDEZVOUS));
+    assert_int_equal(metrics->header->trace_head, 1); /* nobody is told yet */
+    assert_int_equal(entry->sequence, 0);
+    metrics_commit(metrics, entry);
+    assert_int_equal(metrics->header->trace_head, 2);
+    assert_int_equal(entry->sequence, 2);
+    assert_int_equal(entry->kind, METRICS_DISK);
+    assert_int_equal(entry->transfer, METRICS_RENDEZVOUS);
+    metrics_destroy(metrics);
+}
+
 static void a_backlog_is_folded_as_it_grows(void **state)
 {
     (void)state;
@@ -441,6 +463,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stages_are_told_within_one_percent),
         cmocka_unit_test(differences_of_two_readings_are_what_happened_between),
+        cmocka_unit_test(an_entry_is_made_in_its_place),
         cmocka_unit_test(a_backlog_is_folded_as_it_grows),
         cmocka_unit_test(a_trace_tells_what_it_lost),
         cmocka_unit_test(requests_of_partitions_are_counted),
