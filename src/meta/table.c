@@ -5,9 +5,10 @@
  * inode goes into the shelf's last box, whose line is still in the cache from the seven before it. (A hash
  * table would wait for memory once more at every create, which is a third of what a create costs.) A dense
  * shelf is indexed directly; where boxes are missing because all of their inodes were removed, by binary
- * search. A box begins with room for two pointers and doubles, so that a server with fewer files than
- * partitions spends little; it goes with its last inode. Insertion of a number near the greatest does not
- * even look at the shelf's boxes: the shelf knows the slots of the box that they go to. */
+ * search. A box begins with room for two pointers and doubles; it goes with its last inode. The first inode
+ * of a partition needs no box: with fewer files than partitions, which is with most servers, a creation or a
+ * removal touches nothing but the shelf. Insertion of a number near the greatest does not even look at the
+ * shelf's boxes: the shelf knows the slots of the box that they go to. */
 #include "meta/table.h"
 
 #include <assert.h>
@@ -66,6 +67,8 @@ struct inode *table_find(const struct table *table, uint64_t number)
         return NULL;
     const struct table_shelf *shelf = &table->shelves[inode_partition(number)];
     uint64_t counter = number & COUNTER_MASK;
+    if (shelf->capacity == 0)
+        return shelf->only_counter == counter ? shelf->only : NULL;
     uint32_t found = shelf_search(shelf, counter >> BOX_BITS);
     if (found == shelf->count)
         return NULL;
@@ -156,17 +159,39 @@ static int shelf_put(struct table *table, struct table_shelf *shelf, uint64_t co
     return status;
 }
 
+/* Gives the only inode, which has none, a box. 0; -ENOMEM: nothing changed. */
+static int shelf_furnish(struct table *table, struct table_shelf *shelf)
+{
+    struct table_shelf furnished = {.counter = shelf->counter};
+    int status = shelf_put(table, &furnished, shelf->only_counter, shelf->only);
+    if (status < 0)
+        return status;
+    shelf_open(&furnished);
+    *shelf = furnished;
+    return 0;
+}
+
 int table_insert(struct table *table, uint64_t number, struct inode *inode)
 {
     struct table_shelf *shelf = &table->shelves[inode_partition(number)];
     uint64_t counter = number & COUNTER_MASK;
+    if (shelf->capacity == 0 && shelf->only == NULL) {
+        shelf->only = inode;
+        shelf->only_counter = counter;
+        if (shelf->counter < counter)
+            shelf->counter = counter;
+        return 0;
+    }
+    int status = shelf->capacity == 0 ? shelf_furnish(table, shelf) : 0;
+    if (status < 0)
+        return status;
     if (__builtin_expect(shelf->open != NULL && counter >> BOX_BITS == shelf->counter >> BOX_BITS, 1)) {
         shelf->open[counter & (BOX_SLOTS - 1)] = inode;
         if (shelf->counter < counter)
             shelf->counter = counter;
         return 0;
     }
-    int status = shelf_put(table, shelf, counter, inode);
+    status = shelf_put(table, shelf, counter, inode);
     if (status < 0)
         return status;
     if (shelf->counter < counter)
@@ -178,13 +203,20 @@ int table_insert(struct table *table, uint64_t number, struct inode *inode)
 void table_expect_removal(const struct table *table, uint64_t number)
 {
     const struct table_shelf *shelf = &table->shelves[inode_partition(number)];
-    __builtin_prefetch(&shelf->boxes[(number & COUNTER_MASK) >> BOX_BITS]); /* if no box is missing */
+    if (shelf->capacity != 0)
+        __builtin_prefetch(&shelf->boxes[(number & COUNTER_MASK) >> BOX_BITS]); /* if no box is missing */
 }
 
 void table_remove(struct table *table, uint64_t number)
 {
     struct table_shelf *shelf = &table->shelves[inode_partition(number)];
     uint64_t counter = number & COUNTER_MASK;
+    if (shelf->capacity == 0) {
+        assert(shelf->only != NULL && shelf->only_counter == counter);
+        shelf->only = NULL;
+        shelf->only_counter = 0;
+        return;
+    }
     uint32_t position = shelf_search(shelf, counter >> BOX_BITS);
     struct table_box *box = &shelf->boxes[position];
     assert(position < shelf->count && box_place(box) == counter >> BOX_BITS);
@@ -210,7 +242,8 @@ void table_raise(struct table *table, uint64_t number)
     if (shelf->counter >= (number & COUNTER_MASK))
         return;
     shelf->counter = number & COUNTER_MASK;
-    shelf_open(shelf);
+    if (shelf->capacity != 0)
+        shelf_open(shelf);
 }
 
 struct inode *table_next(const struct table *table, uint64_t number)
@@ -219,6 +252,11 @@ struct inode *table_next(const struct table *table, uint64_t number)
     for (uint32_t partition = inode_partition(number); partition < PARTITION_COUNT;
          partition++, counter = 0) {
         const struct table_shelf *shelf = &table->shelves[partition];
+        if (shelf->capacity == 0) {
+            if (shelf->only != NULL && shelf->only_counter >= counter)
+                return shelf->only;
+            continue;
+        }
         for (uint32_t i = shelf_search(shelf, counter >> BOX_BITS); i < shelf->count; i++) {
             const struct table_box *box = &shelf->boxes[i];
             uint32_t slot = box_place(box) == counter >> BOX_BITS ? (uint32_t)counter & (BOX_SLOTS - 1) : 0;

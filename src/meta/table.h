@@ -12,11 +12,18 @@ struct table_box;
 /* The inodes of one partition: half a cache line, all that the insertion of a new number touches besides the
  * place of the new pointer itself. */
 struct table_shelf {
-    struct table_box *boxes; /* ascending */
-    struct inode **open; /* slots of the box where counter stands, if it is there and full-sized; or NULL */
-    uint64_t counter;    /* the greatest that was ever inserted */
+    union {
+        struct table_box *boxes; /* ascending */
+        struct inode *only;      /* capacity 0: of the only number that is there; NULL: none */
+    };
+    union {
+        struct inode *
+            *open; /* slots of the box where counter stands, if it is there and full-sized; or NULL */
+        uint64_t only_counter; /* capacity 0: of `only`; 0: none */
+    };
+    uint64_t counter; /* the greatest that was ever inserted */
     uint32_t count;
-    uint32_t capacity;
+    uint32_t capacity; /* of boxes */
 };
 
 struct table {

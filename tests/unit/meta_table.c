@@ -68,6 +68,51 @@ static void agrees_with_an_array(void **state)
     free(table);
 }
 
+static void the_first_of_a_partition_needs_no_box(void **state)
+{
+    (void)state;
+    struct memory memory;
+    struct table *table = calloc(1, sizeof(*table));
+    memory_init(&memory);
+    table_init(table, &memory);
+    struct inode *first = value(0, 4), *other = value(1, 4), *second = value(0, 20);
+    uint64_t partition = inode_partition(number_of(0, 0));
+    assert_int_equal(table_insert(table, number_of(0, 4), first), 0);
+    assert_int_equal(table_insert(table, number_of(1, 4), other), 0);
+    assert_int_equal(memory.bytes, 0);
+    assert_ptr_equal(table_find(table, number_of(0, 4)), first);
+    assert_null(table_find(table, number_of(0, 5)));
+    assert_int_equal(table_counter(table, (uint32_t)partition), 5);
+    struct inode *low = partitions[0] < partitions[1] ? first : other, *high = low == first ? other : first;
+    uint64_t low_number = low == first ? number_of(0, 4) : number_of(1, 4);
+    assert_ptr_equal(table_next(table, 0), low);
+    assert_ptr_equal(table_next(table, low_number - 1), low);
+    assert_ptr_equal(table_next(table, low_number), high);
+    table_remove(table, number_of(1, 4));
+    assert_null(table_find(table, number_of(1, 4)));
+    assert_ptr_equal(table_next(table, 0), first);
+    table_raise(table, number_of(0, 9));
+    assert_int_equal(table_counter(table, (uint32_t)partition), 10);
+    assert_ptr_equal(table_find(table, number_of(0, 4)), first);
+
+    assert_int_equal(table_insert(table, number_of(0, 20), second), 0);
+    assert_true(memory.bytes > 0);
+    assert_ptr_equal(table_find(table, number_of(0, 4)), first);
+    assert_ptr_equal(table_find(table, number_of(0, 20)), second);
+    assert_ptr_equal(table_next(table, number_of(0, 4)), second);
+    table_remove(table, number_of(0, 4));
+    table_remove(table, number_of(0, 20));
+    assert_null(table_next(table, 0));
+    assert_int_equal(memory.bytes, 0);
+    assert_int_equal(table_insert(table, number_of(0, 2), first),
+                     0); /* below what there was: not a new number */
+    assert_ptr_equal(table_find(table, number_of(0, 2)), first);
+    assert_int_equal(table_counter(table, (uint32_t)partition), 21);
+    table_remove(table, number_of(0, 2));
+    memory_free_all(&memory);
+    free(table);
+}
+
 static void numbers_from_outside_are_not_found(void **state)
 {
     (void)state;
@@ -126,6 +171,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_an_array),
+        cmocka_unit_test(the_first_of_a_partition_needs_no_box),
         cmocka_unit_test(numbers_from_outside_are_not_found),
         cmocka_unit_test(failed_allocation_changes_nothing),
     };
