@@ -211,7 +211,9 @@ for (const svg of document.querySelectorAll(".plot svg")) {
     } else if (/over time/.test(label)) {
       const times = at.map(([moment, x]) => [moment.t, x]);
       add(svg, "times", [[0, 0]].concat(times));
-      add(svg, "rates", at.map(([moment, , y]) => [-(/^Operations/.test(label) ? moment.ops_per_s : moment.bytes_per_s), y]));
+      const rate = moment => /^Operations/.test(label) ? moment.ops_per_s : moment.bytes_per_s;
+      const most = Math.max(...all("path.line").flatMap(line => line.__data__.map(rate)));
+      add(svg, "rates", [[-1.05 * most, 0]].concat(at.map(([moment, , y]) => [-rate(moment), y])));
     } else if (/ over [a-z]+$/.test(label)) {
       add(svg, "steps", at.map(([point, x]) => [Math.log(point.x), x]));
       add(svg, "growth", at.map(([point, , y]) => [-Math.log(point.median), y]));
@@ -228,7 +230,7 @@ for (const svg of document.querySelectorAll(".plot svg")) {
     const stages = [...row.querySelectorAll("g.stage > rect")];
     if (stages.length > 0) add(svg, "stages", [[0, 0]].concat(stages.map(rect => [rect.parentNode.__data__.start, number(rect, "x")]), stages.map(rect => [rect.parentNode.__data__.mean, number(rect, "width") + 0.5]).filter(pair => pair[1] > 0.5)));
     const dots = [...row.querySelectorAll("circle")];
-    if (dots.length > 0) add(svg, "servers", [[0, 0]].concat(dots.map(dot => [dot.__data__.requests, number(dot, "cx")])));
+    if (dots.length > 0) add(svg, "servers", [[0, 0], [row.__data__.mean, number(svg.querySelector("line.zero"), "x1")]].concat(dots.map(dot => [dot.__data__.requests, number(dot, "cx")])));
   }
   const light = rect => getComputedStyle(rect).fill.match(/[0-9.]+/g).slice(0, 3).reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
   const cells = all("g.cell");
@@ -244,6 +246,7 @@ def check_places(browser):
         pairs.sort()
         if way:
             assert all(one[1] <= other[1] + 3 for one, other in zip(pairs, pairs[1:])), f'{what}: {pairs[:6]}'
+            assert pairs[-1][0] < 2 * pairs[0][0] or pairs[-1][1] > pairs[0][1] + 3, f'{what}: all alike'
             continue
         (low, first), (high, last) = pairs[0], pairs[-1]
         for value, place in pairs if high > low else []:
@@ -321,6 +324,8 @@ def files_hold_what_the_plots_show(browser):
     files = saved_files(browser)
     lines = [json.loads(line) for line in (WORK / 'full.json').read_text().splitlines()]
     results = [line for line in lines if line['type'] == 'result']
+    shares = [float(row['share']) for row in files['io-latency-distribution.csv']]
+    assert max(shares) == 1 and 0 < min(shares) < 0.01, 'shares are of all operations'
     every = files['io-results.csv']
     assert len(every) == sum(result['benchmark'] == 'io' for result in results)
     by_setting = {(row['target'], row['phase'], row['size'], row['depth'], row['processes']): row for row in every}
@@ -390,6 +395,9 @@ def repeats_are_dots_and_counters_are_told(browser):
     sides = {(row['side'], row['counter']) for row in rows}
     assert sides == {('client', 'loop_blocks'), ('client', 'credit_waits'), ('server', 'loop_busy_ns'), ('server', 'journal_bytes')}, sides
     assert all(float(row['for each operation']) > 0 for row in rows)
+    whole = {result['operations'] for result in map(json.loads, (WORK / 'full.json').read_text().splitlines()) if result['type'] == 'result' and 'counters' in result}
+    for row in rows:
+        assert any(abs(float(row['for each operation']) * count / float(row['count']) - 1) < 1e-6 for count in whole), row
 
 
 @case
