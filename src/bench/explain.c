@@ -281,9 +281,48 @@ static uint32_t count_wanted(const struct explain *explain, const struct result_
     return count;
 }
 
+/* Whether results of the same target and phase have another value of the parameter. */
+static bool is_varied(const struct result_file *file, const struct result *result,
+                      const struct result_parameter *parameter)
+{
+    char own[256], other[256];
+    result_parameter_format(parameter, own, sizeof(own));
+    for (uint32_t i = 0; i < file->result_count; i++) {
+        const struct result *like = &file->results[i];
+        if (strcmp(like->benchmark, result->benchmark) != 0 || strcmp(like->phase, result->phase) != 0 ||
+            strcmp(like->target, result->target) != 0)
+            continue;
+        const struct result_parameter *theirs = result_parameter(like, parameter->name);
+        other[0] = 0;
+        if (theirs != NULL)
+            result_parameter_format(theirs, other, sizeof(other));
+        if (strcmp(own, other) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* "processes=2 depth=8": what was swept. Returns text. */
+static const char *name_setting(const struct result_file *file, const struct result *result, char *text,
+                                size_t size)
+{
+    size_t length = 0;
+    text[0] = 0;
+    for (uint32_t i = 0; i < result->parameter_count && length < size; i++) {
+        char value[256];
+        if (!is_varied(file, result, &result->parameters[i]))
+            continue;
+        result_parameter_format(&result->parameters[i], value, sizeof(value));
+        length += (size_t)snprintf(text + length, size - length, "%s%s=%s", length > 0 ? " " : "",
+                                   result->parameters[i].name, value);
+    }
+    return text;
+}
+
 static int explain_input(struct known *known, const struct input *input, struct diagnosis *diagnosis)
 {
     const struct explain *explain = known->explain;
+    char setting[512];
     int status = 0;
     if (known->input_count > 1 && !explain->json)
         printf("==> %s <==\n", input->path);
@@ -295,7 +334,7 @@ static int explain_input(struct known *known, const struct input *input, struct 
         if (status == 0 && explain->json)
             status = result_write_line(stdout, explanation_json(result, diagnosis));
         else if (status == 0)
-            explanation_print(diagnosis);
+            explanation_print(diagnosis, name_setting(&input->results, result, setting, sizeof(setting)));
         if (status == 0)
             status = summarise(known, input, result, diagnosis);
     }
@@ -399,7 +438,7 @@ int explain_results(const struct explain *explain, json_t *line, const struct re
         if (status == 0 && explain->json)
             status = result_write_line(stdout, explanation_json(&results[i], diagnosis));
         else if (status == 0)
-            explanation_print(diagnosis);
+            explanation_print(diagnosis, "");
     }
     free(diagnosis);
     result_file_free(&known.separate);

@@ -37,9 +37,11 @@ static void print_limit(const struct diagnosis *diagnosis)
            limit, low, high);
 }
 
-void explanation_print(const struct diagnosis *diagnosis)
+void explanation_print(const struct diagnosis *diagnosis, const char *setting)
 {
     printf("%s\n", diagnosis->verdict);
+    if (setting[0] != 0)
+        printf("  with %s\n", setting);
     if (diagnosis->outcome != DIAGNOSIS_NOTHING) {
         print_parts(diagnosis);
         print_limit(diagnosis);

@@ -58,6 +58,11 @@ ok "with the roofline" says '"type":"explanation".*"ceilings":\[\{"name":"networ
 cat "$work/said" >>"$results"
 ok "it can follow the results" explain --limits "$limits" "$results" --phase write
 
+ok "and of one setting none is told" eval '! says "^  with "'
+{ cat "$results"; sed -n '/"type": *"result"/s/"depth": *[0-9]*/"depth":77/p' "$results"; } >"$work/swept"
+ok "a sweep" explain --limits "$limits" "$work/swept" --phase write
+ok "with its settings" says '^  with depth=77$'
+
 sed 's/"id":"[^"]*"/"id":"fedcba9876543210"/; s/"run":"[^"]*"/"run":"fedcba9876543210"/' "$results" >"$work/again"
 ok "two files" explain --limits "$limits" "$results" "$work/again"
 ok "each by name" says "^==> $work/again <=="
