@@ -533,9 +533,9 @@ static void served_sent(struct completion *completion)
         served_free(served);
 }
 
-static inline __attribute__((always_inline)) void reply_write(const struct rpc_served *served, void *to,
-                                                              const struct reply_stamps *stamps,
-                                                              const void *body, uint32_t body_length)
+/* All but the durations, which reply_stamp adds. */
+static inline __attribute__((always_inline)) void
+reply_write(const struct rpc_served *served, void *to, int status, const void *body, uint32_t body_length)
 {
     const struct rpc_request_header *asked = served->request.header;
     const struct rpc *rpc = served->request.rpc;
@@ -543,16 +543,21 @@ static inline __attribute__((always_inline)) void reply_write(const struct rpc_s
     header->version = RPC_PROTOCOL_VERSION;
     header->flags = 0;
     header->operation = (uint16_t)(asked->operation + RPC_REPLY_OFFSET);
-    header->status = stamps->status;
+    header->status = status;
     header->correlation = asked->correlation;
     header->map_epoch = rpc->map_epoch;
     header->namespace_epoch = rpc->namespace_epoch;
-    header->queue_ns = stamps->queue_ns;
-    header->handler_ns = stamps->handler_ns;
-    header->storage_ns = stamps->storage_ns;
     header->body_length = body_length;
     if (body_length > 0)
         memcpy(header + 1, body, body_length);
+}
+
+static inline void reply_stamp(void *reply, const struct reply_stamps *stamps)
+{
+    struct rpc_reply_header *header = reply;
+    header->queue_ns = stamps->queue_ns;
+    header->handler_ns = stamps->handler_ns;
+    header->storage_ns = stamps->storage_ns;
 }
 
 /* Sends the reply that lies in served->reply. */
@@ -643,24 +648,34 @@ static inline void reply_remember(const struct rpc_served *served, const struct 
 {
     uint32_t length = (uint32_t)sizeof(struct rpc_reply_header) + body_length;
     void *to = session_remember(served->request.session, served->request.header->correlation, length);
-    if (to != NULL)
-        reply_write(served, to, stamps, body, body_length);
+    if (to == NULL)
+        return;
+    reply_write(served, to, stamps->status, body, body_length);
+    reply_stamp(to, stamps);
 }
 
-/* Sends the reply to another party: a small one is written straight to where the transport sends it from, if
- * there is such a place. */
-static inline int reply_send(struct rpc_served *served, const struct reply_stamps *stamps, const void *body,
-                             uint32_t body_length, const struct iovec *bulk, uint32_t bulk_count)
+/* Where a small reply to another party is written, straight to where the transport sends it from. NULL: there
+ * is no such place. */
+static void *reply_room(const struct rpc_served *served, uint32_t body_length, uint32_t bulk_count)
 {
-    struct net_connection *connection = served->request.session->connection;
+    if (served->is_local || bulk_count > 0 || served->request.session->connection == NULL)
+        return NULL;
+    return net_room(served->request.session->connection,
+                    (uint32_t)sizeof(struct rpc_reply_header) + body_length);
+}
+
+/* Sends the reply to another party. room: where it lies already but for its durations, or NULL. */
+static int reply_send(struct rpc_served *served, void *room, const struct reply_stamps *stamps,
+                      const void *body, uint32_t body_length, const struct iovec *bulk, uint32_t bulk_count)
+{
     uint32_t length = (uint32_t)sizeof(struct rpc_reply_header) + body_length;
-    void *room = bulk_count == 0 && connection != NULL ? net_room(connection, length) : NULL;
     if (__builtin_expect(room != NULL, 1)) {
-        reply_write(served, room, stamps, body, body_length);
-        net_post(connection, length);
+        reply_stamp(room, stamps);
+        net_post(served->request.session->connection, length);
         return 0;
     }
-    reply_write(served, served->reply, stamps, body, body_length);
+    reply_write(served, served->reply, stamps->status, body, body_length);
+    reply_stamp(served->reply, stamps);
     return send_reply(served, length, bulk, bulk_count);
 }
 
@@ -673,6 +688,10 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     assert(status <= 0 &&
            (body_length == served->operation->reply_size || (body_length == 0 && status != 0)));
     served->replied = true;
+    /* The clock is read behind what has to be written anyway: that is on its way to memory meanwhile. */
+    void *room = reply_room(served, body_length, bulk_count);
+    if (__builtin_expect(room != NULL, 1))
+        reply_write(served, room, status, body, body_length);
     bool paused = metrics_paused(rpc->metrics);
     uint64_t now = paused && request->storage_started == 0 ? request->arrived : loop_now(rpc->loop);
     storage_end(request, now);
@@ -694,7 +713,7 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     bool remembers = (served->operation->flags & RPC_MUTATES) != 0 && (status == 0 || !served->unfetched);
     if (remembers && bulk_count > 0)
         reply_remember(served, &stamps, body, body_length);
-    int result = reply_send(served, &stamps, body, body_length, bulk, bulk_count);
+    int result = reply_send(served, room, &stamps, body, body_length, bulk, bulk_count);
     /* What is sent without suspending is remembered while it travels. */
     if (remembers && bulk_count == 0)
         reply_remember(served, &stamps, body, body_length);
