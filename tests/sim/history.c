@@ -69,15 +69,18 @@ static bool same_inode(struct node *node, uint64_t inode)
     return node->inode == inode;
 }
 
-static bool same_attributes(const struct model *model, struct node *node, const struct attributes *attributes)
+static bool same_attributes(const struct model *model, struct node *node, const struct attributes *attributes,
+                            uint32_t renames)
 {
+    uint32_t links = node_links(model, node);
     if (!same_inode(node, attributes->inode) || attributes->mode != node->mode)
         return false;
     /* Counts and times of a directory are gathered from servers one by one. */
     if (S_ISDIR(node->mode))
         return true;
-    return attributes->size == node->size && attributes->links == node_links(model, node) &&
-           attributes->modify_time >= node->modify_min && attributes->modify_time <= node->modify_max;
+    return attributes->size == node->size && attributes->links >= links &&
+           attributes->links <= links + renames && attributes->modify_time >= node->modify_min &&
+           attributes->modify_time <= node->modify_max;
 }
 
 static bool apply_open(struct state *state, const struct event *event)
@@ -98,7 +101,7 @@ static bool apply_open(struct state *state, const struct event *event)
         return true;
     hold(file_of(state, event), node);
     hold(found_by(state, event), node);
-    return event->flags & O_TRUNC || event->attributes.size == node->size;
+    return true;
 }
 
 /* An operation on the worker's open file. */
@@ -127,7 +130,7 @@ static bool apply_file(struct state *state, const struct event *event)
         model_truncate(&state->model, node, event->offset);
         return true;
     default:
-        return event->status == 0 && same_attributes(&state->model, node, &event->attributes);
+        return event->status == 0 && same_attributes(&state->model, node, &event->attributes, event->renames);
     }
 }
 
@@ -155,7 +158,7 @@ static bool apply_found(struct state *state, const struct event *event)
     case EVENT_READLINK:
         return memcmp(node->target, event->bytes, node->size) == 0;
     default:
-        return same_attributes(&state->model, node, &event->attributes);
+        return same_attributes(&state->model, node, &event->attributes, event->renames);
     }
 }
 
@@ -188,6 +191,8 @@ static bool apply_second(struct state *state, const struct event *event)
     struct node *node = *found_by(state, event);
     if (event->kind == EVENT_LINK_FOUND)
         return apply_link_found(state, event);
+    if (event->kind == EVENT_SIZE_FOUND)
+        return event->attributes.size == node->size;
     if (event->kind == EVENT_TRUNCATE_FOUND)
         model_truncate(&state->model, node, event->offset);
     else
@@ -238,6 +243,7 @@ static bool apply(struct state *state, const struct event *event)
     case EVENT_TRUNCATE_FOUND:
     case EVENT_CHMOD_FOUND:
     case EVENT_LINK_FOUND:
+    case EVENT_SIZE_FOUND:
         return apply_second(state, event);
     default:
         return apply_name(state, event);
@@ -269,7 +275,7 @@ static bool matches(struct state *state, const struct snapshot *snapshot)
         const struct found *found = &snapshot->found[i];
         struct node *node;
         if (model_find(&state->model, state->model.root, found->path, false, &node) != 0 ||
-            !same_attributes(&state->model, node, &found->attributes))
+            !same_attributes(&state->model, node, &found->attributes, 0))
             return false;
         if (S_ISDIR(node->mode) && found->attributes.links != node_links(&state->model, node))
             return false;
@@ -280,9 +286,9 @@ static bool matches(struct state *state, const struct snapshot *snapshot)
     }
     for (uint32_t i = 0; i < HISTORY_WORKERS; i++) {
         const struct found *found = &snapshot->open[i];
-        if (found->bytes != NULL &&
-            (state->held[i] == NULL || !same_attributes(&state->model, state->held[i], &found->attributes) ||
-             !same_bytes(state->held[i], found)))
+        if (found->bytes != NULL && (state->held[i] == NULL ||
+                                     !same_attributes(&state->model, state->held[i], &found->attributes, 0) ||
+                                     !same_bytes(state->held[i], found)))
             return false;
     }
     return true;
@@ -392,9 +398,23 @@ static int explore(struct search *search, struct state *state, uint32_t done)
     return 0;
 }
 
-int history_explain(const struct history *history, const struct snapshot *snapshot, struct state *state)
+static void count_renames(struct history *history)
+{
+    for (uint32_t i = 0; i < history->count; i++) {
+        struct event *event = &history->events[i];
+        event->renames = 0;
+        for (uint32_t j = 0; j < history->count; j++) {
+            const struct event *other = &history->events[j];
+            event->renames += other->kind == EVENT_RENAME && other->status == 0 &&
+                              other->began < event->ended && other->ended > event->began;
+        }
+    }
+}
+
+int history_explain(struct history *history, const struct snapshot *snapshot, struct state *state)
 {
     struct search search = {.history = history, .snapshot = snapshot};
+    count_renames(history);
     search.seen = calloc(1u << SEEN_BITS, sizeof *search.seen);
     int status = search.seen == NULL ? -ENOMEM : explore(&search, state, 0);
     free(search.seen);
@@ -416,10 +436,10 @@ void history_split(struct history *history)
     second->second = true;
     switch (first->kind) {
     case EVENT_OPEN:
-        if (!(first->flags & O_TRUNC))
+        if (!(first->flags & O_TRUNC) && !first->opened)
             return;
         second->offset = 0;
-        second->kind = EVENT_TRUNCATE_FOUND;
+        second->kind = first->flags & O_TRUNC ? EVENT_TRUNCATE_FOUND : EVENT_SIZE_FOUND;
         break;
     case EVENT_TRUNCATE:
         second->kind = EVENT_TRUNCATE_FOUND;
@@ -440,10 +460,10 @@ void history_split(struct history *history)
 
 void history_print(const struct history *history, char *text, size_t size)
 {
-    static const char *const names[] = {"open",           "read",        "write",     "ftruncate", "fstat",
-                                        "stat",           "truncate",    "chmod",     "mkdir",     "rmdir",
-                                        "unlink",         "rename",      "symlink",   "readlink",  "link",
-                                        "truncate found", "chmod found", "link found"};
+    static const char *const names[] = {"open",           "read",        "write",      "ftruncate", "fstat",
+                                        "stat",           "truncate",    "chmod",      "mkdir",     "rmdir",
+                                        "unlink",         "rename",      "symlink",    "readlink",  "link",
+                                        "truncate found", "chmod found", "link found", "size found"};
     size_t length = 0;
     text[0] = '\0';
     for (uint32_t i = 0; i < history->count && length < size; i++) {

@@ -27,11 +27,12 @@ enum event_kind {
     EVENT_SYMLINK,
     EVENT_READLINK,
     EVENT_LINK,
-    /* The second halves of EVENT_TRUNCATE, EVENT_CHMOD, EVENT_LINK, and an EVENT_OPEN that truncates: POSIX
-     * lets others in after the file is found. */
+    /* The second halves of EVENT_TRUNCATE, EVENT_CHMOD, EVENT_LINK, and EVENT_OPEN (which truncates, or tells
+     * the size): POSIX lets others in after the file is found. */
     EVENT_TRUNCATE_FOUND,
     EVENT_CHMOD_FOUND,
     EVENT_LINK_FOUND,
+    EVENT_SIZE_FOUND,
 };
 
 struct event {
@@ -41,6 +42,9 @@ struct event {
     uint64_t began, ended; /* in steps of one counter */
     uint64_t file;         /* inode of the worker's open file, for history_print */
     int64_t before, after; /* wall clock */
+    /* How many renames were under way meanwhile: each lets go of what it replaced after its names are free,
+     * so a link count may still be higher by so much. */
+    uint32_t renames;
     char path[HISTORY_PATH];
     char path2[HISTORY_PATH]; /* or a target */
     int flags;
@@ -48,6 +52,7 @@ struct event {
     uint64_t offset; /* or a size */
     uint32_t length;
     int64_t status;
+    bool opened;                  /* EVENT_OPEN: a regular file */
     struct attributes attributes; /* of EVENT_OPEN only inode and size */
     uint8_t bytes[HISTORY_BYTES]; /* written or read */
 };
@@ -82,7 +87,7 @@ void state_destroy(struct state *state);
 
 /* Looks for an order of the events that leads from *state to what the snapshot shows; if there is one, that
  * is the new *state. Returns 0; -EINVAL: there is none; -EAGAIN: gave up. */
-int history_explain(const struct history *history, const struct snapshot *snapshot, struct state *state);
+int history_explain(struct history *history, const struct snapshot *snapshot, struct state *state);
 /* Adds the second half of the event added last, if it has one. */
 void history_split(struct history *history);
 /* One line per event into text. */
