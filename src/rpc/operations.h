@@ -70,6 +70,7 @@
     OP(63, RELEASE, empty_body, empty_body, RPC_MUTATES) /* only brings notices */                           \
     OP(64, MAKE_NODE, node_request, attributes_reply, RPC_MUTATES | RPC_OTHER)                               \
     OP(65, CREATE_UNNAMED, unnamed_request, attributes_reply, RPC_MUTATES)                                   \
+    OP(66, OLDEST_INTENT, empty_body, oldest_intent_reply, RPC_SERVERS)                                      \
     OP(70, ALLOCATE, allocate_request, attributes_reply, RPC_MUTATES)                                        \
     OP(71, GET_XATTR, xattr_request, xattr_reply, 0)          /* bulk out: the value */                      \
     OP(72, SET_XATTR, xattr_request, empty_body, RPC_MUTATES) /* bulk in: the value */                       \
@@ -561,6 +562,7 @@ struct WIRE key_lock_request {
 struct WIRE key_lock_reply {
     uint64_t inode; /* 0: no such entry */
     uint32_t type;
+    uint8_t applied; /* 1: this transaction has changed the entry before */
 };
 
 enum key_action {
@@ -628,6 +630,11 @@ struct WIRE inode_unlink_request {
     uint64_t transaction; /* 0: none */
     uint8_t undoes;       /* 1: the transaction's INODE_LINK */
     uint8_t linkable;     /* 1: which would have given the inode its first name */
+    uint8_t asks;         /* 1: nothing is to be done; -ENODATA unless the transaction has dropped the link */
+};
+
+struct WIRE oldest_intent_reply {
+    uint64_t transaction; /* those of the answering server with lower numbers have ended */
 };
 
 struct WIRE inode_link_request {

@@ -135,7 +135,7 @@ int remove_directory_redo(struct server *server, const struct intent *intent)
     struct dentry dentry;
     int status = key_lock(server, intent->transaction, intent->old_parent, hash, deadline);
     if (status != 0)
-        return status;
+        return status == -ESTALE ? 0 : status;
     if (meta_dentry_find(server->meta, intent->old_parent, hash, intent->names, intent->old_length,
                          &dentry) == 0 &&
         dentry.inode == intent->inode) {

@@ -69,19 +69,24 @@ int durable_answer(struct server *server, struct rpc_request *request, int statu
     if (request->session == NULL)
         return status;
     bool from_server = request->peer_is_server;
-    if (status != 0 || (!from_server && leaves_no_record(request->header->operation)))
+    /* A refusal is relied on as well: that an inode is gone, for one. */
+    bool counts = from_server ? status != -STATUS_BUSY_RETRY
+                              : status == 0 && !leaves_no_record(request->header->operation);
+    if (!counts)
         return status;
+    int kept;
     if (!is_promised(server, request->header->operation, from_server)) {
-        status = journal_throttle(server->journal);
+        kept = journal_throttle(server->journal);
     } else {
         rpc_storage_begin(request);
         if (server->options.durability == DURABILITY_WRITE)
-            status = durable_commit(server);
+            kept = durable_commit(server);
         else /* what the namespace alone changes needs no bytes */
-            status = journal_commit(server->journal);
+            kept = journal_commit(server->journal);
     }
-    /* Another server has to know that nobody knows. */
-    return from_server && status != 0 ? -EIO : status;
+    if (kept == 0)
+        return status;
+    return from_server ? -EIO : kept; /* another server has to know that nobody knows */
 }
 
 int durable_commit(struct server *server)

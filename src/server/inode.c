@@ -113,6 +113,8 @@ static int unlink_elsewhere(struct server *server, const struct inode_unlink_req
         *orphan = status == 0 ? reply.orphan : 0;
     if (status == 0 || status == -ESTALE)
         return 0;
+    if (status == -ENODATA)
+        return status;
     log_warning("inode %llx keeps a link: its server answers: %s", (unsigned long long)inode,
                 status_text(status));
     return -EIO;
@@ -125,11 +127,17 @@ int inode_unlink_elsewhere(struct server *server, uint64_t transaction, uint64_t
     return unlink_elsewhere(server, &body, deadline, orphan);
 }
 
-void inode_link_undo(struct server *server, uint64_t transaction, uint64_t inode, uint32_t links)
+int inode_unlink_ask(struct server *server, uint64_t transaction, uint64_t inode, uint64_t deadline)
+{
+    struct inode_unlink_request body = {.inode = inode, .transaction = transaction, .asks = 1};
+    return unlink_elsewhere(server, &body, deadline, NULL);
+}
+
+int inode_link_undo(struct server *server, uint64_t transaction, uint64_t inode, bool linkable)
 {
     struct inode_unlink_request body = {
-        .inode = inode, .transaction = transaction, .undoes = 1, .linkable = links == 1};
-    unlink_elsewhere(server, &body, transaction_end(server), NULL);
+        .inode = inode, .transaction = transaction, .undoes = 1, .linkable = linkable};
+    return unlink_elsewhere(server, &body, transaction_end(server), NULL);
 }
 
 /* ---- busy, lease ---- */
@@ -416,11 +424,13 @@ void inode_free(struct server *server, struct inode *inode, uint64_t deadline)
     uint64_t reach = (gone.chunked & INODE_BEYOND) != 0 ? UINT64_MAX : gone.size;
     if (status == 0)
         status = chunks_truncate_elsewhere(server, &gone, 0, reach, true, deadline);
-    if (status == 0)
-        intent_end(server, intent.transaction); /* otherwise the next start tries again */
-    if (status != 0)
-        log_warning("chunks of removed file %llx may stay on other servers: %s",
-                    (unsigned long long)gone.number, status_text(status));
+    if (status == 0) {
+        intent_end(server, intent.transaction);
+        return;
+    }
+    intent_retry(server, intent.transaction);
+    log_warning("chunks of removed file %llx may stay on other servers: %s", (unsigned long long)gone.number,
+                status_text(status));
 }
 
 static bool drop_link(struct server *server, struct inode *inode, bool linkable, uint64_t deadline)
@@ -481,7 +491,10 @@ void serve_INODE_UNLINK(void *owner, struct rpc_request *request)
             break;
     }
     bool wanted = false;
-    if (status == 0)
+    if (status == 0 && body->asks != 0)
+        status =
+            is_applied(server, body->transaction, applied_object(APPLIED_UNLINK, body->inode)) ? 0 : -ENODATA;
+    else if (status == 0)
         status = note_unlink(server, body, &wanted);
     if (wanted && drop_link(server, inode, body->linkable == 1, request->deadline))
         reply.orphan = body->inode;

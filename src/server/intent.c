@@ -13,12 +13,14 @@
  * were checked still hold.
  * - A step counts once. Whoever does one notes (transaction, object) in the same journal group
  * (mark_applied); a step that is already noted is answered as done. Notes are kept until the coordinator can
- * no longer come back with the step: its own go with the intent, others after a time that is longer than any
- * transaction takes and any journal waits.
+ * no longer come back with the step: its own go with the intent; of others, it is asked after a while which
+ * transactions have ended (OLDEST_INTENT), and while it does not answer its notes stay.
  *
  * If a server takes part and then does not say whether it did its step (its device failed, it went away), the
- * call ends with EIO, and others may change what the transaction was about. Its intent stays, marked as
- * uncertain; the next start completes it only if it finds it half done, and otherwise forgets it.
+ * call ends with EIO, or with success if the transaction can only go forward, and others may change what it
+ * was about. Its intent stays, marked as uncertain. In the background the coordinator tries again, and so
+ * does the next start: by the notes it finds out what was done, completes what others can see a part of, and
+ * takes back the rest. Nobody is told EIO for what then happens later.
  *
  * Steps that do no harm when repeated (setting a parent, removing chunks by inode number) need no note.
  * Without a journal all of this is nothing. With store.durability = none servers do not wait for each other's
@@ -41,6 +43,7 @@ struct applied {
 
 struct live_intent {
     uint32_t length;
+    bool left;           /* to be tried again */
     struct intent image; /* and its names */
 };
 
@@ -48,7 +51,8 @@ struct live_intent {
 #define TRANSACTION_SERVER_SHIFT 53
 #define START_MASK ((UINT64_C(1) << (TRANSACTION_SERVER_SHIFT - TRANSACTION_START_SHIFT)) - 1)
 #define OTHERS_PATIENCE_NS (600 * NSEC_PER_SEC) /* for other servers to recover */
-#define START_KEY INTENT_KEY_START              /* of the INTENT record that counts the server's starts */
+#define RETRY_MIN_NS (50 * NSEC_PER_MSEC)
+#define START_KEY INTENT_KEY_START /* of the INTENT record that counts the server's starts */
 
 uint64_t server_transaction(struct server *server)
 {
@@ -118,16 +122,89 @@ static void applied_record(struct server *server, const struct applied *applied)
            applied->objects, length);
 }
 
+static uint32_t coordinator_of(uint64_t transaction)
+{
+    return (uint32_t)(transaction >> TRANSACTION_SERVER_SHIFT) - 1;
+}
+
+/* No intent of this server's has a lower number, nor will have. */
+static uint64_t oldest_intent(struct server *server)
+{
+    uint64_t oldest = (uint64_t)(server->self + 1) << TRANSACTION_SERVER_SHIFT |
+                      (server->starts & START_MASK) << TRANSACTION_START_SHIFT | (server->transactions + 1);
+    size_t cursor = 0;
+    uint64_t transaction;
+    while (map_next(&server->intents, &cursor, &transaction) != NULL)
+        oldest = transaction < oldest ? transaction : oldest;
+    return oldest;
+}
+
+void serve_OLDEST_INTENT(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    struct oldest_intent_reply reply = {0};
+    int status = server->map == NULL ? -EAGAIN : 0;
+    if (status == 0)
+        reply.transaction = oldest_intent(server);
+    answer(request, status, &reply, sizeof(reply));
+}
+
+/* Drops the notes of one coordinator's transactions that were due before `asked` and have ended; those that
+ * have not are due again later. */
+static void drop_ended(struct server *server, uint32_t coordinator, uint64_t oldest, uint64_t asked)
+{
+    list_for_each_safe (node, &server->applied_ages) {
+        struct applied *applied = container_of(node, struct applied, link);
+        if (applied->until > asked)
+            break;
+        if (coordinator_of(applied->transaction) != coordinator)
+            continue;
+        if (applied->transaction < oldest) {
+            applied_drop(server, applied);
+            continue;
+        }
+        applied->until = loop_now(server->loop) + applied_life(server);
+        list_remove(&applied->link);
+        list_push_back(&server->applied_ages, &applied->link);
+    }
+}
+
+static void ask_coordinators(void *argument)
+{
+    struct server *server = argument;
+    uint64_t asked = loop_now(server->loop);
+    for (uint32_t i = 0; i < server->map->server_count && !server->stopping; i++) {
+        struct oldest_intent_reply reply = {0};
+        int status = server_call(server, i, RPC_OLDEST_INTENT, NULL, 0, &reply, sizeof(reply),
+                                 transaction_end(server));
+        if (server->stopping)
+            break;
+        drop_ended(server, i, status == 0 ? reply.transaction : 0, asked);
+    }
+    server->asking_coordinators = false;
+    wait_group_done(server->loop, &server->background);
+}
+
+/* The oldest notes are so old that no transaction takes as long, unless its coordinator is in trouble. */
+static void look_for_ended(struct server *server)
+{
+    if (list_empty(&server->applied_ages) || server->asking_coordinators || server->stopping ||
+        server->map == NULL ||
+        container_of(server->applied_ages.next, struct applied, link)->until > loop_now(server->loop))
+        return;
+    server->asking_coordinators = true;
+    wait_group_add(&server->background, 1);
+    if (task_spawn_later(server->loop, ask_coordinators, server, NULL) != 0) {
+        server->asking_coordinators = false;
+        wait_group_done(server->loop, &server->background);
+    }
+}
+
 int mark_applied(struct server *server, uint64_t transaction, uint64_t object)
 {
     if (server->journal == NULL || transaction == 0)
         return 0;
-    while (!list_empty(&server->applied_ages)) {
-        struct applied *oldest = container_of(server->applied_ages.next, struct applied, link);
-        if (oldest->until > loop_now(server->loop))
-            break;
-        applied_drop(server, oldest);
-    }
+    look_for_ended(server);
     struct applied *applied = applied_make(server, transaction);
     if (applied == NULL || applied->count == APPLIED_MAX)
         return -ENOMEM;
@@ -165,6 +242,7 @@ int intent_begin(struct server *server, const struct intent *intent, const char 
     if (live == NULL)
         return -ENOMEM;
     live->length = length;
+    live->left = false;
     live->image = *intent;
     if (intent->old_length > 0)
         memcpy(live->image.names, old_name, intent->old_length);
@@ -188,9 +266,10 @@ void intent_end(struct server *server, uint64_t transaction)
 {
     if (server->journal == NULL)
         return;
-    void *live = map_remove(&server->intents, transaction);
+    struct live_intent *live = map_remove(&server->intents, transaction);
     if (live == NULL)
         return;
+    server->intents_left -= live->left;
     free(live);
     struct applied *applied = map_get(&server->applied, transaction);
     if (applied != NULL)
@@ -199,10 +278,16 @@ void intent_end(struct server *server, uint64_t transaction)
                            sizeof(transaction));
 }
 
+/* A step that ended so may have been done. */
+static bool is_unknown(int status)
+{
+    return status == -EIO || status == -ETIMEDOUT || status == -EHOSTDOWN || status == -ECANCELED;
+}
+
 void intent_end_with(struct server *server, uint64_t transaction, int status)
 {
     struct live_intent *live = server->journal == NULL ? NULL : map_get(&server->intents, transaction);
-    if (live == NULL || (status != -EIO && status != -ETIMEDOUT)) {
+    if (live == NULL || !is_unknown(status)) {
         intent_end(server, transaction);
         return;
     }
@@ -210,6 +295,19 @@ void intent_end_with(struct server *server, uint64_t transaction, int status)
     memcpy(journal_append(server->journal, JOURNAL_INTENT, partition_of(server), &transaction,
                           sizeof(transaction), live->length),
            &live->image, live->length);
+    intent_retry(server, transaction);
+}
+
+uint64_t intent_find(const struct server *server, enum intent_kind kind, uint64_t parent, const char *name,
+                     uint8_t name_length)
+{
+    size_t cursor = 0;
+    const struct live_intent *live;
+    while (server->intents_left > 0 && (live = map_next(&server->intents, &cursor, NULL)) != NULL)
+        if (live->left && live->image.kind == kind && live->image.old_parent == parent &&
+            live->image.old_length == name_length && memcmp(live->image.names, name, name_length) == 0)
+            return live->image.transaction;
+    return 0;
 }
 
 /* ---- recovery ---- */
@@ -224,7 +322,7 @@ static int replay_start(struct server *server, const struct journal_record *reco
 
 static int replay_intent(struct server *server, uint64_t transaction, const struct journal_record *record)
 {
-    free(map_remove(&server->intents, transaction));
+    free(map_remove(&server->intents, transaction)); /* none is left to be tried again yet */
     if (record->removed)
         return 0;
     const struct intent *image = record->value;
@@ -236,6 +334,7 @@ static int replay_intent(struct server *server, uint64_t transaction, const stru
     if (live == NULL)
         return -ENOMEM;
     live->length = record->value_length;
+    live->left = false;
     memcpy(&live->image, image, record->value_length);
     if (map_put(&server->intents, transaction, live) != 0) {
         free(live);
@@ -335,6 +434,7 @@ int intents_snapshot(struct server *server, struct journal_snapshot *snapshot)
 
 void intents_clear(struct server *server)
 {
+    timer_clear(server->loop, &server->intent_timer);
     size_t cursor = 0;
     for (void *live; (live = map_next(&server->intents, &cursor, NULL)) != NULL;)
         free(live);
@@ -365,6 +465,75 @@ static int redo(struct server *server, const struct intent *intent)
         return -EBADMSG;
     }
 }
+
+/* ---- in the background ---- */
+
+/* One of those that are left, of a higher number; NULL: no more. To be freed. */
+static struct intent *next_left(const struct server *server, uint64_t after)
+{
+    size_t cursor = 0;
+    const struct live_intent *next = NULL;
+    for (const struct live_intent *live; (live = map_next(&server->intents, &cursor, NULL)) != NULL;)
+        if (live->left && live->image.transaction > after &&
+            (next == NULL || live->image.transaction < next->image.transaction))
+            next = live;
+    struct intent *copy = next == NULL ? NULL : malloc(next->length);
+    if (copy != NULL)
+        memcpy(copy, &next->image, next->length);
+    return copy;
+}
+
+static void set_intent_timer(struct server *server)
+{
+    if (server->intents_left > 0 && !server->retrying && !server->stopping)
+        timer_set(server->loop, &server->intent_timer, loop_now(server->loop) + server->intent_pause);
+}
+
+static void retry_intents(void *argument)
+{
+    struct server *server = argument;
+    uint64_t after = 0;
+    uint32_t left = server->intents_left;
+    for (struct intent *intent; !server->stopping && (intent = next_left(server, after)) != NULL;
+         free(intent)) {
+        after = intent->transaction;
+        if (redo(server, intent) == 0 && !server->stopping)
+            intent_end(server, after);
+    }
+    if (server->intents_left >= left)
+        server->intent_pause *= 2;
+    if (server->intent_pause > server->options.rpc_deadline_ns)
+        server->intent_pause = server->options.rpc_deadline_ns;
+    server->retrying = false;
+    set_intent_timer(server);
+    wait_group_done(server->loop, &server->background);
+}
+
+static void intent_timer_fired(struct timer *timer)
+{
+    struct server *server = container_of(timer, struct server, intent_timer);
+    server->retrying = true;
+    wait_group_add(&server->background, 1);
+    if (task_spawn_later(server->loop, retry_intents, server, NULL) != 0) {
+        server->retrying = false;
+        wait_group_done(server->loop, &server->background);
+        set_intent_timer(server);
+    }
+}
+
+void intent_retry(struct server *server, uint64_t transaction)
+{
+    struct live_intent *live = server->journal == NULL ? NULL : map_get(&server->intents, transaction);
+    if (live == NULL || live->left)
+        return;
+    live->left = true;
+    server->intents_left++;
+    server->intent_timer.fire = intent_timer_fired;
+    server->intent_pause = RETRY_MIN_NS;
+    set_intent_timer(server);
+}
+
+/* ---- when the server starts ---- */
 
 /* Servers recover and get the map one after another: waits until all have it. */
 static int await_others(struct server *server)

@@ -80,7 +80,8 @@ static int link_here(struct server *server, const struct link_request *body, uin
     return status;
 }
 
-/* The name is locked. Counts the inode's new link, then makes the entry. */
+/* The name is locked. Counts the inode's new link, then makes the entry. -EIO, -ETIMEDOUT: it may be counted
+ * all the same. */
 static int link_steps(struct server *server, uint64_t transaction, const struct link_request *body,
                       uint64_t hash, uint64_t deadline, struct attributes *attributes)
 {
@@ -91,11 +92,12 @@ static int link_steps(struct server *server, uint64_t transaction, const struct 
     if (status != 0)
         return status == -EAGAIN ? -EIO : status;
     status = insert(server, body, hash, reply.attributes.mode);
-    if (status != 0)
-        inode_link_undo(server, transaction, body->inode, reply.attributes.links);
-    else
+    if (status == 0) {
         *attributes = reply.attributes;
-    return status;
+        return 0;
+    }
+    int undone = inode_link_undo(server, transaction, body->inode, reply.attributes.links == 1);
+    return undone != 0 ? undone : status;
 }
 
 static int link_elsewhere(struct server *server, const struct rpc_request *request,
@@ -116,7 +118,7 @@ static int link_elsewhere(struct server *server, const struct rpc_request *reque
         status = intent_begin(server, &intent, NULL, body->name, true);
     if (status == 0) {
         status = link_steps(server, intent.transaction, body, hash, request->deadline, attributes);
-        intent_end(server, intent.transaction);
+        intent_end_with(server, intent.transaction, status);
     }
     key_unlock(server, intent.transaction, hash);
     return status;
@@ -132,6 +134,8 @@ int link_redo(struct server *server, const struct intent *intent)
         .inode = intent->inode, .parent = intent->new_parent, .name_length = intent->new_length};
     memcpy(body->name, intent->names, intent->new_length);
     uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
+    if (intent->uncertain != 0) /* the entry would have ended it */
+        return inode_link_undo(server, intent->transaction, intent->inode, true);
     int status = key_lock(server, intent->transaction, body->parent, hash, deadline);
     if (status != 0)
         return status;

@@ -410,14 +410,18 @@ static int unlink_elsewhere(struct server *server, struct rpc_request *request,
     status = meta_dentry_find(server->meta, body->parent, hash, body->name, body->name_length, &dentry);
     if (status == 0 && dentry.inode != inode)
         status = LOOK_AGAIN;
-    if (status == 0)
+    /* An earlier attempt may have dropped the link already. */
+    uint64_t transaction = intent_find(server, INTENT_UNLINK, body->parent, body->name, body->name_length);
+    if (status == 0 && transaction == 0) {
+        transaction = intent.transaction;
         status = intent_begin(server, &intent, body->name, NULL, true);
+    }
     if (status == 0) {
-        status = inode_unlink_elsewhere(server, intent.transaction, inode, request->deadline, orphan);
+        status = inode_unlink_elsewhere(server, transaction, inode, request->deadline, orphan);
         if (status == 0)
             status = meta_dentry_remove(server->meta, body->parent, hash, body->name, body->name_length,
                                         loop_realtime(server->loop));
-        intent_end_with(server, intent.transaction, status);
+        intent_end_with(server, transaction, status);
     }
     key_unlock(server, intent.transaction, hash);
     return status;
@@ -427,21 +431,24 @@ int unlink_redo(struct server *server, const struct intent *intent)
 {
     uint64_t deadline = transaction_end(server);
     uint64_t hash = dentry_hash(intent->old_parent, intent->names, intent->old_length);
+    uint64_t holder = server_transaction(server); /* an unlink that goes on with it is another one */
     struct dentry dentry;
-    int status = key_lock(server, intent->transaction, intent->old_parent, hash, deadline);
+    int status = key_lock(server, holder, intent->old_parent, hash, deadline);
     if (status != 0)
-        return status;
+        return status == -ESTALE ? 0 : status;
     /* The entry goes last, with the intent. */
     bool there = meta_dentry_find(server->meta, intent->old_parent, hash, intent->names, intent->old_length,
                                   &dentry) == 0 &&
                  dentry.inode == intent->inode;
-    if (there)
+    if (there && intent->uncertain != 0)
+        status = inode_unlink_ask(server, intent->transaction, intent->inode, deadline);
+    if (there && status == 0)
         status = inode_unlink_elsewhere(server, intent->transaction, intent->inode, deadline, NULL);
     if (there && status == 0)
         status = meta_dentry_remove(server->meta, intent->old_parent, hash, intent->names, intent->old_length,
                                     loop_realtime(server->loop));
-    key_unlock(server, intent->transaction, hash);
-    return status;
+    key_unlock(server, holder, hash);
+    return status == -ENODATA ? 0 : status;
 }
 
 void serve_UNLINK(void *owner, struct rpc_request *request)

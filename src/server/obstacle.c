@@ -110,6 +110,9 @@ void serve_KEY_LOCK(void *owner, struct rpc_request *request)
         reply.inode = dentry.inode;
         reply.type = dentry.type;
     }
+    if (status == 0)
+        reply.applied =
+            is_applied(server, body->transaction, applied_object(APPLIED_KEY, hash ^ body->parent));
     answer(request, status, &reply, sizeof(reply));
 }
 

@@ -38,6 +38,7 @@ struct name_key {
     uint32_t server;
     uint64_t inode; /* once locked: what it points to, 0: nothing */
     uint32_t type;
+    bool applied; /* once locked: this transaction has set or removed it */
 };
 
 struct rename {
@@ -74,6 +75,7 @@ static int lock_name(struct rename *rename, struct name_key *key)
     if (status == 0) {
         key->inode = reply.inode;
         key->type = reply.type;
+        key->applied = reply.applied != 0;
     }
     return status;
 }
@@ -336,25 +338,106 @@ static void key_order(struct rename *rename, struct name_key **first, struct nam
     *second = swap ? old : new;
 }
 
-/* All steps from the commit on, once more. Both names are locked. */
-static int redo_steps(struct rename *rename)
+/* ---- once more ---- */
+
+/* A directory that such a name leads to has that parent. */
+static int settle_parent(const struct rename *rename, uint64_t directory, uint32_t type,
+                         const struct name_key *key)
+{
+    if (!rename->coordinated || !S_ISDIR(type) || key->inode != directory ||
+        rename->old.parent == rename->new.parent)
+        return 0;
+    return set_parent(rename, directory, key->parent, transaction_end(rename->server));
+}
+
+/* It has not happened, and will not. What the names lead to now may be somebody else's doing. */
+static int redo_nothing(const struct rename *rename, const struct intent *intent)
+{
+    int status = settle_parent(rename, intent->inode, intent->type, &rename->old);
+    if (status == 0 && is_exchange(rename))
+        status = settle_parent(rename, intent->other, intent->other_type, &rename->new);
+    return status;
+}
+
+/* What the rename replaced. */
+static int redo_replaced(struct rename *rename, const struct intent *intent)
 {
     struct server *server = rename->server;
-    const struct name_key *old = &rename->old, *new = &rename->new;
-    bool exchange = is_exchange(rename);
-    bool buries = rename->coordinated && new->inode != 0 && !exchange;
-    int status = commit(rename);
-    if (status == 0)
-        status =
-            exchange ? finish_name(rename, old, KEY_SET, new) : finish_name(rename, old, KEY_REMOVE, old);
-    if (status == 0 && buries) {
-        status = directory_freeze_empty(server, new->inode, rename->transaction, transaction_end(server));
+    if (intent->other == 0 || is_exchange(rename))
+        return 0;
+    int status = 0;
+    if (rename->coordinated) {
+        status = directory_freeze_empty(server, intent->other, intent->transaction, transaction_end(server));
         if (status == 0)
-            status = directory_finish(server, new->inode, rename->transaction, DIRECTORY_REMOVE);
+            status = directory_finish(server, intent->other, intent->transaction, DIRECTORY_REMOVE);
+        if (status == -ENOTEMPTY)
+            return 0; /* its old entries are gone: somebody who had it open has made new ones */
     }
-    if (status == 0 && new->inode != 0 && !exchange)
-        status =
-            inode_unlink_elsewhere(server, rename->transaction, new->inode, transaction_end(server), NULL);
+    return status != 0 ? status
+                       : inode_unlink_elsewhere(server, intent->transaction, intent->other,
+                                                transaction_end(server), NULL);
+}
+
+/* The new name is set, or it is certain that it can be. Each step only if nobody has changed what it is
+ * about. */
+static int redo_steps(struct rename *rename, const struct intent *intent)
+{
+    struct name_key *old = &rename->old, *new = &rename->new;
+    struct name_key moved = {.inode = intent->inode, .type = intent->type};
+    struct name_key other = {.inode = intent->other, .type = intent->other_type};
+    int status = 0;
+    if (!new->applied) {
+        new->inode = intent->inode;
+        status = settle_parent(rename, intent->inode, intent->type, new);
+        if (status == 0 && rename->coordinated)
+            status = server_bump_namespace(rename->server, transaction_end(rename->server));
+        if (status == 0)
+            status = finish_name(rename, new, KEY_SET, &moved);
+    } else {
+        status = settle_parent(rename, intent->inode, intent->type, new);
+        if (status == 0)
+            status = finish_name(rename, new, KEY_UNLOCK, new);
+    }
+    bool mine = old->applied || old->inode == intent->inode;
+    uint8_t action = !mine ? KEY_UNLOCK : is_exchange(rename) ? KEY_SET : KEY_REMOVE;
+    if (status == 0 && is_exchange(rename) && mine) {
+        old->inode = old->applied ? old->inode : intent->other;
+        status = settle_parent(rename, intent->other, intent->other_type, old);
+    }
+    if (status == 0)
+        status = finish_name(rename, old, action, &other);
+    return status != 0 ? status : redo_replaced(rename, intent);
+}
+
+static int redo_locked(struct rename *rename, const struct intent *intent)
+{
+    struct name_key *old = &rename->old, *new = &rename->new;
+    /* The old name goes after the new one is set, which a crash of this server may have taken back if it is
+     * here. */
+    bool begun = new->applied || old->applied;
+    bool fresh = old->inode == intent->inode && new->inode == intent->other && intent->uncertain == 0;
+    if (begun || fresh)
+        return redo_steps(rename, intent);
+    int status = redo_nothing(rename, intent);
+    finish_name(rename, new, KEY_UNLOCK, new);
+    finish_name(rename, old, KEY_UNLOCK, old);
+    return status;
+}
+
+static int redo_once(struct rename *rename, const struct intent *intent)
+{
+    struct name_key *first, *second;
+    key_order(rename, &first, &second);
+    int status = lock_name(rename, first);
+    if (status != 0)
+        return status;
+    status = lock_name(rename, second);
+    if (status == 0)
+        status = redo_locked(rename, intent);
+    if (status != 0) {
+        finish_name(rename, second, KEY_UNLOCK, second);
+        finish_name(rename, first, KEY_UNLOCK, first);
+    }
     return status;
 }
 
@@ -368,30 +451,13 @@ int rename_redo(struct server *server, const struct intent *intent)
                             .coordinated = intent->coordinated != 0};
     key_init(server, &rename.old, intent->old_parent, intent->names, intent->old_length);
     key_init(server, &rename.new, intent->new_parent, intent->names + intent->old_length, intent->new_length);
-    struct name_key *first, *second;
-    key_order(&rename, &first, &second);
-    int status = lock_name(&rename, first);
+    int status = rename.coordinated ? mutex_lock(server->loop, &server->rename_mutex, request.deadline) : 0;
     if (status != 0)
         return status;
-    status = lock_name(&rename, second);
-    if (status == 0 && intent->uncertain != 0 &&
-        (rename.new.inode != intent->inode || rename.old.inode != intent->inode)) {
-        finish_name(&rename, second, KEY_UNLOCK, second);
-        finish_name(&rename, first, KEY_UNLOCK, first);
-        return 0;
-    }
-    /* What they pointed to then. */
-    rename.old.inode = intent->inode;
-    rename.old.type = intent->type;
-    rename.new.inode = intent->other;
-    rename.new.type = intent->other_type;
-    if (status == 0)
-        status = redo_steps(&rename);
-    if (status != 0) {
-        finish_name(&rename, second, KEY_UNLOCK, second);
-        finish_name(&rename, first, KEY_UNLOCK, first);
-    }
-    return status;
+    status = redo_once(&rename, intent);
+    if (rename.coordinated)
+        mutex_unlock(server->loop, &server->rename_mutex);
+    return status == -ESTALE ? 0 : status; /* a directory is gone, and with it what its names were */
 }
 
 static int rename_once(struct rename *rename)

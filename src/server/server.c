@@ -94,6 +94,8 @@ static int finish_call(struct server *server, struct rpc_call *call)
 int server_call(struct server *server, uint32_t index, uint16_t operation, const void *body,
                 uint32_t body_length, void *reply, uint32_t reply_size, uint64_t deadline)
 {
+    if (server->stopping)
+        return -ECANCELED; /* the peers go before the last task in the background */
     struct rpc_call call = {
         .operation = operation,
         .body = body,
@@ -111,6 +113,8 @@ int server_call_many(struct server *server, const uint64_t *wanted, uint16_t ope
                      uint32_t body_length, void *replies, uint32_t reply_size, uint64_t deadline)
 {
     uint32_t count = server->map->server_count;
+    if (server->stopping)
+        return -ECANCELED;
     struct rpc_call *calls = calloc(count, sizeof(*calls));
     if (calls == NULL)
         return -ENOMEM;

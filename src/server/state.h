@@ -127,6 +127,11 @@ struct server {
     struct map intents;          /* by transaction: what this server coordinates */
     struct map applied;          /* by transaction: what it has done on this server */
     struct list applied_ages;    /* the same, oldest first */
+    bool asking_coordinators;    /* a task finds out which of these are not needed any more */
+    uint32_t intents_left;       /* of the intents, those that wait to be tried again */
+    struct timer intent_timer;   /* for them */
+    uint64_t intent_pause;       /* until it fires next */
+    bool retrying;               /* a task is at it */
     struct map pins;             /* inode -> enum store_tier, as a pointer: pin.c */
     struct map leftovers;        /* while it starts: inodes whose chunks were written last */
     uint64_t recent[RECENT_MAX]; /* inodes whose chunks were written last; 0: none */
@@ -325,9 +330,11 @@ void inode_free(struct server *server, struct inode *inode, uint64_t deadline);
  * struct unlink_reply. -EIO when that server cannot be reached. */
 int inode_unlink_elsewhere(struct server *server, uint64_t transaction, uint64_t inode, uint64_t deadline,
                            uint64_t *orphan);
-/* Takes back an INODE_LINK that made the count `links`: the inode is as it was, and one that had no name yet
- * may still get one. */
-void inode_link_undo(struct server *server, uint64_t transaction, uint64_t inode, uint32_t links);
+/* Whether the transaction has dropped that link: 0 (also when the inode is gone); -ENODATA: no; -EIO. */
+int inode_unlink_ask(struct server *server, uint64_t transaction, uint64_t inode, uint64_t deadline);
+/* Takes back the transaction's INODE_LINK, if it was done: the inode is as it was, and one that gets no name
+ * by that may (linkable) still get one. 0 or -EIO. */
+int inode_link_undo(struct server *server, uint64_t transaction, uint64_t inode, bool linkable);
 
 /* ---- hold.c: open files ---- */
 
@@ -425,7 +432,7 @@ struct WIRE intent {
     uint8_t kind;
     uint8_t flags;       /* RENAME_FLAG_* */
     uint8_t coordinated; /* rename: a directory takes part */
-    uint8_t uncertain;   /* a server did not say whether it did its step, and others have gone on since */
+    uint8_t uncertain;   /* a server did not say whether it did its step; the caller has been told */
     uint8_t reserved[2];
     uint8_t old_length;
     uint8_t new_length;
@@ -442,8 +449,14 @@ int intent_begin(struct server *server, const struct intent *intent, const char 
                  const char *new_name, bool elsewhere);
 /* In the same step as the transaction's last change, or after everything was undone. */
 void intent_end(struct server *server, uint64_t transaction);
-/* Ends it unless status says that nobody knows whether a step was done: then the next start looks. */
+/* Ends it unless status says that nobody knows whether a step was done: then that is found out and put in
+ * order in the background, for as long as it takes, and by the next start. */
 void intent_end_with(struct server *server, uint64_t transaction, int status);
+/* What is left to do of it, which does no harm however late it comes, is tried again in the background. */
+void intent_retry(struct server *server, uint64_t transaction);
+/* The transaction of that kind that such a name waits for, or 0. */
+uint64_t intent_find(const struct server *server, enum intent_kind kind, uint64_t parent, const char *name,
+                     uint8_t name_length);
 /* Whether that transaction's step was done here before, and that it was done now, in this step. object: any
  * number that tells its steps on one server apart. transaction 0: there is none. */
 bool is_applied(const struct server *server, uint64_t transaction, uint64_t object);
@@ -461,7 +474,8 @@ int intents_replay(struct server *server, const struct journal_record *record);
 int intents_start(struct server *server);
 int intents_snapshot(struct server *server, struct journal_snapshot *snapshot);
 void intents_clear(struct server *server);
-/* Each finishes one transaction of that kind, whatever of it was done. 0, or why not. May suspend. */
+/* Each finishes one transaction of that kind, whatever of it was done; an uncertain one only if something
+ * that others can see was, else it takes back the rest. 0, or why not. May suspend. */
 int rename_redo(struct server *server, const struct intent *intent);
 int unlink_redo(struct server *server, const struct intent *intent);
 int remove_directory_redo(struct server *server, const struct intent *intent);

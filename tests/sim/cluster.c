@@ -9,6 +9,7 @@
  * here, the workers end, and the test reports when all are done. */
 #include "cluster.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -333,30 +334,32 @@ void cluster_check_empty(struct cluster *cluster)
                      (unsigned long long)usage.bytes);
 }
 
-void cluster_remove_lost(struct worker *worker)
+/* With what is in it. */
+static int remove_directory(struct client *client, const char *path)
 {
-    struct client *client = worker->client;
     struct attributes directory;
     struct client_listing *listing;
     struct client_entry entry;
-    int status = client_stat(client, INODE_ROOT, "/lost+found", true, &directory);
-    if (status == -ENOENT)
-        return;
+    int status = client_stat(client, INODE_ROOT, path, true, &directory);
     if (status == 0)
         status = client_list_open(client, directory.inode, 0, false, NULL, NULL, &listing);
-    if (status == 0) {
-        while ((status = client_list_next(listing, &entry)) == 1) {
-            char path[300];
-            snprintf(path, sizeof path, "/lost+found/%.*s", entry.name_length, entry.name);
-            status = S_ISDIR(entry.attributes.mode) ? client_rmdir(client, INODE_ROOT, path)
-                                                    : client_unlink(client, INODE_ROOT, path);
-            if (status != 0)
-                break;
-        }
-        client_list_close(listing);
-    }
-    if (status == 0)
-        status = client_rmdir(client, INODE_ROOT, "/lost+found");
     if (status != 0)
+        return status;
+    while ((status = client_list_next(listing, &entry)) == 1) {
+        char inner[400];
+        snprintf(inner, sizeof inner, "%.100s/%.*s", path, entry.name_length, entry.name);
+        status = S_ISDIR(entry.attributes.mode) ? remove_directory(client, inner)
+                                                : client_unlink(client, INODE_ROOT, inner);
+        if (status != 0)
+            break;
+    }
+    client_list_close(listing);
+    return status == 0 ? client_rmdir(client, INODE_ROOT, path) : status;
+}
+
+void cluster_remove_lost(struct worker *worker)
+{
+    int status = remove_directory(worker->client, "/lost+found");
+    if (status != 0 && status != -ENOENT)
         cluster_fail(worker->cluster, "cannot empty /lost+found: %s", status_text(status));
 }

@@ -207,9 +207,7 @@ static void look(struct worker *worker)
  * together. */
 static bool is_legal(const struct check_finding *finding)
 {
-    return finding->kind == CHECK_BYTES_BEYOND || finding->kind == CHECK_ORPHAN_CHUNKS ||
-           finding->kind == CHECK_UNREACHABLE ||
-           (finding->kind == CHECK_LINKS && finding->found > finding->expected);
+    return finding->kind == CHECK_BYTES_BEYOND;
 }
 
 static void report_leftover(void *owner, const struct check_finding *finding)
