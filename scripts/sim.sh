@@ -9,7 +9,7 @@ seeds=${SEEDS:-100}
 first=${FIRST:-$(date +%s)}
 scripts/install-packages.sh check || exit 1
 scripts/configure.sh build-sim || exit 1
-programs=(chaos crash locks promises replay shared survive trees)
+programs=(chaos crash locks promises replay shared survive trees turns)
 ninja -C build-sim --quiet "${programs[@]/#/tests/sim/sim_}" || exit 1
 
 failed=0

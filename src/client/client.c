@@ -24,6 +24,7 @@
 
 #define ATTEMPTS_MAX 1000000u /* the deadline comes first, unless attempts take less than 10 us */
 #define GONE_ATTEMPTS_MAX 100u
+#define TURN_MIN_NS (100 * UINT64_C(1000))
 #define GONE_LOOKUPS_MAX 8u
 #define BACKOFF_MIN_NS (50 * UINT64_C(1000))
 #define BACKOFF_MAX_NS (5 * UINT64_C(1000000))
@@ -236,6 +237,15 @@ int client_call(struct client *client, struct operation *operation, uint32_t ser
     return status;
 }
 
+/* Directories have been renamed each time when the path had been resolved. Asks for as much time as that took
+ * and more each time; without an answer the next attempt is as good as the last one. */
+static void take_turn(struct client *client, struct operation *operation, uint64_t now)
+{
+    unsigned turns = operation->attempts / OPERATION_OVERTAKEN;
+    struct turn_request body = {.hold_ns = (now - operation->again + TURN_MIN_NS) << (turns < 6 ? turns : 6)};
+    client_request(client, operation, client->map->owner[0], RPC_TAKE_TURN, &body, sizeof body, NULL, 0);
+}
+
 bool operation_again_slow(struct client *client, struct operation *operation, int *status)
 {
     switch (-*status) {
@@ -287,6 +297,9 @@ bool operation_again_slow(struct client *client, struct operation *operation, in
             most = BACKOFF_MAX_NS;
         pause_for(client, most / 2 + random_below(loop_random(client->loop), most / 2));
     }
+    if (moved_on && operation->attempts % OPERATION_OVERTAKEN == 0)
+        take_turn(client, operation, now);
+    operation->again = loop_now(client->loop);
     operation->epoch = client->namespace_epoch;
     operation->used_cache = false;
     return true;

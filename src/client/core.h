@@ -171,7 +171,11 @@ struct operation {
     struct client_hold hold; /* how */
     uint64_t missing;        /* inode that the latest attempt found gone; 0: not known */
     uint64_t missed;         /* ... the attempt before it */
+    uint64_t again;          /* loop_now when the current attempt began, if it is not the first */
 };
+
+/* So many attempts, and the operation asks for a turn (TAKE_TURN). */
+#define OPERATION_OVERTAKEN 16u
 
 static inline void operation_begin(struct client *client, struct operation *operation)
 {

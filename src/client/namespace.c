@@ -540,7 +540,8 @@ static int rename_once(struct walk *old, struct walk *new, unsigned flags)
         .new_parent = new->here.inode,
         .uid = client->caller.uid,
         .gid = client->caller.gid,
-        .flags = (uint8_t)(flags & (RENAME_FLAG_NOREPLACE | RENAME_FLAG_EXCHANGE)),
+        .flags = (uint8_t)((flags & (RENAME_FLAG_NOREPLACE | RENAME_FLAG_EXCHANGE)) |
+                           (old->operation->attempts >= OPERATION_OVERTAKEN ? RENAME_FLAG_TURN : 0)),
         .old_length = (uint8_t)old->name_length,
         .new_length = (uint8_t) new->name_length,
     };

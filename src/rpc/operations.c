@@ -32,6 +32,7 @@ enum {
     SHAPE_truncate_request = BODY_FIXED,
     SHAPE_list_request = BODY_PATTERN,
     SHAPE_rename_request = BODY_TWO_NAMES,
+    SHAPE_turn_request = BODY_FIXED,
     SHAPE_link_request = BODY_NAME,
     SHAPE_key_lock_request = BODY_NAME,
     SHAPE_key_finish_request = BODY_NAME,

@@ -71,6 +71,7 @@
     OP(64, MAKE_NODE, node_request, attributes_reply, RPC_MUTATES | RPC_OTHER)                               \
     OP(65, CREATE_UNNAMED, unnamed_request, attributes_reply, RPC_MUTATES)                                   \
     OP(66, OLDEST_INTENT, empty_body, oldest_intent_reply, RPC_SERVERS)                                      \
+    OP(67, TAKE_TURN, turn_request, empty_body, RPC_OTHER)                                                   \
     OP(70, ALLOCATE, allocate_request, attributes_reply, RPC_MUTATES)                                        \
     OP(71, GET_XATTR, xattr_request, xattr_reply, 0)          /* bulk out: the value */                      \
     OP(72, SET_XATTR, xattr_request, empty_body, RPC_MUTATES) /* bulk in: the value */                       \
@@ -530,6 +531,15 @@ struct WIRE xattr_reply {
 #define RENAME_FLAG_NOREPLACE 1u
 #define RENAME_FLAG_COORDINATE 2u /* server to server: the receiver is the namespace coordinator */
 #define RENAME_FLAG_EXCHANGE 4u   /* both names exist and change places */
+#define RENAME_FLAG_TURN 8u       /* by one who has had TAKE_TURN: does not wait for turns */
+
+/* To the namespace coordinator: renames of directories have overtaken the caller's operation again and again.
+ * Answered when those under way are through; then others wait for a while, which the caller needs to resolve
+ * its path and to be served. It cannot keep them off: each waits once, and the coordinator bounds the time.
+ */
+struct WIRE turn_request {
+    uint64_t hold_ns;
+};
 
 struct WIRE rename_request {
     uint64_t old_parent;

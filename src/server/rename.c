@@ -479,10 +479,50 @@ static int rename_once(struct rename *rename)
     return status;
 }
 
+/* An operation whose path renames of directories make stale each time it has been resolved would go on until
+ * its deadline. Its client asks for a turn: the renames that wait already go first, those that come later
+ * wait once, until the turn is over. */
+#define TURN_SHARE 16u /* of a request's deadline, which a turn takes at most */
+
+void serve_TAKE_TURN(void *owner, struct rpc_request *request)
+{
+    struct server *server = owner;
+    const struct turn_request *body = request->body;
+    uint64_t longest = server->options.rpc_deadline_ns / TURN_SHARE;
+    int status = server->map == NULL ? -EAGAIN
+                 : server_coordinator(server) != server->self
+                     ? -STATUS_WRONG_EPOCH
+                     : mutex_lock(server->loop, &server->rename_mutex, request->deadline);
+    if (status == 0) {
+        uint64_t until = loop_now(server->loop) + (body->hold_ns < longest ? body->hold_ns : longest);
+        if (until > server->turn_until)
+            server->turn_until = until;
+        mutex_unlock(server->loop, &server->rename_mutex);
+    }
+    answer(request, status, NULL, 0);
+}
+
+/* The mutex, when it is nobody's turn, or after having waited for one. */
+static int rename_mutex_lock(const struct rename *rename)
+{
+    struct server *server = rename->server;
+    uint64_t deadline = rename->request->deadline;
+    int status = mutex_lock(server->loop, &server->rename_mutex, deadline);
+    uint64_t now = loop_now(server->loop);
+    if (status != 0 || (rename->flags & RENAME_FLAG_TURN) != 0 || now >= server->turn_until)
+        return status;
+    uint64_t wait = server->turn_until - now;
+    mutex_unlock(server->loop, &server->rename_mutex);
+    if (now + wait >= deadline)
+        return -ETIMEDOUT;
+    status = task_sleep(server->loop, wait);
+    return status != 0 ? status : mutex_lock(server->loop, &server->rename_mutex, deadline);
+}
+
 static int rename_serialised(struct rename *rename)
 {
     struct server *server = rename->server;
-    int status = mutex_lock(server->loop, &server->rename_mutex, rename->request->deadline);
+    int status = rename_mutex_lock(rename);
     if (status != 0)
         return status;
     status = rename_once(rename);

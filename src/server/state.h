@@ -110,6 +110,7 @@ struct server {
     bool retiring;             /* tombstones are being dropped */
     uint64_t transactions;     /* counter of transaction numbers */
     struct mutex rename_mutex; /* coordinator: one directory rename at a time */
+    uint64_t turn_until;       /* coordinator: loop_now until which it is somebody else's turn */
 
     struct map fences; /* by inode: struct fence */
     struct list fence_ages;
