@@ -329,7 +329,8 @@ static int drop_chunks(struct server *server, uint64_t number, uint64_t deadline
 
 int free_redo(struct server *server, const struct intent *intent)
 {
-    return drop_chunks(server, intent->inode, transaction_end(server));
+    int status = intent_lasts(server);
+    return status != 0 ? status : drop_chunks(server, intent->inode, transaction_end(server));
 }
 
 /* A write that failed takes back what it left, but the file is gone, and the removal went only where its size
@@ -420,7 +421,9 @@ void inode_free(struct server *server, struct inode *inode, uint64_t deadline)
     /* Other servers' chunks go only when it is certain that the file will not be back. */
     struct intent intent = {
         .transaction = server_transaction(server), .kind = INTENT_FREE, .inode = gone.number};
-    int status = intent_begin(server, &intent, NULL, NULL, true);
+    int status = intent_begin(server, &intent, NULL, NULL, false);
+    if (status == 0)
+        status = intent_lasts(server);
     uint64_t reach = (gone.chunked & INODE_BEYOND) != 0 ? UINT64_MAX : gone.size;
     if (status == 0)
         status = chunks_truncate_elsewhere(server, &gone, 0, reach, true, deadline);

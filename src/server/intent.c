@@ -255,11 +255,16 @@ int intent_begin(struct server *server, const struct intent *intent, const char 
     void *value = journal_append(server->journal, JOURNAL_INTENT, partition_of(server), &intent->transaction,
                                  sizeof(intent->transaction), length);
     memcpy(value, &live->image, length);
-    bool waits = elsewhere && server->options.durability != DURABILITY_NONE;
-    int status = waits ? journal_commit(server->journal) : 0;
+    int status = elsewhere ? intent_lasts(server) : 0;
     if (status != 0)
         intent_end(server, intent->transaction);
     return status;
+}
+
+int intent_lasts(struct server *server)
+{
+    bool waits = server->journal != NULL && server->options.durability != DURABILITY_NONE;
+    return waits ? journal_commit(server->journal) : 0;
 }
 
 void intent_end(struct server *server, uint64_t transaction)

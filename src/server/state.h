@@ -448,6 +448,9 @@ static_assert(sizeof(struct intent) == 64, "disk format");
  * suspend then. 0, -ENOMEM, or why the journal failed. Nothing without a journal. */
 int intent_begin(struct server *server, const struct intent *intent, const char *old_name,
                  const char *new_name, bool elsewhere);
+/* Waits, unless nothing is promised, until all intents so far last, and what was changed before. 0, or why
+ * the journal failed. May suspend. */
+int intent_lasts(struct server *server);
 /* In the same step as the transaction's last change, or after everything was undone. */
 void intent_end(struct server *server, uint64_t transaction);
 /* Ends it unless status says that nobody knows whether a step was done: then that is found out and put in
