@@ -238,7 +238,9 @@ void metrics_fold_partitions(struct metrics *metrics)
 
 uint32_t metrics_fold(struct metrics *metrics, uint32_t most)
 {
-    metrics_fold_partitions(metrics);
+    /* Many at a time wait for memory together. */
+    if (metrics->noted >= METRICS_NOTED / 2 || most == UINT32_MAX)
+        metrics_fold_partitions(metrics);
     uint64_t from = metrics->folded, end = metrics->head;
     if (end - from > most)
         end = from + most;

@@ -69,7 +69,8 @@ static inline bool metrics_unfolded(const struct metrics *metrics)
 {
     return metrics->folded != metrics->head;
 }
-/* Makes histograms of at most `most` entries, and counts partitions. Returns how many entries it took. */
+/* Makes histograms of at most `most` entries, and counts partitions if there are many to count or `most` is
+ * UINT32_MAX. Returns how many entries it took. */
 uint32_t metrics_fold(struct metrics *metrics, uint32_t most);
 /* Folds all, and refreshes the gauges. */
 void metrics_settle(struct metrics *metrics);
