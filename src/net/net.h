@@ -17,6 +17,8 @@
 #include "runtime/loop.h"
 
 #define NET_HEADER_MAX 1024u /* bytes of header that every transport carries */
+#define NET_HEADER_BEFORE 24u
+#define NET_SENDER_BYTES 32u
 
 struct net;
 struct net_connection;
@@ -35,6 +37,9 @@ struct net_message {
     uint64_t bulk_length; /* 0: no bulk */
     uint64_t looked; /* *loop_latest when it was not there yet, or loop_now when it came; see loop_kept */
     void *transport; /* the transport's own */
+    /* NET_SENDER_BYTES for the owner to remember what it wants of whoever sends over this connection, 0 at
+     * first. Its messages arrive in order, and none is missing. NULL: the transport cannot tell. */
+    void *sender;
 };
 
 typedef void (*net_receiver)(void *owner, struct net_message *message);
@@ -113,10 +118,13 @@ struct net {
     net_receiver receiver; /* set by the owner before the first loop turn */
     void *owner;
     /* The owner's, may be NULL: where it would like the header of the next message, if that is no longer than
-     * `space`. A transport that has to copy headers copies it there, and says so by message->header. */
+     * `space`; what is in front of it is as `copies_headers` says. A transport that has to copy headers
+     * copies it there, and says so by message->header. */
     void *header_space;
     uint32_t space;
-    bool copies_headers; /* a header has been copied when it is delivered */
+    /* A header has been copied when it is delivered, and NET_HEADER_BEFORE bytes in front of it are free,
+     * too. Messages have a sender. */
+    bool copies_headers;
 };
 
 struct net_ucx_options {
@@ -191,9 +199,9 @@ static inline int net_send(struct net_connection *connection, const void *header
                                              sent);
 }
 
-/* Where the transport would send a message of that length from, without bulk: to be written, never read, and
- * handed over by net_post before anything else is done with the connection; or left alone. NULL: there is no
- * such place now, so net_send. Spares small messages a copy. */
+/* A place of the transport's in which to make a message of that length without bulk, to be handed over by
+ * net_post before anything else is done with the transport; or left alone. NULL: there is none, so net_send.
+ * With it nobody has to keep the message, for it leaves at once. */
 static inline void *net_room(struct net_connection *connection, uint32_t header_length)
 {
     const struct net_operations *operations = connection->net->operations;

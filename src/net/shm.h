@@ -52,8 +52,9 @@ struct shm_net {
     uint8_t name[SHM_NAME_BYTES];
     uint8_t cookie[SHM_NAME_BYTES]; /* whoever knows it was told our address */
     uint8_t *address;
-    alignas(SHM_LINE)
-        uint8_t scratch[NET_HEADER_MAX]; /* a header being delivered for which its owner has no space */
+    alignas(SHM_LINE) uint8_t made[NET_HEADER_MAX]; /* the message that is being made: shm_room */
+    alignas(SHM_LINE) uint8_t
+        scratch[SHM_LINE + NET_HEADER_MAX]; /* a header being delivered for which its owner has no space */
 };
 
 /* ---- sending ---- */
@@ -158,6 +159,7 @@ struct shm_inbound {
     struct list link;
     struct list stranger; /* in net->strangers, or in no list */
     uint8_t peer[SHM_NAME_BYTES];
+    alignas(8) uint8_t sender[NET_SENDER_BYTES]; /* the owner's */
 };
 
 void shm_hold(struct net_message *message);

@@ -393,7 +393,7 @@ void shm_release(struct net_message *message)
 static inline const void *take_header(struct shm_net *net, const uint8_t *begin,
                                       const struct shm_record *record)
 {
-    void *space = record->header_length <= net->base.space ? net->base.header_space : net->scratch;
+    void *space = record->header_length <= net->base.space ? net->base.header_space : net->scratch + SHM_LINE;
     memcpy(space, begin + SHM_MARK_BYTES, record->header_length);
     return space;
 }
@@ -409,6 +409,7 @@ static void deliver_bulk(struct shm_inbound *inbound, const void *header, const 
         .bulk_length = fetch->transfer.length,
         .looked = inbound->looked,
         .transport = fetch,
+        .sender = inbound->sender,
     };
     net->base.receiver(net->base.owner, &message);
     if (!fetch->held && fetch->received == NULL) {
@@ -476,6 +477,7 @@ static inline void take_message(struct shm_inbound *inbound, const uint8_t *begi
         .header = take_header(net, begin, record),
         .header_length = record->header_length,
         .looked = inbound->looked,
+        .sender = inbound->sender,
     };
     if (record->amount != 0) {
         message.bulk_here = true;

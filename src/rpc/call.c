@@ -5,8 +5,8 @@
  * correlation, so finding the call of a reply is an array index and one comparison; the upper 48 bits count
  * up with every call, so a late or repeated reply matches nothing and is dropped.
  *
- * The fast path - connected, credits left, nobody queued - writes header and body where the transport sends
- * them from, or into the flight: no allocation, no suspension, and the clock is read only afterwards, while
+ * The fast path - connected, credits left, nobody queued - writes header and body where the transport wants
+ * them, or into the flight: no allocation, no suspension, and the clock is read only afterwards, while
  * the request is under way. Should it have to be sent again, it is written anew from the call, which is there
  * until it has finished. Otherwise the call joins the peer's queue, which is strictly first come, first
  * served.
@@ -221,7 +221,7 @@ static inline uint32_t notices_taken(const struct rpc_peer *peer, const struct r
 static inline __attribute__((always_inline)) void flight_write(const struct rpc_flight *flight, void *to,
                                                                uint32_t deadline_us)
 {
-    const struct rpc_peer *peer = flight->peer;
+    struct rpc_peer *peer = flight->peer;
     const struct rpc_call *call = flight->call;
     struct rpc_request_header *header = to;
     header->version = RPC_PROTOCOL_VERSION;
@@ -235,6 +235,34 @@ static inline __attribute__((always_inline)) void flight_write(const struct rpc_
     header->deadline_us = deadline_us;
     header->body_length = (uint16_t)call->body_length;
     header->notices = flight->notices;
+    if (call->body_length > 0)
+        memcpy(header + 1, call->body, call->body_length);
+    peer->told.token = peer->token;
+    peer->told.session = peer->session;
+    peer->told.map_epoch = peer->rpc->map_epoch;
+    peer->told.namespace_epoch = call->namespace_epoch;
+    peer->told.valid = peer->connection->net->copies_headers;
+}
+
+/* Whether a short header says it all. */
+static inline bool may_be_short(const struct rpc_peer *peer, const struct rpc_call *call, uint32_t notices)
+{
+    const struct rpc_told *told = &peer->told;
+    return told->valid && notices == 0 && told->namespace_epoch == call->namespace_epoch &&
+           told->map_epoch == peer->rpc->map_epoch;
+}
+
+/* The same in short. */
+static inline __attribute__((always_inline)) void flight_write_short(const struct rpc_flight *flight,
+                                                                     void *to, uint32_t deadline_us)
+{
+    const struct rpc_call *call = flight->call;
+    struct rpc_short_header *header = to;
+    header->version = RPC_SHORT_VERSION;
+    header->flags = (uint8_t)(call->groups << RPC_HEADER_GROUPS_SHIFT);
+    header->operation = call->operation;
+    header->deadline_us = deadline_us;
+    header->correlation = flight->correlation;
     if (call->body_length > 0)
         memcpy(header + 1, call->body, call->body_length);
 }
@@ -271,8 +299,10 @@ static int flight_post(struct rpc_flight *flight)
 static void flight_posted(struct rpc_flight *flight, int status, uint64_t now)
 {
     struct rpc_peer *peer = flight->peer;
-    if (status == 0)
+    if (__builtin_expect(status == 0, 1))
         return;
+    if (status != -EINPROGRESS)
+        peer->told.valid = false; /* it did not get there */
     if (status == -EINPROGRESS) {
         flight->sending = true;
         peer->held++;
@@ -291,17 +321,23 @@ static void sweep_set(struct rpc *rpc, uint64_t now)
     timer_set(rpc->loop, &rpc->sweep, now + RPC_SWEEP_INTERVAL);
 }
 
-/* Sends the request: written straight to where the transport sends it from, if there is such a place, else
- * from the flight. Returns what net_send says. */
+/* Sends the request: made in a place of the transport's, if there is one, else in the flight. Returns what
+ * net_send says. */
 static inline int flight_send(struct rpc_flight *flight, uint64_t left)
 {
     struct rpc_peer *peer = flight->peer;
-    uint32_t notices = notices_taken(peer, flight->call, flight->operation);
+    const struct rpc_call *call = flight->call;
+    uint32_t notices = notices_taken(peer, call, flight->operation);
+    bool brief = may_be_short(peer, call, notices);
     flight->notices = (uint16_t)notices;
-    flight->length = (uint32_t)sizeof(struct rpc_request_header) + flight->call->body_length +
-                     notices * (uint32_t)sizeof(uint64_t);
+    flight->length = (uint32_t)(brief ? sizeof(struct rpc_short_header) : sizeof(struct rpc_request_header)) +
+                     call->body_length + notices * (uint32_t)sizeof(uint64_t);
     void *room = flight->bulk_length == 0 ? net_room(peer->connection, flight->length) : NULL;
-    flight_write(flight, room != NULL ? room : flight->bytes, deadline_told(left));
+    void *to = room != NULL ? room : flight->bytes;
+    if (brief)
+        flight_write_short(flight, to, deadline_told(left));
+    else
+        flight_write(flight, to, deadline_told(left));
     if (notices > 0)
         flight_take_notices(flight, room);
     if (__builtin_expect(room == NULL, 0))
@@ -366,8 +402,9 @@ void call_drain(struct rpc_peer *peer, uint64_t now)
 /* Sends once more what may have been lost or applied before, in what may be another session. */
 static void flight_send_again(struct rpc_flight *flight, uint64_t now)
 {
-    uint64_t left = time_left(flight->call, now);
-    flight_write(flight, flight->bytes, deadline_told(left));
+    flight_write(flight, flight->bytes, deadline_told(time_left(flight->call, now)));
+    flight->length = (uint32_t)sizeof(struct rpc_request_header) + flight->call->body_length +
+                     flight->notices * (uint32_t)sizeof(uint64_t);
     ((struct rpc_request_header *)flight->bytes)->flags |= RPC_HEADER_RETRY;
     flight->resend_at = now + flight->resend_after;
     flight->peer->rpc->counters.resent++;

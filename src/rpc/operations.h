@@ -122,6 +122,18 @@ struct WIRE rpc_request_header {
 };
 static_assert(sizeof(struct rpc_request_header) == 40, "wire size");
 
+/* The same in one line of memory less, where messages of a connection arrive in order and none is missing:
+ * what is not here is as in the full header that came before, no notices follow, and the body is the rest. */
+struct WIRE rpc_short_header {
+    uint8_t version; /* RPC_SHORT_VERSION */
+    uint8_t flags;
+    uint16_t operation;
+    uint32_t deadline_us;
+    uint64_t correlation;
+};
+static_assert(sizeof(struct rpc_short_header) == 16, "wire size");
+#define RPC_SHORT_VERSION (0x80 | RPC_PROTOCOL_VERSION)
+
 #define RPC_HEADER_RETRY 1u /* an earlier attempt may have been applied */
 /* The other bits of flags: which of the session's sets of groups are the caller's, 0: none. */
 #define RPC_HEADER_GROUPS_SHIFT 3

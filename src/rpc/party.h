@@ -9,6 +9,7 @@
 #pragma once
 
 #include <errno.h>
+#include <stdalign.h>
 
 #include "base/map.h"
 #include "rpc/handshake.h"
@@ -34,6 +35,19 @@ static_assert(RPC_MESSAGE_MAX <= NET_HEADER_MAX, "a request or reply is one tran
     256u /* requests of one session at a time: far beyond its credits, so it is misbehaving */
 #define RPC_REMEMBERED 64u
 #define RPC_REMEMBERED_BYTES 256u
+
+/* What the last full header of a connection said, at both its ends: see struct rpc_short_header. */
+struct rpc_told {
+    uint64_t token;
+    uint32_t session;
+    uint32_t map_epoch;
+    uint32_t namespace_epoch;
+    bool valid;
+};
+static_assert(sizeof(struct rpc_told) <= NET_SENDER_BYTES, "a transport remembers it");
+
+#define RPC_SHORTER (sizeof(struct rpc_request_header) - sizeof(struct rpc_short_header))
+static_assert(RPC_SHORTER == NET_HEADER_BEFORE, "a short header is made a full one in place");
 
 struct rpc {
     struct net *net;
@@ -140,6 +154,7 @@ struct rpc_peer {
     bool has_session;
     uint32_t session;
     uint64_t token;
+    struct rpc_told told; /* to the connection's other end */
     struct list
         queue; /* calls that wait for the connection or for credits; of a self peer: calls being served */
     struct list flights;
@@ -224,6 +239,7 @@ struct rpc_served {
     bool sending;
     uint64_t handler_started;
     struct completion sent;
+    alignas(8) uint8_t before[RPC_SHORTER]; /* of a header that was short: the beginning of the full one */
     uint8_t bytes[RPC_MESSAGE_MAX];
     uint8_t reply[RPC_MESSAGE_MAX];
 };
@@ -306,6 +322,8 @@ void session_free_all(struct rpc *rpc);
 void session_free_groups(struct rpc_session *session);
 
 /* serve.c */
+/* Makes a short header a full one. Returns whether there was a full one before. */
+bool serve_expand(struct net_message *message);
 void serve_receive_request(struct rpc *rpc, struct net_message *message);
 /* Serves a call of this party to itself. */
 void serve_local(struct rpc *rpc, struct rpc_call *call, const struct operation *operation);

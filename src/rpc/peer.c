@@ -69,6 +69,7 @@ static void peer_disconnect(struct rpc_peer *peer, enum handshake_parting partin
     peer->up = false;
     peer->stream = NULL;
     peer->connection = NULL;
+    peer->told.valid = false;
     if (stream != NULL) {
         net_stream_on_close(stream, NULL, NULL);
         stream_leave(peer->rpc, stream, parting);

@@ -44,7 +44,9 @@ static inline void fetch_early(const struct net_message *message)
 static void receive(void *owner, struct net_message *message)
 {
     struct rpc *rpc = owner;
-    if (message->header_length < sizeof(struct rpc_request_header)) {
+    bool brief = message->header_length >= sizeof(struct rpc_short_header) &&
+                 *(const uint8_t *)message->header == RPC_SHORT_VERSION;
+    if ((brief && !serve_expand(message)) || message->header_length < sizeof(struct rpc_request_header)) {
         rpc->counters.rejected++;
         return;
     }

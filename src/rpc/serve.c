@@ -138,10 +138,9 @@ static bool serve_nested(struct rpc_served *served)
     return served->finished;
 }
 
-static void served_fill(struct rpc_served *served, struct rpc *rpc, const struct operation *operation,
-                        uint64_t now)
+static void served_fill(struct rpc_served *served, struct rpc *rpc, const struct rpc_request_header *header,
+                        const struct operation *operation, uint64_t now)
 {
-    const struct rpc_request_header *header = (const struct rpc_request_header *)served->bytes;
     served->operation = operation;
     served->handler_started = now;
     served->queue_ns = 0;
@@ -282,9 +281,10 @@ static void serve(struct rpc *rpc, struct rpc_session *session, struct net_messa
         log_error("no memory to serve a request");
         return; /* as if it had been lost */
     }
-    if (__builtin_expect(message->header != served->bytes, 0))
-        memcpy(served->bytes, message->header, message->header_length);
-    served_fill(served, rpc, operation, now);
+    const void *header = message->header;
+    if (__builtin_expect(header != served->before && header != served->bytes, 0))
+        header = memcpy(served->bytes, header, message->header_length);
+    served_fill(served, rpc, header, operation, now);
     served->request.session = session;
     served->request.peer_is_server = session->peer_is_server;
     served->request.bulk_length = message->bulk_length;
@@ -317,10 +317,53 @@ static void serve(struct rpc *rpc, struct rpc_session *session, struct net_messa
     }
 }
 
+/* ---- short headers ---- */
+
+bool serve_expand(struct net_message *message)
+{
+    const struct rpc_told *told = message->sender;
+    if (told == NULL || !told->valid || message->header_length < sizeof(struct rpc_short_header))
+        return false;
+    struct rpc_short_header brief;
+    memcpy(&brief, message->header, sizeof(brief));
+    if (brief.operation >= RPC_REPLY_OFFSET)
+        return false;
+    /* It lies in a copy of the transport's with room in front, and the body where it belongs. */
+    struct rpc_request_header *full = (void *)((uintptr_t)message->header - RPC_SHORTER);
+    full->version = RPC_PROTOCOL_VERSION;
+    full->flags = brief.flags;
+    full->operation = brief.operation;
+    full->session = told->session;
+    full->token = told->token;
+    full->correlation = brief.correlation;
+    full->map_epoch = told->map_epoch;
+    full->namespace_epoch = told->namespace_epoch;
+    full->deadline_us = brief.deadline_us;
+    full->body_length = (uint16_t)(message->header_length - sizeof(brief));
+    full->notices = 0;
+    message->header = full;
+    message->header_length += (uint32_t)RPC_SHORTER;
+    return true;
+}
+
+/* Remembers what short headers leave out. It is believed, then as now, as far as its token goes. */
+static inline void remember_told(const struct net_message *message, const struct rpc_request_header *header)
+{
+    struct rpc_told *told = message->sender;
+    if (told == NULL)
+        return;
+    told->token = header->token;
+    told->session = header->session;
+    told->map_epoch = header->map_epoch;
+    told->namespace_epoch = header->namespace_epoch;
+    told->valid = true;
+}
+
 void serve_receive_request(struct rpc *rpc, struct net_message *message)
 {
     uint64_t now = loop_now(rpc->loop);
     const struct rpc_request_header *header = message->header;
+    remember_told(message, header);
     struct rpc_session *session = session_of(rpc, header);
     if (session == NULL || header->version != RPC_PROTOCOL_VERSION) {
         rpc->counters.rejected++;
@@ -372,7 +415,7 @@ void serve_local(struct rpc *rpc, struct rpc_call *call, const struct operation 
     };
     if (call->body_length > 0)
         memcpy(served->bytes + sizeof(struct rpc_request_header), call->body, call->body_length);
-    served_fill(served, rpc, operation, now);
+    served_fill(served, rpc, (const struct rpc_request_header *)served->bytes, operation, now);
     served->request.peer_is_server = true;
     served->request.bulk_length = call->send_count == 0 ? 0 : iovec_bytes(call->send, call->send_count);
     served->is_local = true;
@@ -654,8 +697,7 @@ static inline void reply_remember(const struct rpc_served *served, const struct 
     reply_stamp(to, stamps);
 }
 
-/* Where a small reply to another party is written, straight to where the transport sends it from. NULL: there
- * is no such place. */
+/* The transport's place in which a small reply to another party is made. NULL: there is none. */
 static void *reply_room(const struct rpc_served *served, uint32_t body_length, uint32_t bulk_count)
 {
     if (served->is_local || bulk_count > 0 || served->request.session->connection == NULL)

@@ -20,6 +20,7 @@ enum {
     BULK_BY_RENDEZVOUS = 16,
     DELAYED = 32,      /* the handler suspends before it replies */
     WITH_NOTICES = 64, /* the end of the body is notices */
+    SHORT = 128,       /* the header is a short one */
 };
 
 static const uint8_t key[CLUSTER_KEY_BYTES];
@@ -140,10 +141,17 @@ static void take_notice(void *owner, uint32_t serial, uint64_t notice)
 static void deliver(struct rpc *rpc, const struct rpc_call *call, const uint8_t *bytes, size_t length)
 {
     /* A block of the exact size, so that a sanitizer sees a read beyond it. */
-    uint8_t *header = malloc(length == 0 ? 1 : length);
+    uint8_t *block = malloc(NET_HEADER_BEFORE + length);
+    uint8_t *header = block + NET_HEADER_BEFORE;
     memcpy(header, bytes, length);
+    alignas(8) uint8_t sender[NET_SENDER_BYTES] = {0};
+    struct rpc_told told = {.token = rpc->sessions[0]->token, .valid = true};
+    if ((mode & SHORT) != 0 && (mode & RIGHT_SESSION) != 0)
+        memcpy(sender, &told, sizeof(told));
     struct rpc_request_header *request = (struct rpc_request_header *)header;
-    if (length >= sizeof(*request)) {
+    if ((mode & SHORT) != 0 && length > 0) {
+        header[0] = RPC_SHORT_VERSION;
+    } else if (length >= sizeof(*request)) {
         bool is_reply = request->operation >= RPC_REPLY_OFFSET;
         struct rpc_reply_header *reply = (struct rpc_reply_header *)header;
         if ((mode & RIGHT_SESSION) != 0)
@@ -170,9 +178,10 @@ static void deliver(struct rpc *rpc, const struct rpc_call *call, const uint8_t 
         .bulk_here = (mode & BULK_BY_RENDEZVOUS) == 0,
         .bulk = bulk,
         .bulk_length = (mode & WITH_BULK) != 0 ? sizeof(bulk) : 0,
+        .sender = sender,
     };
     rpc->net->receiver(rpc->net->owner, &message);
-    free(header);
+    free(block);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)

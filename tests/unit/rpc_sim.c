@@ -441,6 +441,48 @@ static void what_is_written_in_place_can_be_repeated(void **state)
     assert_int_equal(served(world).replayed, 1);
 }
 
+/* A short header says what it leaves out by the full one that came before, and nothing without it. */
+static void short_headers_are_made_full(void **state)
+{
+    (void)state;
+    struct {
+        uint8_t before[NET_HEADER_BEFORE];
+        struct rpc_short_header brief;
+        uint8_t body[5];
+    } sent = {.brief = {.version = RPC_SHORT_VERSION,
+                        .flags = 8,
+                        .operation = RPC_LOOKUP,
+                        .deadline_us = 77,
+                        .correlation = UINT64_C(0x1234567890ab)},
+              .body = "body"};
+    struct rpc_told told = {.token = 11, .session = 12, .map_epoch = 13, .namespace_epoch = 14};
+    struct net_message message = {.header = &sent.brief, .header_length = sizeof(sent.brief) + 5};
+    assert_false(serve_expand(&message));
+    message.sender = &told;
+    assert_false(serve_expand(&message));
+    told.valid = true;
+    message.header_length = sizeof(sent.brief) - 1;
+    assert_false(serve_expand(&message));
+    message.header_length = sizeof(sent.brief) + 5;
+    sent.brief.operation = RPC_LOOKUP + RPC_REPLY_OFFSET;
+    assert_false(serve_expand(&message));
+    sent.brief.operation = RPC_LOOKUP;
+    assert_true(serve_expand(&message));
+    const struct rpc_request_header full = {.version = RPC_PROTOCOL_VERSION,
+                                            .flags = 8,
+                                            .operation = RPC_LOOKUP,
+                                            .session = 12,
+                                            .token = 11,
+                                            .correlation = UINT64_C(0x1234567890ab),
+                                            .map_epoch = 13,
+                                            .namespace_epoch = 14,
+                                            .deadline_us = 77,
+                                            .body_length = 5};
+    assert_int_equal(message.header_length, sizeof(full) + 5);
+    assert_memory_equal(message.header, &full, sizeof(full));
+    assert_string_equal((const char *)message.header + sizeof(full), "body");
+}
+
 static int connect_nowhere(struct net *net, const void *address, size_t length,
                            struct net_connection **connection)
 {
@@ -587,6 +629,7 @@ int main(void)
         TEST(a_process_that_ends_is_gone_at_once),
         TEST(a_process_with_heirs_lingers),
         TEST(notices_wait_for_a_request),
+        TEST(short_headers_are_made_full),
         TEST(what_is_written_in_place_can_be_repeated),
         TEST(a_busy_server_is_told_from_the_way),
         TEST(late_bulk_lands_nowhere),
