@@ -171,6 +171,10 @@ static int allocate_chunks(struct server *server, struct inode *inode, const str
     struct inode_busy busy;
     inode_busy_begin(inode, &busy, false);
     int status = shape_here(server, &range);
+    /* Who removes the file goes to other servers for the mark alone. */
+    bool marks = (inode->chunked & INODE_BEYOND) != (before & INODE_BEYOND);
+    if (status == 0 && marks && !server_single(server))
+        status = intent_lasts(server);
     if (status == 0)
         status = shape_elsewhere(server, &range, deadline);
     if (status == 0 && body->kind != ALLOCATE_PUNCH && !keep_size(body) && end > inode->size) {
