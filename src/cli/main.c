@@ -29,8 +29,7 @@ static void print_overview(FILE *out)
         "possible too.\n"
         "BENCHFS_CLUSTER names the cluster file (default: in $XDG_RUNTIME_DIR/benchfs or /tmp/benchfs-UID);\n"
         "BENCHFS_SERVERS=HOST:PORT,... with BENCHFS_KEY=FILE finds a cluster without one.\n"
-        "\"benchfs VERB --help\" says more. Exit code: 0 done, 1 failed, 2 wrong usage (fsck has its\n"
-        "own).\n",
+        "\"benchfs VERB --help\" says more. Exit code: 0 done, 1 failed, 2 wrong usage; fsck has its own.\n",
         out);
 }
 

@@ -103,7 +103,7 @@ static int run_stop(int argc, char **argv)
 const struct verb verb_stop = {
     .name = "stop",
     .usage = "",
-    .help = "Stop the cluster; everything in it is gone",
+    .help = "Stop the cluster; only what is on disks stays",
     .text = "Servers that do not end when asked get SIGTERM, then SIGKILL.\n",
     .run = run_stop,
 };
