@@ -707,7 +707,8 @@ struct WIRE lock_reply {
 struct WIRE lock_owner_request {
     uint64_t inode;
     uint64_t owner;
-    uint64_t holder; /* the instance that is to hold or let go; 0: the caller's. Another has to hold the inode */
+    uint64_t
+        holder; /* the instance that is to hold or let go; 0: the caller's. Another has to hold the inode */
     uint8_t kind;
 };
 

@@ -4,6 +4,7 @@
 #include "unit/store_faults.h"
 #include "unit/store_model.h"
 #include "unit/store_tasks.h"
+#include "unit/store_tiered_files.h"
 
 #ifndef TIERED_SLOW
 #define TIERED_SLOW "file"
@@ -29,29 +30,9 @@ static void random_model(void **state)
     }
 }
 
-static struct store_tiers tiers_of(struct store *store)
-{
-    struct store_statistics statistics;
-    store->operations->statistics(store, &statistics);
-    return statistics.tiers;
-}
-
 static void background(struct store *store)
 {
     task_sleep(store->loop, 700000000); /* longer than anything may stay dirty */
-}
-
-static void write_whole(struct store *store, uint64_t inode, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++)
-        assert_int_equal(conformance_write(store, inode, i, 0, CONFORMANCE_CHUNK, (uint8_t)(1 + i % 200)), 0);
-}
-
-static void read_whole(struct store *store, uint64_t inode, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++)
-        assert_int_equal(conformance_read(store, inode, i, 0, CONFORMANCE_CHUNK, (uint8_t)(1 + i % 200)),
-                         CONFORMANCE_CHUNK);
 }
 
 static void spilled(void **state)

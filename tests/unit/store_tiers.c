@@ -7,6 +7,7 @@
 #include "unit/store_killed.h"
 #include "unit/store_model.h"
 #include "unit/store_tasks.h"
+#include "unit/store_tiered_files.h"
 
 #ifndef TIERS_FAST
 #define TIERS_FAST "uring"
@@ -33,13 +34,6 @@ static void random_model(void **state)
     }
 }
 
-static struct store_tiers tiers_of(struct store *store)
-{
-    struct store_statistics statistics;
-    store->operations->statistics(store, &statistics);
-    return statistics.tiers;
-}
-
 /* Until the background has nothing to do. */
 static void background(struct store *store)
 {
@@ -53,19 +47,6 @@ static void until_tier(struct store *store, uint64_t inode, enum store_tier tier
     assert_int_equal(store->operations->pin(store, inode, tier), 0);
     for (int i = 0; i < 5000 && (tiers_of(store).used > 0) == (tier == STORE_TIER_SLOW); i++)
         task_sleep(store->loop, 1000000);
-}
-
-static void write_whole(struct store *store, uint64_t inode, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++)
-        assert_int_equal(conformance_write(store, inode, i, 0, CONFORMANCE_CHUNK, (uint8_t)(1 + i % 200)), 0);
-}
-
-static void read_whole(struct store *store, uint64_t inode, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++)
-        assert_int_equal(conformance_read(store, inode, i, 0, CONFORMANCE_CHUNK, (uint8_t)(1 + i % 200)),
-                         CONFORMANCE_CHUNK);
 }
 
 static void remove_all(struct store *store)
