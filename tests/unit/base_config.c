@@ -103,7 +103,7 @@ static void unknown_names_are_refused(void **state)
         "[store]\n\ncapacty = 1\n",
         "test.toml:3: [store] capacty: unknown key: remove it or use one of engine, path, discard, "
         "capacity, durability, interval, journal_limit, prefault, checksum, buffer, queue_depth, "
-        "fast, slow, fast_capacity");
+        "fast, fast_path, slow, fast_capacity");
     assert_refused("\n[stor]\n",
                    "test.toml:2: [stor] unknown table: remove it or use one of [cluster] [server] "
                    "[store] [rpc] [meta] [client] [metrics]");
@@ -246,7 +246,7 @@ static void command_line_sets_single_options(void **state)
     assert_string_equal(error,
                         "store.colour: unknown key: remove it or use one of engine, path, discard, capacity, "
                         "durability, interval, journal_limit, prefault, checksum, buffer, queue_depth, "
-                        "fast, slow, fast_capacity");
+                        "fast, fast_path, slow, fast_capacity");
     assert_int_equal(config_set(&config, "stoer", "path", "/", error, sizeof error), -EINVAL);
     assert_int_equal(config_set(&config, "cluster", "server_count", "12x", error, sizeof error), -EINVAL);
     assert_int_equal(
