@@ -6,6 +6,7 @@
  * nothing, and a loop that is never idle folds as it goes. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -131,7 +132,7 @@ static inline struct metrics_entry *metrics_begin(struct metrics *metrics)
 {
     struct metrics_entry *entry = &metrics->trace[metrics->head & metrics->mask];
     METRICS_PUT(entry, sequence, 0);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    atomic_thread_fence(memory_order_release);
     return entry;
 }
 

@@ -209,5 +209,5 @@ void net_ucx_after_fork_in_child(void)
         close(bell);
     bell = -1;
     contexts = 0;
-    pthread_mutex_init(&making, NULL);
+    pthread_mutex_unlock(&making);
 }

@@ -135,17 +135,11 @@ static void what_a_process_held_that_disconnected_is_free(void **state)
 
 #define GENERATIONS 3
 
-/* ASan's allocator may be locked by the thread that does not fork, and stays locked in the child; TSan's
- * pthread_join waits for a thread that fork has not copied. */
+/* ASan's allocator may be locked by the thread that does not fork, and stays locked in the child. */
 #ifdef __SANITIZE_ADDRESS__
 #define SANITIZER_LOCKED true
 #else
 #define SANITIZER_LOCKED false
-#endif
-#ifdef __SANITIZE_THREAD__
-#define SANITIZER_JOINS true
-#else
-#define SANITIZER_JOINS false
 #endif
 
 /* What a child does: it uses what it inherited and makes something of its own, then forks itself. */
@@ -176,8 +170,6 @@ static void children_reach_servers(void **state)
     enum { CHILDREN = 50 };
     struct stat status;
     (void)state;
-    if (SANITIZER_JOINS)
-        skip();
     int fd = (int)OK(benchfs_open(fs, "/inherited", O_CREAT | O_RDWR, 0644));
     OK(benchfs_unlink(fs, "/inherited"));
     for (int number = 0; number < CHILDREN; number++) {
@@ -213,7 +205,7 @@ static void children_of_busy_parents(void **state)
     pthread_t thread;
     void *good;
     (void)state;
-    if (SANITIZER_LOCKED || SANITIZER_JOINS)
+    if (SANITIZER_LOCKED)
         skip();
     assert_int_equal(pthread_create(&thread, NULL, come_and_go, &stop), 0);
     int failed = 0;
