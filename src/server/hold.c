@@ -366,8 +366,7 @@ static void collect_all(void *argument)
         server->collect_again = false;
         look_through_orphans(server);
     } while (server->collect_again && !server->stopping);
-    server->collecting_all = false;
-    wait_group_done(server->loop, &server->background);
+    background_end(server, &server->collecting_all);
 }
 
 void orphans_collect(struct server *server)
@@ -376,15 +375,8 @@ void orphans_collect(struct server *server)
         return;
     /* A thousand instances that end at once are one task: it may have passed what one of them let go. */
     server->collect_again = true;
-    if (server->collecting_all)
-        return;
-    server->collecting_all = true;
-    wait_group_add(&server->background, 1);
-    if (task_spawn_later(server->loop, collect_all, server, NULL) != 0) {
+    if (!server->collecting_all && !background_begin(server, &server->collecting_all, collect_all))
         log_warning("no memory to look for files that nobody holds open any more");
-        server->collecting_all = false;
-        wait_group_done(server->loop, &server->background);
-    }
 }
 
 static void free_if_let_go(struct server *server, struct inode *inode, uint32_t serial)

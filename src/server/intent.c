@@ -181,8 +181,7 @@ static void ask_coordinators(void *argument)
             break;
         drop_ended(server, i, status == 0 ? reply.transaction : 0, asked);
     }
-    server->asking_coordinators = false;
-    wait_group_done(server->loop, &server->background);
+    background_end(server, &server->asking_coordinators);
 }
 
 /* The oldest notes are so old that no transaction takes as long, unless its coordinator is in trouble. */
@@ -192,12 +191,7 @@ static void look_for_ended(struct server *server)
         server->map == NULL ||
         container_of(server->applied_ages.next, struct applied, link)->until > loop_now(server->loop))
         return;
-    server->asking_coordinators = true;
-    wait_group_add(&server->background, 1);
-    if (task_spawn_later(server->loop, ask_coordinators, server, NULL) != 0) {
-        server->asking_coordinators = false;
-        wait_group_done(server->loop, &server->background);
-    }
+    background_begin(server, &server->asking_coordinators, ask_coordinators);
 }
 
 int mark_applied(struct server *server, uint64_t transaction, uint64_t object)
@@ -509,21 +503,15 @@ static void retry_intents(void *argument)
         server->intent_pause *= 2;
     if (server->intent_pause > server->options.rpc_deadline_ns)
         server->intent_pause = server->options.rpc_deadline_ns;
-    server->retrying = false;
+    background_end(server, &server->retrying);
     set_intent_timer(server);
-    wait_group_done(server->loop, &server->background);
 }
 
 static void intent_timer_fired(struct timer *timer)
 {
     struct server *server = container_of(timer, struct server, intent_timer);
-    server->retrying = true;
-    wait_group_add(&server->background, 1);
-    if (task_spawn_later(server->loop, retry_intents, server, NULL) != 0) {
-        server->retrying = false;
-        wait_group_done(server->loop, &server->background);
+    if (!background_begin(server, &server->retrying, retry_intents))
         set_intent_timer(server);
-    }
 }
 
 void intent_retry(struct server *server, uint64_t transaction)

@@ -249,8 +249,7 @@ static void retire_tombstones(void *argument)
             break;
         mark_free(server, oldest);
     }
-    server->retiring = false;
-    wait_group_done(server->loop, &server->background);
+    background_end(server, &server->retiring);
 }
 
 static void bury(struct server *server, struct directory_mark *mark)
@@ -263,14 +262,8 @@ static void bury(struct server *server, struct directory_mark *mark)
     meta_directory_forget(server->meta, mark->directory);
     if (server->board != NULL)
         board_directory_changed(server->board, mark->directory);
-    if (++server->tombstone_count <= TOMBSTONES_MAX || server->retiring || server->stopping)
-        return;
-    server->retiring = true;
-    wait_group_add(&server->background, 1);
-    if (task_spawn_later(server->loop, retire_tombstones, server, NULL) != 0) {
-        server->retiring = false;
-        wait_group_done(server->loop, &server->background);
-    }
+    if (++server->tombstone_count > TOMBSTONES_MAX && !server->retiring && !server->stopping)
+        background_begin(server, &server->retiring, retire_tombstones);
 }
 
 void serve_DIRECTORY_FINISH(void *owner, struct rpc_request *request)

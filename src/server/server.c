@@ -84,6 +84,22 @@ struct rpc_peer *server_peer(const struct server *server, uint32_t index, uint16
     return waits ? server->peers[index].patient : server->peers[index].prompt;
 }
 
+bool background_begin(struct server *server, bool *running, void (*task)(void *server))
+{
+    *running = true;
+    wait_group_add(&server->background, 1);
+    if (task_spawn_later(server->loop, task, server, NULL) == 0)
+        return true;
+    background_end(server, running);
+    return false;
+}
+
+void background_end(struct server *server, bool *running)
+{
+    *running = false;
+    wait_group_done(server->loop, &server->background);
+}
+
 static int finish_call(struct server *server, struct rpc_call *call)
 {
     int status = rpc_finish(call);

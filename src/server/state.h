@@ -157,6 +157,10 @@ struct server {
 
 /* ---- server.c ---- */
 
+/* Starts a task that is no request's, one at a time: *running says that there is one, until it calls
+ * background_end; it suspends no more after that. Returns whether there was memory for it. */
+bool background_begin(struct server *server, bool *running, void (*task)(void *server));
+void background_end(struct server *server, bool *running);
 /* Takes over a newer namespace epoch. */
 void server_adopt_epoch(struct server *server, uint32_t epoch);
 /* Raises the namespace epoch on every server; any server may ask. Returns when all have it. May suspend. */

@@ -2,7 +2,6 @@
  * tasks; promotion, demotion, spilling, pinning. store_tiered_uring.c runs it over another engine. */
 #define STORE_CONFORMANCE_PERSISTENT
 #include "unit/store_faults.h"
-#include "unit/store_model.h"
 #include "unit/store_tasks.h"
 #include "unit/store_tiered_files.h"
 
@@ -21,13 +20,7 @@ static const struct store_options conformance_options = {.engine = "tiered",
 static void random_model(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 4; seed++) {
-        struct store_options options = conformance_options;
-        options.capacity = 300u << 10;
-        struct store *store = conformance_open_with(&options);
-        model_run(store, seed, 3000);
-        conformance_close(store);
-    }
+    tiered_model(&conformance_options, 4);
 }
 
 static void background(struct store *store)

@@ -1,8 +1,20 @@
-/* What the tests of the tiered engine share: counters of its tiers, and files of whole chunks. Included after
- * store_conformance.h. */
+/* What the tests of the tiered engine share: the random model in little room, counters of its tiers, and
+ * files of whole chunks. Included after store_conformance.h. */
 #pragma once
 
 #include "unit/store_conformance.h"
+#include "unit/store_model.h"
+
+static void tiered_model(const struct store_options *common, uint64_t seeds)
+{
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        struct store_options options = *common;
+        options.capacity = 300u << 10;
+        struct store *store = conformance_open_with(&options);
+        model_run(store, seed, 3000);
+        conformance_close(store);
+    }
+}
 
 static struct store_tiers tiers_of(struct store *store)
 {

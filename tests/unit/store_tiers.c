@@ -5,7 +5,6 @@
 #define STORE_CONFORMANCE_PERSISTENT
 #include "unit/store_faults.h"
 #include "unit/store_killed.h"
-#include "unit/store_model.h"
 #include "unit/store_tasks.h"
 #include "unit/store_tiered_files.h"
 
@@ -25,13 +24,7 @@ static const struct store_options conformance_options = {.engine = "tiered",
 static void random_model(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= (conformance.real ? 1 : 4); seed++) {
-        struct store_options options = conformance_options;
-        options.capacity = 300u << 10;
-        struct store *store = conformance_open_with(&options);
-        model_run(store, seed, 3000);
-        conformance_close(store);
-    }
+    tiered_model(&conformance_options, conformance.real ? 1 : 4);
 }
 
 /* Until the background has nothing to do. */
