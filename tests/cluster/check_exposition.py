@@ -95,6 +95,13 @@ def check_question(question, types, samples):
         assert label in made, f"there is no label {label}: {question}"
 
 
+def check_unit(question, unit):
+    """What one axis shows is of its unit: bytes, or bytes a second."""
+    if unit in ("bytes", "binBps"):
+        assert re.search(r"_bytes\b|_bytes_total\b", question), f"no bytes: {question}"
+        assert (unit == "binBps") == ("rate(" in question), f"not {unit}: {question}"
+
+
 def write_rules(path, questions):
     """$server is any, and the interval that Grafana chooses one that is long enough."""
     rules = [{"record": f"dashboard:question{i}", "expr": question.replace("$__rate_interval", "5m").replace("$server", ".*")}
@@ -115,7 +122,10 @@ def check_dashboard(path, types, samples, rules):
     for question in questions:
         check_question(question, types, samples)
     for panel in panels:
-        assert panel["fieldConfig"]["defaults"].get("unit"), f"no unit: {panel['title']}"
+        unit = panel["fieldConfig"]["defaults"].get("unit")
+        assert unit, f"no unit: {panel['title']}"
+        for target in panel["targets"]:
+            check_unit(target["expr"], unit)
     if rules:
         write_rules(rules, questions)
 
