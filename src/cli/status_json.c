@@ -30,9 +30,11 @@ static json_t *stage_json(struct source *source, uint32_t operation, enum metric
     if (sums->sums[stage] == 0 || metrics_buckets_read(source->reader, operation, stage, buckets) != 0)
         return NULL;
     histogram_init(&histogram);
-    metrics_histogram_add(&histogram, buckets, NULL, sums->count);
+    /* What is not in a histogram took no time; but replies are measured of some requests only. */
+    metrics_histogram_add(&histogram, buckets, NULL, stage == STAGE_REPLY ? 0 : sums->count);
     json_t *object = json_object();
-    set(object, "mean_ns", sums->sums[stage] / (sums->count != 0 ? sums->count : 1));
+    set(object, "count", histogram.count);
+    set(object, "mean_ns", sums->sums[stage] / (histogram.count != 0 ? histogram.count : 1));
     set(object, "p50_ns", histogram_quantile(&histogram, 0.5));
     set(object, "p99_ns", histogram_quantile(&histogram, 0.99));
     set(object, "p999_ns", histogram_quantile(&histogram, 0.999));

@@ -35,6 +35,12 @@ ok "so does the second" scrape 1
 cat "$work/first" >>"$work/scraped"
 ok "directories are counted" same "$(sum 'operations_total.*CREATE_DIRECTORY.*served')" 3
 ok "and bytes" same "$(sum 'operation_bytes_total.*WRITE_CHUNK.*served')" 300000
+whole() { [ "$1" -gt 0 ] && [ "$1" -lt "$2" ] || { echo "$1 of $2"; return 1; }; }
+benchfs bench md --files 100 --repeats 1 >/dev/null 2>&1
+scrape 0
+ok "only replies that were measured are" whole "$(sum 'operation_seconds_count.*CREATE_FILE.*served.*stage="reply"')" \
+    "$(($(sum 'operation_seconds_count.*CREATE_FILE.*served.*stage="total"') / 4))"
+ok "times below a microsecond are told apart" grep -cE 'CREATE_FILE.*served.*handler.*le="2e-07"' "$work/scraped"
 ok "slow requests are" not same "$(sum '^benchfs_slow_requests_total')" 0
 ok "other paths are not found" not fetch 0 /else
 ok "other methods are refused" not fetch 0 /metrics POST
