@@ -70,6 +70,7 @@ static void watched_forget(struct watched *watched)
         watched->totals[i] = NULL;
     }
     memset(&watched->now, 0, sizeof(watched->now));
+    memset(watched->replies, 0, sizeof(watched->replies));
     memset(watched->partitions, 0, sizeof(watched->partitions));
     free(watched->sessions);
     watched->sessions = NULL;
@@ -252,6 +253,24 @@ static int read_totals(struct observer *observer, struct source *source, uint32_
     return 0;
 }
 
+/* Replies are measured of some requests only: their mean is of these. */
+static int read_replies(struct observer *observer, struct source *source, uint32_t operation)
+{
+    static uint64_t buckets[HISTOGRAM_BUCKETS];
+    struct watched *watched = watched_of(source);
+    if (watched->since.operations[operation].sums[STAGE_REPLY] == 0)
+        return 0;
+    int status = metrics_buckets_read(source->reader, operation, STAGE_REPLY, buckets);
+    uint64_t count = 0;
+    for (uint32_t i = 0; status == 0 && i < HISTOGRAM_BUCKETS; i++)
+        count += buckets[i];
+    if (status == 0) {
+        observer->operations[operation].replies += count - watched->replies[operation];
+        watched->replies[operation] = count;
+    }
+    return status;
+}
+
 static int read_operations(struct observer *observer, struct source *source)
 {
     struct watched *watched = watched_of(source);
@@ -275,6 +294,8 @@ static int read_operations(struct observer *observer, struct source *source)
             watched->bytes += since->bytes;
         }
         status = read_totals(observer, source, i);
+        if (status == 0)
+            status = read_replies(observer, source, i);
     }
     return status;
 }
@@ -402,17 +423,33 @@ static void weigh_partitions(struct observer *observer, const uint64_t *partitio
     observer->partition_share = sum == 0 ? 0 : (double)most / (double)sum;
 }
 
+/* Those of earlier readings stay until they are a minute old. */
+static void age_slow(struct observer *observer, uint64_t passed)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < observer->slow_count; i++) {
+        struct slow_request *slow = &observer->slow[i];
+        slow->ago += passed;
+        if (slow->ago <= SLOW_AGE_MAX)
+            observer->slow[kept++] = *slow;
+    }
+    observer->slow_count = kept;
+}
+
 static void begin_sample(struct observer *observer)
 {
-    observer->taken = clock_now();
+    uint64_t now = clock_now();
+    observer->again = observer->taken != 0;
+    age_slow(observer, now - observer->taken);
+    observer->taken = now;
     observer->traced = 0;
-    observer->slow_count = 0;
     observer->slow_noted = 0;
     observer->load_count = 0;
     for (uint32_t i = 0; i < METRICS_OPERATIONS; i++) {
         if (observer->operations[i].sums.count == 0 && observer->operations[i].total.minimum != 0)
             continue; /* still empty */
         observer->operations[i].sums = (struct metrics_operation){0};
+        observer->operations[i].replies = 0;
         histogram_init(&observer->operations[i].total);
     }
 }

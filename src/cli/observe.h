@@ -15,6 +15,7 @@ struct watched {
     struct metrics_snapshot now;
     struct metrics_snapshot since;        /* now less before; gauges are now's */
     uint64_t *totals[METRICS_OPERATIONS]; /* buckets of STAGE_TOTAL at `now`; NULL: nothing ever happened */
+    uint64_t replies[METRICS_OPERATIONS]; /* of which STAGE_REPLY was measured, at `now` */
     struct histogram all;                 /* STAGE_TOTAL since `before`, of all requests served (or called) */
     uint64_t requests;                    /* since `before`: served, or of a client called */
     uint64_t errors;
@@ -28,6 +29,7 @@ struct watched {
 /* One operation, of all servers or as all clients of this host called it. */
 struct observed_operation {
     struct metrics_operation sums;
+    uint64_t replies; /* of which STAGE_REPLY was measured */
     struct histogram total;
 };
 
@@ -76,6 +78,7 @@ struct observer {
     uint32_t *ids;
     struct sources sources;
     uint64_t taken; /* clock_now of the last reading */
+    bool again;     /* it tells what happened since the one before, not since the regions began */
 
     struct observed_operation *operations; /* [METRICS_OPERATIONS], as numbered in regions */
     struct hot hot[OBSERVED_HOT];          /* most requests first */

@@ -166,6 +166,28 @@ static uint32_t count_elsewhere(const struct observer *observer)
     return count;
 }
 
+/* The time that rates of operations refer to. */
+static double seconds_of(const struct observer *observer, bool clients)
+{
+    double seconds = 0;
+    for (uint32_t i = 0; i < observer->sources.count; i++) {
+        const struct source *source = observer->sources.list[i];
+        if (is_shown(source) && is_server(source) != clients && watched_of(source)->seconds > seconds)
+            seconds = watched_of(source)->seconds;
+    }
+    return seconds;
+}
+
+/* What the frame is of: the first one of everything so far. */
+static void write_period(const struct observer *observer, const struct top_view *view, char *text,
+                         size_t size)
+{
+    if (observer->again)
+        snprintf(text, size, "every %.1f s", (double)view->interval / NSEC_PER_SEC);
+    else
+        snprintf(text, size, "since the start, %.1f s", seconds_of(observer, false));
+}
+
 static void draw_head(struct page *page, const struct observer *observer)
 {
     const struct top_view *view = page->view;
@@ -178,9 +200,10 @@ static void draw_head(struct page *page, const struct observer *observer)
     char elsewhere[32] = "";
     if (count_elsewhere(observer) > 0)
         snprintf(elsewhere, sizeof(elsewhere), " + %u elsewhere", count_elsewhere(observer));
-    line(page, TITLE, "benchfs top  %s  %u of %u servers  %u client threads%s  every %.1f s%s", when,
-         totals.up, totals.servers, totals.clients, elsewhere, (double)view->interval / NSEC_PER_SEC,
-         view->paused ? "  PAUSED" : "");
+    char period[48];
+    write_period(observer, view, period, sizeof(period));
+    line(page, TITLE, "benchfs top  %s  %u of %u servers  %u client threads%s  %s%s", when, totals.up,
+         totals.servers, totals.clients, elsewhere, period, view->paused ? "  PAUSED" : "");
     line(page, HEAD, "%s req/s  %s/s  %s refused/s  %s of %s used  mem %s", top_count(totals.requests),
          top_bytes(totals.bytes), top_count(totals.errors), top_bytes((double)totals.used),
          top_bytes((double)totals.capacity), top_bytes((double)totals.memory));
@@ -335,10 +358,11 @@ static int by_time(const void *left, const void *right)
     return a < b ? 1 : a > b ? -1 : 0;
 }
 
-/* Mean of a stage. */
-static const char *mean(const struct metrics_operation *sums, enum metrics_stage stage)
+/* Mean of a stage, over those of which it was measured. */
+static const char *mean(const struct observed_operation *operation, enum metrics_stage stage)
 {
-    return top_time(sums->count == 0 ? 0 : sums->sums[stage] / sums->count);
+    uint64_t count = stage == STAGE_REPLY ? operation->replies : operation->sums.count;
+    return top_time(count == 0 ? 0 : operation->sums.sums[stage] / count);
 }
 
 static void draw_operation(struct page *page, const struct observer *observer, uint32_t number,
@@ -352,10 +376,10 @@ static void draw_operation(struct page *page, const struct observer *observer, u
          top_count(per_second(sums->count, seconds)), top_bytes(per_second(sums->bytes, seconds)),
          top_time(histogram_quantile(&operation->total, 0.5)),
          top_time(histogram_quantile(&operation->total, 0.99)),
-         mean(sums, called ? STAGE_WIRE : STAGE_SERVER_QUEUE),
-         mean(sums, called ? STAGE_SERVER_QUEUE : STAGE_HANDLER),
-         mean(sums, called ? STAGE_HANDLER : STAGE_STORAGE),
-         mean(sums, called ? STAGE_STORAGE : STAGE_REPLY));
+         mean(operation, called ? STAGE_WIRE : STAGE_SERVER_QUEUE),
+         mean(operation, called ? STAGE_SERVER_QUEUE : STAGE_HANDLER),
+         mean(operation, called ? STAGE_HANDLER : STAGE_STORAGE),
+         mean(operation, called ? STAGE_STORAGE : STAGE_REPLY));
 }
 
 static uint32_t collect_operations(const struct observer *observer, bool called, uint32_t *numbers)
@@ -367,18 +391,6 @@ static uint32_t collect_operations(const struct observer *observer, bool called,
     sorted_observer = observer;
     qsort(numbers, count, sizeof(numbers[0]), by_time);
     return count;
-}
-
-/* The time that rates of operations refer to. */
-static double seconds_of(const struct observer *observer, bool clients)
-{
-    double seconds = 0;
-    for (uint32_t i = 0; i < observer->sources.count; i++) {
-        const struct source *source = observer->sources.list[i];
-        if (is_shown(source) && is_server(source) != clients && watched_of(source)->seconds > seconds)
-            seconds = watched_of(source)->seconds;
-    }
-    return seconds;
 }
 
 static void draw_operations(struct page *page, const struct observer *observer, uint32_t room)
@@ -443,7 +455,8 @@ static void draw_hot(struct page *page, const struct observer *observer, const s
                      uint32_t room)
 {
     char text[256];
-    line(page, TITLE, "HOTTEST (share of the last %s requests)", top_count((double)observer->traced));
+    line(page, TITLE, "HOTTEST (share of the last %s requests, and their bytes)",
+         top_count((double)observer->traced));
     for (uint32_t i = 0; i < observer->hot_count && i < room; i++) {
         const struct hot *hot = &observer->hot[i];
         line(page, PLAIN, "%5.1f %% %9s  %-4s %s",
