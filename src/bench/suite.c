@@ -361,6 +361,25 @@ static void begin_results(struct lane *lane)
     }
 }
 
+/* What was done after the last look in too short a time for a rate of its own joins the moment before. */
+static void stretch_moment(const struct looking *looking, uint32_t phase, const struct crew_total *total)
+{
+    struct result *result = &looking->lane->results[phase];
+    uint32_t count = result->moment_count;
+    if (count == 0 || count == MOMENTS_MAX)
+        return;
+    struct result_moment *moment = &result->series[count - 1];
+    double began = count > 1 ? result->series[count - 2].t : 0.0;
+    double length = moment->t - began, longer = total->seconds - began;
+    uint64_t operations = total->operations - looking->last[phase].operations,
+             bytes = total->bytes - looking->last[phase].bytes;
+    if (longer < length)
+        return;
+    *moment = (struct result_moment){.t = total->seconds,
+                                     .ops_per_s = (moment->ops_per_s * length + (double)operations) / longer,
+                                     .bytes_per_s = (moment->bytes_per_s * length + (double)bytes) / longer};
+}
+
 /* Adds what was done after the last look. */
 static int end_series(struct looking *looking, uint32_t phase, const struct crew_total *total)
 {
@@ -372,6 +391,8 @@ static int end_series(struct looking *looking, uint32_t phase, const struct crew
         return gather_series(&looking->lane->results[phase], &of_all);
     if (total->seconds - looking->last[phase].seconds > of_all.step / 2)
         add_moment(looking, phase, total->seconds, total->operations, total->bytes);
+    else
+        stretch_moment(looking, phase, total);
     return 0;
 }
 
@@ -423,7 +444,7 @@ static void settle(struct lane *lane, bool whole)
             guards_of_limits(result, lane->facts, &limits, members, reads);
         if (whole)
             bystanders_warn(&lane->bystanders, result);
-        if (!whole)
+        if (result->repeats < repeats)
             result_warn(result, "the run ended early: %u of %llu repeats", result->repeats,
                         (unsigned long long)repeats);
     }
