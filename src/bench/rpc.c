@@ -223,10 +223,6 @@ static int session_open(struct session *session, struct suite_member *member)
         return suite_fail(member, "prepare", "messages", -ENOMEM);
     if (session->client == NULL)
         return suite_fail(member, "connect", "client", -errno);
-    if (server >= client_map(session->client)->server_count) {
-        bench_error("option --server: the cluster has %u servers", client_map(session->client)->server_count);
-        return -EINVAL;
-    }
     session->send = (struct iovec){.iov_base = session->request_bulk, .iov_len = size};
     session->receive = (struct iovec){.iov_base = session->reply_bulk, .iov_len = reply_size};
     session->body = (struct ping_request){.reply_bytes = (uint32_t)reply_size, .discard = 1};
@@ -267,6 +263,14 @@ static int check(void)
     return BENCH_USAGE;
 }
 
+static int suits(const struct target_facts *facts)
+{
+    if (server < facts->servers)
+        return 0;
+    bench_error("option --server: the cluster has %u servers, numbered from 0", facts->servers);
+    return BENCH_USAGE;
+}
+
 static void describe(uint32_t phase, const void *shared, struct result *result)
 {
     const struct found *found = shared;
@@ -285,6 +289,7 @@ const struct suite_workload bench_rpc = {
     .shared_size = sizeof(struct found),
     .shared_sums = 2,
     .check = check,
+    .suits = suits,
     .run = run,
     .describe = describe,
 };

@@ -37,6 +37,7 @@
 #define GRACE UINT64_C(5000000000)
 #define REMOVE_GRACE UINT64_C(60000000000) /* removing many files takes about as long as making them did */
 #define REMOVE_DEPTH 64u
+#define TRIAL_TAG 0xffffffu /* in place of a run's number */
 
 static const struct suite_workload *workload;
 static struct sweep sweep;
@@ -128,6 +129,8 @@ uint32_t suite_members(void)
 
 int suite_fail(const struct suite_member *member, const char *what, const char *path, int status)
 {
+    if (status == -ECANCELED) /* by what has told already why */
+        return status;
     bench_error("target %s%s: %s %s: %s", member->target->operations->scheme, member->target->root, what,
                 path, strerror(-status));
     return status;
@@ -244,16 +247,21 @@ static int remove_tree(struct target *target, const char *path, unsigned depth)
     return status < 0 ? status : target->operations->rmdir(target, path);
 }
 
-/* The failure has been told already: nothing is added to it. */
+/* Says what has become of the target, if that is why the run failed; to the failure itself, which has been
+ * told, and to an interrupt nothing is added. */
 static int remove_left(struct crew_member *crew)
 {
     const struct plan *plan = crew->argument;
     struct suite_member member = {0};
+    static struct target_facts unused;
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null >= 0 && interrupted())
+        dup2(null, STDERR_FILENO);
+    if (target_open(target_unrecorded(plan->lane->specification), &member.target) < 0)
+        return 0;
+    member.target->operations->describe(member.target, &unused);
     if (null >= 0)
         dup2(null, STDERR_FILENO);
-    if (target_open(plan->lane->specification, &member.target) < 0)
-        return 0;
     name_directory(&member, plan->tag);
     remove_tree(member.target, member.directory, 0);
     member.target->operations->close(member.target);
@@ -632,6 +640,21 @@ static int measure(uint32_t combination, uint32_t combinations)
 
 /* ---- before and after all ---- */
 
+/* Whether runs will be able to make their directories: that one must not be found out by the first of them,
+ * after the table's head and, of several targets, measuring the others. Not where it would be recorded. */
+static int try_directory(struct target *target)
+{
+    struct suite_member member = {.target = target};
+    if (target->operations == &target_record)
+        return 0;
+    name_directory(&member, run_tag << 24 | TRIAL_TAG);
+    int status = target->operations->mkdir(target, member.directory, 0755);
+    if (status < 0)
+        return suite_fail(&member, "mkdir", member.directory, status);
+    status = target->operations->rmdir(target, member.directory);
+    return status < 0 ? suite_fail(&member, "rmdir", member.directory, status) : 0;
+}
+
 static int find_out(struct crew_member *crew)
 {
     const struct lane *lane = crew->argument;
@@ -640,8 +663,8 @@ static int find_out(struct crew_member *crew)
     if (status < 0)
         return status;
     status = target->operations->describe(target, lane->facts);
-    if (status < 0)
-        bench_error("target %s: %s", lane->specification, strerror(-status));
+    if (status == 0 && ranks_number() == 0)
+        status = try_directory(target);
     target->operations->close(target);
     return status;
 }
@@ -746,6 +769,19 @@ static bool check_targets(void)
     return true;
 }
 
+/* What has to do with the targets is known only now. */
+static bool check_facts(uint32_t combinations)
+{
+    for (uint32_t i = 0; i < combinations && workload->suits != NULL; i++) {
+        sweep_choose(&sweep, i);
+        for (uint32_t k = 0; k < lane_count; k++) {
+            if (workload->suits(lanes[k].facts) != 0)
+                return false;
+        }
+    }
+    return true;
+}
+
 static json_t *run_line(const struct bench_verb *verb)
 {
     result_make_id(run_id);
@@ -760,7 +796,7 @@ static json_t *run_line(const struct bench_verb *verb)
 static int run_all(const struct bench_verb *verb, uint32_t combinations)
 {
     sweep_choose(&sweep, 0);
-    if (open_lanes() < 0) {
+    if (open_lanes() < 0 || ranks_agree(check_facts(combinations) ? 0 : -EINVAL) < 0) {
         close_lanes();
         if (interrupted())
             bench_error("interrupted");

@@ -74,6 +74,9 @@ struct suite_workload {
     /* Whether the combination makes sense: 0, or BENCH_USAGE after bench_error. Called for every combination
      * before anything is measured. May be NULL. */
     int (*check)(void);
+    /* Whether it makes sense on a target of which this is known: 0, or BENCH_USAGE after bench_error. Called
+     * for every combination and target before anything is measured. May be NULL. */
+    int (*suits)(const struct target_facts *facts);
     /* Whether a target with these calls can do the phase of the combination at all. If not, the phase is
      * reported as TARGET_UNSUPPORTED on it, and `run` must leave it out. A target that
      * can do none of them is not run. NULL: any target can. */
@@ -102,5 +105,6 @@ int suite_main(const struct suite_workload *workload, int argc, char **argv);
 /* Members of the combination that is checked or measured. */
 uint32_t suite_members(void);
 
-/* "target posix:/x: create /x/...: No space left on device" on standard error. Returns status. */
+/* "target posix:/x: create /x/...: No space left on device" on standard error, unless status is -ECANCELED.
+ * Returns status. */
 int suite_fail(const struct suite_member *member, const char *what, const char *path, int status);

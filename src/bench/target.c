@@ -18,12 +18,17 @@ static const struct target_operations *find(const char *specification)
     return NULL;
 }
 
+const char *target_unrecorded(const char *specification)
+{
+    return find(specification) == &target_record
+               ? target_record_inner(specification + strlen(target_record.scheme))
+               : specification;
+}
+
 const struct target_operations *target_kind(const char *specification)
 {
-    const struct target_operations *kind = find(specification);
-    const char *inner =
-        kind == &target_record ? target_record_inner(specification + strlen(kind->scheme)) : NULL;
-    return inner != NULL ? find(inner) : kind;
+    const char *inner = target_unrecorded(specification);
+    return inner != NULL ? find(inner) : &target_record;
 }
 
 int target_check_directory(const char *scheme, const char *place)

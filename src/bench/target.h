@@ -45,7 +45,8 @@ struct target_operations {
     void (*release)(const char *place);
     int (*open)(const char *place, struct target **target);
     void (*close)(struct target *target);
-    /* Of a target that is open; facts are zeroed. */
+    /* Of a target that is open; facts are zeroed. All servers must answer: 0, or -errno after one line on
+     * standard error. */
     int (*describe)(struct target *target, struct target_facts *facts);
 
     int (*file_open)(struct target *target, const char *path, int flags, mode_t mode);
@@ -119,7 +120,10 @@ int target_check_directory(const char *scheme, const char *place);
 int target_check(const char *specification);
 /* Whether such a target, which has been checked, has a client core. */
 bool target_has_client(const char *specification);
-/* What is measured behind "record:"; NULL: nothing. */
+/* The specification of what is measured behind "record:", of other targets their own; NULL: there is none
+ * behind it. */
+const char *target_unrecorded(const char *specification);
+/* The same for what follows "record:". */
 const char *target_record_inner(const char *place);
 /* Calls prepare or release, if it has them. The first: 0, or -errno after one line on standard error. */
 int target_prepare(const char *specification);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/status.h"
 #include "bench/options.h"
 #include "bench/target.h"
 #include "bench/target_private.h"
@@ -17,6 +18,7 @@
 struct benchfs_target {
     struct target target;
     benchfs *fs;
+    const char *place;              /* as in the specification */
     const char *file;               /* of a cluster of the benchmark's own; else NULL */
     struct target_sources *sources; /* NULL until they are asked for */
 };
@@ -24,6 +26,12 @@ struct benchfs_target {
 static benchfs *fs_of(struct target *target)
 {
     return ((struct benchfs_target *)target)->fs;
+}
+
+/* What ends the target's name in a line: it may end with its own. */
+static const char *colon(const char *place)
+{
+    return place[0] != 0 ? ":" : "";
 }
 
 static int result(int returned)
@@ -55,6 +63,7 @@ static int open_target(const char *place, struct target **target)
     if (made == NULL)
         return -ENOMEM;
     made->target.operations = &target_benchfs;
+    made->place = place;
     bool private = target_private_is(place);
     made->file = private ? target_private_file(place) : NULL;
     if (private && made->file == NULL) {
@@ -66,7 +75,7 @@ static int open_target(const char *place, struct target **target)
     made->fs = benchfs_connect(made->file);
     if (made->fs == NULL) {
         int status = -errno;
-        bench_error("target benchfs:%s: %s", place, benchfs_error());
+        bench_error("target benchfs:%s%s %s", place, colon(place), benchfs_error());
         free(made);
         return status;
     }
@@ -95,6 +104,8 @@ static void read_configuration(const char *own, struct target_facts *facts)
     config_defaults(&facts->configuration);
     facts->configured = file.config[0] != 0 &&
                         config_read_file(&facts->configuration, file.config, error, sizeof(error)) == 0;
+    facts->configuration.cluster.server_count =
+        file.server_count; /* what --servers said is not in the configuration */
     cluster_file_free(&file);
 }
 
@@ -110,15 +121,43 @@ static void name_transports(struct benchfs *fs, const char *transport, struct ta
         snprintf(facts->transports, sizeof(facts->transports), "%s%s", transport, far ? ",ucx" : "");
 }
 
+/* Connecting takes one server that answers; measuring takes all. */
+static int ask_all(const struct benchfs_target *own, struct client *client)
+{
+    const struct cluster_map *map = client_map(client);
+    const struct ping_request request = {.discard = 1};
+    for (uint32_t i = 0; i < map->server_count; i++) {
+        struct ping_reply reply;
+        struct rpc_call call = {.operation = RPC_PING,
+                                .body = &request,
+                                .body_length = sizeof(request),
+                                .reply = &reply,
+                                .reply_size = sizeof(reply)};
+        int status = rpc_call(client_peer(client, i), &call);
+        if (status < 0) {
+            bench_error("target benchfs:%s%s server %u at %s does not answer: %s (benchfs status)",
+                        own->place, colon(own->place), map->servers[i].id, map->servers[i].address,
+                        status_text(status));
+            return status;
+        }
+    }
+    return 0;
+}
+
 static int describe(struct target *target, struct target_facts *facts)
 {
     struct benchfs *fs = fs_of(target);
+    struct benchfs_target *own = (struct benchfs_target *)target;
     struct worker *worker = worker_get(fs);
-    if (worker == NULL)
-        return -errno;
+    int status = worker != NULL ? ask_all(own, worker->client) : -errno;
+    if (status < 0) {
+        if (worker == NULL)
+            bench_error("target benchfs:%s%s %s", own->place, colon(own->place), status_text(status));
+        return status;
+    }
     facts->servers = client_map(worker->client)->server_count;
     facts->client_cache = fs->consistency == CONSISTENCY_RELAXED;
-    read_configuration(((struct benchfs_target *)target)->file, facts);
+    read_configuration(own->file, facts);
     facts->in_memory = facts->configured && (strcmp(facts->configuration.store.engine, "mem") == 0 ||
                                              strcmp(facts->configuration.store.engine, "null") == 0);
     name_transports(fs, worker->net->name, facts);

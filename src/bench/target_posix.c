@@ -144,8 +144,11 @@ static int choose_way(struct posix_target *posix, int fd, const void *bytes, siz
 static int describe(struct target *target, struct target_facts *facts)
 {
     struct statfs status;
-    if (statfs(target->root, &status) != 0)
-        return -errno;
+    if (statfs(target->root, &status) != 0) {
+        int error = errno;
+        bench_error("target posix:%s: %s", target->root, strerror(error));
+        return -error;
+    }
     uint32_t magic = (uint32_t)status.f_type;
     facts->in_memory = magic == MAGIC_TMPFS || magic == MAGIC_RAMFS || magic == MAGIC_HUGETLBFS;
     facts->page_cache = !facts->in_memory && !((struct posix_target *)target)->direct;

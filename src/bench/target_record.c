@@ -26,7 +26,7 @@ struct record_target {
     struct target *inner;
     int file;
     uint64_t process;
-    int failed; /* -errno of a write to the trace */
+    int failed; /* -ECANCELED: the trace cannot be written, which has been told */
     size_t used;
     char buffer[BUFFER_SIZE];
 };
@@ -70,8 +70,8 @@ static int flush(struct record_target *record)
     while (done < record->used && record->failed == 0) {
         ssize_t count = write(record->file, record->buffer + done, record->used - done);
         if (count < 0 && errno != EINTR) {
-            record->failed = -errno;
             bench_error("cannot write the trace: %s", strerror(errno));
+            record->failed = -ECANCELED;
         } else if (count > 0) {
             done += (size_t)count;
         }
@@ -101,7 +101,7 @@ static ssize_t note(struct target *target, struct trace_event event, uint64_t st
     if ((path != NULL && strlen(path) >= TRACE_PATH_MAX) ||
         (new_path != NULL && strlen(new_path) >= TRACE_PATH_MAX)) {
         bench_error("a path is too long for a trace: %s", path);
-        record->failed = -ENAMETOOLONG;
+        record->failed = -ECANCELED;
     }
     if (record->failed < 0)
         return record->failed;

@@ -33,6 +33,9 @@ ok "a cluster is measured" io --target "$here"
 ok "with its configuration" grep -qE '"configuration":\{"benchfs:":\{"cluster":\{[^}]*"consistency":"relaxed"' "$rows"
 ok "its transport" has '"transports":["shm"]'
 ok "its servers" has '"servers":2'
+ok "however many their configuration has" has '"server_count":2'
+ok "a directory that is not there" fails 2 'mkdir /missing/bench-io' io --target benchfs:/missing
+ok "a server that is not there" fails 2 'option --server: the cluster has 2 servers' benchfs bench rpc --server 0,2
 ok "that it is relaxed" has 'consistency is relaxed'
 ok "that rendezvous is off" has 'rendezvous is as good as off'
 ok "that the directory has a page cache, or is in memory" eval 'has "page cache" || df --output=fstype "$work/directory" | grep -c tmpfs >/dev/null'
@@ -63,8 +66,10 @@ timeout 100 benchfs bench io --target benchfs: --size 4KiB --passes 1,1000000 --
 bench=$!
 ok "again" until_true results = 3
 mapfile -t servers < <(benchfs status --json | grep -oP '"pid": \K[0-9]+')
-kill -KILL "${servers[@]}"
+kill -KILL "${servers[1]}"
 wait $bench
-ok "servers that die end it" [ $? = 1 ]
+ok "a server that dies ends it" [ $? = 1 ]
+ok "it is named" grep -qE '^benchfs bench io: target benchfs: server 1 at 127.0.0.1:[0-9]+ does not answer' "$work/errors"
 ok "what was measured before is kept" readable
+ok "without one of its servers a target is down" fails 2 'server 1 at .* does not answer' io
 finish
