@@ -46,6 +46,20 @@ static bool engine_is(const struct target_facts *facts, const char *name)
     return facts->configured && strcmp(facts->configuration.store.engine, name) == 0;
 }
 
+static uint64_t number_of(const struct result *result, const char *name)
+{
+    const struct result_parameter *parameter = result_parameter(result, name);
+    return parameter != NULL && parameter->kind == RESULT_NUMBER ? parameter->number : 0;
+}
+
+/* Whether what is read goes through the page cache. Where no parameter tells the size of a read, it is that
+ * of small files, or whatever a trace has. */
+static bool through_page_cache(const struct result *result, const struct target_facts *facts)
+{
+    uint64_t size = number_of(result, "size");
+    return facts->page_cache && (facts->alignment == 0 || size == 0 || size % facts->alignment != 0);
+}
+
 static void guard_reads(struct result *result, const struct target_facts *facts, uint64_t working_set)
 {
     char size[32], memory[32];
@@ -55,10 +69,10 @@ static void guard_reads(struct result *result, const struct target_facts *facts,
     if (facts->through_mount)
         result_warn(result,
                     "reads go through a FUSE mount: the kernel may have answered them from its cache");
-    else if (facts->page_cache && working_set < available)
+    else if (through_page_cache(result, facts) && working_set < available)
         result_warn(result,
-                    "reads may come from the page cache: %s were just written and %s of memory are free",
-                    size, memory);
+                    "reads may come from the page cache%s: %s were just written and %s of memory are free",
+                    facts->alignment > 0 ? ", as their size is not aligned" : "", size, memory);
     if (facts->client_cache)
         result_warn(result, "consistency is relaxed: reads may come from the client's own cache");
     bool cached = engine_is(facts, "file") || engine_is(facts, "rocksdb");
@@ -110,12 +124,6 @@ static bool applies(const struct result_limit *limit, const struct target_facts 
     if (strcmp(limit->name, "memcpy") == 0)
         return true;
     return !facts->in_memory && strcmp(limit->name, reads ? "device-read" : "device-write") == 0;
-}
-
-static uint64_t number_of(const struct result *result, const char *name)
-{
-    const struct result_parameter *parameter = result_parameter(result, name);
-    return parameter != NULL && parameter->kind == RESULT_NUMBER ? parameter->number : 0;
 }
 
 /* The limit with this name, of the result's size and the depth that is nearest below its own; of several,

@@ -24,6 +24,7 @@ struct target_facts {
     uint32_t servers;     /* 0: unknown, or it has none */
     bool in_memory;       /* contents never leave memory */
     bool page_cache;      /* reads may be answered by this host's kernel */
+    uint32_t alignment;   /* page_cache: not those whose size is a multiple of this; 0: all */
     bool client_cache;    /* reads may be answered by the client */
     bool through_mount;   /* of FUSE */
     char transports[256]; /* separated by commas; "": none, or unknown */

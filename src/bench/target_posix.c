@@ -151,7 +151,8 @@ static int describe(struct target *target, struct target_facts *facts)
     }
     uint32_t magic = (uint32_t)status.f_type;
     facts->in_memory = magic == MAGIC_TMPFS || magic == MAGIC_RAMFS || magic == MAGIC_HUGETLBFS;
-    facts->page_cache = !facts->in_memory && !((struct posix_target *)target)->direct;
+    facts->page_cache = !facts->in_memory;
+    facts->alignment = ((struct posix_target *)target)->direct ? DIRECT_ALIGNMENT : 0;
     facts->through_mount = magic == MAGIC_FUSE;
     return 0;
 }

@@ -28,6 +28,14 @@ static void guard(uint64_t working_set, bool reads)
     guards_of_target(&result, &facts, working_set, reads);
 }
 
+/* Reads of so many bytes from 8 MiB. */
+static void guard_size(uint64_t size)
+{
+    result_init(&result);
+    result_number(&result, "size", size);
+    guards_of_target(&result, &facts, 8 * MIB, true);
+}
+
 static void make_cluster(const char *engine)
 {
     memset(&facts, 0, sizeof(facts));
@@ -50,6 +58,13 @@ static void reads_that_a_cache_can_answer(void **state)
     assert_int_equal(result.warning_count, 0);
     guard(0, true);
     assert_int_equal(result.warning_count, 0);
+    facts = (struct target_facts){.page_cache = true, .alignment = 4096};
+    guard_size(8192);
+    assert_int_equal(result.warning_count, 0);
+    guard_size(3901);
+    assert_true(warned("page cache, as their size is not aligned: 8.0 MiB were just written"));
+    guard(8 * MIB, true); /* nothing tells the size */
+    assert_true(warned("page cache, as their size is not aligned"));
     facts = (struct target_facts){.page_cache = true, .through_mount = true};
     guard(BEYOND_MEMORY, true);
     assert_true(warned("FUSE mount"));
