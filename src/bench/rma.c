@@ -163,15 +163,21 @@ static int measure_client(struct suite_member *member, struct rma_client *client
     return status;
 }
 
+/* The other process tells what is wrong. */
+static void be_silent(void)
+{
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null < 0)
+        return;
+    dup2(null, STDOUT_FILENO);
+    dup2(null, STDERR_FILENO);
+}
+
 static int serve(int socket, void *argument)
 {
     const struct net_ucx_options ucx = ucx_options();
     (void)argument;
-    int null = open("/dev/null", O_WRONLY | O_CLOEXEC); /* the other process tells what is wrong */
-    if (null >= 0) {
-        dup2(null, STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
-    }
+    be_silent();
     return rma_server_run(socket, &ucx, footprint);
 }
 
@@ -206,13 +212,44 @@ static int run(struct suite_member *member)
     return status;
 }
 
+static int try_transports(int socket, void *argument)
+{
+    const struct net_ucx_options ucx = ucx_options();
+    struct ucx_context context;
+    (void)socket;
+    (void)argument;
+    be_silent();
+    return ucx_context_create(&ucx, 0, NULL, &context) == 0 ? 0 : 1;
+}
+
+/* Only UCX knows, and this process must not have used it before it forks. */
+static bool has_transports(void)
+{
+    static const char *known; /* by the combination before */
+    pid_t pid;
+    int socket, ended = 0;
+    if (transports == NULL || transports == known ||
+        raw_peer_fork(-1, try_transports, NULL, &pid, &socket) < 0)
+        return true;
+    while (waitpid(pid, &ended, 0) < 0 && errno == EINTR)
+        continue;
+    close(socket);
+    known = transports;
+    return WIFEXITED(ended) && WEXITSTATUS(ended) == 0;
+}
+
 static int check(void)
 {
     least_depth = depth < least_depth ? depth : least_depth;
-    if (size <= footprint)
-        return 0;
-    bench_error("--footprint is less than one transfer of --size %llu", (unsigned long long)size);
-    return BENCH_USAGE;
+    if (size > footprint) {
+        bench_error("--footprint is less than one transfer of --size %llu", (unsigned long long)size);
+        return BENCH_USAGE;
+    }
+    if (!has_transports()) {
+        bench_error("option --transports: UCX has no transport \"%s\" here", transports);
+        return BENCH_USAGE;
+    }
+    return 0;
 }
 
 static void describe(uint32_t phase, const void *shared, struct result *result)

@@ -191,6 +191,7 @@ static void wrong_names_are_refused(void **state)
     bench_fails("ring --hash sha1", 2, "not \"sha1\"");
     bench_fails("meta --files 2 --directories 3", 2, "--directories");
     bench_fails("rma --size 1MiB --footprint 64KiB", 2, "--footprint");
+    bench_fails("rma --size 8 --transports tcp,pigeon", 2, "no transport \"pigeon\"");
     bench_fails("ring --servers 0", 2, "--servers");
 }
 
