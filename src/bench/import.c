@@ -59,7 +59,7 @@ static int import_file(const char *path, char **lines, size_t *length)
     char *bytes;
     size_t size;
     struct importing importing = {.path = path};
-    int status = result_read_bytes(path, &bytes, &size);
+    int status = result_read_bytes(path, RESULT_FILE_MAX, &bytes, &size);
     if (status < 0) {
         bench_error("cannot read \"%s\": %s", path, strerror(-status));
         return status;

@@ -334,6 +334,39 @@ json_t *result_options(const struct bench_verb *verb)
 
 /* ---- writing ---- */
 
+/* To memory. */
+static int put_bytes(FILE *out, const char *bytes, size_t length)
+{
+    return fwrite(bytes, 1, length, out) == length ? 0 : -ENOMEM;
+}
+
+/* Takes back the end of a file that is one. */
+static void cut(int fd, size_t length)
+{
+    off_t end = lseek(fd, 0, SEEK_CUR);
+    if (length > 0 && end >= (off_t)length && ftruncate(fd, end - (off_t)length) == 0)
+        lseek(fd, end - (off_t)length, SEEK_SET);
+}
+
+/* At one go, because a file in which a line ends in the middle could not be read. */
+static int write_bytes(FILE *out, const char *bytes, size_t length)
+{
+    int fd = fileno(out);
+    if (fflush(out) != 0)
+        return -errno;
+    for (size_t done = 0; done < length;) {
+        ssize_t count = write(fd, bytes + done, length - done);
+        if (count > 0) {
+            done += (size_t)count;
+        } else if (count == 0 || errno != EINTR) {
+            int status = count == 0 ? -EIO : -errno;
+            cut(fd, done);
+            return status;
+        }
+    }
+    return 0;
+}
+
 int result_write_line(FILE *out, json_t *object)
 {
     if (object == NULL)
@@ -342,8 +375,9 @@ int result_write_line(FILE *out, json_t *object)
     json_decref(object);
     if (line == NULL)
         return -EINVAL;
-    errno = 0;
-    int status = fputs(line, out) < 0 || putc('\n', out) == EOF || fflush(out) != 0 ? -errno : 0;
+    size_t length = strlen(line);
+    line[length] = '\n'; /* in place of its end */
+    int status = fileno(out) < 0 ? put_bytes(out, line, length + 1) : write_bytes(out, line, length + 1);
     free(line);
     return status;
 }

@@ -175,7 +175,9 @@ int result_file_load(const char *path, struct result_file *file, char *error, si
 /* The same of bytes; the reason ("line 3: ...") in error. */
 int result_file_parse(const char *bytes, size_t length, struct result_file *file, char *error, size_t size);
 void result_file_free(struct result_file *file);
-/* All of a file's bytes, at most 1 GiB; it may be a pipe. *bytes is for free. 0 or -errno. */
-int result_read_bytes(const char *path, char **bytes, size_t *length);
+#define RESULT_FILE_MAX ((size_t)1 << 30)
+/* All of a file's bytes, less than `maximum`, a power of two; it may be a pipe. *bytes is for free. 0 or
+ * -errno. */
+int result_read_bytes(const char *path, size_t maximum, char **bytes, size_t *length);
 /* The run of the id; NULL: none. */
 const struct result_run *result_file_run(const struct result_file *file, const char *id);

@@ -40,7 +40,7 @@ int result_output_close(struct result_output *output)
     if (output->file == NULL)
         return 0;
     errno = 0;
-    int status = output->status < 0 ? output->status : ferror(output->file) ? -EIO : 0;
+    int status = output->status;
     if (fclose(output->file) != 0 && status == 0)
         status = errno != 0 ? -errno : -EIO;
     if (output->made && !output->begun)

@@ -11,7 +11,6 @@
 
 #include "bench/result.h"
 
-#define FILE_SIZE_MAX ((size_t)1 << 30)
 #define MOMENTS_MAX 1000000u
 
 /* Where the reader is, and the first thing that was wrong. */
@@ -526,7 +525,7 @@ int result_file_parse(const char *bytes, size_t length, struct result_file *file
     return -EINVAL;
 }
 
-int result_read_bytes(const char *path, char **bytes, size_t *length)
+int result_read_bytes(const char *path, size_t maximum, char **bytes, size_t *length)
 {
     size_t room = 1 << 16;
     FILE *file = fopen(path, "re");
@@ -537,9 +536,9 @@ int result_read_bytes(const char *path, char **bytes, size_t *length)
     int status = 0;
     do {
         room *= 2;
-        char *larger = room > FILE_SIZE_MAX ? NULL : realloc(*bytes, room);
+        char *larger = room > maximum ? NULL : realloc(*bytes, room);
         if (larger == NULL) {
-            status = room > FILE_SIZE_MAX ? -EFBIG : -ENOMEM;
+            status = room > maximum ? -EFBIG : -ENOMEM;
             break;
         }
         *bytes = larger;
@@ -557,7 +556,7 @@ int result_file_load(const char *path, struct result_file *file, char *error, si
 {
     char *bytes = NULL;
     size_t length = 0;
-    int status = result_read_bytes(path, &bytes, &length);
+    int status = result_read_bytes(path, RESULT_FILE_MAX, &bytes, &length);
     if (status < 0) {
         snprintf(error, size, "%s", strerror(-status));
         return status;

@@ -12,9 +12,10 @@
 
 #include "base/hash.h"
 #include "bench/options.h"
+#include "bench/result.h"
 #include "bench/strace.h"
 
-#define TRACE_FILE_MAX (INT64_C(4) << 30)
+#define TRACE_FILE_MAX ((size_t)8 << 30)
 
 const char *const trace_operation_names[TRACE_OPERATION_COUNT] = {
 #define X(id, name) name,
@@ -477,30 +478,14 @@ int trace_read(const char *path, struct trace *trace, uint64_t *ignored)
 {
     char error[256], *bytes = NULL;
     size_t length = 0;
-    FILE *file = fopen(path, "re");
-    int status = file == NULL ? -errno : 0;
-    if (status == 0 && (fseeko(file, 0, SEEK_END) != 0 || ftello(file) < 0))
-        status = -errno;
-    if (status == 0 && ftello(file) > TRACE_FILE_MAX)
-        status = -EFBIG;
-    if (status == 0) {
-        length = (size_t)ftello(file);
-        rewind(file);
-        bytes = malloc(length + 1);
-        if (bytes == NULL)
-            status = -ENOMEM;
-        else if (fread(bytes, 1, length, file) != length)
-            status = -EIO;
-    }
-    if (file != NULL)
-        fclose(file);
+    int status = result_read_bytes(path, TRACE_FILE_MAX, &bytes, &length);
     if (status < 0) {
         bench_error("cannot read trace \"%s\": %s", path, strerror(-status));
-    } else {
-        status = trace_parse(bytes, length, trace, ignored, error, sizeof(error));
-        if (status < 0)
-            bench_error("trace \"%s\": %s", path, error);
+        return status;
     }
+    status = trace_parse(bytes, length, trace, ignored, error, sizeof(error));
+    if (status < 0)
+        bench_error("trace \"%s\": %s", path, error);
     free(bytes);
     return status;
 }

@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "bench/result.h"
 
@@ -94,6 +97,32 @@ static void what_was_written_is_read(void **state)
     result_file_free(&file);
     result_free(&made);
     free(text);
+}
+
+/* A line that does not fit is taken back, so that the file can be read up to there. */
+static void a_full_device_cuts_no_line(void **state)
+{
+    (void)state;
+    struct result made;
+    struct rlimit limit;
+    make(&made);
+    FILE *out = tmpfile();
+    assert_non_null(out);
+    assert_int_equal(result_write_line(out, result_run_line("io", "aa", json_object())), 0);
+    assert_int_equal(result_write(out, &made), 0);
+    off_t end = lseek(fileno(out), 0, SEEK_CUR);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    const struct rlimit less = {.rlim_cur = (rlim_t)end + 1000, .rlim_max = limit.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
+    assert_int_equal(result_write(out, &made), -EFBIG);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(lseek(fileno(out), 0, SEEK_END), end);
+    assert_int_equal(result_write(out, &made), 0);
+    assert_int_equal(lseek(fileno(out), 0, SEEK_END) > end + 1000, 1);
+    fclose(out);
+    result_free(&made);
 }
 
 static void a_run_tells_its_command(void **state)
@@ -235,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_read),
+        cmocka_unit_test(a_full_device_cuts_no_line),
         cmocka_unit_test(a_run_tells_its_command),
         cmocka_unit_test(a_repeat_of_no_time_has_no_rate),
         cmocka_unit_test(a_summary_without_samples_stands),
