@@ -24,10 +24,11 @@
 #include "bench/compare_sides.h"
 #include "bench/comparison.h"
 #include "bench/result.h"
+#include "bench/suite.h"
 
 #define SIDES_MAX 16u
 
-static struct bench_operands operands = {.ends = bench_is_measuring};
+static struct bench_operands operands = {.ends = bench_is_workload};
 static const char *noise_path;
 static double fail_below;
 static bool json;
@@ -187,20 +188,6 @@ static void describe(const struct result *result, char *text, size_t size)
     }
 }
 
-static json_t *parameters_json(const struct result *result)
-{
-    json_t *parameters = json_object();
-    for (uint32_t i = 0; i < result->parameter_count; i++) {
-        const struct result_parameter *parameter = &result->parameters[i];
-        json_object_set_new(parameters, parameter->name,
-                            parameter->kind == RESULT_NUMBER ? json_integer((json_int_t)parameter->number)
-                            : parameter->kind == RESULT_REAL ? json_real(parameter->real)
-                            : parameter->kind == RESULT_TEXT ? json_string(parameter->text)
-                                                             : json_boolean(parameter->flag));
-    }
-    return parameters;
-}
-
 static json_t *side_json(const struct side *side, const struct cell *cell, const struct sample *rate)
 {
     return json_pack("{ss ss sf si sI}", "file", side->path, "target", cell->result->target, "rate",
@@ -215,7 +202,7 @@ static int write_pair(const struct side *other_side, const struct cell *base, co
     json_t *line = json_pack(
         "{ss ss ss ss ss so so so sf sf sf sf ss ss sb}", "type", "comparison", "run", run_id, "benchmark",
         base->result->benchmark, "phase", base->result->phase, "unit", unit, "parameters",
-        parameters_json(base->result), "base", side_json(&sides[0], base, base_rate), "other",
+        result_parameters_json(base->result), "base", side_json(&sides[0], base, base_rate), "other",
         side_json(other_side, other, other_rate), "ratio", comparison->ratio, "ratio_low", comparison->low,
         "ratio_high", comparison->high, "delta", comparison->delta, "effect", effect_name(comparison->delta),
         "verdict", verdict_name(comparison->verdict), "regression", (int)regression);
@@ -416,6 +403,7 @@ static int run_benchmark(int argc, char **argv, const char *path)
         all[argc + 2] = (char *)path;
         if (json && freopen("/dev/null", "w", stdout) == NULL)
             _exit(BENCH_FAILED);
+        suite_must_compare();
         int status = bench_main(argc + 3, all);
         fflush(NULL);
         _exit(status);

@@ -17,6 +17,12 @@ static bool same_value(const struct result_parameter *one, const struct result_p
     return strcmp(a, b) == 0;
 }
 
+/* Such as the engine of "bench store", which is measured in place of a target. */
+static bool names_target(const struct result *result, const struct result_parameter *parameter)
+{
+    return parameter->kind == RESULT_TEXT && strcmp(parameter->text, result->target) == 0;
+}
+
 bool cell_matches(const struct cell *one, const struct cell *other, const struct matching *matching)
 {
     const struct result *a = one->result, *b = other->result;
@@ -27,7 +33,9 @@ bool cell_matches(const struct cell *one, const struct cell *other, const struct
         const struct result_parameter *found = result_parameter(b, a->parameters[i].name);
         if (!matching->servers && strcmp(a->parameters[i].name, "servers") == 0)
             continue;
-        if (found != NULL && !same_value(&a->parameters[i], found))
+        if (found == NULL || same_value(&a->parameters[i], found))
+            continue;
+        if (!names_target(a, &a->parameters[i]) || !names_target(b, found))
             return false;
     }
     return true;

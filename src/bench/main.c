@@ -39,11 +39,11 @@ static const struct bench_verb *const verbs[] = {
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
-bool bench_is_measuring(const char *name)
+bool bench_is_workload(const char *name)
 {
     for (size_t i = 0; i < WORKLOADS; i++) {
         if (strcmp(name, workloads[i]->name) == 0)
-            return workloads[i]->subject == NULL || workloads[i]->subjects != NULL;
+            return true;
     }
     return false;
 }

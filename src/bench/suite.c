@@ -53,6 +53,7 @@ static char run_id[RESULT_ID_SIZE];
 static uint32_t phase_count;
 static uint64_t run_tag; /* makes names of directories unique; the same in all ranks */
 static bool mpi;         /* read by main.c, which must know it earlier */
+static bool compares;    /* there must be two targets */
 
 static const struct bench_option target_option = {"target",
                                                   BENCH_TEXTS,
@@ -782,6 +783,25 @@ static bool check_facts(uint32_t combinations)
     return true;
 }
 
+void suite_must_compare(void)
+{
+    compares = true;
+}
+
+static bool check_sides(void)
+{
+    uint32_t count = subjects != NULL ? subjects->count : workload->subject != NULL ? 0 : targets.count;
+    if (!compares || count > 1)
+        return true;
+    if (workload->subject == NULL)
+        bench_error("compare needs two targets: give --target twice");
+    else if (subjects != NULL)
+        bench_error("compare needs two of --%s", subjects->option->name);
+    else
+        bench_error("compare needs files of its results: there are no targets to measure in turns");
+    return false;
+}
+
 static json_t *run_line(const struct bench_verb *verb)
 {
     result_make_id(run_id);
@@ -877,7 +897,7 @@ int suite_main(const struct suite_workload *chosen, int argc, char **argv)
     if (status >= 0)
         return status;
     uint32_t combinations = check_combinations();
-    bool right = combinations > 0 && (workload->subject != NULL || check_targets()) &&
+    bool right = combinations > 0 && (workload->subject != NULL || check_targets()) && check_sides() &&
                  (limits_path == NULL || result_file_read(limits_path, &limits) == 0) &&
                  suite_show_open(&output, workload->name, json, output_path) == 0;
     if (ranks_agree(right ? 0 : -EINVAL) < 0)

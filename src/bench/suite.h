@@ -102,6 +102,9 @@ struct suite_workload {
 /* `benchfs bench NAME ...`; argv[0] is the name. Returns a bench_exit. */
 int suite_main(const struct suite_workload *workload, int argc, char **argv);
 
+/* Before suite_main: what it measures is to be compared, so that less than two targets are refused. */
+void suite_must_compare(void);
+
 /* Members of the combination that is checked or measured. */
 uint32_t suite_members(void);
 

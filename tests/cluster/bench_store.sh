@@ -35,6 +35,8 @@ ok "nothing went wrong" same "$(cat "$work/errors")" ""
 for engine in $engines; do
     ok "$engine: five passes of two sizes and depths" same "$(rows_of "$engine")" 20
 done
+ok "two are compared" eval 'timeout 60 benchfs bench compare store --store mem,null --size 4KiB --depth 1 --total 64KiB --repeats 4 \
+    >"$work/table" && [ "$(grep -c " B/A " "$work/table")" = 5 ]'
 ok "pwrite beside them, one at a time" same "$(rows_of pwrite)" 10
 ok "no file is left" nothing_left
 

@@ -102,6 +102,44 @@ static void files_are_compared(void **state)
     assert_int_equal(count_said("C/A"), 3);
 }
 
+/* Engines are parameters and targets at once. */
+static void add_engine(FILE *file, const char *name, double rate)
+{
+    struct result result;
+    result_init(&result);
+    result.run = "ee";
+    result.benchmark = "store";
+    result.target = name;
+    result.phase = "read";
+    result_text(&result, "store", name);
+    result_text(&result, "slow", "uring");
+    for (size_t i = 0; i < 5; i++)
+        result_add_repeat(&result, 100.0 / rate, 100, 100, 0);
+    result_settle(&result);
+    assert_int_equal(result_write(file, &result), 0);
+    result_free(&result);
+}
+
+static void engines_are_compared(void **state)
+{
+    (void)state;
+    FILE *file = begin("engines", "ee", "w");
+    add_engine(file, "mem", 100);
+    add_engine(file, "null", 200);
+    fclose(file);
+    assert_int_equal(compare("$/engines"), 0);
+    assert_int_equal(count_said("  faster\n"), 1);
+    file = begin("null", "ee", "w");
+    add_engine(file, "null", 300);
+    fclose(file);
+    assert_int_equal(compare("$/null $/engines"), 0);
+    assert_int_equal(count_said("B/A"), 1); /* each with itself, as one file has several */
+    bench_fails("compare store --store mem", 2, "compare needs two of --store");
+    bench_fails("compare io --target posix:/tmp", 2, "compare needs two targets");
+    bench_fails("replay --trace /tmp --target posix:/tmp", 2, "cannot read trace \"/tmp\": Is a directory");
+    bench_fails("compare hash", 2, "compare needs files of its results");
+}
+
 static void the_gate_can_be_read_by_programs(void **state)
 {
     (void)state;
@@ -316,6 +354,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_compared),
+        cmocka_unit_test(engines_are_compared),
         cmocka_unit_test(the_gate_can_be_read_by_programs),
         cmocka_unit_test(scores_are_compared),
         cmocka_unit_test(targets_of_one_file_are_compared),
