@@ -116,21 +116,37 @@ void tier_account(struct tiered *tiered, struct tier_chunk *chunk)
     chunk->alone = alone;
 }
 
-void tier_dirty(struct tiered *tiered, struct tier_chunk *chunk, uint32_t start, uint32_t end)
+static void line_up(struct tiered *tiered, struct tier_chunk *chunk, uint64_t sequence)
+{
+    struct list *before = tiered->dirty.prev;
+    while (before != &tiered->dirty && container_of(before, struct tier_chunk, dirty)->sequence > sequence)
+        before = before->prev;
+    chunk->sequence = sequence;
+    list_push_front(before, &chunk->dirty);
+}
+
+void tier_dirty_since(struct tiered *tiered, struct tier_chunk *chunk, uint32_t start, uint32_t end,
+                      uint64_t sequence)
 {
     hull(&chunk->dirty_start, &chunk->dirty_end, start, end);
-    if (list_empty(&chunk->dirty)) {
-        chunk->sequence = ++tiered->sequence;
-        list_push_back(&tiered->dirty, &chunk->dirty);
-    }
+    if (list_empty(&chunk->dirty))
+        line_up(tiered, chunk, sequence);
+    else if (chunk->copying && chunk->again == 0)
+        chunk->again = sequence;
     tier_account(tiered, chunk);
     tier_work(tiered);
+}
+
+void tier_dirty(struct tiered *tiered, struct tier_chunk *chunk, uint32_t start, uint32_t end)
+{
+    tier_dirty_since(tiered, chunk, start, end, ++tiered->sequence);
 }
 
 void tier_clean(struct tiered *tiered, struct tier_chunk *chunk)
 {
     chunk->dirty_start = chunk->dirty_end = 0;
-    list_remove(&chunk->dirty);
+    if (!chunk->copying)
+        list_remove(&chunk->dirty);
     tier_account(tiered, chunk);
 }
 

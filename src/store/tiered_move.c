@@ -255,10 +255,12 @@ int tier_wait(struct tiered *tiered, struct tier_chunk *chunk)
 /* ---- down ---- */
 
 /* It stays in the list of dirty chunks until it is clean, so that whoever goes through the list waits for it.
- */
+ * What is dirty afterwards is so since before some of them came: it takes its place in the list by that. */
 int tier_write_back(struct tiered *tiered, struct tier_chunk *chunk)
 {
     uint32_t start = chunk->dirty_start, end = chunk->dirty_end;
+    uint64_t sequence = chunk->sequence;
+    chunk->again = 0;
     chunk->dirty_start = chunk->dirty_end = 0;
     chunk->copy_start = start;
     chunk->copy_end = end;
@@ -268,12 +270,11 @@ int tier_write_back(struct tiered *tiered, struct tier_chunk *chunk)
     chunk->copy_start = chunk->copy_end = 0;
     uint32_t length = tiered->fast->operations->chunk_length(tiered->fast, chunk->entry.node.inode,
                                                              chunk->entry.node.index);
-    bool again = is_dirty(chunk);
     list_remove(&chunk->dirty);
     if (status != 0 && chunk->resident && start < (end < length ? end : length))
-        tier_dirty(tiered, chunk, start, end < length ? end : length);
-    else if (again)
-        tier_dirty(tiered, chunk, chunk->dirty_start, chunk->dirty_end); /* behind the others */
+        tier_dirty_since(tiered, chunk, start, end < length ? end : length, sequence);
+    else if (is_dirty(chunk))
+        tier_dirty_since(tiered, chunk, chunk->dirty_start, chunk->dirty_end, chunk->again);
     tier_account(tiered, chunk);
     tiered->counters.write_backs += status == 0;
     if (status != 0 && status != -EAGAIN && status != -ECANCELED)
@@ -329,8 +330,6 @@ int tier_write_back_all(struct tiered *tiered)
         status = tier_write_back(tiered, chunk);
         chunk->users--;
         tier_settle(tiered, chunk);
-        if (status == -EAGAIN)
-            last = tiered->sequence; /* what was cut is at the list's end again */
     }
     return status == -EAGAIN ? 0 : status;
 }

@@ -34,6 +34,7 @@ struct tier_chunk {
     uint32_t copy_end;
     uint32_t generation; /* counts what takes something away */
     uint64_t sequence;   /* of becoming dirty */
+    uint64_t again;      /* the same, while what was dirty before is being written back; 0: it is not */
     uint64_t promised;   /* bytes that the slow engine will need to take what is dirty */
     bool resident;
     bool moving;  /* being promoted or demoted */
@@ -54,7 +55,7 @@ struct tiered {
     struct chunk_index index;
     struct list queues[TIER_QUEUES];
     uint64_t counts[TIER_QUEUES];
-    struct list dirty; /* oldest first */
+    struct list dirty; /* in the order of their sequences; with what is being written back */
     struct list wanted;
     struct list rising; /* at most one, but for recovery */
     uint32_t wanted_count;
@@ -97,6 +98,9 @@ void tier_settle(struct tiered *tiered, struct tier_chunk *chunk);
 /* Accounts anew for what the slow engine lacks. */
 void tier_account(struct tiered *tiered, struct tier_chunk *chunk);
 void tier_dirty(struct tiered *tiered, struct tier_chunk *chunk, uint32_t start, uint32_t end);
+/* The same for what has been dirty since that sequence. */
+void tier_dirty_since(struct tiered *tiered, struct tier_chunk *chunk, uint32_t start, uint32_t end,
+                      uint64_t sequence);
 void tier_clean(struct tiered *tiered, struct tier_chunk *chunk);
 
 /* ---- tiered_move.c ---- */

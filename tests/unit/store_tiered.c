@@ -109,6 +109,43 @@ static void written_back_in_time(void **state)
     conformance_close(store);
 }
 
+static void prepare(void *argument)
+{
+    struct store *store = argument;
+    assert_int_equal(store->operations->prepare(store), 0);
+}
+
+/* Whoever asks is answered when what he has written is below, whatever somebody else is writing back. */
+static void written_while_written_back(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    assert_int_equal(conformance_write(store, 1, 0, 0, 1000, 7), 0);
+    assert_int_equal(task_spawn(conformance.loop, prepare, store), 0);
+    assert_int_equal(conformance_write(store, 1, 0, 1000, 1000, 8), 0);
+    assert_int_equal(conformance_write(store, 1, 1, 0, 1000, 9), 0);
+    assert_int_equal(conformance_commit(), 0);
+    store = conformance_crash(NULL);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 1000, 7), 1000);
+    assert_int_equal(conformance_read(store, 1, 0, 1000, 9999, 8), 1000);
+    assert_int_equal(conformance_read(store, 1, 1, 0, 9999, 9), 1000);
+    conformance_close(store);
+}
+
+/* Then it has to be copied once more. */
+static void cut_while_written_back(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    assert_int_equal(conformance_write(store, 1, 0, 0, 2000, 7), 0);
+    assert_int_equal(task_spawn(conformance.loop, prepare, store), 0);
+    assert_int_equal(store->operations->truncate(store, 1, 0, 1500), 0);
+    assert_int_equal(conformance_commit(), 0);
+    store = conformance_crash(NULL);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 9999, 7), 1500);
+    conformance_close(store);
+}
+
 /* What is pinned to the slow engine goes there, whether it is new, in the fast one, or read again and again.
  */
 static void pinned_slow(void **state)
@@ -225,6 +262,8 @@ int main(void)
         cmocka_unit_test(promoted),
         cmocka_unit_test(demoted_in_the_background),
         cmocka_unit_test(written_back_in_time),
+        cmocka_unit_test(written_while_written_back),
+        cmocka_unit_test(cut_while_written_back),
         cmocka_unit_test(pinned),
         cmocka_unit_test(pinned_slow),
         cmocka_unit_test(capacity_is_promised),
