@@ -297,6 +297,8 @@ static int drop_leftover(struct server *server, uint64_t number, uint64_t deadli
     return chunks_truncate_here(server, number, attributes.size, attributes.layout.chunk_shift);
 }
 
+/* Has to last before anybody writes there again: should the size of that write last and its bytes not, what
+ * was cut off would be in their place. */
 static int drop_leftovers(struct server *server)
 {
     size_t cursor = 0;
@@ -309,9 +311,11 @@ static int drop_leftovers(struct server *server)
             return status;
         }
     }
+    if (server->leftovers.count == 0)
+        return 0;
     map_free(&server->leftovers);
     map_init(&server->leftovers);
-    return 0;
+    return journal_commit(server->journal);
 }
 
 static void free_nameless(struct server *server)
