@@ -1,7 +1,7 @@
 #!/bin/bash
 # Programs that torture file systems, for longer than "make check" lets them: on a mount, and random operations of several
 # clients, and under each consistency mode, under many seeds. Run it by "make stress [SECONDS_EACH=n] [SEEDS=n] [FIRST=seed]": SECONDS_EACH (30) for each program. Without
-# FIRST the seeds begin at the time of day in seconds since 1970.
+# FIRST the seeds begin at the time of day in seconds since 1970. STRESS_ONLY='expression' runs those of the programs whose names match it.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

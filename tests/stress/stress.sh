@@ -1,7 +1,7 @@
 #!/bin/bash
 # Programs that torture file systems, on a mount and, in the long form, with the preload library. Usage: stress.sh
 # PROGRAM-DIRECTORY..., of which the first is that of benchfs. STRESS_SECONDS (1) is how long each may go on: make check is short,
-# make stress is long. A program that is not installed is skipped.
+# make stress is long. A program that is not installed is skipped. STRESS_ONLY is a regular expression: cases with other names are left out.
 library=$(realpath "$1/../preload/libbenchfs_preload.so")
 . "$(dirname "$0")/../cluster/cluster.sh"
 
@@ -21,6 +21,7 @@ limited() { LD_PRELOAD=$door timeout --kill-after=10 "$((seconds * 10 + 60))" "$
 case_of() {
     local program=$1 name=$2
     shift 2
+    [[ $name =~ ${STRESS_ONLY:-} ]] || return 0
     if command -v "$program" >/dev/null; then
         ok "$name" "$@"
         echo "# after $SECONDS s"
