@@ -270,6 +270,21 @@ int disk_file_punch(struct disk_file *file, uint64_t offset, uint64_t length)
     return status != 0 || length == 0 ? status : file->disk->operations->file_punch(file, offset, length);
 }
 
+bool disk_maps(const struct disk *disk)
+{
+    return disk->operations->file_map != NULL;
+}
+
+int disk_file_map(struct disk_file *file, uint64_t bytes, void **memory)
+{
+    return disk_maps(file->disk) ? file->disk->operations->file_map(file, bytes, memory) : -EOPNOTSUPP;
+}
+
+void disk_file_stored(struct disk_file *file, uint64_t offset, uint64_t length)
+{
+    file->disk->operations->file_stored(file, offset, length);
+}
+
 /* ---- transfers ---- */
 
 static int check_transfer(const struct disk_io *io, uint32_t *length)

@@ -106,6 +106,16 @@ ssize_t disk_read(struct disk_file *file, void *bytes, size_t length, uint64_t o
 ssize_t disk_write(struct disk_file *file, const void *bytes, size_t length, uint64_t offset);
 int disk_sync(struct disk_file *file);
 
+/* Whether files can be mapped through the disk: on a simulated device. Who has another one maps them by
+ * himself, by their path. */
+bool disk_maps(const struct disk *disk);
+/* So many bytes of the file, which it has (-EINVAL otherwise), as memory: what mmap does with an ordinary
+ * file. Once for each open file; the memory is there until disk_file_close. -EOPNOTSUPP. */
+int disk_file_map(struct disk_file *file, uint64_t bytes, void **memory);
+/* What lies in that part of the memory now has been written to the file, as if by disk_write, and disk_sync
+ * makes it last. Of stores that nobody tells of, a loss of power keeps, loses or tears what is there then. */
+void disk_file_stored(struct disk_file *file, uint64_t offset, uint64_t length);
+
 /* Names. */
 int disk_make_directory(struct disk *disk, const char *name);         /* -EEXIST */
 int disk_unlink(struct disk *disk, const char *name);                 /* files and empty directories */

@@ -567,6 +567,20 @@ uint64_t content_read(const struct content_node *node, uint64_t offset, void *to
     return length;
 }
 
+void content_take(struct content *content, struct content_node *node, const uint8_t *from, uint64_t bytes,
+                  int64_t time)
+{
+    uint8_t page[CONTENT_PAGE];
+    for (uint64_t at = 0; at < bytes; at += CONTENT_PAGE) {
+        uint64_t part = bytes - at < CONTENT_PAGE ? bytes - at : CONTENT_PAGE;
+        if (content_read(node, at, page, part) == part && memcmp(page, from + at, part) == 0)
+            continue;
+        struct content_change *change = content_change_make(CONTENT_WRITE, at, part);
+        memcpy(change->bytes, from + at, part);
+        content_change(content, node, change, time); /* what is mapped has its pages */
+    }
+}
+
 /* ---- what lasts ---- */
 
 void content_sync(struct content *content, struct content_node *node, uint64_t sequence)

@@ -85,6 +85,9 @@ int content_change(struct content *content, struct content_node *node, struct co
                    int64_t time);
 /* Lowers length to what there is. */
 uint64_t content_read(const struct content_node *node, uint64_t offset, void *bytes, uint64_t length);
+/* Writes the pages in which memory, so many bytes from the file's start, differs from it. */
+void content_take(struct content *content, struct content_node *node, const uint8_t *memory, uint64_t bytes,
+                  int64_t time);
 
 /* Changes up to that sequence last. */
 void content_sync(struct content *content, struct content_node *node, uint64_t sequence);

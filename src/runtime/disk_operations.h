@@ -21,6 +21,9 @@ struct disk_operations {
     int (*file_truncate)(struct disk_file *file, uint64_t size);
     int (*file_allocate)(struct disk_file *file, uint64_t offset, uint64_t length);
     int (*file_punch)(struct disk_file *file, uint64_t offset, uint64_t length);
+    /* NULL: files cannot be mapped. */
+    int (*file_map)(struct disk_file *file, uint64_t bytes, void **memory);
+    void (*file_stored)(struct disk_file *file, uint64_t offset, uint64_t length);
     /* Ends in disk_answer. disk_transfer(io)->length says how many bytes to transfer. */
     void (*start)(struct disk_io *io);
     void (*push)(struct disk *disk); /* may be NULL */

@@ -10,6 +10,10 @@
  * disk_sim_abandon: each write under way has reached the device or not. Either way what was written and not
  * synchronised stays until the power fails.
  *
+ * A mapped file has its memory beside it. What the device is told of is a write like any other; of the rest
+ * the system may write any page at any time, so it counts as written at the moment at which the server is
+ * ended, or stopped: from then on the memory has nothing to do with the file.
+ *
  * stop_at is asked whenever something is about to reach the device. Once it has said stop, transfers stay
  * where they are until kill or abandon. */
 #include "runtime/disk_operations.h"
@@ -17,6 +21,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/log.h"
 #include "runtime/disk_content.h"
@@ -42,6 +47,8 @@ struct sim_file {
     struct disk_file file;
     struct content_node *node; /* NULL: the disk was killed */
     struct list link;
+    uint8_t *memory; /* NULL: it is not mapped */
+    uint64_t mapped; /* bytes */
 };
 
 /* Something that takes time. */
@@ -71,6 +78,20 @@ static struct sim_file *sim_file(struct disk_file *file)
 
 static void writes_under_way(struct sim_disk *disk);
 
+/* The memory of a file that is mapped, as it is now, becomes the file's. */
+static void take_memory(struct sim_disk *disk, const struct sim_file *file)
+{
+    if (file->memory != NULL && file->node != NULL)
+        content_take(&disk->device->content, file->node, file->memory, file->mapped,
+                     loop_realtime(disk->disk.loop));
+}
+
+static void take_all_memory(struct sim_disk *disk)
+{
+    list_for_each (link, &disk->files)
+        take_memory(disk, container_of(link, struct sim_file, link));
+}
+
 /* Something is about to reach the device. Returns false if it does not. */
 static bool device_reached(struct disk_sim_device *device)
 {
@@ -83,6 +104,7 @@ static bool device_reached(struct disk_sim_device *device)
     device->stopped = true;
     if (device->stop_flag != NULL)
         *device->stop_flag = true;
+    take_all_memory(device->disk);
     writes_under_way(device->disk);
     return false;
 }
@@ -293,13 +315,23 @@ static int sim_file_open(struct disk *common, const char *name, unsigned flags, 
     return 0;
 }
 
+static void file_free(struct sim_file *file)
+{
+    if (file->memory != NULL)
+        munmap(file->memory, file->mapped);
+    free(file);
+}
+
 static void sim_file_close(struct disk_file *common)
 {
     struct sim_file *file = sim_file(common);
+    struct sim_disk *disk = sim_disk(common->disk);
     list_remove(&file->link);
+    if (file->node != NULL && !disk->device->stopped)
+        take_memory(disk, file);
     if (file->node != NULL)
-        content_release(&sim_disk(common->disk)->device->content, file->node);
-    free(file);
+        content_release(&disk->device->content, file->node);
+    file_free(file);
 }
 
 static int sim_file_size(struct disk_file *file, uint64_t *size)
@@ -326,6 +358,36 @@ static int sim_file_truncate(struct disk_file *file, uint64_t size)
     struct content *content = &sim_disk(file->disk)->device->content;
     return content_change(content, sim_file(file)->node, content_change_make(CONTENT_TRUNCATE, size, 0),
                           loop_realtime(file->disk->loop));
+}
+
+static int sim_file_map(struct disk_file *common, uint64_t bytes, void **mapped)
+{
+    struct sim_file *file = sim_file(common);
+    int status = sim_check(common->disk);
+    if (status != 0)
+        return status;
+    if (bytes == 0 || bytes > file->node->live.size || file->memory != NULL)
+        return -EINVAL;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    madvise(memory, bytes, MADV_HUGEPAGE); /* all of it will be read */
+    content_read(file->node, 0, memory, bytes);
+    file->memory = memory;
+    file->mapped = bytes;
+    *mapped = memory;
+    return 0;
+}
+
+static void sim_file_stored(struct disk_file *common, uint64_t offset, uint64_t length)
+{
+    struct sim_file *file = sim_file(common);
+    struct sim_disk *disk = sim_disk(common->disk);
+    if (sim_check_change(common->disk) != 0)
+        return;
+    struct content_change *change = content_change_make(CONTENT_WRITE, offset, length);
+    memcpy(change->bytes, file->memory + offset, length);
+    content_change(&disk->device->content, file->node, change, loop_realtime(disk->disk.loop));
 }
 
 /* Starts what has no disk_io and waits for it. */
@@ -478,6 +540,8 @@ static const struct disk_operations sim_operations = {
     .file_truncate = sim_file_truncate,
     .file_allocate = sim_file_allocate,
     .file_punch = sim_file_punch,
+    .file_map = sim_file_map,
+    .file_stored = sim_file_stored,
     .start = sim_start,
     .make_directory = sim_make_directory,
     .unlink = sim_unlink,
@@ -514,8 +578,10 @@ int disk_sim_open(struct loop *loop, struct disk_sim_device *device, struct disk
 static void disk_cut_off(struct sim_disk *disk, bool tell)
 {
     struct disk_sim_device *device = disk->device;
-    if (!device->stopped)
+    if (!device->stopped) {
+        take_all_memory(disk);
         writes_under_way(disk);
+    }
     list_for_each_safe (link, &disk->under_way) {
         struct sim_transfer *transfer = container_of(link, struct sim_transfer, link);
         struct disk_io *io = transfer->io;
@@ -547,7 +613,7 @@ void disk_sim_abandon(struct disk *common)
     if (disk->device != NULL)
         disk_cut_off(disk, false);
     for (struct list *link; (link = list_pop_front(&disk->files)) != NULL;)
-        free(container_of(link, struct sim_file, link));
+        file_free(container_of(link, struct sim_file, link));
     disk_exit(common);
     free(disk);
 }

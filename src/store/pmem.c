@@ -31,7 +31,6 @@
 
 #include "base/log.h"
 #include "cluster/partition.h"
-#include "runtime/loop.h"
 
 #define FILE_NAME "pmem"
 /* Pages beyond the capacity: a sixteenth of it within these bounds. */
@@ -448,10 +447,6 @@ static void pmem_destroy(struct store *store)
 
 static int pmem_check(const struct store_options *options)
 {
-    if (options->loop != NULL && loop_simulated(options->loop)) {
-        log_error("the storage engine pmem maps a real file: it cannot run on a simulated disk");
-        return -EINVAL;
-    }
     if (options->disk == NULL) {
         log_error("the storage engine pmem needs a directory: set store.path");
         return -EINVAL;

@@ -287,6 +287,107 @@ static void a_sync_covers_what_was_told_before_it(void **state)
     assert_true(lost > 0 && lost < ROUNDS / 2);
 }
 
+/* ---- files as memory ---- */
+
+#define MAPPED (3u * 4096)
+
+/* A mapped file of that many zeros, which last. */
+static uint8_t *map_new_file(struct disk_file **file)
+{
+    void *memory = NULL;
+    *file = open_file("a", DISK_CREATE);
+    assert_int_equal(disk_sync_names(disk, ""), 0);
+    assert_int_equal(disk_file_map(*file, MAPPED, &memory), -EINVAL);
+    assert_int_equal(disk_file_allocate(*file, 0, MAPPED), 0);
+    assert_int_equal(disk_sync(*file), 0);
+    assert_int_equal(disk_file_map(*file, MAPPED, &memory), 0);
+    return memory;
+}
+
+static uint8_t byte_at(uint64_t offset)
+{
+    struct disk_file *file = open_file("a", 0);
+    uint8_t byte = 0xff;
+    assert_int_equal(disk_read(file, &byte, 1, offset), 1);
+    disk_file_close(file);
+    return byte;
+}
+
+static void memory_is_the_file(void **state)
+{
+    (void)state;
+    struct disk_file *file;
+    void *again;
+    assert_true(disk_maps(disk));
+    uint8_t *memory = map_new_file(&file);
+    memory[5] = 1;
+    disk_file_stored(file, 5, 1);
+    assert_int_equal(byte_at(5), 1);
+    memory[MAPPED - 1] = 2; /* told by nobody: there at the latest when the file is closed */
+    disk_file_close(file);
+    assert_int_equal(byte_at(MAPPED - 1), 2);
+    file = open_file("a", 0);
+    assert_int_equal(disk_file_map(file, MAPPED, &again), 0);
+    assert_int_equal(((uint8_t *)again)[5], 1);
+    ((uint8_t *)again)[6] = 3;
+    struct disk *dead = disk;
+    disk_sim_kill(disk);
+    ((uint8_t *)again)[7] = 4; /* the dead write nothing */
+    disk_file_stored(file, 7, 1);
+    assert_int_equal(disk_sim_open(loop, device, &disk), 0);
+    assert_int_equal(byte_at(6), 3);
+    assert_int_equal(byte_at(7), 0);
+    disk_file_close(file);
+    disk_close(dead);
+    assert_int_equal(byte_at(7), 0);
+}
+
+static void stores_last_when_they_were_told_and_synchronised(void **state)
+{
+    (void)state;
+    int kept[2] = {0};
+    for (int round = 0; round < ROUNDS; round++) {
+        struct disk_file *file;
+        uint8_t *memory = map_new_file(&file);
+        memory[0] = memory[4096] = 1;
+        disk_file_stored(file, 0, 1);
+        assert_int_equal(disk_sync(file), 0);
+        memory[8192] = 1;
+        disk_file_stored(file, 8192, 1);
+        disk_file_close(file);
+        lose_power();
+        assert_int_equal(byte_at(0), 1);
+        kept[0] += byte_at(4096);
+        kept[1] += byte_at(8192);
+        fresh_device();
+    }
+    for (int i = 0; i < 2; i++)
+        assert_true(kept[i] > 0 && kept[i] < ROUNDS);
+}
+
+static void a_stop_is_the_end_of_stores(void **state)
+{
+    (void)state;
+    struct disk_file *file;
+    uint8_t *memory = map_new_file(&file);
+    bool stopped = false;
+    disk_sim_stop_at(device, disk_sim_points(device) + 1, &stopped);
+    memory[0] = 1;
+    disk_file_stored(file, 0, 1);
+    assert_false(stopped);
+    memory[1] = 1;
+    disk_file_stored(file, 1, 1);
+    assert_true(stopped);
+    memory[2] = 1;
+    disk_file_stored(file, 2, 1);
+    disk_sim_abandon(disk);
+    disk_sim_stop_at(device, UINT64_MAX, NULL);
+    assert_int_equal(disk_sim_open(loop, device, &disk), 0);
+    assert_int_equal(byte_at(0), 1);
+    assert_int_equal(byte_at(1), 1); /* stored before, like what is under way */
+    assert_int_equal(byte_at(2), 0);
+}
+
 /* ---- the server dies ---- */
 
 struct victim {
@@ -498,6 +599,9 @@ int main(void)
         DISK_CASE(sizes_and_names_fare_alone),
         DISK_CASE(names_need_their_directory),
         DISK_CASE(a_sync_covers_what_was_told_before_it),
+        DISK_CASE(memory_is_the_file),
+        DISK_CASE(stores_last_when_they_were_told_and_synchronised),
+        DISK_CASE(a_stop_is_the_end_of_stores),
         DISK_CASE(abandoned_transfers_are_never_told),
         DISK_CASE(killed_servers_unwind),
         DISK_CASE(stopping_at_each_point),
