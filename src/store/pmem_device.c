@@ -5,7 +5,8 @@
  * Where it is an ordinary file, the mapping is the page cache, and what makes it durable is the kernel.
  * libpmem2 would call msync in every flush and hold up the loop for a transfer each time. So flush only
  * remembers that there is something, and drain synchronises the file once, through the disk, while the loop
- * goes on. */
+ * goes on. On a simulated disk it is the same, but for who makes the mapping, and flush says what was stored,
+ * so that what nobody flushes is lost when the power fails. */
 #include "store/pmem_device.h"
 
 #include <errno.h>
@@ -26,29 +27,34 @@
 struct pmem_device {
     struct disk *disk;
     struct disk_file *file; /* ordinary files: what drain synchronises */
-    struct pmem2_map *map;
+    struct pmem2_map *map;  /* NULL: on a simulated disk */
     pmem2_flush_fn flush;
     pmem2_drain_fn drain;
+    char *memory;
+    uint64_t bytes;
     bool dirty; /* ordinary files */
     char path[4096];
 };
 
 char *pmem_device_memory(const struct pmem_device *device)
 {
-    return pmem2_map_get_address(device->map);
+    return device->memory;
 }
 
 uint64_t pmem_device_bytes(const struct pmem_device *device)
 {
-    return pmem2_map_get_size(device->map);
+    return device->bytes;
 }
 
 void pmem_device_flush(struct pmem_device *device, const void *memory, size_t length)
 {
-    if (device->file == NULL)
+    if (device->file == NULL) {
         device->flush(memory, length);
-    else
-        device->dirty = true;
+        return;
+    }
+    device->dirty = true;
+    if (device->map == NULL)
+        disk_file_stored(device->file, (uint64_t)((const char *)memory - device->memory), length);
 }
 
 int pmem_device_drain(struct pmem_device *device)
@@ -132,12 +138,10 @@ static int map_new(struct pmem_device *device, int descriptor, bool discard)
 /* Kernels before 5.14 do not populate on request. */
 static void prefault_all(struct pmem_device *device)
 {
-    char *memory = pmem_device_memory(device);
-    size_t bytes = pmem2_map_get_size(device->map);
-    if (madvise(memory, bytes, MADV_POPULATE_WRITE) == 0)
+    if (madvise(device->memory, device->bytes, MADV_POPULATE_WRITE) == 0)
         return;
-    for (size_t at = 0; at < bytes; at += PAGE_BYTES) {
-        volatile char *place = memory + at;
+    for (size_t at = 0; at < device->bytes; at += PAGE_BYTES) {
+        volatile char *place = device->memory + at;
         *place = *place;
     }
 }
@@ -157,6 +161,8 @@ static int device_map(struct pmem_device *device, const char *name, uint64_t byt
     close(descriptor);
     if (status != 0)
         return status;
+    device->memory = pmem2_map_get_address(device->map);
+    device->bytes = pmem2_map_get_size(device->map);
     device->flush = pmem2_get_flush_fn(device->map);
     device->drain = pmem2_get_drain_fn(device->map);
     if (discard || pmem2_map_get_store_granularity(device->map) != PMEM2_GRANULARITY_PAGE)
@@ -170,6 +176,29 @@ static int device_map(struct pmem_device *device, const char *name, uint64_t byt
     return status;
 }
 
+static int device_simulate(struct pmem_device *device, const char *name, uint64_t bytes)
+{
+    uint64_t size = 0;
+    void *memory;
+    int status = disk_file_open(device->disk, name, DISK_CREATE, &device->file);
+    if (status == 0)
+        status = disk_file_size(device->file, &size);
+    if (status == 0 && size > bytes)
+        bytes = size & ~(uint64_t)(PAGE_BYTES - 1);
+    if (status == 0)
+        status = disk_file_allocate(device->file, 0, bytes);
+    if (status == 0)
+        status = disk_file_map(device->file, bytes, &memory);
+    if (status != 0) {
+        log_error("cannot map \"%s\": %s", device->path, strerror(-status));
+        return status;
+    }
+    device->memory = memory;
+    device->bytes = bytes;
+    device->dirty = true;
+    return 0;
+}
+
 int pmem_device_open(struct disk *disk, const char *name, uint64_t bytes, bool prefault,
                      struct pmem_device **result)
 {
@@ -178,7 +207,14 @@ int pmem_device_open(struct disk *disk, const char *name, uint64_t bytes, bool p
         return -ENOMEM;
     device->disk = disk;
     int length = snprintf(device->path, sizeof(device->path), "%s/%s", disk_path(disk), name);
-    int status = length < (int)sizeof(device->path) ? device_map(device, name, bytes) : -ENAMETOOLONG;
+    int status = -ENAMETOOLONG;
+    if (length < (int)sizeof(device->path))
+        status = disk_maps(disk) ? device_simulate(device, name, bytes) : device_map(device, name, bytes);
+    if (status == 0 && !disk_discards(disk)) {
+        status = disk_sync_names(disk, ""); /* else all that will be in it could be gone */
+        if (status != 0)
+            log_error("cannot synchronise the name of \"%s\": %s", device->path, strerror(-status));
+    }
     if (status != 0) {
         pmem_device_close(device);
         return status;

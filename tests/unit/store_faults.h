@@ -266,7 +266,7 @@ static inline void conformance_each_call_fails(void **state)
         uint64_t at = 0;
         while (fault_one(10 + (uint64_t)i, at, statuses[i]))
             at += step;
-        assert_true(at > 20);
+        assert_true(at > 10);
     }
 }
 

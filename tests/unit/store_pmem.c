@@ -1,6 +1,6 @@
 /* The persistent-memory engine on an ordinary file: conformance, the random model, the end of the capacity,
  * damaged blocks, kill -9, and the flushes of persistent memory, which libpmem2 also does where there is none
- * when it is told to. */
+ * when it is told to. store_pmem_power.c has the power fail. */
 #define STORE_CONFORMANCE_PERSISTENT
 #include "unit/store_model.h"
 
@@ -260,18 +260,6 @@ static void synchronisation_fails(void **state)
     conformance_close(store);
 }
 
-static void simulated_loop_is_refused(void **state)
-{
-    (void)state;
-    struct loop_options simulated = {.simulated = true};
-    struct store_options options = conformance_options;
-    struct store *store = NULL;
-    assert_int_equal(loop_create(&simulated, &options.loop), 0);
-    assert_int_equal(store_create(&options, &store), -EINVAL);
-    assert_null(store);
-    loop_destroy(options.loop);
-}
-
 static void killed_in_the_middle(void **state)
 {
     (void)state;
@@ -297,7 +285,6 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(file_system_too_small),
         cmocka_unit_test(room_of_a_write_that_was_cleared),
         cmocka_unit_test(synchronisation_fails),
-        cmocka_unit_test(simulated_loop_is_refused),
         cmocka_unit_test(killed_in_the_middle),
     };
     return cmocka_run_group_tests(tests, conformance_real, NULL);
