@@ -30,6 +30,21 @@ void cluster_fail(struct cluster *cluster, const char *format, ...)
     va_end(arguments);
 }
 
+static void make_durable(struct server_options *server, const struct cluster_options *options,
+                         struct disk *disk, struct disk *fast_disk)
+{
+    server->store.engine = options->engine;
+    server->store.fast = options->fast != NULL ? options->fast : "uring";
+    server->store.slow = options->slow != NULL ? options->slow : "file";
+    server->store.fast_capacity = 256u << 10; /* few chunks, so that they move */
+    server->store.disk = disk;
+    server->store.fast_disk = fast_disk;
+    server->store.buffer = 1u << 20;
+    server->durability = options->durability;
+    server->interval_ns = options->interval_ns != 0 ? options->interval_ns : SECOND;
+    server->journal_limit = options->journal_limit != 0 ? options->journal_limit : 256u << 10;
+}
+
 static void start_servers(struct cluster *cluster, const struct cluster_options *options)
 {
     static const uint64_t leases[] = {0, MILLISECOND, 20 * MILLISECOND};
@@ -56,15 +71,9 @@ static void start_servers(struct cluster *cluster, const struct cluster_options 
         int status = net_sim_create(cluster->network, host, &cluster->server_nets[i]);
         if (status == 0 && options->engine != NULL) {
             status = disk_sim_open(cluster->loop, options->devices[i], &cluster->disks[i]);
-            server.store.engine = options->engine;
-            server.store.fast = "uring"; /* of the engine tiered; it holds few chunks, so that they move */
-            server.store.slow = "file";
-            server.store.fast_capacity = 256u << 10;
-            server.store.disk = cluster->disks[i];
-            server.store.buffer = 1u << 20;
-            server.durability = options->durability;
-            server.interval_ns = options->interval_ns != 0 ? options->interval_ns : SECOND;
-            server.journal_limit = options->journal_limit != 0 ? options->journal_limit : 256u << 10;
+            if (status == 0 && options->fast_devices != NULL)
+                status = disk_sim_open(cluster->loop, options->fast_devices[i], &cluster->fast_disks[i]);
+            make_durable(&server, options, cluster->disks[i], cluster->fast_disks[i]);
         }
         if (status == 0)
             status =
@@ -172,6 +181,8 @@ void cluster_close(struct cluster *cluster)
     for (uint32_t i = 0; i < cluster->server_count; i++) {
         server_destroy(cluster->servers[i]);
         net_destroy(cluster->server_nets[i]);
+        if (cluster->fast_disks[i] != NULL)
+            disk_close(cluster->fast_disks[i]);
         if (cluster->disks[i] != NULL)
             disk_close(cluster->disks[i]);
     }
@@ -260,6 +271,8 @@ void cluster_power_off_server(struct cluster *cluster, uint32_t server)
 {
     if (cluster->disks[server] != NULL)
         disk_sim_kill(cluster->disks[server]);
+    if (cluster->fast_disks[server] != NULL)
+        disk_sim_kill(cluster->fast_disks[server]);
     server_abandon(cluster->servers[server]);
     cluster_kill(cluster, server);
 }

@@ -27,7 +27,9 @@ struct cluster_options {
     uint64_t deadline_ns;    /* of a request; 0: 10 s. Ten times that when the network is very slow */
     /* NULL: mem, and nothing lasts. Otherwise the servers recover what the devices, one each, hold. */
     const char *engine;
+    const char *fast, *slow; /* of the engine tiered; NULL: uring over file */
     struct disk_sim_device **devices;
+    struct disk_sim_device **fast_devices; /* the upper engine's; NULL: it is on the same */
     enum durability durability;
     uint64_t interval_ns;   /* 0: 1 s */
     uint64_t start_ns;      /* virtual time at which it starts: clusters one after another have one clock */
@@ -58,6 +60,7 @@ struct cluster {
     struct net *server_nets[CLUSTER_SERVERS_MAX];
     struct server *servers[CLUSTER_SERVERS_MAX];
     struct disk *disks[CLUSTER_SERVERS_MAX]; /* NULL: none */
+    struct disk *fast_disks[CLUSTER_SERVERS_MAX];
     bool dead[CLUSTER_SERVERS_MAX];
     struct cluster_map *map; /* the test's own */
     uint32_t client_count;

@@ -28,17 +28,40 @@
 #define ROUNDS 4
 #define POINTS_MAX 600u /* of one server in a round; fewer are more likely */
 #define DEADLINE SECOND
+#define DEVICES 2u /* of a server */
+#define CAPACITY (256u << 20)
+#define CAPACITY_MAPPED (64u << 20) /* all of it is looked through at every end */
 /* The time that a group of changes takes, and the one before it that it waits for. */
 #define GROUPS (30 * MILLISECOND)
+#define TIERED_LATER (500 * MILLISECOND) /* the engine tiered has bytes in memory alone for so long */
 
 enum ending { ALL_POWERLESS, ALL_KILLED, ONE_POWERLESS, ONE_FAILS, IN_GOOD_ORDER, ENDINGS };
 
+/* What the servers keep their chunks in; of tiered with the two engines that it consists of. */
+struct storage {
+    const char *engine, *fast, *slow;
+    bool apart; /* the upper engine has devices of its own */
+};
+/* In the order of seeds: those that have found something find it again. */
+static const struct storage storages[] = {
+    {"file", NULL, NULL, false},        {"uring", NULL, NULL, false},
+    {"tiered", "uring", "file", false}, {"tiered", "mem", "file", false},
+    {"pmem", NULL, NULL, false},        {"tiered", "mem", "uring", false},
+    {"tiered", "file", "uring", false}, {"uring", NULL, NULL, false},
+    {"tiered", "uring", "uring", true}, {"tiered", "pmem", "uring", false},
+    {"uring", NULL, NULL, false},       {"tiered", "pmem", "file", true},
+    {"tiered", "mem", "pmem", false},   {"tiered", "uring", "file", true},
+    {"tiered", "uring", "file", false}, {"tiered", "file", "file", true},
+    {"tiered", "uring", "pmem", false},
+};
+#define STORAGES (sizeof storages / sizeof storages[0])
+
 static struct {
-    struct disk_sim_device *devices[CLUSTER_SERVERS_MAX];
+    struct disk_sim_device *devices[DEVICES][CLUSTER_SERVERS_MAX]; /* 1: upper engines' */
     struct history *history;
     struct random random;
     uint64_t seed;
-    const char *engine;
+    const struct storage *storage;
     enum durability durability;
     uint32_t servers;
     unsigned round;
@@ -49,6 +72,13 @@ static struct {
     struct rules rules;
     uint64_t findings[CHECK_KINDS];
 } promises;
+
+static bool has_engine(const struct storage *storage, const char *engine)
+{
+    return strcmp(storage->engine, engine) == 0 ||
+           (storage->fast != NULL &&
+            (strcmp(storage->fast, engine) == 0 || strcmp(storage->slow, engine) == 0));
+}
 
 static uint64_t below(uint64_t bound)
 {
@@ -94,6 +124,8 @@ static void end(struct worker *worker)
     struct cluster *cluster = worker->cluster;
     const uint64_t look = 100 * MICROSECOND;
     uint64_t longest = promises.durability == DURABILITY_INTERVAL ? 400 * MILLISECOND : 200 * MILLISECOND;
+    if (promises.rules.age_ns > longest && below(2) == 0)
+        longest = 2 * promises.rules.age_ns;
     uint64_t until = loop_now(cluster->loop) + below(longest + 100 * cluster->weather.delay_max_ns);
     while (!promises.stopped && loop_now(cluster->loop) < until && !cluster->failed)
         task_sleep(cluster->loop, look);
@@ -108,6 +140,18 @@ static void end(struct worker *worker)
     atomic_store(&promises.history->ending, true);
 }
 
+static struct disk_sim_device *victim_device(void)
+{
+    return promises.devices[promises.storage->apart ? below(2) : 0][promises.victim];
+}
+
+/* At which a change lasts, however little is asked of it; 0: at none. */
+static uint64_t lasting_age(void)
+{
+    bool later = promises.storage->fast != NULL && strcmp(promises.storage->fast, "mem") == 0;
+    return promises.durability == DURABILITY_NONE ? 0 : interval() + GROUPS + (later ? TIERED_LATER : 0);
+}
+
 static void choose_ending(bool last)
 {
     promises.ending = last ? ALL_POWERLESS : (enum ending)below(ENDINGS);
@@ -115,7 +159,7 @@ static void choose_ending(bool last)
     promises.stopped = false;
     promises.rules = (struct rules){
         .level = (enum level)promises.durability,
-        .age_ns = promises.durability == DURABILITY_NONE ? 0 : interval() + GROUPS,
+        .age_ns = lasting_age(),
         .clean = promises.ending == IN_GOOD_ORDER,
         .all = true,
         .seed = random_next(&promises.random),
@@ -123,7 +167,7 @@ static void choose_ending(bool last)
     atomic_store(&promises.history->killing, false);
     atomic_store(&promises.history->ending, false);
     if (promises.ending != IN_GOOD_ORDER) {
-        struct disk_sim_device *device = promises.devices[promises.victim];
+        struct disk_sim_device *device = victim_device();
         disk_sim_stop_at(device, disk_sim_points(device) + below(1 + below(POINTS_MAX)), &promises.stopped);
     }
 }
@@ -211,12 +255,15 @@ static void open_servers(struct cluster *cluster)
         .servers = promises.servers,
         .clients = CLIENTS / 2,
         .deadline_ns = DEADLINE,
-        .engine = promises.engine,
-        .devices = promises.devices,
+        .engine = promises.storage->engine,
+        .fast = promises.storage->fast,
+        .slow = promises.storage->slow,
+        .devices = promises.devices[0],
+        .fast_devices = promises.storage->apart ? promises.devices[1] : NULL,
         .durability = promises.durability,
         .interval_ns = interval(),
         .start_ns = promises.now,
-        .store_capacity = 256u << 20,
+        .store_capacity = has_engine(promises.storage, "pmem") ? CAPACITY_MAPPED : CAPACITY,
     };
     cluster_open(cluster, &options);
     library_expect(&promises.stopped, &promises.history->killing);
@@ -226,12 +273,14 @@ static void close_servers(struct cluster *cluster)
 {
     promises.now = loop_now(cluster->loop);
     cluster_close(cluster);
-    for (uint32_t i = 0; i < promises.servers; i++)
-        disk_sim_stop_at(promises.devices[i], UINT64_MAX, NULL);
-    bool all = promises.ending == ALL_POWERLESS;
-    for (uint32_t i = 0; i < promises.servers && promises.ending != ALL_KILLED; i++)
-        if (promises.ending != IN_GOOD_ORDER && (all || i == promises.victim))
-            disk_sim_power_loss(promises.devices[i], &promises.random);
+    bool lose = promises.ending != ALL_KILLED && promises.ending != IN_GOOD_ORDER;
+    for (uint32_t i = 0; i < promises.servers; i++) {
+        for (uint32_t j = 0; j < DEVICES; j++)
+            disk_sim_stop_at(promises.devices[j][i], UINT64_MAX, NULL);
+        for (uint32_t j = 0; j < DEVICES && lose; j++)
+            if (promises.ending == ALL_POWERLESS || i == promises.victim)
+                disk_sim_power_loss(promises.devices[j][i], &promises.random);
+    }
 }
 
 static void life(struct cluster *cluster)
@@ -259,7 +308,6 @@ static void life(struct cluster *cluster)
 static void run_all(uint64_t seed, uint32_t servers, enum durability durability, struct outcome *outcome)
 {
     static struct cluster cluster;
-    static const char *const engines[] = {"file", "uring", "tiered"};
     static const char *const endings[] = {"power failure of all", "kill of all",
                                           "power failure of one, kill of others", "power failure of one",
                                           "regular end"};
@@ -268,16 +316,18 @@ static void run_all(uint64_t seed, uint32_t servers, enum durability durability,
     promises.seed = seed;
     promises.servers = servers;
     promises.durability = durability;
-    promises.engine = engines[seed % 3];
+    promises.storage = &storages[seed % STORAGES];
+    if (has_engine(promises.storage, "pmem") && store_engine("pmem") == NULL)
+        promises.storage = &storages[0]; /* it is not in this build */
     promises.history = history_create();
     if (promises.history == NULL)
         abort();
     /* Without any promise, servers do not wait for each other. */
     promises.history->within_servers = durability == DURABILITY_NONE && servers > 1;
-    for (uint32_t i = 0; i < servers; i++)
+    for (uint32_t i = 0; i < DEVICES * servers; i++)
         if (disk_sim_device_create(
                 &(struct disk_sim_options){.latency_ns = 200 * MICROSECOND, .direct = true},
-                &promises.devices[i]) != 0)
+                &promises.devices[i / servers][i % servers]) != 0)
             abort();
     for (promises.round = 0; promises.round <= ROUNDS && !outcome->failed; promises.round++) {
         enum ending before = promises.ending;
@@ -285,13 +335,16 @@ static void run_all(uint64_t seed, uint32_t servers, enum durability durability,
         outcome->operations += cluster.operations;
         outcome->failed = cluster.failed;
         if (cluster.failed)
-            snprintf(outcome->failure, sizeof outcome->failure, "%s, round %u, after %s (server %u): %.900s",
-                     promises.engine, promises.round, promises.round > 0 ? endings[before] : "the start",
-                     promises.victim, cluster.failure);
+            snprintf(outcome->failure, sizeof outcome->failure,
+                     "%s %s%s%s, round %u, after %s (server %u): %.900s", promises.storage->engine,
+                     promises.storage->fast != NULL ? promises.storage->fast : "",
+                     promises.storage->slow != NULL ? " over " : "",
+                     promises.storage->slow != NULL ? promises.storage->slow : "", promises.round,
+                     promises.round > 0 ? endings[before] : "the start", promises.victim, cluster.failure);
     }
     outcome->operations += promises.history->acknowledged;
-    for (uint32_t i = 0; i < servers; i++)
-        disk_sim_device_destroy(promises.devices[i]);
+    for (uint32_t i = 0; i < DEVICES * servers; i++)
+        disk_sim_device_destroy(promises.devices[i / servers][i % servers]);
     history_destroy(promises.history);
 }
 
