@@ -314,7 +314,7 @@ def the_text_says_what_was_measured(browser):
     assert 'benchfs bench io --target benchfs: --target posix:/dev/shm/bench' in head
     assert 'node17' in head and '64 × AMD EPYC 9354' in head
     for sentence in ('read may come from the page cache', '3 operations failed', 'not a submission', 'posix:/dev/shm/bench is the fastest',
-                     'times as fast as posix:/dev/shm/bench', 'Scaling over servers', 'of 54 explained results: memory copy in 36 and wakeup in 18', 'what limits it is waking processes that sleep', 'With one repeat no difference can be told from noise', 'options.target', 'configuration.benchfs:.store.engine'):
+                     'times as fast as posix:/dev/shm/bench', 'Scaling over servers', 'Scaling over processes at size', 'of 54 explained results: memory copy in 36 and wakeup in 18', 'what limits it is waking processes that sleep', 'With one repeat no difference can be told from noise', 'options.target', 'configuration.benchfs:.store.engine'):
         assert sentence in text, sentence
 
 
@@ -498,6 +498,111 @@ def what_is_no_target_is_compared_too(browser):
     assert {row['phase'] for row in shown} == {'speed', 'spread'}
 
 
+def made(name, *results, benchmark='io', extra=()):
+    """A file of results of one run: each is what differs from a plain one."""
+    lines = [{'type': 'run', 'format': 1, 'id': 'aa', 'benchmark': benchmark, 'host': 'here'}, *({'run': 'aa', **each} for each in extra)]
+    for result in results:
+        rate = result.get('ops_per_s', 100)
+        repeats = result.get('repeats', 5)
+        lines.append({'type': 'result', 'run': 'aa', 'benchmark': benchmark, 'target': 'benchfs:', 'phase': 'write', 'parameters': {}, 'repeats': repeats, 'operations': 1000,
+                      'ops_per_s': rate, 'ops_per_s_low': rate * 0.99, 'ops_per_s_high': rate * 1.01, **result})
+    path = WORK / f'{name}.json'
+    path.write_text('\n'.join(map(json.dumps, lines)))
+    return page(name, path)
+
+
+@case
+def engines_are_targets_and_no_settings(browser):
+    engines = {'mem': 1000, 'uring': 100, 'pwrite': 50}
+    opened(browser, made('engines', *({'target': engine, 'parameters': {'store': engine, 'size': size}, 'ops_per_s': rate} for engine, rate in engines.items() for size in (1024, 2048)),
+                         benchmark='store'), figures=['Ratio to mem'])
+    assert 'mem is the fastest' in body_text(browser) and 'by target: store' in body_text(browser)
+    files = saved_files(browser)
+    assert {row['target'] for row in files['store-rates.csv']} == set(engines)
+    assert {(row['target'], round(float(row['ratio']), 3)) for row in files['store-ratios.csv']} == {('uring', 0.1), ('pwrite', 0.05)}
+
+
+@case
+def what_is_no_rate_has_a_figure_of_its_own(browser):
+    results = [{'target': 'ring', 'phase': 'build', 'parameters': {'ring': ring, 'servers': servers}, 'measures': {'max_mean': excess * servers, 'idle': 0}}
+               for ring, excess in (('consistent', 1.5), ('bounded', 1.25)) for servers in (1, 2, 4)]
+    found = opened(browser, made('ring', *results, benchmark='ring'), figures=['What else was measured by servers'])
+    assert not any(each['empty'] for each in found)
+    rows = saved_files(browser)['ring-measures.csv']
+    assert {(row['ring'], row['servers'], float(row['max_mean'])) for row in rows} == {(each['parameters']['ring'], str(each['parameters']['servers']), each['measures']['max_mean']) for each in results}
+    # One panel: of what is 0 everywhere there is none.
+    assert browser.run('return [...document.querySelectorAll("#figure-2 h4")].map(node => node.textContent)') == ['max/mean, build']
+
+
+@case
+def numbers_that_are_compared_say_of_what(browser):
+    walks = [{'phase': 'walk', 'parameters': {'skew': skew, 'directories': 64}, 'ops_per_s': rate} for skew, rate in (('0', 100), ('0.99', 200))]
+    opened(browser, made('cache', {'phase': 'cold', 'parameters': {'directories': 64}}, *walks, benchmark='cache'), figures=['Ratio to skew 0'])
+    text = body_text(browser)
+    assert 'skew 0.99 is 2 times as fast as skew 0' in text and 'cold: benchfs does' in text, text[:600]
+
+
+@case
+def latency_under_load_is_shown_where_a_rate_is_given(browser):
+    loads = [{'parameters': {'rate': rate, 'time': 1000000000, 'arrivals': 'poisson'}, 'ops_per_s': rate, 'p50_ns': 1000 + rate, 'p99_ns': 100 * rate, 'max_ns': 200 * rate} for rate in (512, 2048, 8192)]
+    found = opened(browser, made('load', *loads, benchmark='mixed'), figures=['Latency under load'])
+    assert not any(each['empty'] for each in found)
+    text = body_text(browser)
+    assert 'on benchfs p50 1.51 µs, p99 51.2 µs at rate 512 and p50 9.19 µs, p99 819 µs at rate 8192.' in text and 'at most' not in text.split('Provenance')[0].split('Figure')[0], text[:800]
+    rows = [(row['rate'], row['quantile'], int(row['latency ns'])) for row in saved_files(browser)['mixed-load.csv']]
+    assert rows == [(str(each['parameters']['rate']), name, each[name + '_ns']) for name in ('p50', 'p99') for each in loads]
+
+
+@case
+def wide_sweeps_stay_readable(browser):
+    """Ratios over five decades, nine columns in a heat map, a phase that lacks a parameter, few repeats."""
+    results = [{'phase': 'copy', 'parameters': {'size': 4096}}]
+    for target in ('benchfs:', 'posix:/scratch'):
+        for i in range(9):
+            for depth in (1, 2):
+                rate = 1234 * (3.0 ** (i - 4) if target == 'benchfs:' else 1) * depth
+                results.append({'target': target, 'parameters': {'size': 4096 << i, 'depth': depth}, 'ops_per_s': rate, 'repeats': 2, 'bytes_per_s': rate * 4096})
+    found = opened(browser, made('wide', *results), figures=['of write by size and depth'])
+    assert not any(each['empty'] for each in found), found
+    ratios = next(each for each in found if 'Ratio to' in each['caption'])
+    assert '1×' in ratios['texts'] and sum(text.endswith('×') and not text.endswith(' ×') for text in ratios['texts']) >= 3, ratios['texts']
+    assert browser.run('''return [...document.querySelectorAll("g.cell")].filter(cell => {
+        const text = cell.querySelector("text");
+        return !text || text.getBoundingClientRect().width > cell.querySelector("rect").getBoundingClientRect().width;
+    }).length''') == 0, 'texts are wider than their cells'
+    assert 'holds the median with a probability of 50 % only' in body_text(browser)
+
+
+@case
+def a_device_that_a_cache_passes_by_is_no_limit(browser):
+    device = {'type': 'limit', 'name': 'device-write', 'unit': 'B/s', 'size': 1 << 20, 'depth': 1, 'value': 1e9, 'low': 0.9e9, 'high': 1e9}
+    memory = {**device, 'name': 'memcpy', 'value': 9e9}
+    results = [{'target': target, 'parameters': {'size': 4096 << i}, 'ops_per_s': rate / 4096, 'bytes_per_s': rate}
+               for target, rates in (('posix:/cached', (0.9e9, 4e9)), ('posix:/disk', (0.5e9, 0.8e9))) for i, rate in enumerate(rates)]
+    opened(browser, made('passed', *results, extra=(device, memory)), figures=['io under the limits', 'Calibrated limits'])
+    text = body_text(browser)
+    assert 'write 80 % of device-write (posix:/disk at size 8 KiB)' in text, text[:600]
+    assert 'The best of all repeats' in text
+    assert browser.run('return [...document.querySelectorAll(".keys:not(.paper) span")].map(node => node.textContent)') == ['posix:/cached', 'posix:/disk']
+
+
+@case
+def texts_on_stages_can_be_read(browser):
+    """A contrast of 4.3 and more with what they lie on, in both themes."""
+    for dark in (False, True):
+        browser.emulate(dark=dark)
+        opened(browser, full_page())
+        worst = browser.run('''
+            const light = color => color.match(/[0-9.]+/g).slice(0, 3).map(part => part / 255).map(part => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+              .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+            return Math.min(...[...document.querySelectorAll("g.stage")].filter(node => node.querySelector("text")).map(node => {
+              const [low, high] = [node.querySelector("rect"), node.querySelector("text")].map(each => light(getComputedStyle(each).fill)).sort((a, b) => a - b);
+              return (high + 0.05) / (low + 0.05);
+            }));''')
+        assert worst >= 4.3, (dark, worst)
+    browser.emulate()
+
+
 @case
 def two_runs_of_one_target_are_compared(browser):
     first, second = generate('before', 'one'), WORK / 'after.json'
@@ -520,8 +625,11 @@ def verdicts_of_bench_compare_are_shown(browser):
         file.write_text('\n'.join(lines) + '\n')
     with path.open('wb') as out:
         subprocess.run([BENCHFS, 'bench', 'compare', first, second, '--json'], stdout=out, check=True, timeout=60)
-    opened(browser, page('compared', path), figures=['Ratio of the other side to the base'])
+    opened(browser, page('compared', path), figures=[f'Ratio of {second} to {first}'[:40]])
     assert 'judged 2 pairs: faster in 2' in body_text(browser)
+    # What all have in common does not take the room of what tells them apart.
+    assert browser.run('return [...document.querySelectorAll("text.label")].map(node => node.textContent)') == ['write size 1 B', 'write size 2 B']
+    assert '#summary' not in browser.run('return [...document.querySelectorAll("nav a")].map(node => node.getAttribute("href"))')
     assert [row['verdict'] for row in saved_files(browser)['comparisons.csv']] == ['faster', 'faster']
 
 

@@ -41,6 +41,11 @@ function comparedParameter(own) {
   return [...values.keys()].filter(name => values.get(name).size > 1 && values.get(name).size <= 12).sort((a, b) => values.get(b).size - values.get(a).size)[0];
 }
 
+/* A word stands for itself, a number says of what it is. */
+function comparedText(parameter, value) {
+  return /^[a-z]/i.test(value) ? value : `${parameter} ${value}`;
+}
+
 function addSubject(key, target, label) {
   let subject = subjects.find(each => each.key === key);
   if (!subject) {
@@ -62,8 +67,8 @@ function makeSubjects(byBenchmark) {
     for (const result of own) {
       const name = result.target.replace(/:$/, '');
       const run = measuredBy.get(targetKey(result)).size > 1 ? names.get(result.run) : null;
-      const value = parameter === undefined ? null : result.parameters[parameter] ?? missing;
-      result.subject = addSubject(JSON.stringify([result.target, run, parameter, value]), result.target, value ?? (run === null ? name : `${name} · ${run}`));
+      const value = parameter === undefined ? null : result.parameters[parameter] ?? null;
+      result.subject = addSubject(JSON.stringify([result.target, run, parameter, value]), result.target, value === null ? (run === null ? name : `${name} · ${run}`) : comparedText(parameter, value));
     }
     own.comparedParameter = parameter;
   }
@@ -133,7 +138,7 @@ class Benchmark {
       }
       if (values.size === 0 || name === this.comparedParameter) continue;
       this.values.set(name, [...values].sort(compareValues));
-      if (targetParameters.includes(name) && values.size > 1 && this.ofSubject(name)) {
+      if (values.size > 1 && (targetParameters.includes(name) && this.ofSubject(name) || this.namesTargets(name))) {
         this.bySubject.push(name);
         continue;
       }
@@ -159,6 +164,11 @@ class Benchmark {
       values.set(result.subject, value);
     }
     return true;
+  }
+
+  /* Whether it says again what the target is, as an engine that is the target does. */
+  namesTargets(name) {
+    return this.results.every(result => parameterValue(result, name) === undefined || parameterValue(result, name) === result.target);
   }
 
   settingKey(result) {
@@ -334,12 +344,30 @@ function limitNames(result, bandwidth) {
   return names;
 }
 
+function exceeds(result, measure, limit) {
+  return result[measure] > 1.1 * limit.value;
+}
+
+/* Whether the phase of a subject passes by its device: in a cache, which shows in any result that exceeds the limit. */
+const passedBy = new Map();
+
+function passesBy(result, measure, name) {
+  const key = JSON.stringify([result.subject.index, result.benchmark, result.phase, measure, name]);
+  if (!passedBy.has(key))
+    passedBy.set(key, results.some(each => {
+      if (each.subject !== result.subject || each.benchmark !== result.benchmark || each.phase !== result.phase) return false;
+      const limit = limitNamed(each, name);
+      return limit !== undefined && limit.value > 0 && exceeds(each, measure, limit);
+    }));
+  return passedBy.get(key);
+}
+
 /* The limits that may bound a rate of this result. One that it exceeds does not: it was measured with fewer clients,
-   or is passed by (a cache is no device). */
+   or is passed by; and a device that some of these results pass by bounds none of them. */
 function applicableLimits(result, measure) {
   if (data.limits.length === 0 || measures[measure].own) return [];
   return limitNames(result, measure === 'bytes_per_s').map(name => limitNamed(result, name))
-    .filter(limit => limit && limit.value > 0 && !(result[measure] > 1.1 * limit.value));
+    .filter(limit => limit && limit.value > 0 && !exceeds(result, measure, limit) && !(limit.name.startsWith('device-') && passesBy(result, measure, limit.name)));
 }
 
 /* Numbers of a benchmark's own are measures like the rates, without intervals. */
@@ -347,7 +375,8 @@ function registerMeasures() {
   for (const result of results)
     for (const [name, value] of Object.entries(result.measures || {})) {
       const key = 'measure ' + name;
-      if (!measures[key]) measures[key] = {name: name.replace(/_/g, ' '), title: name.replace(/_/g, ' '), text: /(^|_)ns(_|$)/.test(name) ? format.time : /bytes/.test(name) ? format.size : format.plain, unit: name, own: true};
+      const words = name.replace(/^(max|min)_mean$/, '$1/mean').replace(/_/g, ' ');
+      if (!measures[key]) measures[key] = {name: words, title: words, text: /(^|_)ns(_|$)/.test(name) ? format.time : /bytes/.test(name) ? format.size : format.plain, unit: name, own: true};
       result[key] = value;
     }
 }

@@ -82,16 +82,18 @@ function picture(node, width, height, margin, label) {
 function logTicks([low, high], most) {
   const decades = Math.log10(high / low);
   const steps = decades > most ? Math.ceil(decades / most) : 1;
-  const choices = steps > 1 ? [[[1], 10]] : [[[1, 2, 3, 5, 7], 1.4], [[1, 2, 5], 2], [[1, 3], 3], [[1], 10]];
+  const choices = steps > 1 ? [[[1], 10 ** steps]] : [[[1, 2, 3, 5, 7], 1.4], [[1, 2, 5], 2], [[1, 3], 3], [[1], 10]];
   for (const [digits, nearest] of choices) {
     const ticks = [];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += steps)
+    // Multiples of the step: 1 is always among them.
+    for (let power = Math.floor(Math.floor(Math.log10(low)) / steps) * steps; power <= Math.ceil(Math.log10(high)); power += steps)
       for (const digit of digits) {
         const tick = digit * 10 ** power;
         if (tick >= low * 0.999 && tick <= high * 1.001) ticks.push(tick);
       }
     const room = Math.log10(nearest) / decades * most; // of the narrowest gap, in labels
     if (ticks.length >= 2 && (room >= 0.8 || ticks.length === 2)) return ticks;
+    if (decades >= 1.5 && digits.length === 1 && ticks.length > 0) return ticks;
   }
   // Less than a digit: as good as linear.
   return d3.ticks(low, high, Math.min(4, most)).filter(tick => tick > 0);
@@ -172,7 +174,7 @@ function symbolPath(subject, area) {
 }
 
 function drawLine(frame, subject, points, x, y, curve = d3.curveLinear) {
-  frame.inner.append('path').datum(points).attr('class', 'line').style('stroke', subject.color)
+  return frame.inner.append('path').datum(points).attr('class', 'line').style('stroke', subject.color)
     .attr('stroke-dasharray', subject.dash || null)
     .attr('d', d3.line().x(x).y(y).curve(curve)(points));
 }

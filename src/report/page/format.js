@@ -32,7 +32,7 @@ const format = {
   time: value => known(value) ? scaled(value, 3, 1000, [' ns', ' µs', ' ms', ' s']) : missing,
   seconds: value => known(value) ? digits(value) + ' s' : missing,
   count: value => known(value) ? (Number.isInteger(value) ? value.toLocaleString('en-US') : digits(value)) : missing,
-  share: value => known(value) ? (100 * value).toFixed(Math.abs(value) < 0.1 ? 1 : 0) + ' %' : missing,
+  share: value => known(value) ? (value !== 0 && Math.abs(value) < 0.0005 ? (100 * value).toPrecision(1) : (100 * value).toFixed(Math.abs(value) < 0.1 ? 1 : 0)) + ' %' : missing,
   ratio: value => known(value) ? trimmed(digits(value)) + ' ×' : missing,
   plain: value => known(value) ? (Number.isInteger(value) && Math.abs(value) < 1e15 ? String(value) : digits(value)) : value === undefined || value === null ? missing : String(value),
   size: value => {

@@ -23,7 +23,10 @@ function heatFigure(parent, benchmark) {
   const numeric = benchmark.varying.filter(name => benchmark.values.get(name).length > 1 && benchmark.values.get(name).every(value => typeof value === 'number'));
   if (benchmark.results.some(result => result.clients !== undefined)) numeric.push('clients');
   if (numeric.length < 2) return undefined;
-  const state = {x: numeric[0], y: numeric.includes('depth') && numeric[0] !== 'depth' ? 'depth' : numeric[1], phase: benchmark.phases[0]};
+  const state = {x: numeric[0], y: numeric.includes('depth') && numeric[0] !== 'depth' ? 'depth' : numeric[1]};
+  // The first phase that has both, and varies them.
+  const varies = (phase, name) => new Set(benchmark.results.filter(result => result.phase === phase).map(result => parameterOrClients(result, name))).size;
+  state.phase = benchmark.phases.find(phase => varies(phase, state.x) > 1 && varies(phase, state.y) > 1) || benchmark.phases[0];
   const pairOf = () => [...new Set([state.x, state.y].flatMap(name => name === 'clients' ? ['clients', 'processes', 'threads'] : [name]))];
   const found = () => benchmark.at(state.phase, pairOf());
   const own = benchmark.ownMeasures().map(key => ({name: measures[key].name, value: result => result[key], text: measures[key].text}));
@@ -110,8 +113,11 @@ function drawHeat(node, width, cells, state, color, textOf) {
   const shapes = frame.inner.selectAll('g.cell').data(cells).enter().append('g').attr('class', 'cell').attr('transform', cell => `translate(${x(cell.x)},${y(cell.y)})`);
   const gap = x.bandwidth() > 12 ? 1 : 0;
   shapes.append('rect').attr('width', Math.max(1, x.bandwidth() - gap)).attr('height', Math.max(1, y.bandwidth() - gap)).style('fill', cell => color(cell.value));
-  if (x.bandwidth() > 52 && cellHeight >= 16)
-    shapes.append('text').attr('x', x.bandwidth() / 2).attr('y', cellHeight / 2).attr('dy', '0.35em').attr('text-anchor', 'middle')
+  // As large as the longest of the texts allows, at about 0.56 of its size for a letter.
+  const letters = d3.max(cells, cell => state.measure.text(cell.value).length);
+  const letterSize = Math.min(11, (x.bandwidth() - 4) / (0.56 * letters));
+  if (letterSize >= 8 && cellHeight >= 16)
+    shapes.append('text').style('font-size', `${letterSize.toFixed(1)}px`).attr('x', x.bandwidth() / 2).attr('y', cellHeight / 2).attr('dy', '0.35em').attr('text-anchor', 'middle')
       .style('fill', cell => inkOn(color(cell.value))).text(cell => state.measure.text(cell.value));
   tipOn(shapes, cell => `${cell.result.subject.label}\n${cell.result.phase} ${settingText(cell.result, Object.keys(cell.result.parameters))}\n${state.measure.text(cell.value)}`);
   const every = (list, room) => list.filter((value, i) => i % Math.max(1, Math.ceil(room)) === 0);

@@ -135,7 +135,7 @@ function benchmarkSection(parent, benchmark, number) {
   const place = element('div', {class: 'figures'});
   parent.append(place);
   const made = [
-    ratesFigure(place, benchmark), ratioFigure(place, benchmark), latencyFigure(place, benchmark, 'percentiles'), latencyFigure(place, benchmark, 'distribution'),
+    ratesFigure(place, benchmark), measuresFigure(place, benchmark), loadFigure(place, benchmark), ratioFigure(place, benchmark), latencyFigure(place, benchmark, 'percentiles'), latencyFigure(place, benchmark, 'distribution'),
     heatFigure(place, benchmark), scalingFigure(place, benchmark), stagesFigure(place, benchmark), explainFigure(place, benchmark), serversFigure(place, benchmark), seriesFigure(place, benchmark),
     countersFigure(place, benchmark),
   ];
@@ -200,7 +200,7 @@ function provenanceSection(parent) {
 function build() {
   const page = document.getElementById('page');
   headSection(page);
-  const entries = [['summary', 'Summary'], ...(data.comparisons.length ? [['comparisons', 'Compared']] : []), ...(data.scores.length ? [['scores', 'IO500 score']] : []),
+  const entries = [...(comparisonsOnly() ? [] : [['summary', 'Summary']]), ...(data.comparisons.length ? [['comparisons', 'Compared']] : []), ...(data.scores.length ? [['scores', 'IO500 score']] : []),
     ...benchmarks.map((benchmark, i) => [`benchmark-${i}`, benchmark.name]), ...(data.limits.length ? [['limits', 'Limits']] : []), ['provenance', 'Provenance']];
   navigation(page, entries);
   warningsSection(page);

@@ -3,14 +3,15 @@
 
 const groupsMax = 40;
 
-/* Groups of bars for one panel: one group a value of the axis, or a phase when nothing varies. */
-function barPanels(benchmark) {
+/* Groups of bars for one panel: one group a value of the axis, or a phase when nothing varies. Of these measures, each of
+   the phases that shows it, in shows(phase, measure). */
+function barPanels(benchmark, keys = ['bytes_per_s', 'ops_per_s', ...benchmark.ownMeasures()], shows = (phase, measure) => benchmark.measureOf(phase) === measure) {
   const phases = benchmark.visiblePhases();
   const axisVaries = phase => benchmark.axis && benchmark.valuesOfPhase.get(phase).get(benchmark.axis).size > 1;
   const list = [];
-  for (const measure of ['bytes_per_s', 'ops_per_s', ...benchmark.ownMeasures()]) {
+  for (const measure of keys) {
     const flat = {title: '', measure, groups: []};
-    for (const phase of phases.filter(each => benchmark.measureOf(each) === measure)) {
+    for (const phase of phases.filter(each => shows(each, measure))) {
       const found = benchmark.at(phase, benchmark.axis ? [benchmark.axis] : []).filter(result => known(result[measure]));
       if (found.length === 0) continue;
       if (!axisVaries(phase)) {
@@ -156,7 +157,7 @@ function ratesFigure(parent, benchmark) {
       const point = benchmark.pointText([benchmark.axis]);
       const flags = benchmark.results.some(flagged) ? ' “!” marks results with warnings.' : '';
       const limits = data.limits.length > 0 ? ' Violet lines: what the calibration measured as limits.' : '';
-      return `${point ? 'At ' + point + '; ' : ''}${of}.${limits}${flags}`.replace(/^./, letter => letter.toUpperCase());
+      return `${point ? 'At ' + point + '; ' : ''}${of}.${intervalWords(repeats)}${limits}${flags}`.replace(/^./, letter => letter.toUpperCase());
     },
     subjects: () => benchmark.visibleSubjects(),
     draw: (body, width) => {
@@ -181,6 +182,41 @@ function ratesFigure(parent, benchmark) {
   });
 }
 
+/* Between the least and the greatest of n repeats the median lies with a probability of 1 - 2^(1-n): no interval of less than
+   five of them is one of 95 %. */
+function intervalWords(repeats) {
+  const least = repeats.find(count => count > 1);
+  if (least === undefined || least > 4) return '';
+  return ` The interval of ${least} repeats is their range at most, which holds the median with a probability of ${(100 * (1 - 2 ** (1 - least))).toFixed(0)} % only.`;
+}
+
+/* What a benchmark measures beside rates, such as balance or hit rates: one panel a measure and phase. */
+function measuresFigure(parent, benchmark) {
+  const keys = benchmark.ownMeasures().filter(key => benchmark.results.some(result => known(result[key]) && result[key] !== 0));
+  if (keys.length === 0) return undefined;
+  const has = (phase, key) => benchmark.results.some(result => result.phase === phase && known(result[key]));
+  const list = () => barPanels(benchmark, keys, has)
+    .map(panel => ({...panel, heading: [measures[panel.measure].name, panel.title].filter(Boolean).join(', ')}));
+  return addFigure(parent, {
+    file: `${fileName(benchmark.name)}-measures`,
+    title: () => 'What else was measured' + (list().some(panel => panel.title !== '') ? ` by ${benchmark.axis}` : ''),
+    note: () => {
+      const point = benchmark.pointText([benchmark.axis]);
+      return point ? `At ${point}.` : '';
+    },
+    subjects: () => benchmark.visibleSubjects(),
+    draw: (body, width) => {
+      const shown = list();
+      if (shown.length === 0) return nothingHere(benchmark, result => keys.some(key => known(result[key])));
+      panels(body, width, shown, 330, panel => panel.heading, drawBars);
+    },
+    table: () => ({
+      columns: identityColumns(benchmark).concat(ownMeasureColumns(benchmark)),
+      rows: [...new Set(list().flatMap(panel => panel.groups).flatMap(group => group.results))].map(result => ({result})),
+    }),
+  });
+}
+
 /* Why a figure is empty. needed(result): whether it could be shown in it. */
 function nothingHere(benchmark, needed = () => true) {
   if (benchmark.visibleSubjects().length === 0) return 'All targets are switched off in the legend.';
@@ -194,10 +230,19 @@ function fileName(text) {
 
 /* ---- ratios ---- */
 
+/* Subjects that were measured in a setting in which another was, too. */
+function comparableSubjects(benchmark) {
+  const found = new Set();
+  for (const phase of benchmark.phases)
+    for (const own of bySetting(benchmark, phase).values()) if (own.size > 1) for (const subject of own.keys()) found.add(subject);
+  return benchmark.subjects.filter(subject => found.has(subject));
+}
+
 function ratioFigure(parent, benchmark) {
-  if (benchmark.subjects.length < 2) return undefined;
+  const comparable = comparableSubjects(benchmark);
+  if (comparable.length < 2) return undefined;
   // What BenchFS is held against; or the first run.
-  let baseline = benchmark.subjects.find(subject => !/^benchfs\b/.test(subject.target)) || benchmark.subjects[0];
+  let baseline = comparable.find(subject => !/^benchfs\b/.test(subject.target)) || comparable[0];
   const rowsOf = () => {
     const rows = [];
     for (const phase of benchmark.visiblePhases()) {
@@ -225,7 +270,7 @@ function ratioFigure(parent, benchmark) {
     file: `${fileName(benchmark.name)}-ratios`,
     title: () => `Ratio to ${shorten(baseline.label, 60)}`,
     note: () => 'Right of the line is faster. Full marks: outside the noise; hollow: within it, or too few repeats to tell.',
-    controls: [select('baseline', benchmark.subjects, baseline, benchmark.subjects.map(subject => subject.label), value => {
+    controls: [select('baseline', comparable, baseline, comparable.map(subject => subject.label), value => {
       baseline = value;
       figure.update();
     })],

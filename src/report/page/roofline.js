@@ -17,7 +17,7 @@ function limitsSection(parent) {
     file: 'limits',
     tableShown: true,
     title: () => 'Calibrated limits',
-    note: () => 'Medians with their intervals.',
+    note: () => 'The best of all repeats, for whatever disturbs makes it slower; low and high are the range of all.',
     draw: body => {
       body.append(element('div', {class: 'scroll'}, tableElement(limitsTable())));
     },
@@ -116,10 +116,12 @@ function rooflineFigure(parent, benchmark) {
     file: `${fileName(benchmark.name)}-roofline`,
     title: () => `${benchmark.name} under the limits`,
     note: () => 'One mark a setting. Lines: the limits as they were calibrated, with one client; several at once may do more than one.',
-    subjects: () => benchmark.visibleSubjects(),
     draw: (body, width) => {
       const list = roofPanels(benchmark);
       if (list.length === 0) return nothingHere(benchmark);
+      // The legend is far away.
+      const shown = benchmark.visibleSubjects();
+      if (shown.length > 1) body.append(colorKey(shown.map(subject => [subject.color, shorten(subject.label, 70)])));
       panels(body, width, list, 360, panel => panel.phase, drawRoofline);
     },
     table: () => ({

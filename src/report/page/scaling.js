@@ -120,3 +120,64 @@ function drawScaling(node, width, panel, parameter, benchmark) {
     frame.inner.append('text').attr('class', 'value').attr('x', x(end.last.x) + 8).attr('y', end.y).attr('dy', '0.35em').style('fill', end.curve.subject.color)
       .text(format.share(efficiency(end.curve.points[0], end.last)));
 }
+
+/* ---- latency under load ---- */
+
+/* Operations arrive at a rate that is given. */
+function isOpenLoop(benchmark) {
+  return benchmark.results.every(result => known(result.parameters.rate) && known(result.parameters.time)) && benchmark.results.some(result => result.parameters.arrivals !== undefined);
+}
+
+const loadQuantiles = [{key: 'p50_ns', name: 'p50', dash: ''}, {key: 'p99_ns', name: 'p99', dash: '6 3'}];
+
+/* [{subject, quantile, points: [{x, result, ns}]}] */
+function loadCurves(benchmark, phase) {
+  const curves = [];
+  for (const subject of benchmark.visibleSubjects())
+    for (const quantile of loadQuantiles) {
+      const points = benchmark.at(phase, ['rate']).filter(result => result.subject === subject && result[quantile.key] > 0 && result.parameters.rate > 0)
+        .map(result => ({x: result.parameters.rate, result, ns: result[quantile.key]})).sort((a, b) => a.x - b.x);
+      if (points.length > 1) curves.push({subject, quantile, points});
+    }
+  return curves;
+}
+
+function loadFigure(parent, benchmark) {
+  if (!isOpenLoop(benchmark) || !benchmark.varying.includes('rate')) return undefined;
+  const list = () => benchmark.visiblePhases().map(phase => ({phase, curves: loadCurves(benchmark, phase)})).filter(panel => panel.curves.length > 0).slice(0, panelsMax);
+  return addFigure(parent, {
+    file: `${fileName(benchmark.name)}-load`,
+    title: () => 'Latency under load',
+    note: () => {
+      const point = benchmark.pointText(['rate']);
+      return (point ? `At ${point}. ` : '') + 'By the rate at which operations arrive, of all workers together; each counts from the moment it was due. Solid: p50, dashed: p99.';
+    },
+    subjects: () => benchmark.visibleSubjects(),
+    draw: (body, width) => {
+      const shown = list();
+      if (shown.length === 0) return nothingHere(benchmark);
+      panels(body, width, shown, 300, panel => panel.phase, drawLoad);
+    },
+    table: () => ({
+      columns: identityColumns(benchmark).concat([{name: 'operations per second that arrive', value: row => row.x}, {name: 'quantile', value: row => row.quantile.name}, {name: 'latency ns', value: row => row.ns, text: format.time}]),
+      rows: list().flatMap(panel => panel.curves.flatMap(curve => curve.points.map(point => ({...point, quantile: curve.quantile})))),
+    }),
+  });
+}
+
+function drawLoad(node, width, panel) {
+  const frame = picture(node, width, 220, {left: 64, right: 16, top: 10, bottom: 34}, `Latency of ${panel.phase} under load`);
+  const points = panel.curves.flatMap(curve => curve.points);
+  const xs = [...new Set(points.map(point => point.x))].sort((a, b) => a - b);
+  const x = d3.scaleLog().domain([xs[0], xs[xs.length - 1]]).range([0, frame.width]);
+  const domain = logDomain(points.map(point => point.ns));
+  const y = d3.scaleLog().domain(domain).range([frame.height, 0]);
+  axis(frame, 'bottom', x, xs.length <= 6 ? xs : logTicks(x.domain(), 6), format.plain, 'operations per second that arrive');
+  axis(frame, 'left', y, logTicks(domain, 5), format.time);
+  for (const {subject, quantile, points: own} of panel.curves) {
+    drawLine(frame, subject, own, point => x(point.x), point => y(point.ns)).attr('stroke-dasharray', quantile.dash || null);
+    const marks = frame.inner.append('g').selectAll('path').data(own).enter().append('path').attr('d', symbolPath(subject, 36))
+      .attr('transform', point => `translate(${x(point.x)},${y(point.ns)})`).style('fill', subject.color);
+    tipOn(marks, point => `${subject.label}\n${quantile.name} at ${format.plain(point.x)} a second: ${format.time(point.ns)}`);
+  }
+}

@@ -9,12 +9,21 @@ function comparisonsSection(parent) {
   const place = element('div', {class: 'figures'});
   parent.append(place);
   const settings = row => Object.entries(row.parameters || {}).map(([name, value]) => `${name} ${parameterText(name, value)}`).join(', ');
-  const label = row => `${row.phase} ${settings(row)}`;
   const side = (row, name, key) => (row[name] || {})[key];
+  // What all rows have in common is said once.
+  const varies = (list, value) => new Set(list.map(value)).size > 1;
+  const names = [...new Set(rows.flatMap(row => Object.keys(row.parameters || {})))].filter(name => varies(rows, row => (row.parameters || {})[name]));
+  const sideText = (row, name) => [varies(rows, each => JSON.stringify([side(each, 'base', 'target'), side(each, 'other', 'target')])) || side(row, 'base', 'target') !== side(row, 'other', 'target')
+    ? String(side(row, name, 'target')).replace(/:$/, '') : '', side(row, 'base', 'file') !== side(row, 'other', 'file') ? side(row, name, 'file') : ''].filter(Boolean).join(' in ');
+  const pair = row => `${sideText(row, 'other')} against ${sideText(row, 'base')}`;
+  const onePair = !varies(rows, pair);
+  const label = row => [varies(rows, each => each.benchmark) ? row.benchmark : '', row.phase,
+    names.filter(name => (row.parameters || {})[name] !== undefined).map(name => `${name} ${parameterText(name, row.parameters[name])}`).join(', '),
+    onePair ? '' : `(${pair(row)})`].filter(Boolean).join(' ');
   const verdicts = {faster: 'var(--c2)', slower: 'var(--c1)'};
   addFigure(place, {
     file: 'comparisons',
-    title: () => 'Ratio of the other side to the base',
+    title: () => onePair && sideText(rows[0], 'base') ? `Ratio of ${shorten(sideText(rows[0], 'other'), 60)} to ${shorten(sideText(rows[0], 'base'), 60)}` : 'Ratio of the other side to the base',
     note: () => 'With 95 % intervals; green: faster, orange: slower, grey: no verdict. The grey band is the noise floor.',
     draw: (body, width) => {
       const shown = rows.slice(0, 80);

@@ -11,6 +11,12 @@ function stageColor(name) {
   return place < 0 ? 'var(--c6)' : `var(--s${place})`;
 }
 
+/* Of texts on that colour, in either theme. */
+function stageInk(name) {
+  const place = stageOrder.indexOf(name);
+  return place < 0 ? 'var(--ground)' : `var(--t${place})`;
+}
+
 /* Mean time of a request in each stage.
 
    With "total" (call to result) the stages are its parts, wire being what no other has; the reply's sending is part of
@@ -134,7 +140,7 @@ function drawStages(node, width, rows, relative) {
     parts.append('rect').attr('x', part => x(part.start * scale(row))).attr('width', part => Math.max(0, x(part.mean * scale(row)) - 0.5)).attr('height', 14)
       .style('fill', part => stageColor(part.name));
     parts.filter(part => x(part.mean * scale(row)) > 34).append('text').attr('x', part => x((part.start + part.mean / 2) * scale(row))).attr('y', 7).attr('dy', '0.35em')
-      .attr('text-anchor', 'middle').attr('pointer-events', 'none').style('fill', part => ['wire', 'handler', 'rest'].includes(part.name) ? 'var(--ground)' : 'var(--ink)')
+      .attr('text-anchor', 'middle').attr('pointer-events', 'none').style('fill', part => stageInk(part.name))
       .text(part => format.share(part.mean / row.total));
     tipOn(parts, part => `${row.result.subject.label}\n${row.label}, ${stageName(part.name)}\nmean ${format.time(part.mean)}: ${format.share(part.mean / row.total)}`
       + (!part.stage ? '' : `\np50 ${format.time(part.stage.p50)}, p99 ${format.time(part.stage.p99)}, max ${format.time(part.stage.max)}`));

@@ -87,6 +87,15 @@ function fewSentence(benchmark, phases) {
     ` against ${shorten(other.label, 60)}${benchmark.varying.length > 0 ? ' (geometric means)' : ''}: ${listing(words)}.`];
 }
 
+/* What arrives at a given rate is served at that rate, or not: what counts is how long it takes. */
+function underLoadSentence(benchmark, phase, subject, own) {
+  const served = own.filter(result => result.p50_ns > 0).sort((a, b) => a.parameters.rate - b.parameters.rate);
+  if (served.length === 0) return undefined;
+  const ends = served.length === 1 ? served : [served[0], served[served.length - 1]];
+  const words = ends.map(result => `p50 ${format.time(result.p50_ns)}, p99 ${format.time(result.p99_ns)} at ${settingText(result, ['rate', ...benchmark.varying.filter(name => name !== 'rate')])}`);
+  return [strong(phase), `: on ${shorten(subject.label, 60)} ${words.join(' and ')}.`];
+}
+
 /* One subject: its best rate. */
 function bestSentence(benchmark, phase, subject) {
   const measure = benchmark.naturalMeasure(phase);
@@ -94,6 +103,7 @@ function bestSentence(benchmark, phase, subject) {
   if (own.length === 0 || measures[measure].own) return undefined;
   const best = own.reduce((a, b) => b[measure] > a[measure] ? b : a);
   const {text} = measures[measure];
+  if (isOpenLoop(benchmark)) return underLoadSentence(benchmark, phase, subject, own);
   const spread = interval(best, measure);
   const setting = settingText(best, benchmark.varying);
   const tail = known(best.p50_ns) && best.p50_ns > 0 ? `; latency p50 ${format.time(best.p50_ns)}, p99 ${format.time(best.p99_ns)}` : '';
@@ -127,7 +137,8 @@ function scalingSentences(benchmark) {
         words.push(`${phase}${benchmark.subjects.length > 1 ? ' on ' + shorten(label, 40) : ''} ${format.ratio(last.median / first.median)} `
           + `(${format.share(efficiency(first, last))} of ideal, ${parameter} ${first.x} to ${last.x})`);
       }
-    if (words.length > 0) sentences.push([strong(`Scaling over ${parameter}`), `: ${listing(words.slice(0, 6))}${words.length > 6 ? '; the rest is in the figure' : ''}.`]);
+    const point = benchmark.pointText(parameter === 'clients' ? ['processes', 'threads'] : [parameter]);
+    if (words.length > 0) sentences.push([strong(`Scaling over ${parameter}`), `${point ? ` at ${point}` : ''}: ${listing(words.slice(0, 6))}${words.length > 6 ? '; the rest is in the figure' : ''}.`]);
   }
   return sentences;
 }
@@ -181,10 +192,14 @@ function noiseSentence(benchmark) {
   return [strong('Noise'), `: 95 % intervals are ± ${format.share(widths[Math.floor(widths.length / 2)])} wide in the middle, ± ${format.share(widths[widths.length - 1])} at worst.`];
 }
 
+function comparisonsOnly() {
+  return results.length === 0 && data.scores.length === 0 && data.comparisons.length > 0;
+}
+
 function summarySection(parent) {
   const section = element('section', {class: 'summary', id: 'summary'}, element('h2', {}, 'Summary'));
   parent.append(section);
-  if (results.length === 0 && data.scores.length === 0 && data.comparisons.length > 0) {
+  if (comparisonsOnly()) {
     section.remove();
     return;
   }
