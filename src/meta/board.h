@@ -21,7 +21,7 @@
  * the handler suspends. It writes an entry when it has just given that answer to a client, from the same
  * memory; what a handler would wait for (a locked name, hidden attributes) or would have to ask other servers
  * for is not written. A question is put on the board when it is asked for the second time within a while, so
- * what is asked once costs nothing. */
+ * what is asked once costs nothing; or when others of the same series were asked (server/ahead.c). */
 #pragma once
 
 #include <assert.h>
@@ -187,6 +187,19 @@ void board_set_epochs(struct board *board, uint32_t map_epoch, uint32_t namespac
  * in which it was found, whether the reply has left or not. Returns whether it stands there now. */
 bool board_answer(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
                   const struct attributes *attributes);
+/* The same, though nobody has asked for it. */
+bool board_put(struct board *board, uint64_t hash, uint64_t number, const char *name, uint32_t length,
+               const struct attributes *attributes);
+
+/* Soon before: brings what that mostly writes into the cache. */
+static inline void board_expect(const struct board *board, uint64_t hash)
+{
+    uint64_t set = hash & board->mask;
+    const char *entry = (const char *)&board->head->entries[set * BOARD_WAYS];
+    __builtin_prefetch(board->tags[set], 1);
+    for (size_t at = 0; at < sizeof(struct board_entry); at += 64)
+        __builtin_prefetch(entry + at, 1);
+}
 
 /* The same for a small file's bytes, for reads before `until`. length <= INLINE_DATA_MAX. */
 bool board_content(struct board *board, uint64_t inode, const void *bytes, uint32_t length, int64_t until);

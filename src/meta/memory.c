@@ -69,6 +69,7 @@ struct arena {
     struct arena *prev;
     struct arena *next_open;
     struct arena *prev_open;
+    uint64_t serial;
     uint32_t free_slabs; /* bit set: slab not in use */
     struct slab slabs[ARENA_SLABS];
 };
@@ -76,6 +77,7 @@ struct arena {
 /* Slab 0 starts behind the headers, at a cache line. */
 #define ARENA_HEADER ((sizeof(struct arena) + 63) & ~(size_t)63)
 static_assert(ARENA_SLABS == 32, "one bit a slab");
+static_assert(SLAB_SIZE == MEMORY_SLAB, "memory_place tells of slabs");
 static_assert(ARENA_HEADER + MEMORY_BLOCK_MAX < SLAB_SIZE, "slab 0 holds a block of every class");
 
 static unsigned class_of(size_t size)
@@ -142,6 +144,7 @@ static struct arena *arena_create(struct memory *memory, bool huge)
         madvise(start, ARENA_SIZE, MADV_HUGEPAGE);
 
     struct arena *arena = (struct arena *)start;
+    arena->serial = memory->arenas_made++;
     arena->free_slabs = UINT32_MAX;
     arena->next = memory->arenas;
     if (memory->arenas != NULL)
@@ -305,6 +308,30 @@ void memory_expect(const struct memory *memory, size_t size)
         __builtin_prefetch(block + at, 1);
 }
 
+uint64_t memory_place(const void *block)
+{
+    return arena_of(block)->serial * ARENA_SIZE + ((uintptr_t)block & (ARENA_SIZE - 1));
+}
+
+static const struct slab *slab_of(const void *block)
+{
+    return &arena_of(block)->slabs[((uintptr_t)block & (ARENA_SIZE - 1)) >> SLAB_SHIFT];
+}
+
+void *memory_beside(const void *block, ptrdiff_t distance)
+{
+    const struct slab *slab = slab_of(block);
+    char *start = slab_start(slab), *beside = (char *)block + distance;
+    ptrdiff_t first = slab_number(slab) == 0 ? (ptrdiff_t)ARENA_HEADER : 0, at = beside - start;
+    if (at < first || at >= (ptrdiff_t)slab->mark || distance % (ptrdiff_t)class_size(slab->class) != 0)
+        return NULL;
+#ifdef MEMORY_POISONING
+    if (__asan_address_is_poisoned(beside))
+        return NULL; /* free */
+#endif
+    return beside;
+}
+
 void memory_release(struct memory *memory, void *block, size_t size)
 {
     if (size > MEMORY_BLOCK_MAX) {
@@ -314,7 +341,7 @@ void memory_release(struct memory *memory, void *block, size_t size)
         free(large);
         return;
     }
-    struct slab *slab = &arena_of(block)->slabs[((uintptr_t)block & (ARENA_SIZE - 1)) >> SLAB_SHIFT];
+    struct slab *slab = (struct slab *)slab_of(block);
     assert(slab->class == class_of(size) && slab->live > 0);
     struct free_block *freed = block;
     freed->next = slab->freed;

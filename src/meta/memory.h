@@ -24,8 +24,9 @@ struct memory {
     struct arena *arenas;                 /* all */
     struct arena *open;                   /* those with a free slab */
     uint64_t arena_count;
-    uint64_t reserved; /* arenas that stay, used or not */
-    uint64_t bytes;    /* slabs in use and large blocks */
+    uint64_t arenas_made; /* ever */
+    uint64_t reserved;    /* arenas that stay, used or not */
+    uint64_t bytes;       /* slabs in use and large blocks */
     /* For tests: called before every allocation; true makes it fail. NULL otherwise. */
     bool (*refuse)(void *owner, size_t size);
     void *refuse_owner;
@@ -43,6 +44,13 @@ void *memory_allocate(struct memory *memory, size_t size);
 /* Brings what the next allocation of size will return into the cache, to be written; when there is time for
  * it. */
 void memory_expect(const struct memory *memory, size_t size);
+/* A small block's place among all, in bytes: two blocks of the same slab, and so of one size class, differ by
+ * less than MEMORY_SLAB and share what is left of it divided by that. The same calls give the same places. */
+#define MEMORY_SLAB 65536u
+uint64_t memory_place(const void *block);
+/* The block that lies `distance` bytes behind (or, negative, before) a small one in its slab, whether it is
+ * in use or not; NULL: none was ever handed out there. */
+void *memory_beside(const void *block, ptrdiff_t distance);
 /* size: as it was allocated. */
 void memory_release(struct memory *memory, void *block, size_t size);
 /* Bytes that an allocation of size really takes. */

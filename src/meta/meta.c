@@ -67,6 +67,25 @@ void meta_board_begin(struct meta *meta, struct board *board)
     meta->board = board;
 }
 
+/* The dentry in the inode's block, if the inode still has that name; NULL. Behind it the directory's number.
+ */
+static const struct dentry_record *own_dentry(const struct inode *inode)
+{
+    const struct dentry_record *record = (const struct dentry_record *)(inode + 1);
+    bool own = (inode->state & INODE_BLOCK) == INODE_WITH_DENTRY && record->inode == inode->number;
+    return own ? record : NULL;
+}
+
+static const struct dentry_record *own_name(const struct inode *inode, uint64_t *parent, uint64_t *hash)
+{
+    const struct dentry_record *record = own_dentry(inode);
+    if (record != NULL) {
+        memcpy(parent, record->name + record->name_length, sizeof(*parent));
+        *hash = dentry_hash(*parent, record->name, record->name_length);
+    }
+    return record;
+}
+
 static void shown(struct meta *meta, struct inode *inode)
 {
     inode->state |= INODE_PUBLISHED;
@@ -87,6 +106,32 @@ void meta_publish_inode(struct meta *meta, struct inode *inode, const struct att
 {
     if (board_answer(meta->board, board_inode_hash(inode->number), inode->number, NULL, 0, attributes))
         shown(meta, inode);
+}
+
+void meta_publish_name_ahead(struct meta *meta, struct inode *inode, const struct attributes *attributes)
+{
+    uint64_t parent, hash;
+    const struct dentry_record *record = own_name(inode, &parent, &hash);
+    if (record != NULL && board_put(meta->board, hash, parent, record->name, record->name_length, attributes))
+        shown(meta, inode);
+}
+
+void meta_publish_inode_ahead(struct meta *meta, struct inode *inode, const struct attributes *attributes)
+{
+    if (board_put(meta->board, board_inode_hash(inode->number), inode->number, NULL, 0, attributes))
+        shown(meta, inode);
+}
+
+void meta_expect_name(const struct meta *meta, const struct inode *inode)
+{
+    uint64_t parent, hash;
+    if (own_name(inode, &parent, &hash) != NULL)
+        board_expect(meta->board, hash);
+}
+
+void meta_expect_inode(const struct meta *meta, const struct inode *inode)
+{
+    board_expect(meta->board, board_inode_hash(inode->number));
 }
 
 void meta_publish_content(struct meta *meta, struct inode *inode, int64_t until)
@@ -535,12 +580,10 @@ int meta_name_find(struct meta *meta, uint64_t number, uint64_t *parent, char na
                    uint8_t *length)
 {
     struct inode *inode = table_find(&meta->inodes, number);
-    const struct dentry_record *record = NULL;
-    if (inode != NULL && (inode->state & INODE_BLOCK) == INODE_WITH_DENTRY) {
-        record = (const struct dentry_record *)(inode + 1);
+    const struct dentry_record *record = inode == NULL ? NULL : own_dentry(inode);
+    if (record != NULL)
         memcpy(parent, record->name + record->name_length, sizeof(*parent));
-    }
-    if ((record == NULL || record->inode != number) && meta->given != NULL) {
+    if (record == NULL && meta->given != NULL) {
         const struct given_name *given = given_place(meta, number);
         record = given->inode == number ? entry_of_inode(meta, given->parent, given->hash, number) : NULL;
         *parent = given->parent;
@@ -557,6 +600,18 @@ int meta_name_find(struct meta *meta, uint64_t number, uint64_t *parent, char na
 struct inode *meta_inode_find(struct meta *meta, uint64_t number)
 {
     return table_find(&meta->inodes, number);
+}
+
+uint64_t meta_inode_place(const struct inode *inode)
+{
+    return memory_place(inode);
+}
+
+/* What lies there may be anything of that size, or free: it is an inode if the table says so. */
+struct inode *meta_inode_beside(struct meta *meta, const struct inode *inode, ptrdiff_t distance)
+{
+    struct inode *beside = memory_beside(inode, distance);
+    return beside != NULL && table_find(&meta->inodes, beside->number) == beside ? beside : NULL;
 }
 
 struct inode *meta_inode_next(struct meta *meta, uint64_t number)

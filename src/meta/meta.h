@@ -119,6 +119,12 @@ int meta_name_find(struct meta *meta, uint64_t number, uint64_t *parent, char na
 int meta_create_entry(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                       uint32_t mode, int64_t now, struct inode **inode);
 
+/* Inodes made one after the other mostly lie one behind the other in memory. Where one lies: places of one
+ * slab (MEMORY_SLAB) differ by bytes. */
+uint64_t meta_inode_place(const struct inode *inode);
+/* The inode that lives `distance` bytes behind (or before) that one in its slab; NULL: none does. */
+struct inode *meta_inode_beside(struct meta *meta, const struct inode *inode, ptrdiff_t distance);
+
 /* Inodes. */
 struct inode *meta_inode_find(struct meta *meta, uint64_t number); /* NULL: not here */
 /* With a number from outside (the root): numbers up to it are never made again. 0, -EEXIST, -ENOMEM. */
@@ -150,6 +156,13 @@ void meta_board_begin(struct meta *meta, struct board *board);
 void meta_publish_name(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                        struct inode *inode, const struct attributes *attributes);
 void meta_publish_inode(struct meta *meta, struct inode *inode, const struct attributes *attributes);
+/* The same of what is asked for next, as it seems: of the inode's own name (meta_own_name) and hash, or of
+ * the inode. */
+void meta_publish_name_ahead(struct meta *meta, struct inode *inode, const struct attributes *attributes);
+void meta_publish_inode_ahead(struct meta *meta, struct inode *inode, const struct attributes *attributes);
+/* Soon before: brings what these write into the cache. */
+void meta_expect_name(const struct meta *meta, const struct inode *inode);
+void meta_expect_inode(const struct meta *meta, const struct inode *inode);
 /* The same of the bytes of a small file, which reads before `until` leave as it is. */
 void meta_publish_content(struct meta *meta, struct inode *inode, int64_t until);
 /* Before it is looked who holds the inode without having said so (meta/holds.h): nobody finds it on the board

@@ -128,12 +128,45 @@ static void a_reserve_is_there_and_stays(void **state)
     assert_true(resident_pages() - before < RESERVE / 4096 / 2);
 }
 
+/* Blocks of one size that are made one after the other lie one behind the other. */
+static void blocks_beside_each_other(void **state)
+{
+    (void)state;
+    enum { SIZE = 150, ROUNDED = 160, COUNT = 1000 };
+    static char *blocks[COUNT];
+    struct memory memory, again;
+    memory_init(&memory);
+    memory_init(&again);
+    assert_int_equal(memory_rounded(SIZE), ROUNDED);
+    unsigned beside = 0;
+    for (unsigned i = 0; i < COUNT; i++) {
+        blocks[i] = memory_allocate(&memory, SIZE);
+        assert_int_equal(memory_place(blocks[i]), memory_place(memory_allocate(&again, SIZE)));
+        if (i == 0)
+            continue;
+        uint64_t distance = memory_place(blocks[i]) - memory_place(blocks[i - 1]);
+        bool same_slab = (memory_place(blocks[i]) ^ memory_place(blocks[i - 1])) < MEMORY_SLAB;
+        assert_ptr_equal(memory_beside(blocks[i - 1], ROUNDED), same_slab ? blocks[i] : NULL);
+        assert_ptr_equal(memory_beside(blocks[i], -ROUNDED), same_slab ? blocks[i - 1] : NULL);
+        assert_true(distance == ROUNDED || !same_slab);
+        beside += same_slab;
+    }
+    assert_in_range(beside, COUNT - 5, COUNT - 2);
+    assert_null(memory_beside(blocks[0], 1));
+    assert_null(memory_beside(blocks[0], -16));
+    assert_null(memory_beside(blocks[COUNT - 1], ROUNDED)); /* not handed out yet */
+    for (unsigned i = 0; i < COUNT; i++)
+        assert_null(memory_beside(blocks[i], MEMORY_SLAB));
+    memory_free_all(&memory);
+    memory_free_all(&again);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_keep_their_contents),   cmocka_unit_test(freed_blocks_are_reused),
         cmocka_unit_test(rounding_is_monotonic),        cmocka_unit_test(everything_goes_at_once),
-        cmocka_unit_test(a_reserve_is_there_and_stays),
+        cmocka_unit_test(a_reserve_is_there_and_stays), cmocka_unit_test(blocks_beside_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
