@@ -128,12 +128,11 @@ OPTION(meta, reserve, SIZE, "16MiB", "0", "1PiB",
        "Memory for the namespace that a server takes when it starts, about 200 bytes a file. Beyond it a "
        "creation waits now and then for a page from the system: 0.2 ms every 10,000 files, in some virtual "
        "machines several ms.")
-OPTION(
-    meta, board, SIZE, "8MiB", "0", "1TiB",
-    "Memory in which a server shows attributes of files, and which names do not exist, to clients of the "
-    "same user on its host: what was asked for twice they read there and need not ask for again, under "
-    "every cluster.consistency. 192 bytes a file, and as many of them as are a power of two. 0: nothing is "
-    "shown.")
+OPTION(meta, board, SIZE, "8MiB", "0", "1TiB",
+       "Memory in which a server shows attributes of files, and which names do not exist, to clients of the "
+       "same user on its host: what was asked for twice, or comes next in a series, they read there and need "
+       "not ask for, under every cluster.consistency. 192 bytes a file, and as many of them as are a power "
+       "of two. 0: nothing is shown.")
 OPTION(
     meta, board_contents, SIZE, "16MiB", "0", "1TiB",
     "Memory beside meta.board in which a server shows the contents of files of at most 4 KiB that were read "

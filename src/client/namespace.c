@@ -43,6 +43,11 @@ static int stat_once(struct walk *walk, bool follow, struct attributes *attribut
             cache_find(&client->cache, walk->here.inode, walk->hash, walk->name, walk->name_length);
         if (known != NULL) {
             walk->operation->used_cache = true;
+            if (client_board_ask(client, walk->operation, client_hash_server(client, walk->hash), walk->hash,
+                                 walk->here.inode, walk->name, walk->name_length,
+                                 attributes) == BOARD_FOUND &&
+                is_directory(attributes->mode))
+                return 0;
             status =
                 client_get_attributes(client, walk->operation, known->inode, ATTRIBUTES_GATHER, attributes);
             bool gone = status == -ENOENT || (status == 0 && attributes->links == 0);

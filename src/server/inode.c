@@ -656,9 +656,13 @@ void serve_GET_ATTRIBUTES(void *owner, struct rpc_request *request)
     } else if (status == 0) {
         inode_attributes(server, inode, &reply.attributes);
     }
+    struct ahead ahead = {0};
+    if (status == 0) /* of directories clients have the names */
+        ahead = ahead_begin(server, request, inode, S_ISDIR(inode->mode));
     answer(request, status, &reply, sizeof(reply)); /* without suspending */
     if (status == 0 && board_is_watched(server, request) && attributes_keep(server, inode, &reply.attributes))
         meta_publish_inode(server->meta, inode, &reply.attributes);
+    ahead_end(server, request, &ahead);
 }
 
 /* Does anybody lose access to what clients have cached? */

@@ -79,9 +79,13 @@ void serve_LOOKUP(void *owner, struct rpc_request *request)
     uint64_t hash = dentry_hash(body->parent, body->name, body->name_length);
     int status = find_entry(server, request, body->parent, hash, body->name, body->name_length, &dentry,
                             &reply.attributes);
+    struct ahead ahead = {0};
+    if (status == 0 && dentry.local != NULL)
+        ahead = ahead_begin(server, request, dentry.local, true);
     answer(request, status, &reply, sizeof(reply)); /* without suspending: a lookup promises nothing */
     publish_entry(server, request, body->parent, hash, body->name, body->name_length, status, &dentry,
                   &reply.attributes);
+    ahead_end(server, request, &ahead);
 }
 
 int check_open(const struct rpc_request *request, const struct attributes *attributes, uint32_t uid,
@@ -116,6 +120,34 @@ static uint32_t grant_lease(struct server *server, const struct rpc_request *req
     return (uint32_t)(lease / NSEC_PER_USEC);
 }
 
+static bool has_inline_data(const struct inode *inode)
+{
+    return S_ISREG(inode->mode) && inode->inline_length != 0;
+}
+
+/* Answers to an OPEN. inode: what is held, or NULL. */
+static void answer_open(struct server *server, struct rpc_request *request, int status,
+                        struct open_reply *reply, struct inode *inode)
+{
+    const struct open_request *body = request->body;
+    bool brings = inode != NULL && (body->flags & OPEN_WANT_INLINE) != 0 && has_inline_data(inode);
+    if (brings)
+        reply->lease_us = grant_lease(server, request, inode);
+    if (reply->lease_us == 0) {
+        answer(request, status, reply, sizeof(*reply));
+        return;
+    }
+    chunk_note_access(server, inode); /* for the client reads them without asking */
+    struct iovec bulk = {inode->inline_data, inode->inline_length};
+    /* Should the reply have to wait, the bytes stay in place. */
+    struct inode_busy busy;
+    inode_busy_begin(inode, &busy, false);
+    rpc_reply(request, 0, reply, sizeof(*reply), &bulk, 1);
+    inode_busy_end(server, inode);
+    chunk_publish(server, request, inode);
+    expect_reading((const char *)bulk.iov_base + bulk.iov_len);
+}
+
 void serve_OPEN(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
@@ -136,25 +168,12 @@ void serve_OPEN(void *owner, struct rpc_request *request)
         if (status != 0)
             inode = NULL;
     }
-    if (inode == NULL || (body->flags & OPEN_WANT_INLINE) == 0 || !S_ISREG(inode->mode) ||
-        inode->inline_length == 0) {
-        answer(request, status, &reply, sizeof(reply));
-        return;
-    }
-    reply.lease_us = grant_lease(server, request, inode);
-    if (reply.lease_us == 0) {
-        answer(request, 0, &reply, sizeof(reply));
-        return;
-    }
-    chunk_note_access(server, inode); /* for the client reads them without asking */
-    struct iovec bulk = {inode->inline_data, inode->inline_length};
-    /* Should the reply have to wait, the bytes stay in place. */
-    struct inode_busy busy;
-    inode_busy_begin(inode, &busy, false);
-    rpc_reply(request, 0, &reply, sizeof(reply), &bulk, 1);
-    inode_busy_end(server, inode);
-    chunk_publish(server, request, inode);
-    expect_reading((const char *)bulk.iov_base + bulk.iov_len);
+    /* Of small files the reply brings the contents, which the board would not. */
+    struct ahead ahead = {0};
+    if (inode != NULL && (body->access & 2) == 0 && !has_inline_data(inode))
+        ahead = ahead_begin(server, request, inode, true);
+    answer_open(server, request, status, &reply, inode);
+    ahead_end(server, request, &ahead);
 }
 
 static int check_create(const struct create_request *body)

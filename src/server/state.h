@@ -84,6 +84,15 @@ static inline uint32_t lease_session_of(const struct rpc_request *request)
 
 #define RECENT_MAX 512u /* writes in flight, counted by inodes */
 
+/* ahead.c: a session's latest question about an inode, of one kind. */
+#define AHEAD_SERIES 64u /* sessions share them */
+struct ahead_series {
+    uint64_t place;   /* of the inode: meta_inode_place */
+    int32_t distance; /* from the one before it; 0: far away, or unknown */
+    uint32_t window;  /* as many were put up the last time */
+    uint32_t left;    /* of these, those that lie behind the place */
+};
+
 struct server {
     struct net *net;
     struct loop *loop;
@@ -93,6 +102,7 @@ struct server {
     struct store *store;
     struct meta *meta;
     struct board *board; /* what clients of this host may read; NULL: there is none */
+    struct ahead_series ahead[AHEAD_SERIES];
     struct server_options options;
 
     struct cluster_map *map; /* NULL until server_set_map */
@@ -275,6 +285,25 @@ static inline bool board_is_watched(const struct server *server, const struct rp
 {
     return server->board != NULL && server->board->watched && !request->peer_is_server &&
            request->session != NULL;
+}
+
+/* ahead.c. A client that may read the board is told, in this step, of an inode that is here: what it will
+ * probably ask for next, by name or by number, is put up, a little before the reply and the rest behind it.
+ * Neither suspends; in between anything may happen. */
+struct ahead {
+    uint64_t inode;   /* 0: nothing is to be put up */
+    int32_t distance; /* from one inode to the next */
+    uint32_t window;  /* how many */
+    bool by_name;
+};
+struct ahead ahead_begin(struct server *server, const struct rpc_request *request, const struct inode *inode,
+                         bool by_name);
+void ahead_go_on(struct server *server, const struct rpc_request *request, const struct ahead *ahead);
+static inline void ahead_end(struct server *server, const struct rpc_request *request,
+                             const struct ahead *ahead)
+{
+    if (__builtin_expect(ahead->inode != 0, 0))
+        ahead_go_on(server, request, ahead);
 }
 
 /* ---- obstacle.c: locked keys and marked directories ---- */

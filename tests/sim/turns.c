@@ -83,7 +83,7 @@ static void go_far(struct worker *worker)
     char path[sizeof scene->path + 16], other[sizeof scene->path + 16];
     snprintf(path, sizeof path, "%s/a%u", scene->path, worker->number);
     snprintf(other, sizeof other, "%s/b%u", scene->path, worker->number);
-    for (unsigned i = 0; i < 2 * OPERATIONS && !cluster->failed; i++) {
+    for (unsigned i = 0; i < 4 * OPERATIONS && !cluster->failed; i++) {
         uint64_t before = scene->renames;
         wrong(worker, "an operation far down", one_operation(worker, i, path, other));
         cluster->operations++;
