@@ -368,6 +368,12 @@ double watched_busy(const struct watched *watched)
     return busy + idle <= 0 ? 0 : busy / (busy + idle);
 }
 
+double watched_waiting(const struct watched *watched)
+{
+    double wait = (double)watched->since.counters[METRIC_PROCESSOR_WAIT] / NSEC_PER_SEC;
+    return watched->seconds <= 0 ? 0 : wait / watched->seconds;
+}
+
 struct balance balance_of(const double *values, uint32_t count)
 {
     struct balance balance = {0};

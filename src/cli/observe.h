@@ -112,6 +112,8 @@ static inline bool is_server(const struct source *source)
 }
 /* Share of the time, 0..1, that the loop was at work since the last reading. */
 double watched_busy(const struct watched *watched);
+/* ... that its thread could have run, but others had the processor. */
+double watched_waiting(const struct watched *watched);
 
 /* Name of an operation of a region, called or served: "LOOKUP", "disk read", or NULL: there is none. */
 const char *observed_name(uint32_t operation);

@@ -97,6 +97,7 @@ void status_json_server(const struct observer *observer, uint32_t index, json_t 
     }
     json_object_set_new(object, "measured_by", json_string(source->remote ? "request" : "file"));
     json_object_set_new(object, "busy", json_real(watched_busy(watched)));
+    json_object_set_new(object, "waiting_for_processor", json_real(watched_waiting(watched)));
     json_object_set_new(object, "memory", memory_json(watched));
     json_object_set_new(object, "counters", counters_json(watched));
     json_object_set_new(object, "operations", operations_json(source));

@@ -248,6 +248,9 @@ static int by_order(const void *left, const void *right)
     return a->reader->header.pid < b->reader->header.pid ? -1 : 1;
 }
 
+#define WAITING_MUCH                                                                                         \
+    0.2 /* share of the time that a server waits for its processor, from which on it is marked */
+
 static void draw_server(struct page *page, const struct source *source)
 {
     if (!is_shown(source)) {
@@ -257,9 +260,10 @@ static void draw_server(struct page *page, const struct source *source)
     }
     const struct watched *watched = watched_of(source);
     const uint64_t *counters = watched->now.counters;
-    line(page, PLAIN, "%3u %-11.11s%c %5.1f %7s %9s %6s %6s %3" PRIu64 " %8s %8s", source->server,
+    line(page, watched_waiting(watched) > WAITING_MUCH ? WARNING : PLAIN,
+         "%3u %-9.9s%c %5.1f %5.1f %7s %9s %6s %6s %3" PRIu64 " %8s %8s", source->server,
          source->reader->header.host, source->remote ? '*' : ' ', 100 * watched_busy(watched),
-         top_count(per_second(watched->requests, watched->seconds)),
+         100 * watched_waiting(watched), top_count(per_second(watched->requests, watched->seconds)),
          top_bytes(per_second(watched->bytes, watched->seconds)),
          top_time(histogram_quantile(&watched->all, 0.5)), top_time(histogram_quantile(&watched->all, 0.99)),
          counters[METRIC_SERVING], top_bytes((double)counters[METRIC_STORE_USED]),
@@ -318,8 +322,8 @@ static void draw_parties(struct page *page, const struct observer *observer, uin
         line(page, TITLE, "%-15s %-12s %7s %9s %6s %6s %7s by %s", "PROCESS/THREAD", "PROGRAM", "CALLS/S",
              "BYTES/S", "P50", "P99", "REFUSED", orders[view->order]);
     else
-        line(page, TITLE, "%3s %-12s %5s %7s %9s %6s %6s %3s %8s %8s", "SRV", "HOST", "BUSY%", "REQ/S",
-             "BYTES/S", "P50", "P99", "NOW", "USED", "MEMORY");
+        line(page, TITLE, "%3s %-10s %5s %5s %7s %9s %6s %6s %3s %8s %8s", "SRV", "HOST", "BUSY%", "WAIT%",
+             "REQ/S", "BYTES/S", "P50", "P99", "NOW", "USED", "MEMORY");
     uint32_t elsewhere = view->clients ? count_elsewhere(observer) : 0;
     uint32_t kept = elsewhere < (room + 1) / 2 || count + elsewhere <= room ? elsewhere : (room + 1) / 2;
     room -= kept;

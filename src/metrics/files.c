@@ -74,6 +74,16 @@ uint64_t metrics_process_memory(void)
     return second == NULL ? 0 : strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+bool metrics_thread_processor(struct metrics_processor *processor)
+{
+    char text[128], *end;
+    if (!read_text("/proc/thread-self/schedstat", text, sizeof(text)))
+        return false;
+    processor->run_ns = strtoull(text, &end, 10);
+    processor->wait_ns = strtoull(end, NULL, 10);
+    return true;
+}
+
 void metrics_file_remove(const char *path)
 {
     char place[METRICS_PATH_MAX];

@@ -19,6 +19,12 @@ void metrics_file_remove(const char *path);
 
 /* When the process was started, clock ticks after boot; 0: there is none, or it has ended. */
 uint64_t metrics_process_start(uint32_t pid);
+struct metrics_processor {
+    uint64_t run_ns;  /* on a processor */
+    uint64_t wait_ns; /* ready to run, but others had it */
+};
+/* Of this thread, since it began. false: the system does not tell. Opens a file for it: some microseconds. */
+bool metrics_thread_processor(struct metrics_processor *processor);
 /* Resident memory of this process, bytes; 0: the system does not tell. */
 uint64_t metrics_process_memory(void);
 /* Whether the process that wrote the header is still there, on this host. */

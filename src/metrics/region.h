@@ -90,6 +90,9 @@ enum metrics_operation_number {
     M(LOOP_IDLE, "loop_idle_ns", COUNTER, "ns", "Time polling without work, or blocked")                     \
     M(LOOP_BLOCKED, "loop_blocked_ns", COUNTER, "ns", "Of which blocked in the kernel")                      \
     M(LOOP_BLOCKS, "loop_blocks", COUNTER, "", "Times blocked in the kernel")                                \
+    M(PROCESSOR, "processor_ns", COUNTER, "ns", "Time of the loop's thread on a processor")                  \
+    M(PROCESSOR_WAIT, "processor_wait_ns", COUNTER, "ns",                                                    \
+      "Time in which the loop's thread could run, but others had the processor")                             \
     M(STORE_USED, "store_used_bytes", GAUGE, "bytes", "Bytes of file contents held")                         \
     M(STORE_CAPACITY, "store_capacity_bytes", GAUGE, "bytes", "Bytes of file contents accepted")             \
     M(STORE_MEMORY, "store_memory_bytes", GAUGE, "bytes", "Memory of the storage engine")                    \

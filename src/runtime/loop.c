@@ -51,6 +51,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "metrics/files.h"
 #include "runtime/processor.h"
 #include "runtime/scheduler.h"
 #include "runtime/timer.h"
@@ -81,6 +82,8 @@ enum {
 #define MOVE_LAST (20 * NSEC_PER_MSEC)
 #define EXPECTED_MAX (5 * NSEC_PER_MSEC)
 #define METRICS_INTERVAL (100 * NSEC_PER_MSEC) /* between two refreshments of gauges */
+#define PROCESSOR_INTERVAL                                                                                   \
+    (20 * NSEC_PER_MSEC) /* between two questions to the system, also if it blocks more often */
 #define FOLD_AT_IDLE 4u
 #define OFFSET_LIFE NSEC_PER_MSEC /* the two clocks drift apart by some 50 ns in it */
 
@@ -129,8 +132,10 @@ struct loop {
 
     struct metrics *metrics;
     bool metrics_own;
-    uint64_t metrics_refreshed; /* clock */
-    uint64_t idle_turn_ns;      /* what an idle turn costs */
+    uint64_t metrics_refreshed;                /* clock */
+    uint64_t processor_seen;                   /* clock when last asked for */
+    struct metrics_processor processor_before; /* what the thread had had when the loop was made */
+    uint64_t idle_turn_ns;                     /* what an idle turn costs */
     struct loop_statistics statistics;
     struct random random;
     uint64_t latest;     /* loop_now since a round of polls found nothing; 0: none */
@@ -159,6 +164,8 @@ int loop_create(const struct loop_options *options, struct loop **created)
         }
         loop->metrics_own = true;
     }
+    if (!loop->simulated)
+        metrics_thread_processor(&loop->processor_before);
     uint64_t seed = options->seed;
     if (loop->simulated) {
         loop->epoll = -1;
@@ -356,9 +363,26 @@ static void account(struct loop *loop, uint64_t now)
     loop->busy_turns = 0;
 }
 
+/* What the thread had of its processor. A busy loop may have been kept waiting by others: the clock alone
+ * does not tell. */
+static void refresh_processor(struct loop *loop, uint64_t now)
+{
+    struct metrics_processor processor;
+    const struct metrics_processor *before = &loop->processor_before;
+    loop->processor_seen = now;
+    if (loop->simulated || !metrics_thread_processor(&processor))
+        return;
+    if (processor.run_ns < before->run_ns || processor.wait_ns < before->wait_ns)
+        return; /* another thread made the loop */
+    metrics_set(loop->metrics, METRIC_PROCESSOR, processor.run_ns - before->run_ns);
+    metrics_set(loop->metrics, METRIC_PROCESSOR_WAIT, processor.wait_ns - before->wait_ns);
+}
+
 /* Gauges, and what the loop itself has done. */
 static void refresh_metrics(struct loop *loop, uint64_t now)
 {
+    if (now - loop->processor_seen >= PROCESSOR_INTERVAL)
+        refresh_processor(loop, now);
     struct metrics *metrics = loop->metrics;
     loop->metrics_refreshed = now;
     metrics_set(metrics, METRIC_LOOP_BUSY, loop->statistics.busy_ns);
@@ -373,6 +397,7 @@ static void refresh_metrics(struct loop *loop, uint64_t now)
 
 void loop_settle(struct loop *loop)
 {
+    loop->processor_seen = 0;
     refresh_metrics(loop, loop_now(loop));
 }
 
