@@ -32,6 +32,7 @@ enum level { LEVEL_NONE, LEVEL_INTERVAL, LEVEL_CLOSE, LEVEL_WRITE };
 struct file {
     bool used;       /* the slot */
     uint16_t names;  /* that the model knows */
+    uint16_t lost;   /* names beside them, in directories that were lost */
     uint32_t id;     /* of the contents */
     uint64_t number; /* inode; 0: not told yet */
     uint64_t size;

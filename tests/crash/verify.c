@@ -487,6 +487,33 @@ static bool touched(const struct checker *checker, unsigned file)
     return false;
 }
 
+/* One of the names that the file may have is in a directory that is rightly gone. */
+static bool may_be_hidden(const struct checker *checker, unsigned file)
+{
+    for (unsigned name = NAMES_SHARED; name < NAMES; name++) {
+        if (!checker->hidden[name_directory(name)])
+            continue;
+        struct possible possible = possible_files(checker, name);
+        if (is_possible(&possible, (uint16_t)file))
+            return true;
+    }
+    return false;
+}
+
+/* Names in a directory that is gone are names. */
+static void compare_links(struct checker *checker, const char *path, unsigned index,
+                          const struct stat *status, unsigned names)
+{
+    struct file *file = &checker->files[index];
+    if (status->st_nlink == names + file->lost)
+        return;
+    if (status->st_nlink > names + file->lost && may_be_hidden(checker, index))
+        file->lost = (uint16_t)(status->st_nlink - names);
+    else
+        complain(checker, "%s (inode %llx): link count %u, and %u names", path,
+                 (unsigned long long)status->st_ino, (unsigned)status->st_nlink, names);
+}
+
 static void read_file(struct checker *checker, const char *path, unsigned index, unsigned names)
 {
     struct stat status;
@@ -508,9 +535,7 @@ static void read_file(struct checker *checker, const char *path, unsigned index,
     if (size != (uint64_t)status.st_size)
         complain(checker, "%s: %llu bytes could be read, size is %llu", path, (unsigned long long)size,
                  (unsigned long long)status.st_size);
-    if (status.st_nlink != names)
-        complain(checker, "%s (inode %llx): link count %u, and %u names", path,
-                 (unsigned long long)status.st_ino, (unsigned)status.st_nlink, names);
+    compare_links(checker, path, index, &status, names);
     compare_contents(checker, path, index, size <= FILE_MAX ? size : FILE_MAX);
     compare_attributes(checker, path, index, status.st_mode);
 }
@@ -537,19 +562,6 @@ static int names_at_least(const struct checker *checker, unsigned file)
         least = certain || names < least ? names : least;
     }
     return least;
-}
-
-/* One of the names that the file may have is in a directory that is rightly gone. */
-static bool may_be_hidden(const struct checker *checker, unsigned file)
-{
-    for (unsigned name = NAMES_SHARED; name < NAMES; name++) {
-        if (!checker->hidden[name_directory(name)])
-            continue;
-        struct possible possible = possible_files(checker, name);
-        if (is_possible(&possible, (uint16_t)file))
-            return true;
-    }
-    return false;
 }
 
 static void look_at_file(struct checker *checker, unsigned index)
