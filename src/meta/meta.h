@@ -56,6 +56,7 @@ struct inode {
     uint8_t chunked : 2;    /* server/: INODE_CHUNKED once bytes have gone, or are on their way, to chunks;
                                INODE_BEYOND: other servers may hold memory beyond the size; 0: inline */
     uint8_t shown : 1;      /* the board has told of it: clients may hold it without having said so */
+    uint8_t cut : 1;        /* server/: other servers have cut chunks of it, and nothing makes that last */
     uint32_t uid;
     uint32_t gid;
     uint32_t generation;

@@ -426,11 +426,31 @@ void serve_COPY_CHUNK(void *owner, struct rpc_request *request)
     write_and_answer(server, request, &body->to, status);
 }
 
+/* Where nothing lasts that was not asked for, what other servers have cut off an inode of this one has to be,
+ * too: a client asks only those that have bytes of it. */
+static int sync_cuts(struct server *server, uint64_t number, uint64_t deadline)
+{
+    const struct inode_request body = {.inode = number};
+    struct inode *inode = meta_inode_find(server->meta, number);
+    if (inode == NULL || !inode->cut)
+        return 0;
+    inode->cut = 0;
+    int status = server_call_many(server, NULL, RPC_SYNC_CHUNKS, &body, sizeof(body), NULL, 0, deadline);
+    inode = meta_inode_find(server->meta, number);
+    if (status != 0 && inode != NULL)
+        inode->cut = 1;
+    return status;
+}
+
 void serve_SYNC_CHUNKS(void *owner, struct rpc_request *request)
 {
     struct server *server = owner;
+    const struct inode_request *body = request->body;
     rpc_storage_begin(request);
-    answer(request, server->map == NULL ? -EAGAIN : durable_commit(server), NULL, 0);
+    int status = server->map == NULL ? -EAGAIN : 0;
+    if (status == 0 && server->options.durability == DURABILITY_NONE)
+        status = sync_cuts(server, body->inode, request->deadline);
+    answer(request, status != 0 ? status : durable_commit(server), NULL, 0);
 }
 
 /* ---- truncation and removal ---- */

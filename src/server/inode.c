@@ -278,6 +278,8 @@ static int shrink(struct server *server, struct inode *inode, uint64_t size, uin
                             .size = size};
     bool elsewhere = !server_single(server) && old_size > UINT64_C(1) << inode->layout.chunk_shift;
     int status = elsewhere ? intent_begin(server, &intent, NULL, NULL, true) : 0;
+    if (elsewhere && server->options.durability == DURABILITY_NONE)
+        inode->cut = 1;
     if (status == 0)
         status = chunks_truncate_elsewhere(server, inode, size, old_size, false, deadline);
     /* An inline file has no chunk 0 but what a write that never finished left. */

@@ -376,6 +376,6 @@ int main(int argc, char **argv)
         {"durability interval", run_interval, {1, 3}},
         {"durability none", run_none, {1, 3}},
     };
-    static const uint64_t seeds[] = {1, 2, 7, 10, 14, 155};
+    static const uint64_t seeds[] = {1, 2, 7, 10, 14, 155, 7000033, 7000093, 7200152};
     return SIM_MAIN(argc, argv, cases, seeds);
 }
