@@ -6,12 +6,18 @@
 
 #include "base/hash.h"
 
+/* What stamps of the file begin with. */
+static uint64_t mix_seed(uint64_t seed)
+{
+    return hash_mix(seed + UINT64_C(0x9e3779b97f4a7c15));
+}
+
 /* The word at an offset that is a multiple of 8. */
-static uint64_t word_at(const struct content *content, uint64_t seed, uint64_t offset)
+static uint64_t word_at(const struct content *content, uint64_t mixed, uint64_t offset)
 {
     if (!content->every_word && offset % CONTENT_PERIOD != 0)
         return content->period[offset % CONTENT_PERIOD / 8];
-    return hash_mix(hash_mix(seed + UINT64_C(0x9e3779b97f4a7c15)) + offset);
+    return hash_mix(mixed + offset);
 }
 
 void content_init(struct content *content, bool every_word)
@@ -61,9 +67,9 @@ static inline __attribute__((always_inline)) bool walk(const struct content *con
                                                        unsigned char *bytes, size_t length, uint64_t offset,
                                                        uint64_t step, visit_word visit)
 {
-    uint64_t end = offset + length;
+    uint64_t end = offset + length, mixed = mix_seed(seed);
     for (uint64_t at = offset / step * step; at < end; at += step) {
-        uint64_t word = word_at(content, seed, at);
+        uint64_t word = word_at(content, mixed, at);
         if (at >= offset && end - at >= 8) {
             if (!visit(bytes + (at - offset), (const unsigned char *)&word, 8))
                 return false;

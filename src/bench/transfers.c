@@ -19,6 +19,8 @@ struct transfer_slot {
     bool check_all;
     bool filled; /* with content that began at place in_period of a period */
     uint64_t in_period;
+    bool holds; /* what was written or read last, with this seed and offset */
+    uint64_t seed, offset;
 };
 
 int transfers_init(struct transfers *transfers, struct session *session, const struct content *content,
@@ -52,6 +54,12 @@ void transfers_free(struct transfers *transfers)
     transfers->slots = NULL;
 }
 
+/* Whether a read that did nothing would be taken for one that did. */
+static bool holds_place(const struct transfer_slot *slot)
+{
+    return !slot->holds || (slot->seed == slot->place.seed && slot->offset == slot->place.offset);
+}
+
 static void prepare(struct transfers *transfers, struct transfer_slot *slot, enum benchfs_io_kind kind)
 {
     const struct transfer_place *place = &slot->place;
@@ -64,7 +72,8 @@ static void prepare(struct transfers *transfers, struct transfer_slot *slot, enu
     slot->io.user = slot;
     if (kind == BENCHFS_IO_READ) {
         slot->check_all = content->every_word || transfers->checked++ % CHECK_ALL_EVERY == 0;
-        content_wipe(content, bytes, transfers->size, place->offset, slot->check_all);
+        if (slot->check_all || holds_place(slot))
+            content_wipe(content, bytes, transfers->size, place->offset, slot->check_all);
     } else if (slot->filled && slot->in_period == place->offset % CONTENT_PERIOD) {
         content_stamp(content, place->seed, bytes, transfers->size, place->offset);
     } else {
@@ -72,6 +81,9 @@ static void prepare(struct transfers *transfers, struct transfer_slot *slot, enu
         slot->filled = true;
         slot->in_period = place->offset % CONTENT_PERIOD;
     }
+    slot->holds = true;
+    slot->seed = place->seed;
+    slot->offset = place->offset;
     slot->started = crew_now();
 }
 

@@ -61,6 +61,25 @@ static ssize_t read_behind(struct target *target, int fd, void *data, size_t len
     return target_posix.read(target, fd, data, length, offset);
 }
 
+static ssize_t read_nothing(struct target *target, int fd, void *data, size_t length, off_t offset)
+{
+    if (calls++ == lost)
+        return (ssize_t)length;
+    return target_posix.read(target, fd, data, length, offset);
+}
+
+/* Though the buffer holds what the phase before has read from the same place. */
+static void a_read_that_does_nothing_is_found(void **state)
+{
+    (void)state;
+    struct iozone_shape size = {65536, 65536, 1, false, false};
+    for (lost = 0; lost < 5; lost++) {
+        session_calls = target_posix;
+        session_calls.read = read_nothing;
+        assert_int_equal(session_run(1, 1, IOZONE_PHASE_COUNT, run_all, &size), -EIO);
+    }
+}
+
 static void a_write_that_is_lost_is_found(void **state)
 {
     (void)state;
@@ -82,6 +101,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_record_is_visited_once),
         cmocka_unit_test_setup_teardown(every_phase_moves_the_file, session_setup, session_teardown),
+        cmocka_unit_test_setup_teardown(a_read_that_does_nothing_is_found, session_setup, session_teardown),
         cmocka_unit_test_setup_teardown(a_write_that_is_lost_is_found, session_setup, session_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
