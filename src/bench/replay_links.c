@@ -140,6 +140,9 @@ static int apply(struct links *links, const struct trace_event *event)
         return set_target(links, event->path, event->new_path);
     case TRACE_UNLINK:
         return set_target(links, event->path, NONE);
+    case TRACE_LINK:
+        target = target_of(links, event->path);
+        return target == NONE ? 0 : set_target(links, event->new_path, target);
     case TRACE_RENAME:
         target = target_of(links, event->path);
         if (target == NONE && target_of(links, event->new_path) == NONE)

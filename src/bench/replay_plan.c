@@ -191,6 +191,9 @@ static int begin_paths(struct planner *planner, const char *only)
         const struct trace_event *event = &trace->events[i];
         if (event->error == 0 && (event->operation == TRACE_SYMLINK || event->operation == TRACE_READLINK))
             planner->paths[event->path].ever_link = true;
+        if (event->error == 0 && (event->operation == TRACE_RENAME || event->operation == TRACE_LINK) &&
+            planner->paths[event->path].ever_link)
+            planner->paths[event->new_path].ever_link = true;
         if (event->error == 0) {
             mark_directories_above(planner, event->path);
             mark_directories_above(planner, event->new_path);
@@ -550,13 +553,15 @@ static int add_rename(struct planner *planner, const struct trace_event *event)
     return add_second_name(planner, event, true, false);
 }
 
-/* A file's other name has its contents, and is prepared under the first. */
+/* A file's other name has its contents, and is prepared under the first; that of a symbolic link leads where
+ * the link does. */
 static int add_link(struct planner *planner, const struct trace_event *event)
 {
     const struct path_state *to = &planner->paths[event->new_path];
+    enum replay_kind kind = kind_of(planner, event->path);
     if (event->path == event->new_path || to->parent == NONE || to->is_directory ||
-        to->kind > REPLAY_ABSENT || kind_of(planner, event->path) != REPLAY_FILE ||
-        !require(planner, event->path, REPLAY_FILE) || !require(planner, to->parent, REPLAY_DIRECTORY))
+        to->kind > REPLAY_ABSENT || kind == REPLAY_DIRECTORY || !require(planner, event->path, kind) ||
+        !require(planner, to->parent, REPLAY_DIRECTORY))
         return 0;
     return add_second_name(planner, event, false, false);
 }

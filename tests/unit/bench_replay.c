@@ -184,6 +184,45 @@ static void links_are_replayed(void **state)
     assert_int_equal(replay(1), -EIO);
 }
 
+/* clang-format off */
+static const char names_of_links[] = HEAD
+    LINE(0, "\"op\":\"mkdir\",\"path\":\"/d\"")
+    LINE(1, "\"op\":\"open\",\"path\":\"/d/f\",\"fd\":1,\"flags\":\"wc\"")
+    LINE(2, "\"op\":\"write\",\"fd\":1,\"offset\":0,\"length\":100")
+    LINE(3, "\"op\":\"close\",\"fd\":1")
+    LINE(4, "\"op\":\"symlink\",\"path\":\"/l\",\"new_path\":\"/d\"")
+    LINE(5, "\"op\":\"link\",\"path\":\"/l\",\"new_path\":\"/m\"") /* of the link, not of the directory */
+    LINE(6, "\"op\":\"unlink\",\"path\":\"/l\"")
+    LINE(7, "\"op\":\"readlink\",\"path\":\"/m\",\"new_path\":\"/d\"")
+    LINE(8, "\"op\":\"open\",\"path\":\"/m/f\",\"fd\":2,\"flags\":\"r\"")
+    LINE(9, "\"op\":\"read\",\"fd\":2,\"offset\":0,\"length\":100,\"moved\":100")
+    LINE(10, "\"op\":\"close\",\"fd\":2")
+    LINE(11, "\"op\":\"rename\",\"path\":\"/m\",\"new_path\":\"/n\"")
+    LINE(12, "\"op\":\"unlink\",\"path\":\"/n/f\"")
+    LINE(13, "\"op\":\"stat\",\"path\":\"/n\",\"link\":true")
+    LINE(14, "\"op\":\"link\",\"path\":\"/old\",\"new_path\":\"/new\"") /* a file, as far as is known */
+    LINE(15, "\"op\":\"readlink\",\"path\":\"/there\",\"new_path\":\"/old\"")
+    LINE(16, "\"op\":\"link\",\"path\":\"/there\",\"new_path\":\"/here\"")
+    LINE(17, "\"op\":\"truncate\",\"path\":\"/here\",\"length\":10");
+/* clang-format on */
+
+static void links_have_several_names(void **state)
+{
+    (void)state;
+    make_plan(names_of_links, NULL);
+    assert_int_equal(plan.left_out, 0);
+    assert_int_equal(plan.step_count, 18);
+    assert_string_equal(trace.paths[trace.events[8].path], "/d/f");
+    assert_string_equal(trace.paths[trace.events[12].path], "/d/f");
+    assert_string_equal(trace.paths[trace.events[17].path], "/old");
+    assert_int_equal(prepared("/old")->kind, REPLAY_FILE);
+    assert_int_equal(prepared("/there")->kind, REPLAY_LINK);
+    assert_int_equal(replay(2), 0);
+    assert_int_equal(session_totals[REPLAY_ALL].operations, 18);
+    assert_int_equal(session_totals[REPLAY_ALL].errors, 0);
+    assert_int_equal(session_totals[TRACE_LINK].operations, 3);
+}
+
 /* A process opens by a link that another makes. */
 static void what_leads_through_a_link_waits_for_it(void **state)
 {
@@ -498,6 +537,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(links_are_planned_by_what_they_lead_to, setup, teardown),
         cmocka_unit_test_setup_teardown(links_are_replayed, setup, teardown),
+        cmocka_unit_test_setup_teardown(links_have_several_names, setup, teardown),
         cmocka_unit_test_setup_teardown(what_leads_through_a_link_waits_for_it, setup, teardown),
         cmocka_unit_test_setup_teardown(links_may_lead_round_in_circles, setup, teardown),
         cmocka_unit_test_setup_teardown(directories_take_along_what_is_below, setup, teardown),
