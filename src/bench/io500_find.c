@@ -1,6 +1,7 @@
 /* The search. Each worker lists its own tree and a part of the one that all share, which is a single
  * directory with most of the files; the first lists the top as well. Names are compared first: only where
- * they match does it ask for the size. The names are kept until their directory has been listed, because not
+ * they match does it ask for the size. At the top, where there are directories, it also asks what those are
+ * whose kind the list does not tell. The names are kept until their directory has been listed, because not
  * every file system can be asked in between.
  *
  * Which names of the shared directory a worker sees is the file system's choice, so what each found is summed
@@ -23,6 +24,7 @@ struct search {
     uint64_t seen;    /* files in this directory */
     uint64_t matched; /* by name and size */
     uint64_t found;   /* sum of their hashes */
+    bool asks;        /* what kind a name is of, if the list does not tell */
     char *names;      /* that match, each with its end */
     size_t length, room;
 };
@@ -42,7 +44,7 @@ static int look_at(void *argument, const char *name, mode_t type)
         return 0;
     search->seen++;
     search->found += name_hash(name, SEEN);
-    if (strstr(name, wanted) == NULL)
+    if (strstr(name, wanted) == NULL && (type != 0 || !search->asks))
         return 0;
     if (search->length + length > search->room) {
         size_t room = 2 * search->room + length + 4096;
@@ -77,7 +79,12 @@ static int search_part(struct search *search, const char *directory, uint32_t pa
         histogram_record(&search->part->latency, crew_now() - start);
         if (status < 0)
             return session_fail(session, "stat", path, status);
-        if (S_ISREG(found.st_mode) && found.st_size == IO500_HARD_FILE) {
+        if (S_ISDIR(found.st_mode)) {
+            search->seen--;
+            search->found -= name_hash(search->names + at, SEEN);
+        }
+        if (S_ISREG(found.st_mode) && found.st_size == IO500_HARD_FILE &&
+            strstr(search->names + at, wanted) != NULL) {
             search->matched++;
             search->found += name_hash(search->names + at, MATCHED);
         }
@@ -101,8 +108,11 @@ int io500_find(struct session *session, struct io500_files *files, struct crew_p
     uint32_t number = session->worker->number, count = session->worker->count;
     char directory[SESSION_PATH_MAX];
     int status = 0;
-    if (number == 0) /* a file of each, and the one that all share */
+    if (number == 0) { /* a file of each, and the one that all share */
+        search.asks = true;
         status = search_whole(&search, session->directory, count + 1);
+        search.asks = false;
+    }
     if (status == 0) {
         mdtest_directory(&files->easy_names, number, 0, directory);
         status = search_whole(&search, directory, files->easy_names.made);

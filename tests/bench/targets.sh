@@ -99,6 +99,10 @@ for kind in chfs finchfs; do
     ok "$kind synchronises" bench ior --block 64KiB --size 32KiB --fsync --repeats 3 --target $kind:
     ok "once for each file" counted sync 3
     : >"$work/counts"
+    ok "$kind has all of io500" bench io500 --time 10ms --total 2MiB --files 50 --repeats 1 --target $kind: --output "$work/lines"
+    ok "with a score" same "$(lines_with '"type":"score"')" 1
+    ok "$kind has a mixed load" bench mixed --time 50ms --rate 200 --total 1MiB --repeats 1 --target $kind:
+    : >"$work/counts"
 done
 cat >"$work/rename" <<'EOF'
 {"type":"trace","format":1}
