@@ -10,9 +10,9 @@
  * the queue grows for as long as it goes on; that is saturation, and the latencies say only how long the run
  * was.
  *
- * Reads are of a file that the next worker wrote before, writes of the worker's own, whose blocks get another
- * content each time and are compared in the end. No block has two writes under way: nobody could say which
- * was last. */
+ * Reads are of a file that the next worker wrote before, writes of the worker's own, which has been written
+ * before, too, and whose blocks get another content each time and are compared in the end. No block has two
+ * writes under way: nobody could say which was last. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ struct mixed {
     struct content content;
     struct random random;
     uint64_t blocks;
-    uint32_t *versions; /* of the blocks that are written; 0: never */
+    uint32_t *versions; /* of the blocks that are written; 0: as they were in the beginning */
     bool *writing;      /* blocks */
     uint64_t reads, created;
     int read_fd, write_fd;
@@ -367,26 +367,27 @@ static int prepare(struct mixed *mixed)
         status = write_at(mixed, fd, read_seed(number), block, mixed->path);
     int closed = close_file(mixed, "read", number, fd);
     status = status < 0 ? status : closed;
+    if (status == 0)
+        status = mixed->write_fd = open_file(mixed, "write", number, O_CREAT | O_EXCL | O_RDWR);
+    status = status < 0 ? status : 0;
+    for (uint64_t block = 0; block < mixed->blocks && status == 0; block++)
+        status = write_at(mixed, mixed->write_fd, write_seed(mixed, block), block, mixed->path);
     for (uint64_t i = 0; i < mixed->shape->files && status == 0; i++)
         status = make_file(mixed, i);
     if (status == 0)
         status = crew_wait(mixed->session->worker);
     if (status == 0)
         status = mixed->read_fd = open_file(mixed, "read", neighbour(mixed), O_RDONLY);
-    if (status >= 0)
-        status = mixed->write_fd = open_file(mixed, "write", number, O_CREAT | O_EXCL | O_RDWR);
     return status < 0 ? status : 0;
 }
 
-/* Whether every block that was written holds what was written to it last. */
+/* Whether every block holds what was written to it last. */
 static int check_written(struct mixed *mixed)
 {
     struct session *session = mixed->session;
     uint64_t size = mixed->shape->size;
     session_path(session, mixed->path, "write.%u", session->worker->number);
     for (uint64_t block = 0; block < mixed->blocks; block++) {
-        if (mixed->versions[block] == 0)
-            continue;
         content_wipe(&mixed->content, buffer_of(mixed), size, block * size, true);
         ssize_t count = session->call->read(session->target, mixed->write_fd, buffer_of(mixed), size,
                                             (off_t)(block * size));
