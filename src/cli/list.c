@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "base/terminal.h"
 #include "cli/cli.h"
 
 struct ls {
@@ -77,8 +78,8 @@ static void print_name(const struct ls *ls, const char *name)
         fputs(name, stdout);
         return;
     }
-    for (; *name != '\0'; name++)
-        putchar((unsigned char)*name < 32 || *name == 127 ? '?' : *name);
+    for (struct terminal_character next; (next = terminal_character(name)).bytes != 0; name += next.bytes)
+        fwrite(next.shown ? name : "?", next.shown ? next.bytes : 1, 1, stdout);
 }
 
 static void print_owner(uint32_t uid, uint32_t gid)

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "base/terminal.h"
 #include "cli/top.h"
 
 /* ---- numbers ---- */
@@ -81,6 +82,19 @@ static void append(struct top_text *text, const char *bytes, size_t length)
     text->bytes[text->length] = '\0';
 }
 
+/* As much as fits into the columns; a file's name may hold anything. Returns the columns that it takes. */
+static uint32_t append_shown(struct top_text *text, const char *bytes, uint32_t columns)
+{
+    uint32_t used = 0;
+    for (struct terminal_character next; (next = terminal_character(bytes)).bytes != 0; bytes += next.bytes) {
+        if (used + next.columns > columns)
+            break;
+        append(text, next.shown ? bytes : "?", next.shown ? next.bytes : 1);
+        used += next.columns;
+    }
+    return used;
+}
+
 struct page {
     const struct top_view *view;
     struct top_text *text;
@@ -99,18 +113,13 @@ __attribute__((format(printf, 3, 4))) static void line(struct page *page, enum s
     va_start(list, format);
     int length = vsnprintf(bytes, sizeof(bytes), format, list);
     va_end(list);
-    size_t columns = page->view->columns < sizeof(bytes) - 1 ? page->view->columns : sizeof(bytes) - 1;
-    size_t used = (size_t)length < columns ? (size_t)length : columns;
-    for (size_t i = 0; i < used; i++)
-        if ((unsigned char)bytes[i] < ' ' || bytes[i] == 0x7f)
-            bytes[i] = '?'; /* a file's name may hold anything */
     bool coloured = page->view->colours && style != PLAIN;
-    if (coloured && style == TITLE)
-        while (used < columns)
-            bytes[used++] = ' ';
     if (coloured)
         append(page->text, begins[style], strlen(begins[style]));
-    append(page->text, bytes, used);
+    uint32_t used = append_shown(page->text, length < 0 ? "" : bytes, page->view->columns);
+    if (coloured && style == TITLE)
+        for (; used < page->view->columns; used++)
+            append(page->text, " ", 1);
     if (coloured)
         append(page->text, "\033[0m", 4);
     append(page->text, "\n", 1);
@@ -433,12 +442,17 @@ static const char *inode_text(const struct inode_names *names, uint64_t inode, u
                               size_t size)
 {
     const char *name = names == NULL ? NULL : inode_name(names, inode);
-    size_t length = name == NULL ? 0 : strlen(name);
+    size_t needed = name == NULL ? 0 : terminal_columns(name);
     if (inode == 0)
         snprintf(text, size, "-");
-    else if (length > columns && columns > 3)
-        snprintf(text, size, "...%s", name + length - (columns - 3));
-    else if (name != NULL)
+    else if (needed > columns && columns > 3) {
+        for (size_t room = columns - 3; needed > room;) {
+            struct terminal_character first = terminal_character(name);
+            needed -= first.columns;
+            name += first.bytes;
+        }
+        snprintf(text, size, "...%s", name);
+    } else if (name != NULL)
         snprintf(text, size, "%s", name);
     else
         snprintf(text, size, "inode %" PRIx64, inode);

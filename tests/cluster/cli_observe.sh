@@ -95,6 +95,21 @@ ok "top counts operations as clients see them" shows 'WIRE' top --clients
 ok "top shows no line wider than 80 columns" [ "$(top | wc -L)" -le 80 ]
 ok "a bad interval is refused" fails 2 'interval' benchfs top --interval soon
 ok "an argument is refused" fails 2 'unexpected' benchfs top now
+# A name that would turn the screen red where it got there as it is, and one that is twice as wide as it is long.
+red=$(printf '/\302\233[31mred') wide=/$(printf '\346\227\245%.0s' $(seq 60))
+for name in "$red" "$wide"; do
+    benchfs cp "$work/file.1" "benchfs:$name" >/dev/null
+    for i in 1 2 3 4 5; do benchfs cat "$name" >/dev/null; done
+done
+names_are_tamed() {
+    top --total >"$work/.shown" && python3 -c 'import sys, unicodedata
+text = open(sys.argv[1], "rb").read().decode()
+print(text)
+assert "\u009b" not in text and "/?[31mred" in text and "...\u65e5" in text
+assert all(sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in line) <= 80 for line in text.split("\n"))' "$work/.shown"
+}
+ok "names of files do nothing to the terminal, and fit" names_are_tamed
+ok "nor does ls" eval '[ "$(script -qec "benchfs ls /" /dev/null | grep -c "^?.31mred")" = 1 ]'
 ok "on a terminal: alternate screen, keys, everything put back" python3 "$tests/top_terminal.py" benchfs
 
 pid=$(server_pids | tail -1)

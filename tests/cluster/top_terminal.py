@@ -3,7 +3,7 @@
 
 Usage: top_terminal.py BENCHFS
 """
-import fcntl, os, pty, re, select, signal, struct, sys, termios, time
+import fcntl, os, pty, re, select, signal, struct, sys, termios, time, unicodedata
 
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 
@@ -57,6 +57,10 @@ def check_end(fd, pid, before, how):
     assert status == 0, f"{how}: exit status {status}"
 
 
+def columns(line):
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in line.decode())
+
+
 def main():
     program = sys.argv[1]
     for how in ("q", "SIGTERM", "SIGINT"):
@@ -66,7 +70,7 @@ def main():
         assert ENTER in frame and b"SRV" in frame and b"OPERATION" in frame, frame
         frame = read_until(fd, rb"SRV[\s\S]*q quit")
         lines = lines_of(frame)
-        assert len(lines) <= 24 and max(map(len, lines)) <= 80, lines
+        assert len(lines) <= 24 and max(map(columns, lines)) <= 80, lines
         os.write(fd, b"c")
         read_until(fd, rb"PROCESS/THREAD")
         os.write(fd, b"c")
