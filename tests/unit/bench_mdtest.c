@@ -68,6 +68,30 @@ static void trees_are_counted(void **state)
     assert_int_equal(mdtest_directories(16, 1000), 0);
 }
 
+static void names_are_taken_apart(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {
+        "file.1",    "file.1.",   "file..1",           "file.01.2",
+        "file.1.02", "file.1.2x", "file.1.2.3",        "file.-1.2",
+        "file. 1.2", "tree.1.2",  "file.4294967296.1", "file.1.18446744073709551616",
+        "",          "file."};
+    static const uint64_t numbers[] = {0, 1, 10, 4294967295, 18446744073709551615u};
+    uint32_t worker;
+    uint64_t number;
+    for (unsigned i = 0; i < 14; i++)
+        assert_false(mdtest_parse_name(wrong[i], &worker, &number));
+    for (unsigned i = 0; i < 4; i++) {
+        for (unsigned k = 0; k < 5; k++) {
+            char name[64];
+            mdtest_name(name, sizeof(name), (uint32_t)numbers[i], numbers[k]);
+            assert_true(mdtest_parse_name(name, &worker, &number));
+            assert_int_equal(worker, numbers[i]);
+            assert_true(number == numbers[k]);
+        }
+    }
+}
+
 static void every_shape_is_made_and_removed(void **state)
 {
     (void)state;
@@ -201,6 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trees_are_counted),
+        cmocka_unit_test(names_are_taken_apart),
         cmocka_unit_test_setup_teardown(every_shape_is_made_and_removed, session_setup, session_teardown),
         cmocka_unit_test_setup_teardown(the_clock_ends_making, session_setup, session_teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_ends_the_run, session_setup, session_teardown),
