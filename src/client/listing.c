@@ -14,7 +14,8 @@
 #include <fnmatch.h>
 
 #define BATCH_FIRST (16u * 1024)
-#define BATCH_NEXT (64u * 1024)
+#define BATCH_NEXT                                                                                           \
+    (30u * 1024) /* below rpc.rendezvous_threshold as it is mostly: within a host it comes at one go */
 #define PATTERN_MAX 255u
 
 struct source {
@@ -125,8 +126,7 @@ static bool name_valid(const char *name, size_t length)
 }
 
 /* The next entry of a source, NULL at its end. Fetches when the batch is used up. */
-static int source_entry(struct client_listing *listing, struct source *source,
-                        const struct list_entry **entry)
+static int source_entry(struct client_listing *listing, struct source *source, struct list_entry **entry)
 {
     *entry = NULL;
     while (source->offset == source->length) {
@@ -136,21 +136,21 @@ static int source_entry(struct client_listing *listing, struct source *source,
         if (status < 0)
             return status;
     }
-    const struct list_entry *here = (const struct list_entry *)(source->ready + source->offset);
+    struct list_entry *here = (struct list_entry *)(source->ready + source->offset);
     size_t left = source->length - source->offset;
     if (left < sizeof *here || here->record_length > left ||
-        here->record_length < sizeof *here + here->name_length || here->name_length == 0)
+        here->record_length < list_entry_length(here->flags, here->name_length) || here->name_length == 0)
         return -EPROTO;
     *entry = here;
     return 0;
 }
 
-static int entry_order(const struct list_entry *first, const struct list_entry *second)
+static int entry_order(struct list_entry *first, struct list_entry *second)
 {
     if (first->hash != second->hash)
         return first->hash < second->hash ? -1 : 1;
     size_t common = first->name_length < second->name_length ? first->name_length : second->name_length;
-    int order = memcmp(first->name, second->name, common);
+    int order = memcmp(list_entry_name(first), list_entry_name(second), common);
     return order != 0 ? order : (int)first->name_length - (int)second->name_length;
 }
 
@@ -175,15 +175,15 @@ static int entry_complete(struct client_listing *listing, const struct list_entr
     bool complete = from->flags & LIST_ENTRY_ATTRIBUTES;
     bool undecided = listing->filtered && (from->flags & LIST_ENTRY_UNDECIDED);
     bool gathered = listing->want_attributes &&
-                    (is_directory(from->type) || (complete && from->attributes.blocks == BLOCKS_UNKNOWN));
+                    (is_directory(from->type) || (complete && entry->attributes.blocks == BLOCKS_UNKNOWN));
     if (undecided || gathered || (listing->want_attributes && !complete)) {
-        int status = client_attributes(listing->client, entry->attributes.inode, &entry->attributes);
+        int status = client_attributes(listing->client, from->inode, &entry->attributes);
         if (status == -ENOENT || status == -ESTALE)
             return 0;
         if (status < 0)
             return status;
     } else if (!complete) {
-        entry->attributes = (struct attributes){.inode = entry->attributes.inode, .mode = from->type};
+        entry->attributes = (struct attributes){.inode = from->inode, .mode = from->type};
     }
     entry->matches = !listing->filtered ||
                      (undecided ? filter_matches(listing, entry) : (from->flags & LIST_ENTRY_MATCHES) != 0);
@@ -193,10 +193,10 @@ static int entry_complete(struct client_listing *listing, const struct list_entr
 int client_list_next(struct client_listing *listing, struct client_entry *entry)
 {
     for (;;) {
-        const struct list_entry *first = NULL;
+        struct list_entry *first = NULL;
         struct source *from = NULL;
         for (uint32_t i = 0; i < listing->count; i++) {
-            const struct list_entry *candidate;
+            struct list_entry *candidate;
             int status = source_entry(listing, &listing->sources[i], &candidate);
             if (status < 0)
                 return status;
@@ -207,12 +207,14 @@ int client_list_next(struct client_listing *listing, struct client_entry *entry)
         }
         if (first == NULL)
             return 0;
-        if (!name_valid(first->name, first->name_length))
+        const char *name = list_entry_name(first);
+        if (!name_valid(name, first->name_length))
             return -EPROTO;
         entry->hash = first->hash;
-        entry->attributes = first->attributes;
+        if ((first->flags & LIST_ENTRY_ATTRIBUTES) != 0)
+            memcpy(&entry->attributes, first->rest, sizeof entry->attributes);
         entry->name_length = first->name_length;
-        memcpy(entry->name, first->name, first->name_length);
+        memcpy(entry->name, name, first->name_length);
         entry->name[first->name_length] = '\0';
         from->offset += first->record_length;
         int status = entry_complete(listing, first, entry);

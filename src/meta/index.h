@@ -12,6 +12,7 @@
 
 #define INDEX_LEVELS_MAX 7u
 #define INDEX_LEAF_SLOTS 255u /* of a full-sized leaf */
+#define INDEX_EXPECTED 8u     /* slots ahead: index_expect */
 #define INDEX_LEAF_HOMES 224u /* the slots behind take what is pushed over the end */
 
 /* What the low bits of a pointer to a child say: see index.c. */
@@ -95,6 +96,15 @@ uint32_t index_search(struct index_path *path, uint64_t key);
 /* Moves to the element at path->slot or the next one after it, into later leaves too. Returns it, or NULL at
  * the end. */
 struct index_slot *index_element(struct index_path *path);
+
+/* Begins to bring into the cache what an element a few slots behind path->slot points to. */
+static inline void index_expect(const struct index_path *path)
+{
+    const struct index_leaf *leaf = path->leaf;
+    uint32_t limit = path->child & INDEX_PACKED ? leaf->count : INDEX_LEAF_SLOTS;
+    if (path->slot + INDEX_EXPECTED < limit)
+        __builtin_prefetch(leaf->slots[path->slot + INDEX_EXPECTED].value);
+}
 
 /* Inserts before path->slot; path comes from a search for key (slot possibly moved behind equal keys) and is
  * used up. Returns 0 or -ENOMEM, then the elements are unchanged. */

@@ -751,6 +751,7 @@ void meta_directory_walk(struct meta *meta, uint64_t number, uint64_t cursor, me
     struct index_slot *element;
     for (; (element = index_element(&path)) != NULL; path.slot++) {
         struct dentry_record *record = element->value;
+        index_expect(&path);
         if (!visit(owner, element->key, record->name, record->name_length, record->inode, record->type))
             return;
     }

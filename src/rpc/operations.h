@@ -485,7 +485,7 @@ struct WIRE chunks_held_reply {
     uint64_t bytes; /* that the receiver's chunks of the file take */
 };
 
-#define LIST_ATTRIBUTES 1u /* list_entry.attributes is filled where the inode is on the same server */
+#define LIST_ATTRIBUTES 1u /* entries bring attributes where the inode is on the same server */
 #define LIST_FILTER 2u     /* return only entries that match the filter, and all directories */
 
 /* find's predicate, evaluated by the servers. Zero fields do not filter. */
@@ -511,17 +511,27 @@ struct WIRE list_reply {
     uint32_t entries;
 };
 struct WIRE list_entry {
-    uint16_t record_length; /* of this entry with its name, padded to 8 */
+    uint16_t record_length; /* of this entry with all that is behind it, padded to 8 */
     uint8_t name_length;
     uint8_t flags; /* LIST_ENTRY_* */
     uint32_t type; /* S_IFMT bits */
     uint64_t hash;
-    struct attributes attributes; /* inode is always filled */
-    char name[];
+    uint64_t inode;
+    char rest[]; /* with LIST_ENTRY_ATTRIBUTES struct attributes; then the name */
 };
-#define LIST_ENTRY_ATTRIBUTES 1u /* attributes are complete */
+#define LIST_ENTRY_ATTRIBUTES 1u /* the inode's attributes are there */
 #define LIST_ENTRY_MATCHES 2u    /* matches the filter (a directory may be returned without matching) */
 #define LIST_ENTRY_UNDECIDED 4u  /* the inode is elsewhere: the caller evaluates the filter */
+/* Of the entry without padding. */
+static inline size_t list_entry_length(uint8_t flags, size_t name_length)
+{
+    return sizeof(struct list_entry) +
+           ((flags & LIST_ENTRY_ATTRIBUTES) != 0 ? sizeof(struct attributes) : 0) + name_length;
+}
+static inline char *list_entry_name(struct list_entry *entry)
+{
+    return (char *)entry + list_entry_length(entry->flags, 0);
+}
 
 #define XATTR_SET_CREATE 1u  /* -EEXIST if there is one */
 #define XATTR_SET_REPLACE 2u /* -ENODATA if there is none */

@@ -104,29 +104,29 @@ static bool visit(void *owner, uint64_t hash, const char *name, size_t length, u
         if (verdict == REJECTED && !S_ISDIR(type))
             return true;
     }
-    uint32_t record = (uint32_t)(sizeof(struct list_entry) + length + 7) & ~7u;
+    uint8_t flags = 0;
+    /* A directory's times and links are known only to all servers together. */
+    if (inode != NULL && !S_ISDIR(type))
+        flags |= LIST_ENTRY_ATTRIBUTES;
+    if ((listing->flags & LIST_FILTER) != 0)
+        flags |= verdict == MATCHES ? LIST_ENTRY_MATCHES : verdict == UNDECIDED ? LIST_ENTRY_UNDECIDED : 0;
+    uint32_t used = (uint32_t)list_entry_length(flags, length), record = (used + 7) & ~7u;
     if (!make_room(listing, record))
         return false;
     struct list_entry *entry = (void *)(listing->bytes + listing->length);
-    memset(entry, 0, record);
-    entry->record_length = (uint16_t)record;
-    entry->name_length = (uint8_t)length;
-    entry->type = type;
-    entry->hash = hash;
-    if (inode != NULL) {
-        inode_attributes(listing->server, inode, &entry->attributes);
-        /* A directory's times and links are known only to all servers together. */
-        if (!S_ISDIR(type))
-            entry->flags |= LIST_ENTRY_ATTRIBUTES;
-    } else {
-        entry->attributes.inode = number;
-        entry->attributes.mode = type;
+    *entry = (struct list_entry){.record_length = (uint16_t)record,
+                                 .name_length = (uint8_t)length,
+                                 .flags = flags,
+                                 .type = type,
+                                 .hash = hash,
+                                 .inode = number};
+    if ((flags & LIST_ENTRY_ATTRIBUTES) != 0) {
+        struct attributes attributes;
+        inode_attributes(listing->server, inode, &attributes);
+        memcpy(entry->rest, &attributes, sizeof(attributes));
     }
-    if ((listing->flags & LIST_FILTER) != 0)
-        entry->flags |= verdict == MATCHES     ? LIST_ENTRY_MATCHES
-                        : verdict == UNDECIDED ? LIST_ENTRY_UNDECIDED
-                                               : 0;
-    memcpy(entry->name, name, length);
+    memcpy(list_entry_name(entry), name, length);
+    memset((char *)entry + used, 0, record - used);
     listing->length += record;
     listing->entries++;
     return true;
@@ -173,7 +173,7 @@ void serve_LIST(void *owner, struct rpc_request *request)
     memcpy(listing.pattern, body->pattern, body->filter.pattern_length);
     struct meta_directory_status here;
     meta_directory_status(server->meta, body->directory, &here);
-    uint64_t most = here.entries * (sizeof(struct list_entry) + NAME_LENGTH_MAX + 8);
+    uint64_t most = here.entries * (list_entry_length(LIST_ENTRY_ATTRIBUTES, NAME_LENGTH_MAX) + 8);
     uint32_t limit = body->bytes_max < LIST_BYTES_MAX ? body->bytes_max : LIST_BYTES_MAX;
     listing.capacity = most < limit ? (uint32_t)most : limit;
     listing.bytes = malloc(listing.capacity > 0 ? listing.capacity : 1);

@@ -515,6 +515,11 @@ static void listing(void **state)
         client_list_close(entries);
     }
     world.lie_name = NULL;
+    world.lie_flags = LIST_ENTRY_ATTRIBUTES;
+    assert_int_equal(client_list_open(client, directory, 0, false, NULL, NULL, &entries), 0);
+    assert_int_equal(client_list_next(entries, &entry), -EPROTO);
+    client_list_close(entries);
+    world.lie_flags = 0;
     world.lie_cursor = true;
     assert_int_equal(client_list_open(client, directory, 5, false, NULL, NULL, &entries), 0);
     int status;

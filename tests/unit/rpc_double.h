@@ -57,6 +57,7 @@ static struct {
     uint32_t lie_length;  /* added to the length in chunk replies */
     bool lie_cursor;      /* listings never get on */
     const char *lie_name; /* what every entry is called */
+    uint8_t lie_flags;    /* of every entry, with nothing behind it that they promise */
     uint8_t lie_shift;    /* chunk shift of created files */
 } world;
 
@@ -205,9 +206,10 @@ static int serve_list(uint32_t server, struct rpc_call *call)
             .name_length = (uint8_t)strlen(name),
             .type = first->attributes.mode & S_IFMT,
             .hash = first_hash,
-            .attributes = first->attributes,
+            .inode = first->inode,
         };
-        memcpy(entry->name, name, strlen(name));
+        memcpy(list_entry_name(entry), name, strlen(name));
+        entry->flags = world.lie_flags;
         length += entry->record_length;
         cursor = first_hash + 1;
         reply->entries++;
