@@ -78,12 +78,23 @@ static json_t *memory_json(const struct watched *watched)
     static const struct {
         const char *owner;
         enum metric metric;
-    } owners[] = {{"store", METRIC_STORE_MEMORY},     {"meta", METRIC_META_MEMORY},
-                  {"rpc", METRIC_RPC_MEMORY},         {"tasks", METRIC_TASK_MEMORY},
-                  {"metrics", METRIC_METRICS_MEMORY}, {"process", METRIC_PROCESS_MEMORY}};
+    } owners[] = {{"store", METRIC_STORE_TAKEN},
+                  {"meta", METRIC_META_TAKEN},
+                  {"board", METRIC_BOARD_MEMORY},
+                  {"rpc", METRIC_RPC_MEMORY},
+                  {"metrics", METRIC_METRICS_MEMORY}};
+    const uint64_t *counters = watched->now.counters;
+    uint64_t rest = counters[METRIC_PROCESS_MEMORY];
     json_t *object = json_object();
-    for (size_t i = 0; i < sizeof(owners) / sizeof(owners[0]); i++)
-        set(object, owners[i].owner, watched->now.counters[owners[i].metric]);
+    for (size_t i = 0; i < sizeof(owners) / sizeof(owners[0]); i++) {
+        uint64_t bytes = counters[owners[i].metric];
+        set(object, owners[i].owner, bytes);
+        rest -= bytes < rest ? bytes : rest;
+    }
+    /* Programs, libraries, what the transport keeps, stacks as far as they were touched. */
+    set(object, "rest", rest);
+    set(object, "process", counters[METRIC_PROCESS_MEMORY]);
+    set(object, "stacks_reserved", counters[METRIC_TASK_MEMORY]);
     return object;
 }
 

@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #define ASKED_SHIFT 32
 #define PAGE_BYTES 4096u /* or less than a page */
@@ -245,6 +246,12 @@ int board_create(struct net *net, uint64_t bytes, uint64_t content_bytes, struct
     board->mask = sets - 1;
     *result = board;
     return 0;
+}
+
+uint64_t board_memory(const struct board *board)
+{
+    struct stat status;
+    return fstat((int)board->shown->place.descriptor, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
 }
 
 void board_destroy(struct board *board)

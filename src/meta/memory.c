@@ -258,6 +258,11 @@ int memory_reserve(struct memory *memory, uint64_t bytes)
     return 0;
 }
 
+uint64_t memory_taken(const struct memory *memory)
+{
+    return memory->arena_count * ARENA_SIZE + memory->large_bytes;
+}
+
 size_t memory_rounded(size_t size)
 {
     return size <= MEMORY_BLOCK_MAX ? class_size(class_of(size)) : large_size(size);
@@ -273,6 +278,7 @@ void *memory_allocate(struct memory *memory, size_t size)
             return NULL;
         list_push_back(&memory->large, &large->link);
         memory->bytes += large_size(size);
+        memory->large_bytes += large_size(size);
         return large + 1;
     }
     unsigned class = class_of(size);
@@ -338,6 +344,7 @@ void memory_release(struct memory *memory, void *block, size_t size)
         struct large *large = (struct large *)block - 1;
         list_remove(&large->link);
         memory->bytes -= large_size(size);
+        memory->large_bytes -= large_size(size);
         free(large);
         return;
     }

@@ -27,6 +27,7 @@ struct memory {
     uint64_t arenas_made; /* ever */
     uint64_t reserved;    /* arenas that stay, used or not */
     uint64_t bytes;       /* slabs in use and large blocks */
+    uint64_t large_bytes; /* the latter */
     /* For tests: called before every allocation; true makes it fail. NULL otherwise. */
     bool (*refuse)(void *owner, size_t size);
     void *refuse_owner;
@@ -36,6 +37,8 @@ void memory_init(struct memory *memory);
 /* Returns everything to the system, blocks still in use included. */
 void memory_free_all(struct memory *memory);
 
+/* Bytes that it has of the system, in use or not. */
+uint64_t memory_taken(const struct memory *memory);
 /* Gets arenas for so many bytes, pages and all, from the system and keeps them. 0 or -ENOMEM. */
 int memory_reserve(struct memory *memory, uint64_t bytes);
 /* Returns uninitialised memory aligned to 16 bytes (MEMORY_ALIGNMENT if size is a multiple of it), or NULL.

@@ -782,5 +782,6 @@ void meta_statistics(struct meta *meta, struct meta_statistics *statistics)
         .dentries = meta->dentry_count,
         .directories = meta->directory_count,
         .bytes = meta->memory.bytes,
+        .taken = memory_taken(&meta->memory),
     };
 }

@@ -83,6 +83,7 @@ struct meta_statistics {
     uint64_t directories; /* with entries here */
     uint64_t bytes; /* memory in use (64 KiB slabs, large blocks), inline data included, without the half MiB
                        of an empty engine */
+    uint64_t taken; /* memory that it has of the system: also what is kept for what comes */
 };
 
 int meta_create(struct meta **meta); /* 0 or -ENOMEM */

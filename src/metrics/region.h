@@ -108,7 +108,13 @@ enum metrics_operation_number {
     M(JOURNAL_GROUPS, "journal_groups", COUNTER, "", "Groups of records written and synchronised together")  \
     M(JOURNAL_BYTES, "journal_bytes", COUNTER, "bytes", "Bytes of groups written")                           \
     M(JOURNAL_LOG, "journal_log_bytes", GAUGE, "bytes", "Bytes that a recovery now would replay")            \
+    M(STORE_TAKEN, "store_taken_bytes", GAUGE, "bytes",                                                      \
+      "Memory that the storage engine has of the system, in use or kept")                                    \
     M(META_MEMORY, "meta_memory_bytes", GAUGE, "bytes", "Memory of the namespace")                           \
+    M(META_TAKEN, "meta_taken_bytes", GAUGE, "bytes",                                                        \
+      "Memory that the namespace has of the system, in use or kept")                                         \
+    M(BOARD_MEMORY, "board_memory_bytes", GAUGE, "bytes",                                                    \
+      "Memory that the board shows to clients of this host")                                                 \
     M(META_INODES, "meta_inodes", GAUGE, "", "Inodes held")                                                  \
     M(META_DENTRIES, "meta_dentries", GAUGE, "", "Names held")                                               \
     M(RPC_MEMORY, "rpc_memory_bytes", GAUGE, "bytes",                                                        \

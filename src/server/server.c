@@ -211,10 +211,13 @@ static void refresh_metrics(void *owner)
         server->memory_measured = now;
         metrics_set(server->metrics, METRIC_PROCESS_MEMORY, metrics_process_memory());
         metrics_set(server->metrics, METRIC_METRICS_MEMORY, metrics_memory(server->metrics));
+        metrics_set(server->metrics, METRIC_BOARD_MEMORY,
+                    server->board == NULL ? 0 : board_memory(server->board));
     }
     metrics_set(server->metrics, METRIC_STORE_USED, store.used);
     metrics_set(server->metrics, METRIC_STORE_CAPACITY, store.capacity);
     metrics_set(server->metrics, METRIC_STORE_MEMORY, store.memory);
+    metrics_set(server->metrics, METRIC_STORE_TAKEN, store.taken > store.memory ? store.taken : store.memory);
     metrics_set(server->metrics, METRIC_STORE_FAST_USED, store.tiers.used);
     metrics_set(server->metrics, METRIC_STORE_HITS, store.tiers.hits);
     metrics_set(server->metrics, METRIC_STORE_MISSES, store.tiers.misses);
@@ -227,6 +230,7 @@ static void refresh_metrics(void *owner)
     metrics_set(server->metrics, METRIC_JOURNAL_BYTES, journal.bytes);
     metrics_set(server->metrics, METRIC_JOURNAL_LOG, journal.log_bytes);
     metrics_set(server->metrics, METRIC_META_MEMORY, meta.bytes);
+    metrics_set(server->metrics, METRIC_META_TAKEN, meta.taken);
     metrics_set(server->metrics, METRIC_META_INODES, meta.inodes);
     metrics_set(server->metrics, METRIC_META_DENTRIES, meta.dentries);
     metrics_set(server->metrics, METRIC_BOARD_ANSWERS, server->board == NULL ? 0 : server->board->entries);

@@ -76,6 +76,7 @@ struct mem {
     struct list slack_chunks; /* chunk.slack_link, oldest first */
     uint64_t slack;           /* pages */
     uint64_t page_count;
+    uint64_t taken; /* the most that statistics.memory ever was */
     struct flight *spare;
 };
 
@@ -601,6 +602,10 @@ static void mem_statistics(struct store *store, struct store_statistics *statist
     statistics->memory = ((mem->page_count - pages_available(mem->pages)) << PAGE_SHIFT) +
                          mem->page_count * PAGES_BOOKKEEPING +
                          chunk_index_memory(&mem->index, sizeof(struct chunk));
+    /* Pages that were used once stay with the process. Looked at as often as somebody asks. */
+    if (statistics->memory > mem->taken)
+        mem->taken = statistics->memory;
+    statistics->taken = mem->taken;
 }
 
 static uint32_t mem_chunk_length(struct store *store, uint64_t inode, uint64_t index)

@@ -96,6 +96,7 @@ struct store_statistics {
     uint64_t chunks;
     uint64_t memory; /* bytes that the engine has taken for contents, transfers and what it knows of chunks;
                         not its parts of less than a page, nor what a library keeps beyond its caches */
+    uint64_t taken;  /* the same with what is free again but stays with the process; 0: there is none such */
     struct store_tiers tiers; /* the engine tiered's; the others leave it as it is */
 };
 
