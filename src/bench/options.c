@@ -205,61 +205,82 @@ void bench_options_default(const struct bench_verb *verb, const char *name, cons
     (void)right;
 }
 
+static bool take_operand(struct bench_operands *operands, const char *given)
+{
+    if (operands->count == BENCH_LIST_MAX) {
+        bench_error("more than %d arguments", BENCH_LIST_MAX);
+        return false;
+    }
+    operands->texts[operands->count++] = given;
+    return true;
+}
+
+/* The option of "--name" or "--name=text"; *text: behind "=", or NULL. NULL: after one line. */
+static const struct bench_option *named_option(const struct bench_verb *verb, const char *given,
+                                               const char **text)
+{
+    if (strncmp(given, "--", 2) != 0 || given[2] == 0) {
+        bench_error("unexpected argument \"%s\": try \"benchfs bench %s --help\"", given, verb->name);
+        return NULL;
+    }
+    const char *equals = strchr(given, '=');
+    size_t length = equals != NULL ? (size_t)(equals - given) - 2 : strlen(given) - 2;
+    const struct bench_option *option = find_option(verb, given + 2, length);
+    *text = equals != NULL ? equals + 1 : NULL;
+    if (option == NULL) {
+        bench_error("unknown option --%.*s: try \"benchfs bench %s --help\"", (int)length, given + 2,
+                    verb->name);
+    } else if (option->kind == BENCH_FLAG && *text != NULL) {
+        bench_error("option --%s takes no value", option->name);
+        option = NULL;
+    }
+    return option;
+}
+
+static bool take_value(const struct bench_verb *verb, const struct bench_option *option, const char *text)
+{
+    char twice[64], range[128];
+    struct sweep_axis *axis = sweep_find(verb->sweep, option);
+    if (axis != NULL ? !parse_axis(axis, text) : !parse_value(option, text)) {
+        bool list = axis != NULL || option->kind == BENCH_SIZES || option->kind == BENCH_NUMBERS;
+        describe_range(option, list, range, sizeof(range));
+        bench_error("option --%s takes %s, not \"%s\"", option->name, range, text);
+        return false;
+    }
+    if (axis == NULL || !sweep_repeated(axis, twice, sizeof(twice)))
+        return true;
+    bench_error("option --%s has %s twice: give each value once", option->name, twice);
+    return false;
+}
+
 int bench_options_parse(const struct bench_verb *verb, int argc, char **argv)
 {
+    struct bench_operands *operands = verb->operands;
     bench_error_name(verb->name);
     for (int i = 1; i < argc; i++) {
-        const char *given = argv[i];
+        const char *given = argv[i], *text;
         if (strcmp(given, "--help") == 0 || strcmp(given, "-h") == 0) {
             bench_options_help(verb);
             return BENCH_OK;
         }
-        if (strncmp(given, "--", 2) != 0 && verb->operands != NULL) {
-            if (verb->operands->ends != NULL && verb->operands->ends(given)) {
-                verb->operands->rest = i;
+        if (strncmp(given, "--", 2) != 0 && operands != NULL) {
+            if (operands->ends != NULL && operands->ends(given)) {
+                operands->rest = i;
                 return -1;
             }
-            if (verb->operands->count == BENCH_LIST_MAX) {
-                bench_error("more than %d arguments", BENCH_LIST_MAX);
+            if (!take_operand(operands, given))
                 return BENCH_USAGE;
-            }
-            verb->operands->texts[verb->operands->count++] = given;
             continue;
         }
-        if (strncmp(given, "--", 2) != 0 || given[2] == 0) {
-            bench_error("unexpected argument \"%s\": try \"benchfs bench %s --help\"", given, verb->name);
+        const struct bench_option *option = named_option(verb, given, &text);
+        if (option == NULL)
             return BENCH_USAGE;
-        }
-        const char *equals = strchr(given, '=');
-        size_t length = equals != NULL ? (size_t)(equals - given) - 2 : strlen(given) - 2;
-        const struct bench_option *option = find_option(verb, given + 2, length);
-        if (option == NULL) {
-            bench_error("unknown option --%.*s: try \"benchfs bench %s --help\"", (int)length, given + 2,
-                        verb->name);
-            return BENCH_USAGE;
-        }
-        const char *text = equals != NULL ? equals + 1 : NULL;
-        if (option->kind == BENCH_FLAG && text != NULL) {
-            bench_error("option --%s takes no value", option->name);
-            return BENCH_USAGE;
-        }
         if (option->kind != BENCH_FLAG && text == NULL && (text = argv[++i]) == NULL) {
             bench_error("option --%s needs a value (%s)", option->name, option->argument);
             return BENCH_USAGE;
         }
-        struct sweep_axis *axis = sweep_find(verb->sweep, option);
-        if (axis != NULL ? !parse_axis(axis, text) : !parse_value(option, text)) {
-            char range[128];
-            bool list = axis != NULL || option->kind == BENCH_SIZES || option->kind == BENCH_NUMBERS;
-            describe_range(option, list, range, sizeof(range));
-            bench_error("option --%s takes %s, not \"%s\"", option->name, range, text);
+        if (!take_value(verb, option, text))
             return BENCH_USAGE;
-        }
-        char twice[64];
-        if (axis != NULL && sweep_repeated(axis, twice, sizeof(twice))) {
-            bench_error("option --%s has %s twice: give each value once", option->name, twice);
-            return BENCH_USAGE;
-        }
     }
     return -1;
 }
