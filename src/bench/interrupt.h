@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-/* From now on SIGINT, SIGTERM and SIGHUP are only noted. */
+/* From now on SIGINT, SIGTERM, SIGHUP and SIGPIPE are only noted. */
 void interrupt_catch(void);
 /* In a child process: lets them end it again. */
 void interrupt_default(void);

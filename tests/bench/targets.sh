@@ -41,6 +41,8 @@ ok "the results say which" same "$(lines_with '"chunk_size":65536')" 1
 ok "and its servers" same "$(lines_with '"servers":2,')" 6
 ok "no data is left" nothing_left "$work/store"
 ok "no file is left" nothing_left "$TMPDIR"
+ok "nobody reads the table to its end" not eval 'md --target benchfs:servers=1 --repeats 60 2>"$work/errors" | head -n 1 >"$work/head"'
+ok "no file is left then either" nothing_left "$TMPDIR"
 ok "two clusters in turns" io --target benchfs:servers=1 --target benchfs:servers=2,ring=rendezvous,meta.open_lease=0
 ok "no file is left then either" nothing_left "$TMPDIR"
 
