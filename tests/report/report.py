@@ -587,6 +587,16 @@ def a_device_that_a_cache_passes_by_is_no_limit(browser):
 
 
 @case
+def what_failed_is_not_left_out(browser):
+    failed = {'ops_per_s': 0, 'operations': 0, 'ops_per_s_low': 0, 'ops_per_s_high': 0, 'errors': 30}
+    opened(browser, made('failed', failed, {'target': 'posix:/x'}, {'phase': 'read', 'target': 'posix:/x'}, {**failed, 'phase': 'read', 'errors': 0, 'repeats': 0}), figures=['Operations per second'])
+    text = body_text(browser)
+    assert 'Nothing was done in write on benchfs and read on benchfs.' in text and '30 operations failed' in text and 'edians of 0' not in text, text[:800]
+    bars = browser.run('return [...document.querySelectorAll("rect.bar")].map((bar, i) => [bar.__data__.result.target, Number(bar.getAttribute("width")), document.querySelectorAll("text.value.halo")[i].textContent])')
+    assert [[target, width < 1, value] for target, width, value in bars if target == 'benchfs:'] == [['benchfs:', True, 'nothing was done !']] * 2 and len(bars) == 4, bars
+
+
+@case
 def texts_on_stages_can_be_read(browser):
     """A contrast of 4.3 and more with what they lie on, in both themes."""
     for dark in (False, True):

@@ -12,7 +12,7 @@ function barPanels(benchmark, keys = ['bytes_per_s', 'ops_per_s', ...benchmark.o
   for (const measure of keys) {
     const flat = {title: '', measure, groups: []};
     for (const phase of phases.filter(each => shows(each, measure))) {
-      const found = benchmark.at(phase, benchmark.axis ? [benchmark.axis] : []).filter(result => known(result[measure]));
+      const found = benchmark.at(phase, benchmark.axis ? [benchmark.axis] : []).filter(result => known(result[measure]) || (!measures[measure].own && didNothing(result)));
       if (found.length === 0) continue;
       if (!axisVaries(phase)) {
         flat.groups.push({label: phase, results: found});
@@ -108,7 +108,7 @@ function drawBars(node, width, panel) {
   tipOn(lines, mark => limitText(mark.limit));
   const texts = frame.inner.selectAll('text.value').data(bars).enter().append('text').attr('class', 'value halo')
     .attr('x', bar => x(furthest(bar)) + 6).attr('y', bar => bar.y + thick / 2).attr('dy', '0.35em')
-    .text(bar => measure.text(bar.median));
+    .text(bar => didNothing(bar.result) ? 'nothing was done' : measure.text(bar.median));
   texts.filter(bar => flagged(bar.result)).append('tspan').attr('class', 'flag').text(' !');
   const names = [...named.values()].map(mark => ({text: mark.limit.name, x: x(mark.limit.value), y: -5, width: 5.4 * mark.limit.name.length}));
   for (const name of spread(names, 11, true))
@@ -119,7 +119,12 @@ function drawBars(node, width, panel) {
 }
 
 function flagged(result) {
-  return (result.warnings && result.warnings.length > 0) || result.errors > 0;
+  return (result.warnings && result.warnings.length > 0) || result.errors > 0 || didNothing(result);
+}
+
+/* It failed from the first operation on: who leaves it out shows only what went well. */
+function didNothing(result) {
+  return !(result.operations > 0 || result.ops_per_s > 0 || result.bytes_per_s > 0) && !Object.keys(measures).some(key => measures[key].own && known(result[key]));
 }
 
 function limitText(limit) {
@@ -132,8 +137,8 @@ function limitText(limit) {
 function barText(bar, measure) {
   const {result} = bar;
   const text = measures[measure].text;
-  const lines = [result.subject.label, `${result.phase} ${settingText(result, Object.keys(result.parameters))}`, `${text(bar.median)}`];
-  lines[2] += bar.known ? ` (${text(bar.low)} to ${text(bar.high)}, ${result.repeats} repeats)` : ` (${result.repeats === 1 ? 'one repeat' : 'no interval'})`;
+  const lines = [result.subject.label, `${result.phase} ${settingText(result, Object.keys(result.parameters))}`, didNothing(result) ? 'nothing was done' : text(bar.median)];
+  if (!didNothing(result)) lines[2] += bar.known ? ` (${text(bar.low)} to ${text(bar.high)}, ${result.repeats} repeats)` : ` (${result.repeats === 1 ? 'one repeat' : 'no interval'})`;
   if (known(result.p50_ns)) lines.push(`p50 ${format.time(result.p50_ns)}, p99 ${format.time(result.p99_ns)}, max ${format.time(result.max_ns)}`);
   for (const limit of applicableLimits(result, measure)) lines.push(`${format.share(bar.median / limit.value)} of ${limit.name} (${text(limit.value)})`);
   if (result.errors > 0) lines.push(`${format.count(result.errors)} operations failed`);
@@ -151,7 +156,7 @@ function ratesFigure(parent, benchmark) {
       return (kinds.length > 0 ? listing(kinds).replace(/^./, letter => letter.toUpperCase()) : 'Rates') + by;
     },
     note: () => {
-      const repeats = [...new Set(benchmark.results.map(result => result.repeats))].sort((a, b) => a - b);
+      const repeats = [...new Set(benchmark.results.map(result => result.repeats))].filter(count => count > 0).sort((a, b) => a - b);
       const of = repeats.length === 0 ? '' : repeats.length === 1 ? (repeats[0] === 1 ? 'one repeat, so without interval' : `median of ${repeats[0]} repeats, whiskers: 95 % interval, dots: the repeats`)
         : `medians of ${repeats[0]} to ${repeats[repeats.length - 1]} repeats, whiskers: 95 % interval, dots: the repeats`;
       const point = benchmark.pointText([benchmark.axis]);

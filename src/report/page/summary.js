@@ -185,6 +185,11 @@ function limitSentence(benchmark) {
   return words.length > 0 ? [strong('Nearest to a limit'), `: ${listing(words.slice(0, 6))}.`] : undefined;
 }
 
+function failedSentence(benchmark) {
+  const words = benchmark.results.filter(didNothing).map(result => `${result.phase} on ${shorten(result.subject.label, 40)}${at(benchmark, result)}`);
+  return words.length > 0 ? [strong('Nothing was done'), ` in ${listing(words.slice(0, 6))}${words.length > 6 ? ` and ${words.length - 6} more` : ''}.`] : undefined;
+}
+
 function noiseSentence(benchmark) {
   const widths = benchmark.results.map(result => interval(result, benchmark.naturalMeasure(result.phase)))
     .filter(each => each.known && each.median > 0).map(each => (each.high - each.low) / 2 / each.median).sort((a, b) => a - b);
@@ -220,7 +225,7 @@ function summarySection(parent) {
     const few = fewSentence(benchmark, phases);
     const sentences = few ? [few] : phases.map(phase => benchmark.subjects.length > 1 ? rankSentence(benchmark, phase) || bestSentence(benchmark, phase, benchmark.results.find(result => result.phase === phase).subject)
       : bestSentence(benchmark, phase, benchmark.subjects[0]));
-    add(benchmarks.length > 1 ? benchmark.name : '', sentences.concat([limitSentence(benchmark), explainSentence(benchmark)], stageSentences(benchmark), scalingSentences(benchmark),
+    add(benchmarks.length > 1 ? benchmark.name : '', [failedSentence(benchmark)].concat(sentences, [limitSentence(benchmark), explainSentence(benchmark)], stageSentences(benchmark), scalingSentences(benchmark),
       [balanceSentence(benchmark), tailSentence(benchmark), noiseSentence(benchmark)]));
   }
   if (subjects.length > 1) section.append(element('p', {class: 'rule'}, RATIO_RULE));
