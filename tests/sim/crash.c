@@ -25,13 +25,15 @@
 #include "client/check.h"
 
 #define STEPS 40
-#define POINTS_MAX 25 /* of a case; a workload has some hundreds, which its seeds share */
+#define CAPACITY_MAPPED (8u << 20) /* all of it is looked through at every end */
+#define POINTS_MAX 25              /* of a case; a workload has some hundreds, which its seeds share */
 
 static struct {
     struct disk_sim_device *devices[CLUSTER_SERVERS_MAX];
     uint64_t points[CLUSTER_SERVERS_MAX]; /* that the workload has */
     uint32_t servers;
-    const char *engine;
+    const char *engine, *fast, *slow;
+    bool mapped; /* by pmem */
     bool stopped;
     bool faults;    /* calls fail, in place of the power */
     uint64_t calls; /* to go until one fails */
@@ -126,6 +128,9 @@ static struct cluster_options options_of(uint64_t seed)
         .clients = 2,
         .deadline_ns = SECOND,
         .engine = crash.engine,
+        .fast = crash.fast,
+        .slow = crash.slow,
+        .store_capacity = crash.mapped ? CAPACITY_MAPPED : 0,
         .devices = crash.devices,
         .durability = DURABILITY_WRITE,
         .start_ns = crash.now,
@@ -268,8 +273,9 @@ static bool good(const struct cluster *cluster, struct outcome *outcome, const c
     outcome->operations += cluster->operations;
     if (cluster->failed && !outcome->failed) {
         outcome->failed = true;
-        snprintf(outcome->failure, sizeof outcome->failure, "%s, %s, server %u stopped at point %lld: %.900s",
-                 crash.engine, when, victim, (long long)point, cluster->failure);
+        snprintf(outcome->failure, sizeof outcome->failure,
+                 "%s (tiered: %s over %s), %s, server %u stopped at point %lld: %.900s", crash.engine,
+                 crash.fast, crash.slow, when, victim, (long long)point, cluster->failure);
     }
     return !cluster->failed;
 }
@@ -309,9 +315,35 @@ static void run_one(uint64_t seed, uint32_t victim, uint64_t point, struct outco
         disk_sim_device_destroy(crash.devices[i]);
 }
 
+/* By the seed: what the engine tiered consists of, and whose devices fail. Those that have found something
+ * find it again. */
+struct choice {
+    const char *fast, *slow;
+    const char *faulty;
+};
+static const struct choice choices[] = {
+    {"mem", "file", "pmem"},     {"uring", "file", "uring"}, {"uring", "file", "tiered"},
+    {"uring", "file", "file"},   {"mem", "uring", "tiered"}, {"file", "uring", "tiered"},
+    {"pmem", "uring", "pmem"},   {"mem", "pmem", "tiered"},  {"uring", "file", "tiered"},
+    {"uring", "pmem", "tiered"}, {"pmem", "file", "tiered"},
+};
+
+static const struct choice *choice_of(uint64_t seed)
+{
+    return &choices[seed % (sizeof choices / sizeof choices[0])];
+}
+
 static void run_engine(const char *engine, uint64_t seed, uint32_t servers, struct outcome *outcome)
 {
+    const struct choice *choice = choice_of(seed);
     crash.engine = engine;
+    crash.fast = choice->fast;
+    crash.slow = choice->slow;
+    crash.mapped = strcmp(engine, "pmem") == 0 ||
+                   (strcmp(engine, "tiered") == 0 &&
+                    (strcmp(choice->fast, "pmem") == 0 || strcmp(choice->slow, "pmem") == 0));
+    if (crash.mapped && store_engine("pmem") == NULL)
+        return; /* it is not in this build */
     crash.servers = servers;
     run_one(seed, 0, UINT64_MAX, outcome); /* how many points there are; and without a crash all is well */
     uint64_t points[CLUSTER_SERVERS_MAX], all = 0;
@@ -328,12 +360,9 @@ static void run_engine(const char *engine, uint64_t seed, uint32_t servers, stru
     }
 }
 
-static void run_faults(uint64_t seed, uint32_t servers, struct outcome *outcome)
+static void run_tiered(uint64_t seed, uint32_t servers, struct outcome *outcome)
 {
-    static const char *const engines[] = {"file", "uring", "tiered"};
-    crash.faults = true;
-    run_engine(engines[seed % 3], seed, servers, outcome);
-    crash.faults = false;
+    run_engine("tiered", seed, servers, outcome);
 }
 
 static void run_file(uint64_t seed, uint32_t servers, struct outcome *outcome)
@@ -341,14 +370,21 @@ static void run_file(uint64_t seed, uint32_t servers, struct outcome *outcome)
     run_engine("file", seed, servers, outcome);
 }
 
-static void run_tiered(uint64_t seed, uint32_t servers, struct outcome *outcome)
-{
-    run_engine("tiered", seed, servers, outcome);
-}
-
 static void run_uring(uint64_t seed, uint32_t servers, struct outcome *outcome)
 {
     run_engine("uring", seed, servers, outcome);
+}
+
+static void run_pmem(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    run_engine("pmem", seed, servers, outcome);
+}
+
+static void run_faults(uint64_t seed, uint32_t servers, struct outcome *outcome)
+{
+    crash.faults = true;
+    run_engine(choice_of(seed)->faulty, seed, servers, outcome);
+    crash.faults = false;
 }
 
 int main(int argc, char **argv)
@@ -357,8 +393,9 @@ int main(int argc, char **argv)
         {"power failures, engine file", run_file, {1, 3}},
         {"power failures, engine uring", run_uring, {1, 3}},
         {"power failures, engine tiered", run_tiered, {1, 3}},
+        {"power failures, engine pmem", run_pmem, {1, 3}},
         {"faults", run_faults, {1, 3}},
     };
-    static const uint64_t seeds[] = {1, 2, 3, 2021, 70028};
+    static const uint64_t seeds[] = {1, 2, 3, 6, 2021, 70028};
     return SIM_MAIN(argc, argv, cases, seeds);
 }
