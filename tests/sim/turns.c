@@ -12,6 +12,10 @@
 #define DEPTH 24
 #define OTHERS 3u
 #define OPERATIONS 6u
+#define ROUNDS 4u
+#define ROUNDS_MAX                                                                                           \
+    200u /* while there were too few renames: a message of one may be lost, and takes its time */
+#define RENAMES_MIN 10u
 /* In 16 attempts, some turns that were too short, and others' turns. An attempt may meet several renames. */
 #define OVERTAKEN_MAX 1000u
 
@@ -83,7 +87,9 @@ static void go_far(struct worker *worker)
     char path[sizeof scene->path + 16], other[sizeof scene->path + 16];
     snprintf(path, sizeof path, "%s/a%u", scene->path, worker->number);
     snprintf(other, sizeof other, "%s/b%u", scene->path, worker->number);
-    for (unsigned i = 0; i < 4 * OPERATIONS && !cluster->failed; i++) {
+    for (unsigned i = 0; i < ROUNDS_MAX * OPERATIONS && !cluster->failed; i++) {
+        if (i >= ROUNDS * OPERATIONS && scene->renames >= RENAMES_MIN && i % OPERATIONS == 0)
+            break;
         uint64_t before = scene->renames;
         wrong(worker, "an operation far down", one_operation(worker, i, path, other));
         cluster->operations++;
@@ -104,7 +110,7 @@ static void body(struct cluster *cluster)
         cluster_worker(cluster, i, go_far, &scene);
     if (!cluster->failed)
         cluster_run(cluster, 3600 * SECOND);
-    if (!cluster->failed && scene.renames < 10)
+    if (!cluster->failed && scene.renames < RENAMES_MIN)
         cluster_fail(cluster, "only %llu renames", (unsigned long long)scene.renames);
 }
 
