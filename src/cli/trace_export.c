@@ -447,8 +447,9 @@ static void write_arguments(FILE *out, const struct metrics_entry *entry)
     if (call || entry->kind == METRICS_SERVED) {
         if (call)
             fprintf(out, ",\"client_queue_ns\":%u", entry->client_queue_ns);
-        fprintf(out, ",\"server_queue_ns\":%u,\"handler_ns\":%u,\"storage_ns\":%u", entry->server_queue_ns,
-                entry->handler_ns, entry->storage_ns);
+        fprintf(out, ",\"server_queue_ns\":%u,\"storage_ns\":%u", entry->server_queue_ns, entry->storage_ns);
+        if (entry->handler_ns != METRICS_UNTOLD)
+            fprintf(out, ",\"handler_ns\":%u", entry->handler_ns);
         if (!call)
             fprintf(out, ",\"reply_ns\":%u", entry->reply_ns);
         if (entry->transfer <= METRICS_RENDEZVOUS)

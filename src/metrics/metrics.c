@@ -197,6 +197,17 @@ static __attribute__((noinline)) void note_slow(struct metrics *metrics, const s
     __atomic_store_n(&header->slow_head, header->slow_head + 1, __ATOMIC_RELEASE);
 }
 
+/* Whether the handler's time of an entry that was made without has been told. */
+static __attribute__((noinline)) bool fill_in(struct metrics_entry *entry, const _Atomic uint64_t *word)
+{
+    uint64_t told = word == NULL ? 0 : atomic_load_explicit(word, memory_order_relaxed);
+    if (told >> 32 != (uint32_t)entry->correlation)
+        return false;
+    uint32_t handler = (uint32_t)told;
+    METRICS_PUT(entry, handler_ns, handler < entry->total_ns ? handler : entry->total_ns);
+    return true;
+}
+
 /* slow: the total from which on it is noted. */
 static inline void fold_entry(struct metrics *metrics, const struct metrics_entry *entry, uint64_t slow)
 {
@@ -206,13 +217,17 @@ static inline void fold_entry(struct metrics *metrics, const struct metrics_entr
     struct metrics_operation *sums = &metrics->operations[operation];
     uint64_t *buckets = &metrics->histograms[(size_t)operation * METRICS_STAGES * HISTOGRAM_BUCKETS];
     uint64_t total = entry->total_ns, handler = entry->handler_ns, others = 0;
+    bool told = handler != METRICS_UNTOLD;
     sums->count++;
     if (entry->bytes != 0)
         sums->bytes += entry->bytes;
     if (entry->status < 0)
         sums->errors++;
     stage_add(sums, buckets, STAGE_TOTAL, total);
-    stage_add(sums, buckets, STAGE_HANDLER, handler);
+    if (__builtin_expect(told, 1))
+        stage_add(sums, buckets, STAGE_HANDLER, handler);
+    else
+        metrics->counters[METRIC_UNTOLD]++;
     if (entry->transfer != METRICS_NO_BULK)
         metrics->counters[entry->transfer == METRICS_EAGER ? METRIC_BULK_EAGER : METRIC_BULK_RENDEZVOUS]++;
     /* Few requests have any of these. */
@@ -223,7 +238,7 @@ static inline void fold_entry(struct metrics *metrics, const struct metrics_entr
         stage_add(sums, buckets, STAGE_STORAGE, entry->storage_ns);
         stage_add(sums, buckets, STAGE_REPLY, entry->reply_ns);
     }
-    if (entry->kind == METRICS_CALL && total > handler + others)
+    if (entry->kind == METRICS_CALL && told && total > handler + others)
         stage_add(sums, buckets, STAGE_WIRE, total - handler - others);
     if (__builtin_expect(total >= slow, 0))
         note_slow(metrics, entry);
@@ -236,7 +251,8 @@ void metrics_fold_partitions(struct metrics *metrics)
     metrics->noted = 0;
 }
 
-uint32_t metrics_fold(struct metrics *metrics, uint32_t most)
+/* patient: entries whose handler has not told yet are left, and those behind them. */
+static inline uint32_t fold(struct metrics *metrics, uint32_t most, bool patient)
 {
     /* Many at a time wait for memory together. */
     if (metrics->noted >= METRICS_NOTED / 2 || most == UINT32_MAX)
@@ -245,10 +261,26 @@ uint32_t metrics_fold(struct metrics *metrics, uint32_t most)
     if (end - from > most)
         end = from + most;
     uint64_t slow = __atomic_load_n(&metrics->header->slow_ns, __ATOMIC_RELAXED);
-    for (uint64_t i = from; i != end; i++)
-        fold_entry(metrics, &metrics->trace[i & metrics->mask], slow == 0 ? UINT64_MAX : slow);
-    metrics->folded = end;
-    return (uint32_t)(end - from);
+    uint64_t i = from;
+    for (; i != end; i++) {
+        struct metrics_entry *entry = &metrics->trace[i & metrics->mask];
+        if (entry->handler_ns == METRICS_UNTOLD && !fill_in(entry, metrics->late[i % METRICS_LATE]) &&
+            patient && metrics->head - i <= METRICS_BACKLOG)
+            break;
+        fold_entry(metrics, entry, slow == 0 ? UINT64_MAX : slow);
+    }
+    metrics->folded = i;
+    return (uint32_t)(i - from);
+}
+
+uint32_t metrics_fold(struct metrics *metrics, uint32_t most)
+{
+    return fold(metrics, most, true);
+}
+
+void metrics_fold_untold(struct metrics *metrics)
+{
+    fold(metrics, UINT32_MAX, false);
 }
 
 void metrics_settle(struct metrics *metrics)

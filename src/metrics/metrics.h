@@ -3,7 +3,8 @@
  *
  * What an operation leaves behind is one trace entry, written when it has ended. The histograms are made from
  * the entries later, when the event loop has nothing to do (metrics_fold): so they cost the operation
- * nothing, and a loop that is never idle folds as it goes. */
+ * nothing, and a loop that is never idle folds as it goes. An entry may leave open how long the handler of
+ * its request took, which whoever served it learns only after the reply has left: folding fetches it. */
 #pragma once
 
 #include <stdatomic.h>
@@ -17,6 +18,7 @@
 #define METRICS_LEFT_AGE (UINT64_C(600) * 1000000000)
 #define METRICS_LEFT_COUNT 32u
 #define METRICS_BACKLOG 64u /* entries not folded yet at which recording folds, too */
+#define METRICS_LATE 128u   /* a power of two, more than are not folded yet */
 #define METRICS_NOTED 32u   /* requests whose partitions are not counted yet, at most */
 
 struct metrics {
@@ -32,7 +34,8 @@ struct metrics {
     uint64_t mask; /* trace_count - 1 */
     uint64_t head;
     uint64_t folded;
-    uint32_t noted; /* of noted_partitions */
+    const _Atomic uint64_t *late[METRICS_LATE]; /* metrics_handler_later of entries not folded yet */
+    uint32_t noted;                             /* of noted_partitions */
     uint16_t noted_partitions[METRICS_NOTED];
     /* Brings gauges up to date; may be NULL. Called now and then by an idle loop, and before somebody reads
      * through this process. */
@@ -73,7 +76,10 @@ static inline bool metrics_unfolded(const struct metrics *metrics)
 /* Makes histograms of at most `most` entries, and counts partitions if there are many to count or `most` is
  * UINT32_MAX. Returns how many entries it took. */
 uint32_t metrics_fold(struct metrics *metrics, uint32_t most);
-/* Folds all, and refreshes the gauges. */
+/* Words that metrics_handler_later was given are going to be memory no more: all is folded, without them if
+ * they have not told yet. */
+void metrics_fold_untold(struct metrics *metrics);
+/* Folds all that is told, and refreshes the gauges. */
 void metrics_settle(struct metrics *metrics);
 
 static inline void metrics_add(struct metrics *metrics, enum metric metric, uint64_t value)
@@ -146,6 +152,19 @@ static inline void metrics_commit(struct metrics *metrics, struct metrics_entry 
     metrics->head = head;
     if (__builtin_expect(head - metrics->folded > METRICS_BACKLOG, 0))
         metrics_fold(metrics, 2);
+}
+
+/* What is written where metrics_handler_later looks: how long the handler of that request took. */
+static inline uint64_t metrics_handler(uint64_t correlation, uint64_t ns)
+{
+    return correlation << 32 | (ns < METRICS_UNTOLD ? ns : METRICS_UNTOLD - 1);
+}
+
+/* Of an entry that is being made: its handler's time, METRICS_UNTOLD by now, will stand in a word of memory,
+ * of which nothing is believed but that; it must be there until the entry is folded. */
+static inline void metrics_handler_later(struct metrics *metrics, const _Atomic uint64_t *word)
+{
+    metrics->late[metrics->head % METRICS_LATE] = word;
 }
 
 /* The same of an entry that is made elsewhere; its sequence is not looked at. */

@@ -123,6 +123,7 @@ enum metrics_operation_number {
     M(TASKS, "tasks", GAUGE, "", "Tasks under way")                                                          \
     M(METRICS_MEMORY, "metrics_memory_bytes", GAUGE, "bytes",                                                \
       "Memory that the file of this region takes, 0 of a private one")                                       \
+    M(UNTOLD, "handlers_untold", COUNTER, "", "Requests whose handler's time the server did not tell")       \
     M(PROCESS_MEMORY, "process_memory_bytes", GAUGE, "bytes", "Resident memory of the whole process")
 
 enum metric {
@@ -219,6 +220,8 @@ enum metrics_kind {
 
 enum metrics_transfer { METRICS_NO_BULK, METRICS_EAGER, METRICS_RENDEZVOUS };
 
+#define METRICS_UNTOLD UINT32_MAX
+
 struct metrics_entry {
     uint64_t sequence;    /* 1 + its number; 0: being written */
     uint64_t started;     /* monotonic ns */
@@ -229,7 +232,7 @@ struct metrics_entry {
     uint32_t total_ns;
     uint32_t client_queue_ns;
     uint32_t server_queue_ns;
-    uint32_t handler_ns;
+    uint32_t handler_ns; /* METRICS_UNTOLD: not known, or not yet */
     uint32_t storage_ns;
     uint32_t reply_ns;
     uint32_t bytes; /* of bulk, UINT32_MAX: that many or more */

@@ -40,6 +40,8 @@ struct net_message {
     /* NET_SENDER_BYTES for the owner to remember what it wants of whoever sends over this connection, 0 at
      * first. Its messages arrive in order, and none is missing. NULL: the transport cannot tell. */
     void *sender;
+    /* What its sender writes here after it has left; NULL: nothing. May be read until net->forget. */
+    const _Atomic uint64_t *postscript;
 };
 
 typedef void (*net_receiver)(void *owner, struct net_message *message);
@@ -89,7 +91,7 @@ struct net_operations {
     int (*send)(struct net_connection *connection, const void *header, uint32_t header_length,
                 const struct iovec *bulk, uint32_t bulk_count, unsigned flags, struct completion *sent);
     void *(*room)(struct net_connection *connection, uint32_t header_length); /* NULL: net_room has none */
-    void (*post)(struct net_connection *connection, uint32_t header_length);
+    _Atomic uint64_t *(*post)(struct net_connection *connection, uint32_t header_length);
     void (*hold)(struct net_message *message);
     int (*receive)(struct net_message *message, const struct iovec *into, uint32_t count,
                    struct completion *received);
@@ -117,6 +119,8 @@ struct net {
     size_t address_length;
     net_receiver receiver; /* set by the owner before the first loop turn */
     void *owner;
+    /* The owner's, may be NULL: postscripts of messages that came are going to be memory no more. */
+    void (*forget)(void *owner);
     /* The owner's, may be NULL: where it would like the header of the next message, if that is no longer than
      * `space`; what is in front of it is as `copies_headers` says. A transport that has to copy headers
      * copies it there, and says so by message->header. */
@@ -208,9 +212,12 @@ static inline void *net_room(struct net_connection *connection, uint32_t header_
     return operations->room == NULL ? NULL : operations->room(connection, header_length);
 }
 
-static inline void net_post(struct net_connection *connection, uint32_t header_length)
+/* Returns the message's postscript, a word that its receiver sees, too: what is written there now, before
+ * anything else is sent, need not be known when the message leaves. It holds what it held, so what is written
+ * must say of which message it speaks; and it stays until some hundred messages have followed. */
+static inline _Atomic uint64_t *net_post(struct net_connection *connection, uint32_t header_length)
 {
-    connection->net->operations->post(connection, header_length);
+    return connection->net->operations->post(connection, header_length);
 }
 
 /* Inside the receive callback: keeps the message's bulk (not its header) until net_release. Copies *message

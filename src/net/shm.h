@@ -100,7 +100,7 @@ int shm_send(struct net_connection *connection, const void *header, uint32_t hea
              const struct iovec *bulk, uint32_t bulk_count, unsigned flags, struct completion *sent);
 /* net_room and net_post. */
 void *shm_room(struct net_connection *connection, uint32_t header_length);
-void shm_post(struct net_connection *connection, uint32_t header_length);
+_Atomic uint64_t *shm_post(struct net_connection *connection, uint32_t header_length);
 /* Goes on with everything in net->waiting. Returns how much happened. */
 int shm_send_progress(struct shm_net *net);
 /* Says to the receivers that we sleep. Returns whether there is something to do after all; to be called once

@@ -468,9 +468,9 @@ static int take_fragment(struct shm_inbound *inbound, const uint8_t *begin, cons
     return 0;
 }
 
-static inline void take_message(struct shm_inbound *inbound, const uint8_t *begin,
-                                const struct shm_record *record)
+static inline void take_message(struct shm_inbound *inbound, uint32_t at, const struct shm_record *record)
 {
+    const uint8_t *begin = &inbound->segment->ring[at];
     struct shm_net *net = inbound->net;
     struct net_message message = {
         .net = &net->base,
@@ -478,6 +478,7 @@ static inline void take_message(struct shm_inbound *inbound, const uint8_t *begi
         .header_length = record->header_length,
         .looked = inbound->looked,
         .sender = inbound->sender,
+        .postscript = &inbound->segment->postscripts[at / SHM_LINE],
     };
     if (record->amount != 0) {
         message.bulk_here = true;
@@ -499,7 +500,7 @@ static int take_record(struct shm_inbound *inbound, uint32_t mark)
     if (__builtin_expect(status != 0, 0))
         return status;
     if (__builtin_expect(record.kind == SHM_MESSAGE, 1))
-        take_message(inbound, begin, &record);
+        take_message(inbound, at, &record);
     else if (record.kind == SHM_BULK)
         status = take_bulk(inbound, begin, &record);
     else if (record.kind == SHM_FRAGMENT)
@@ -709,6 +710,8 @@ void shm_inbound_free(struct shm_inbound *inbound)
             munmap(inbound->mappings[i].memory, inbound->region_lengths[i]);
     if (inbound->segment != NULL) {
         displace(inbound);
+        if (net->base.forget != NULL)
+            net->base.forget(net->base.owner);
         munmap(inbound->segment, sizeof(*inbound->segment));
     }
     list_remove(&inbound->link);

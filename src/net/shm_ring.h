@@ -16,6 +16,7 @@
 
 #define SHM_LINE 64u
 #define SHM_RING_BYTES (64u << 10)
+#define SHM_LINES (SHM_RING_BYTES / SHM_LINE)
 #define SHM_PUBLISH_BYTES (SHM_RING_BYTES / 4) /* how far the receiver reads before it says so */
 #define SHM_SLOTS 64u                          /* bulk transfers under way of one connection */
 #define SHM_INLINE_MAX (8u << 10)              /* bulk that travels in the ring */
@@ -23,7 +24,7 @@
 #define SHM_REGIONS_MAX 16u
 #define SHM_PATIENCE_PER_BYTE_DIVISOR 4 /* bulk is expected to move at 4 bytes a nanosecond at least */
 #define SHM_BULK_MAX (UINT64_C(1) << 40)
-#define SHM_SEGMENT_MAGIC 0x31534642u /* "BFS1" */
+#define SHM_SEGMENT_MAGIC 0x32534642u /* "BFS2" */
 
 /* What the receiver does while it does not look at a ring. */
 enum shm_armed {
@@ -51,9 +52,13 @@ struct shm_segment {
 
     alignas(SHM_LINE) _Atomic uint32_t slots[SHM_SLOTS]; /* the receiver's; enum shm_slot */
 
+    /* The sender's: for the record that begins in that line. */
+    alignas(4096) _Atomic uint64_t postscripts[SHM_LINES];
+
     alignas(4096) uint8_t ring[SHM_RING_BYTES];
 };
-static_assert(sizeof(struct shm_segment) == 4096 + SHM_RING_BYTES, "shared layout");
+static_assert(sizeof(struct shm_segment) == 4096 + SHM_LINES * sizeof(uint64_t) + SHM_RING_BYTES,
+              "shared layout");
 
 /* Records begin at multiples of SHM_LINE, are contiguous, and follow each other. The first four bytes are the
  * mark: 0 as long as the record is not there, otherwise what it is and how long. A record's header follows at

@@ -2,7 +2,8 @@
  *
  * A message is written straight into the ring of its connection: the record's lines, a zero where the next
  * mark will be, and last the mark, which makes it visible. A small one costs the lines that it has, and no
- * system call, unless the receiver is armed.
+ * system call, unless the receiver is armed. What its sender learns only when it has left goes into a word
+ * beside the ring, the postscript.
  *
  * Bulk beyond SHM_INLINE_MAX, or if so flagged, stays where it is. The record says where that is - in a
  * region which the receiver has mapped, or in our address space - and names a slot of the segment, in which
@@ -336,13 +337,15 @@ void *shm_room(struct net_connection *connection, uint32_t header_length)
 
 /* The receiver looks at the lines all the time and takes them back from whoever writes slowly: they are
  * written at one go. */
-void shm_post(struct net_connection *connection, uint32_t header_length)
+_Atomic uint64_t *shm_post(struct net_connection *connection, uint32_t header_length)
 {
     struct shm_outbound *outbound = outbound_of(connection);
     uint32_t bytes = shm_record_bytes(SHM_MESSAGE, header_length, 0);
     uint32_t skip = skipped(outbound, bytes);
-    memcpy(record_begin(outbound, skip) + SHM_MARK_BYTES, net_of(outbound)->made, header_length);
+    uint64_t at = (outbound->position + skip) & RING_MASK;
+    memcpy(&outbound->segment->ring[at + SHM_MARK_BYTES], net_of(outbound)->made, header_length);
     publish(outbound, shm_mark(SHM_MESSAGE, header_length, 0), bytes, skip);
+    return &outbound->segment->postscripts[at / SHM_LINE];
 }
 
 /* ---- what waits for the peer ---- */

@@ -31,7 +31,6 @@
 #define FLIGHT_INDEX_BITS RPC_GENERATION_SHIFT
 #define FLIGHTS_MAX (1u << FLIGHT_INDEX_BITS)
 #define FLIGHTS_PER_BLOCK 16u
-#define PART_SAMPLE (UINT64_C(15) << FLIGHT_INDEX_BITS) /* bits of a correlation that are 0 of one in 16 */
 
 static_assert(2 * RPC_CREDITS <= RPC_REMEMBERED, "the mutation window");
 
@@ -126,6 +125,7 @@ static void call_record(struct rpc_call *call, int status, uint64_t total)
     METRICS_PUT(entry, operation, (uint8_t)call->operation);
     METRICS_PUT(entry, status, (int16_t)status);
     METRICS_PUT(entry, about, METRICS_ABOUT(METRICS_CALL, transfer_of(rpc, bytes)));
+    metrics_handler_later(rpc->metrics, call->postscript);
     metrics_commit(rpc->metrics, entry);
 }
 
@@ -146,6 +146,8 @@ void call_finish(struct rpc_call *call, int status, uint64_t now)
 static __attribute__((noinline)) void part_queue(struct rpc_peer *peer, struct rpc_timing *timing,
                                                  uint64_t now)
 {
+    if (timing->handler_ns == METRICS_UNTOLD)
+        return;
     uint64_t known = timing->started + timing->client_queue_ns + timing->handler_ns + timing->storage_ns;
     uint32_t way = now > known ? metrics_clip(now - known) : 0;
     if (timing->queue_ns == 0) {
@@ -168,7 +170,7 @@ static void flight_finish(struct rpc_flight *flight, uint64_t now)
     call->flight = NULL;
     list_remove(&flight->mutation);
     peer->credits++;
-    if (__builtin_expect(call->timing.queue_ns != 0 || (flight->correlation & PART_SAMPLE) == 0, 0))
+    if (__builtin_expect(call->timing.queue_ns != 0 || (flight->correlation & RPC_SAMPLE) == 0, 0))
         part_queue(peer, &call->timing, now);
     if (flight->sending)
         flight->correlation = 0; /* no reply matches; flight_sent frees it */
@@ -183,8 +185,10 @@ static void flight_settle(struct rpc_flight *flight, int result, uint64_t now)
 {
     flight->settled = true;
     flight->result = result;
-    if (flight->landing || (flight->sending && flight->bulk_length > 0))
+    if (flight->landing || (flight->sending && flight->bulk_length > 0)) {
+        flight->call->postscript = NULL; /* its memory may go meanwhile */
         return;
+    }
     flight_finish(flight, now);
 }
 
@@ -653,6 +657,7 @@ static int reply_take(struct rpc_flight *flight, const struct net_message *messa
         memcpy(call->reply, header + 1, length);
     call->reply_namespace_epoch = header->namespace_epoch;
     call->reply_map_epoch = header->map_epoch;
+    call->postscript = message->postscript;
     call->timing.queue_ns = header->queue_ns;
     call->timing.handler_ns = header->handler_ns;
     call->timing.storage_ns = header->storage_ns;

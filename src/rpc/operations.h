@@ -149,7 +149,8 @@ struct WIRE rpc_reply_header {
     uint32_t map_epoch; /* the server's */
     uint32_t namespace_epoch;
     uint32_t queue_ns;   /* for which it can have waited because the server was at work, at most */
-    uint32_t handler_ns; /* handler, less storage */
+    uint32_t handler_ns; /* handler, less storage; METRICS_UNTOLD: the message's postscript tells
+                            (metrics_handler) */
     uint32_t storage_ns;
     uint32_t body_length;
 };

@@ -46,6 +46,8 @@ struct rpc_told {
 };
 static_assert(sizeof(struct rpc_told) <= NET_SENDER_BYTES, "a transport remembers it");
 
+/* Bits of a correlation that are 0 of one in 16, of which more is told. */
+#define RPC_SAMPLE (UINT64_C(15) << RPC_GENERATION_SHIFT)
 #define RPC_SHORTER (sizeof(struct rpc_request_header) - sizeof(struct rpc_short_header))
 static_assert(RPC_SHORTER == NET_HEADER_BEFORE, "a short header is made a full one in place");
 

@@ -61,6 +61,12 @@ static void receive(void *owner, struct net_message *message)
         serve_receive_request(rpc, message);
 }
 
+static void forget_postscripts(void *owner)
+{
+    const struct rpc *rpc = owner;
+    metrics_fold_untold(rpc->metrics);
+}
+
 int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **rpc)
 {
     if (sodium_init() < 0)
@@ -101,6 +107,7 @@ int rpc_create(struct net *net, const struct rpc_options *options, struct rpc **
     made->generation &= UINT64_C(0x3fffffffffff);
     net->owner = made;
     net->receiver = receive;
+    net->forget = forget_postscripts;
     *rpc = made;
     return 0;
 }
@@ -150,6 +157,8 @@ void rpc_destroy(struct rpc *rpc)
     session_free_all(rpc);
     timer_clear(rpc->loop, &rpc->sweep);
     rpc->net->receiver = drop;
+    rpc->net->forget = NULL;
+    forget_postscripts(rpc);
     serve_free_all(rpc);
     call_free_flights(rpc);
     sodium_memzero(rpc->key, sizeof(rpc->key));

@@ -36,7 +36,7 @@ struct rpc_timing {
     uint64_t total_ns;
     uint32_t client_queue_ns; /* waiting for credits and connection */
     uint32_t queue_ns;
-    uint32_t handler_ns;
+    uint32_t handler_ns; /* METRICS_UNTOLD: its trace entry will know */
     uint32_t storage_ns;
 };
 
@@ -66,8 +66,9 @@ struct rpc_call {
     struct completion done;
     struct list link;
     uint64_t correlation;
-    uint64_t subject, sent; /* inode and bytes of bulk, for its trace entry, */
-    bool described;         /* if it was sent */
+    uint64_t subject, sent;             /* inode and bytes of bulk, for its trace entry, */
+    bool described;                     /* if it was sent */
+    const _Atomic uint64_t *postscript; /* of the reply */
     struct loop *loop;
     struct rpc_peer *peer;
     struct rpc_flight *flight; /* while the request is on the wire */

@@ -23,8 +23,6 @@
 #include "base/status.h"
 #include "rpc/party.h"
 
-#define DISPATCH_SAMPLE 16u /* one request in so many is timed until its reply is sent */
-
 /* Every reply that must be remembered fits. */
 #define OP(id, name, request, reply, flags)                                                                  \
     static_assert(((flags)&RPC_MUTATES) == 0 ||                                                              \
@@ -36,6 +34,11 @@ OPERATION_TABLE(OP)
 static struct rpc_served *served_of(struct rpc_request *request)
 {
     return container_of(request, struct rpc_served, request);
+}
+
+static inline bool is_sampled(const struct rpc_request *request)
+{
+    return (request->header->correlation & RPC_SAMPLE) == 0;
 }
 
 /* ---- the pool ---- */
@@ -303,7 +306,7 @@ static void serve(struct rpc *rpc, struct rpc_session *session, struct net_messa
         session_request_finished(session);
         served_finish(served);
     } else if (serve_nested(served)) {
-        if (rpc->counters.requests % DISPATCH_SAMPLE == 0 && !metrics_paused(rpc->metrics)) {
+        if (is_sampled(&served->request) && !metrics_paused(rpc->metrics)) {
             rpc->counters.dispatch_ns += loop_now(rpc->loop) - now;
             rpc->counters.dispatched++;
         }
@@ -563,9 +566,10 @@ void rpc_storage_end(struct rpc_request *request)
     storage_end(request, loop_now(request->rpc->loop));
 }
 
+/* So much time as a header says it. */
 static uint32_t nanoseconds(uint64_t value)
 {
-    return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+    return value < METRICS_UNTOLD ? (uint32_t)value : METRICS_UNTOLD - 1;
 }
 
 static void served_sent(struct completion *completion)
@@ -721,6 +725,33 @@ static int reply_send(struct rpc_served *served, void *room, const struct reply_
     return send_reply(served, length, bulk, bulk_count);
 }
 
+/* Whether the handler's time may follow the reply: the handler has not suspended, so that it is short, there
+ * is nothing else to tell, and nobody needs it at once. */
+static inline bool may_tell_later(const struct rpc_served *served)
+{
+    const struct rpc_request *request = &served->request;
+    return served->nested && !is_sampled(request) &&
+           (request->storage_started | request->storage_ns | request->bulk_length | served->queue_ns) == 0;
+}
+
+/* Sends the reply that lies in the transport's place, and then looks at the clock. */
+static void reply_ahead(struct rpc_served *served, void *room, int status, const void *body,
+                        uint32_t body_length)
+{
+    const struct rpc_request *request = &served->request;
+    struct reply_stamps stamps = {.status = status, .handler_ns = METRICS_UNTOLD};
+    reply_stamp(room, &stamps);
+    _Atomic uint64_t *postscript =
+        net_post(request->session->connection, (uint32_t)sizeof(struct rpc_reply_header) + body_length);
+    uint64_t now = loop_now(request->rpc->loop);
+    stamps.handler_ns = nanoseconds(now - served->handler_started);
+    if ((served->operation->flags & RPC_MUTATES) != 0)
+        reply_remember(served, &stamps, body, body_length);
+    served_record(served, &stamps, 0, now, 0);
+    atomic_store_explicit(postscript, metrics_handler(request->header->correlation, stamps.handler_ns),
+                          memory_order_relaxed);
+}
+
 int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_t body_length,
               const struct iovec *bulk, uint32_t bulk_count)
 {
@@ -730,11 +761,15 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     assert(status <= 0 &&
            (body_length == served->operation->reply_size || (body_length == 0 && status != 0)));
     served->replied = true;
-    /* The clock is read behind what has to be written anyway: that is on its way to memory meanwhile. */
     void *room = reply_room(served, body_length, bulk_count);
-    if (__builtin_expect(room != NULL, 1))
-        reply_write(served, room, status, body, body_length);
     bool paused = metrics_paused(rpc->metrics);
+    if (__builtin_expect(room != NULL, 1)) {
+        reply_write(served, room, status, body, body_length);
+        if (!paused && may_tell_later(served)) {
+            reply_ahead(served, room, status, body, body_length);
+            return 0;
+        }
+    }
     uint64_t now = paused && request->storage_started == 0 ? request->arrived : loop_now(rpc->loop);
     storage_end(request, now);
     uint64_t elapsed = now - served->handler_started;
@@ -760,7 +795,7 @@ int rpc_reply(struct rpc_request *request, int status, const void *body, uint32_
     if (remembers && bulk_count == 0)
         reply_remember(served, &stamps, body, body_length);
     if (!paused) {
-        bool timed = bytes != 0 || rpc->counters.requests % DISPATCH_SAMPLE == 0;
+        bool timed = bytes != 0 || is_sampled(request);
         served_record(served, &stamps, bytes, now, timed ? loop_now(rpc->loop) : 0);
     }
     if (result != 0)

@@ -149,6 +149,57 @@ static void stages_are_told_within_one_percent(void **state)
     assert_int_equal(region_count(), 0);
 }
 
+/* A call whose handler's time is told at word, or never. */
+static void record_untold(struct metrics *metrics, uint64_t correlation, const _Atomic uint64_t *word)
+{
+    struct metrics_entry *entry = metrics_begin(metrics);
+    METRICS_PUT(entry, correlation, correlation);
+    METRICS_PUT(entry, operation, OPERATION);
+    METRICS_PUT(entry, about, METRICS_ABOUT(METRICS_CALL, METRICS_NO_BULK));
+    METRICS_PUT(entry, total_ns, 1000);
+    METRICS_PUT(entry, handler_ns, METRICS_UNTOLD);
+    metrics_handler_later(metrics, word);
+    metrics_commit(metrics, entry);
+}
+
+static void the_handlers_time_may_follow(void **state)
+{
+    (void)state;
+    struct metrics *metrics;
+    assert_int_equal(metrics_create(NULL, TRACE, &metrics, NULL), 0);
+    const struct metrics_operation *called = &metrics->operations[METRICS_CALLED + OPERATION];
+    const struct metrics_entry *entries = metrics->trace;
+    _Atomic uint64_t words[3] = {metrics_handler(7, 300), metrics_handler(7, 300), 0};
+    record_untold(metrics, 7, &words[0]);
+    record_untold(metrics, UINT64_C(0x900000008), &words[1]); /* the word is another's yet */
+    record_untold(metrics, 9, &words[2]);
+    assert_int_equal(metrics_fold(metrics, 3), 1);
+    assert_int_equal(entries[0].handler_ns, 300);
+    assert_int_equal(metrics_fold(metrics, 3), 0);
+    assert_int_equal(entries[1].handler_ns, METRICS_UNTOLD);
+    words[1] = metrics_handler(UINT64_C(0x900000008), UINT64_MAX);
+    assert_int_equal(metrics_fold(metrics, 3), 1);
+    assert_int_equal(entries[1].handler_ns, 1000); /* no longer than the whole */
+    assert_int_equal(called->sums[STAGE_HANDLER], 1300);
+    assert_int_equal(called->sums[STAGE_WIRE], 700);
+    assert_int_equal(metrics->counters[METRIC_UNTOLD], 0);
+    record_untold(metrics, 10, NULL);
+    assert_int_equal(metrics_fold(metrics, UINT32_MAX), 0); /* others wait for it */
+    metrics_fold_untold(metrics);
+    assert_false(metrics_unfolded(metrics));
+    assert_int_equal(entries[2].handler_ns, METRICS_UNTOLD);
+    assert_int_equal(metrics->counters[METRIC_UNTOLD], 2);
+    assert_int_equal(called->count, 4);
+    assert_int_equal(called->sums[STAGE_TOTAL], 4000);
+    assert_int_equal(called->sums[STAGE_HANDLER], 1300);
+    assert_int_equal(called->sums[STAGE_WIRE], 700);
+    for (uint64_t i = 0; i < 3 * METRICS_LATE; i++) {
+        record_untold(metrics, i, &words[2]);
+        assert_true(metrics->head - metrics->folded <= METRICS_BACKLOG + 1);
+    }
+    metrics_destroy(metrics);
+}
+
 static void differences_of_two_readings_are_what_happened_between(void **state)
 {
     (void)state;
@@ -464,6 +515,7 @@ int main(void)
         cmocka_unit_test(stages_are_told_within_one_percent),
         cmocka_unit_test(differences_of_two_readings_are_what_happened_between),
         cmocka_unit_test(an_entry_is_made_in_its_place),
+        cmocka_unit_test(the_handlers_time_may_follow),
         cmocka_unit_test(a_backlog_is_folded_as_it_grows),
         cmocka_unit_test(a_trace_tells_what_it_lost),
         cmocka_unit_test(requests_of_partitions_are_counted),

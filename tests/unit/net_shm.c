@@ -466,6 +466,46 @@ static void messages_written_in_place_arrive(void **state)
     right.net->space = 0;
 }
 
+static const _Atomic uint64_t *postscript;
+static uint64_t postscript_seen; /* when it was about to go */
+
+static void note_postscript(void *owner, struct net_message *message)
+{
+    (void)owner;
+    postscript = message->postscript;
+}
+
+static void read_postscript(void *owner)
+{
+    (void)owner;
+    postscript_seen = *postscript;
+}
+
+/* A word that its sender writes behind the message is the one that its receiver was shown, for every place in
+ * the ring, until it is told that the memory goes. */
+static void a_postscript_follows_its_message(void **state)
+{
+    (void)state;
+    right.net->receiver = note_postscript;
+    right.net->forget = read_postscript;
+    for (uint64_t i = 0; i < 2 * SHM_LINES; i++) {
+        uint32_t length = 1 + (uint32_t)i % 200;
+        void *room = net_room(left.connection, length);
+        assert_non_null(room);
+        memset(room, 1, length);
+        _Atomic uint64_t *written = net_post(left.connection, length);
+        postscript = NULL;
+        until(postscript != NULL);
+        *written = i;
+        assert_int_equal(*postscript, i);
+    }
+    net_close(left.connection);
+    left.connection = NULL;
+    until(postscript_seen != 0);
+    assert_int_equal(postscript_seen, 2 * SHM_LINES - 1);
+    right.net->forget = NULL;
+}
+
 static void a_thousand_connections(void **state)
 {
     (void)state;
@@ -503,6 +543,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(headers_arrive_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(messages_written_in_place_arrive, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_postscript_follows_its_message, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bulk_arrives_by_every_path, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bulk_arrives_by_every_path, set_up_without_fetch, tear_down),
         cmocka_unit_test_setup_teardown(bulk_in_shared_memory_is_copied_directly, set_up_sharing, tear_down),

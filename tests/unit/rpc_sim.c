@@ -387,6 +387,7 @@ static void expect_events(const struct world *world, uint32_t ended, uint32_t go
 static struct {
     struct net_operations operations;
     uint8_t place[NET_HEADER_MAX];
+    _Atomic uint64_t postscript; /* which never arrives */
     struct completion sent[16];
     unsigned posted;
 } placing;
@@ -397,11 +398,12 @@ static void *place_room(struct net_connection *connection, uint32_t header_lengt
     return header_length <= sizeof(placing.place) && placing.posted < 16 ? placing.place : NULL;
 }
 
-static void place_post(struct net_connection *connection, uint32_t header_length)
+static _Atomic uint64_t *place_post(struct net_connection *connection, uint32_t header_length)
 {
     unsigned number = placing.posted++;
     if (number > 0)
         placing.operations.send(connection, placing.place, header_length, NULL, 0, 0, &placing.sent[number]);
+    return &placing.postscript;
 }
 
 static void place_and_lose(struct world *world, struct net *net, uint64_t number)
