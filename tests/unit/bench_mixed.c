@@ -289,9 +289,12 @@ static void a_lost_write_is_found(void **state)
     memset(shape.shares, 0, sizeof(shape.shares));
     shape.shares[MIXED_WRITE] = 1;
     shape.total = UINT64_C(1) << 20;
-    session_calls.write = lose_one; /* 256 writes make the file that is read */
+    session_calls.write = lose_one; /* 512 writes make the files; this is one of that which is read */
     assert_int_equal(session_run(1, 1, MIXED_PHASE_COUNT, run, &shape), 0);
-    calls = 50 - 256 - 390; /* one of the loop's last, of 400 */
+    calls = 50 - 512 - 390; /* one of the loop's last, of 400 */
+    assert_int_equal(session_run(1, 1, MIXED_PHASE_COUNT, run, &shape), -EIO);
+    calls = 50 - 256; /* what is not written in the loop is compared as well: of the first 50, one is not */
+    shape.rate = 10;
     assert_int_equal(session_run(1, 1, MIXED_PHASE_COUNT, run, &shape), -EIO);
 }
 
