@@ -83,13 +83,12 @@ static const char *take_number(const char *text, uint64_t most, char end, uint64
 {
     const char *digit = text;
     for (*number = 0; *digit >= '0' && *digit <= '9'; digit++) {
-        unsigned value = (unsigned)(*digit - '0');
-        if (*number > (most - value) / 10)
+        if (__builtin_mul_overflow(*number, 10, number) ||
+            __builtin_add_overflow(*number, (unsigned)(*digit - '0'), number))
             return NULL;
-        *number = *number * 10 + value;
     }
     bool leading_zero = text[0] == '0' && digit - text > 1;
-    return digit > text && !leading_zero && *digit == end ? digit + 1 : NULL;
+    return digit > text && !leading_zero && *number <= most && *digit == end ? digit + 1 : NULL;
 }
 
 /* By hand, for it is timed with the list that it checks: sscanf takes as long as an entry. */
