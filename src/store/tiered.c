@@ -352,6 +352,38 @@ static void tiered_write_abort(struct store *base, struct store_io *io)
 
 /* ---- reading ---- */
 
+static bool overlap(uint32_t start, uint32_t end, uint32_t other_start, uint32_t other_end)
+{
+    return start < other_end && other_start < end;
+}
+
+/* Whether the slow engine has these bytes of a resident chunk as they are. */
+static bool is_below(struct tiered *tiered, const struct tier_chunk *chunk, uint32_t start, uint32_t end)
+{
+    uint32_t length = length_in(tiered->fast, chunk);
+    return !overlap(start, end, chunk->dirty_start, chunk->dirty_end) &&
+           !overlap(start, end, chunk->copy_start, chunk->copy_end) &&
+           length_in(tiered->slow, chunk) >= (end < length ? end : length);
+}
+
+/* The fast engine cannot read its copy: the slow one's serves where it is the same. The copy goes if nothing
+ * else needs it. -EIO: it is not the same. */
+static int read_below(struct tiered *tiered, const struct store_io *io, struct tier_io *tier)
+{
+    struct tier_chunk *chunk = tier->chunk;
+    if (!chunk->resident || !is_below(tiered, chunk, io->offset, io->offset + io->length))
+        return -EIO;
+    log_warning("engine tiered: inode %" PRIu64 ", chunk %" PRIu64
+                " is damaged in the engine %s; the engine %s has these bytes, too",
+                io->inode, io->index, tiered->fast->operations->name, tiered->slow->operations->name);
+    if (chunk->dirty_start >= chunk->dirty_end)
+        tier_demote(tiered, chunk, 1);
+    tier->fast = false;
+    tier->inner =
+        (struct store_io){.inode = io->inode, .index = io->index, .offset = io->offset, .length = io->length};
+    return tiered->slow->operations->read_begin(tiered->slow, &tier->inner);
+}
+
 static int tiered_read_begin(struct store *base, struct store_io *io)
 {
     struct tiered *tiered = tiered_of(base);
@@ -368,6 +400,10 @@ static int tiered_read_begin(struct store *base, struct store_io *io)
         return status;
     struct store *engine = engine_of(tiered, tier);
     status = engine->operations->read_begin(engine, &tier->inner);
+    if (status == -EIO && tier->fast) {
+        status = read_below(tiered, io, tier);
+        engine = engine_of(tiered, tier);
+    }
     if (status != 0) {
         io_end(tiered, io, tier);
         return status;
@@ -384,7 +420,8 @@ static int tiered_read_begin(struct store *base, struct store_io *io)
         tier_touch(tiered, tier->chunk);
     } else {
         tiered->counters.misses++;
-        tier_missed(tiered, tier->chunk);
+        if (!tier->chunk->resident)
+            tier_missed(tiered, tier->chunk);
     }
     return 0;
 }

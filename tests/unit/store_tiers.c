@@ -167,6 +167,51 @@ static void cleaned_before_it_is_needed(void **state)
     conformance_close(store);
 }
 
+static const char *upper_files;
+
+static int refuse_reads_above(void *owner, const char *what, const char *name, uint64_t offset,
+                              size_t *length)
+{
+    (void)owner;
+    (void)offset;
+    (void)length;
+    return strcmp(what, "read") == 0 && strncmp(name, upper_files, strlen(upper_files)) == 0 ? -EIO : 0;
+}
+
+/* What cannot be read above is read below, if it is the same there. */
+static void damaged_above(void **state)
+{
+    (void)state;
+    upper_files = strcmp(TIERS_FAST, "uring") == 0  ? "segment"
+                  : strcmp(TIERS_FAST, "file") == 0 ? "chunks"
+                                                    : NULL;
+    if (conformance.real || upper_files == NULL)
+        return;
+    struct store_options options = conformance_options;
+    options.fast_capacity = 8 * CONFORMANCE_CHUNK;
+    options.capacity = 64 * CONFORMANCE_CHUNK;
+    struct store *store = conformance_open_with(&options);
+    write_whole(store, 1, 7);
+    background(store);
+    assert_true(tiers_of(store).write_backs >= 7);
+    disk_set_fault(conformance.disk, refuse_reads_above, NULL);
+    assert_int_equal(conformance_write(store, 1, 0, 8192, 4096, 77), 0); /* is not the same below */
+    background(store);
+    struct store_io io = conformance_io(1, 0, 8000, 300);
+    assert_int_equal(store->operations->read_begin(store, &io), -EIO);
+    for (int round = 0; round < 2; round++)
+        for (uint64_t i = 0; i < 7; i++)
+            assert_int_equal(conformance_read(store, 1, i, 12288, CONFORMANCE_CHUNK, (uint8_t)(1 + i)),
+                             CONFORMANCE_CHUNK - 12288);
+    assert_true(tiers_of(store).demotions >= 6); /* what is damaged goes */
+    assert_true(tiers_of(store).used >= 12288);  /* but for what is nowhere else */
+    disk_set_fault(conformance.disk, NULL, NULL);
+    assert_int_equal(conformance_read(store, 1, 0, 8192, 4096, 77), 4096);
+    assert_int_equal(conformance_read(store, 1, 0, 0, 8192, 1), 8192);
+    remove_all(store);
+    conformance_close(store);
+}
+
 /* ---- moves under faults ---- */
 
 static void move_step(struct fault_model *model, struct store *store, bool failing)
@@ -381,6 +426,7 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(older_copy_stays_below),
         cmocka_unit_test(full),
         cmocka_unit_test(cleaned_before_it_is_needed),
+        cmocka_unit_test(damaged_above),
         cmocka_unit_test(killed_in_the_middle),
         cmocka_unit_test(other_fast_engine_is_refused),
         cmocka_unit_test(refused_options),
