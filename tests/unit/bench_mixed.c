@@ -239,7 +239,7 @@ static void several_are_under_way_at_once(void **state)
     assert_int_equal(session_totals[MIXED_ALL].operations, 100);
     for (int i = 0; i < MIXED_OPERATIONS; i++)
         assert_true(session_totals[i].latency.minimum >= SERVICE);
-    assert_true(histogram_quantile(latency, 0.5) < 2 * SERVICE);
+    uint64_t median = histogram_quantile(latency, 0.5);
     assert_true(atomic_load(&outcome->given_up) >= 5);
     shape.depth = 2;
     memset(outcome, 0, sizeof(*outcome));
@@ -247,6 +247,7 @@ static void several_are_under_way_at_once(void **state)
     assert_int_equal(atomic_load(&outcome->given_up), 2);
     assert_true(atomic_load(&outcome->backlog) >= 40);
     assert_true(latency->maximum > 10 * SERVICE);
+    assert_true(median < histogram_quantile(latency, 0.5) / 2);
 }
 
 static ssize_t wrong_answer;
@@ -270,7 +271,7 @@ static void wrong_answers_about_names_end_the_run(void **state)
     struct mixed_shape shape = small();
     shape.rate = 500;
     shape.duration = 100000000;
-    shape.depth = 16;
+    shape.depth = 2;
     session_calls.submit = submit_slowly;
     session_calls.wait = wait_and_spoil;
     for (wrong_answer = -EEXIST; wrong_answer <= 0; wrong_answer += EEXIST)
