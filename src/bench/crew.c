@@ -75,8 +75,9 @@ uint64_t crew_now(void)
 
 void crew_pin(unsigned number)
 {
-    cpu_set_t allowed, one;
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+    static cpu_set_t allowed; /* those that the program began with: its children may be bound already */
+    cpu_set_t one;
+    if (CPU_COUNT(&allowed) == 0 && sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
         return;
     unsigned skip = number % (unsigned)CPU_COUNT(&allowed);
     for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {

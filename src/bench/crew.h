@@ -103,5 +103,6 @@ int crew_execute_watched(uint32_t processes, uint32_t threads, const int *pin, u
 
 /* Monotonic ns. */
 uint64_t crew_now(void);
-/* Binds the calling process to one processor out of those it may use (modulo their number). */
+/* Binds the calling thread to one processor out of those that the program might use before anybody was bound
+ * (modulo their number). Of several threads one at a time may call it first. */
 void crew_pin(unsigned number);

@@ -3,6 +3,7 @@
 #include "unit/unit.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -177,6 +178,37 @@ static void sizes_are_checked(void **state)
     assert_int_equal(crew_execute(1, 1, NULL, CREW_PHASES_MAX + 1, count_up, NULL, totals), -EINVAL);
 }
 
+static int bound_to(void)
+{
+    cpu_set_t now;
+    CPU_ZERO(&now);
+    sched_getaffinity(0, sizeof(now), &now);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&now) == 1; cpu++)
+        if (CPU_ISSET(cpu, &now))
+            return (int)cpu;
+    return -1;
+}
+
+static int bind_twice(struct crew_member *member)
+{
+    int first = bound_to();
+    crew_pin(0);
+    int second = bound_to();
+    crew_pin(1);
+    int third = bound_to();
+    return first >= 0 && second >= 0 && second != first && third == first ? crew_wait(member) : -EINVAL;
+}
+
+/* A worker that is bound starts another that is bound elsewhere. */
+static void who_is_bound_can_bind_elsewhere(void **state)
+{
+    static const int pin[] = {1};
+    (void)state;
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+        skip();
+    assert_int_equal(crew_execute(1, 1, pin, 1, bind_twice, NULL, totals), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +218,7 @@ int main(void)
         cmocka_unit_test(edges_are_where_they_should_be),
         cmocka_unit_test(failure_ends_all),
         cmocka_unit_test(sizes_are_checked),
+        cmocka_unit_test(who_is_bound_can_bind_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
