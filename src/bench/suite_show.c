@@ -124,7 +124,7 @@ int suite_show_begin(struct suite_output *output, json_t *run, const struct swee
     printf("%-*s %-*s", output->target_width, "target", output->phase_width, "phase");
     for (uint32_t i = 0; i < output->column_count; i++)
         printf(" %*s", output->widths[i], output->columns[i]->option->name);
-    printf(" %12s %18s %11s %9s %9s %9s\n", "op/s", "95 % interval", "MB/s", "p50 us", "p99 us", "p999 us");
+    printf(" %12s %18s %11s %9s %9s %9s\n", "op/s", "interval", "MB/s", "p50 us", "p99 us", "p999 us");
     fflush(stdout);
     return status;
 }
