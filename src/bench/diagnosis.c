@@ -28,6 +28,7 @@
 #define FEW 20u         /* requests of which no quantile is believed */
 #define EQUAL 0.05      /* of the p50: two stages that are no further apart take the same */
 #define BUSY 0.85       /* a server's loop that is never idle but for noise */
+#define CROWDED 0.5     /* of the time in which processes could have run, that they waited for a processor */
 #define UNEVEN 1.5      /* busiest server / mean */
 #define ASLEEP 0.5      /* times that a client slept for a request */
 #define SLOW 3.0        /* that many round trips are no round trip any more */
@@ -68,6 +69,7 @@ struct facts {
     double busiest, mean_busy, uneven; /* load of servers: requests or bytes, busiest / mean */
     double chatter;                    /* requests of servers for one of a client */
     double sleeps, credit_waits;       /* of clients, for each request */
+    double client_waits, server_waits; /* for a processor, share of the time in which they could run */
 };
 
 static void note(struct diagnosis *diagnosis, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -93,6 +95,12 @@ static uint64_t parameter(const struct result *result, const char *name, uint64_
 static double counter(const struct result *result, const char *side, const char *name)
 {
     return json_number_value(json_object_get(json_object_get(result->counters, side), name));
+}
+
+static double processor_waits(const struct result *result, const char *side)
+{
+    double ran = counter(result, side, "processor_ns"), waited = counter(result, side, "processor_wait_ns");
+    return waited > 0.0 ? waited / (waited + ran) : 0.0;
 }
 
 static void gather_servers(struct facts *facts)
@@ -157,6 +165,8 @@ static void gather(struct facts *facts, const struct result_run *run)
     double requests = facts->requests > 0 ? (double)facts->requests : 1.0;
     facts->sleeps = counter(result, "client", "loop_blocks") / requests;
     facts->credit_waits = counter(result, "client", "credit_waits") / requests;
+    facts->client_waits = processor_waits(result, "client");
+    facts->server_waits = processor_waits(result, "server");
     gather_servers(facts);
     gather_run(facts, run);
 }
@@ -341,6 +351,10 @@ static void hold_resource(const struct facts *facts, struct diagnosis *diagnosis
     case RESOURCE_SERVER_PROCESSOR:
         hold_share(diagnosis, facts->busiest, facts->busiest);
         break;
+    case RESOURCE_PROCESSORS:
+        diagnosis->measured = fmax(facts->client_waits, facts->server_waits);
+        hold_share(diagnosis, diagnosis->measured, 1.0 - diagnosis->measured);
+        break;
     case RESOURCE_IMBALANCE:
         hold_share(diagnosis, facts->uneven, 1.0 / facts->uneven);
         break;
@@ -413,11 +427,31 @@ static enum diagnosis_resource choose_storage(const struct facts *facts, const s
                                 : RESOURCE_DEVICE_SYNC;
 }
 
+/* Whether whoever the stage is about had to wait for a processor most of the time. */
+static bool crowded(const struct facts *facts, enum diagnosis_stage stage)
+{
+    bool client = facts->client_waits >= CROWDED, server = facts->server_waits >= CROWDED;
+    switch (stage) {
+    case DIAGNOSIS_LIBRARY:
+        return client;
+    case DIAGNOSIS_SERVER_QUEUE:
+    case DIAGNOSIS_HANDLER:
+        return server;
+    case DIAGNOSIS_WIRE:
+    case DIAGNOSIS_REPLY:
+        return client || server;
+    default:
+        return false;
+    }
+}
+
 static enum diagnosis_resource choose(const struct facts *facts, const struct diagnosis *diagnosis,
                                       enum diagnosis_stage stage)
 {
     const struct diagnosis_part *part = &diagnosis->parts[stage];
     enum diagnosis_resource busy = busy_server(facts);
+    if (crowded(facts, stage))
+        return RESOURCE_PROCESSORS;
     switch (stage) {
     case DIAGNOSIS_LIBRARY:
         return RESOURCE_CLIENT_PROCESSOR;
@@ -510,6 +544,9 @@ static void say_limit(const struct diagnosis *diagnosis, char *text, size_t size
     limits_format_value(diagnosis->limit, diagnosis->unit, limit, sizeof(limit));
     if (diagnosis->resource == RESOURCE_SERVER_PROCESSOR)
         snprintf(text, size, "the busiest is at work %.0f %% of the time", diagnosis->measured * 100.0);
+    else if (diagnosis->resource == RESOURCE_PROCESSORS)
+        snprintf(text, size, "for %.0f %% of the time in which they could run they wait for one",
+                 diagnosis->measured * 100.0);
     else if (diagnosis->resource == RESOURCE_IMBALANCE)
         snprintf(text, size, "it has %.2f times its share of the load", diagnosis->measured);
     else if (diagnosis->resource == RESOURCE_MEMORY)

@@ -40,7 +40,8 @@ enum diagnosis_stage {
     R(SERVER_QUEUE, "server-queue", "requests that wait at the server")                                      \
     R(IMBALANCE, "imbalance", "the busiest server")                                                          \
     R(SYNCHRONISATION, "synchronisation", "servers that wait for each other")                                \
-    R(WAKEUP, "wakeup", "waking processes that sleep")
+    R(WAKEUP, "wakeup", "waking processes that sleep")                                                       \
+    R(PROCESSORS, "processors", "processors: more processes are at work than there are")
 
 enum diagnosis_resource {
 #define R(id, name, words) RESOURCE_##id,

@@ -172,6 +172,38 @@ static void made_up_delays_are_named(void **state)
     }
 }
 
+/* Processes that wait for processors make every stage longer but those that wait for something else. */
+static void more_processes_than_processors_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        struct times times;
+        enum diagnosis_resource client, server; /* who waits */
+    } cases[] = {
+        {{.library = 90000, .wire = 1000}, RESOURCE_PROCESSORS, RESOURCE_CLIENT_PROCESSOR},
+        {{.wire = 90000, .handler = 1000}, RESOURCE_PROCESSORS, RESOURCE_PROCESSORS},
+        {{.wire = 1000, .handler = 90000}, RESOURCE_SERVER_PROCESSOR, RESOURCE_PROCESSORS},
+        {{.client_queue = 90000, .wire = 1000}, RESOURCE_CREDITS, RESOURCE_CREDITS},
+    };
+    for (size_t i = 0; i < 3 * sizeof(cases) / sizeof(cases[0]); i++) {
+        struct made made;
+        bool server = i % 3 == 1, enough = i % 3 != 2;
+        make(&made, &cases[i / 3].times, 1000, 0);
+        made.result.counters =
+            json_pack("{s{sIsI}}", server ? "server" : "client", "processor_ns", (json_int_t)1000000,
+                      "processor_wait_ns", (json_int_t)(enough ? 3000000 : 900000));
+        assert_int_equal(diagnose(&made.result, &made.run, &limits, &diagnosis), 0);
+        enum diagnosis_resource named = server ? cases[i / 3].server : cases[i / 3].client;
+        if (enough)
+            assert_int_equal(diagnosis.resource, named);
+        else
+            assert_int_not_equal(diagnosis.resource, RESOURCE_PROCESSORS);
+        if (diagnosis.resource == RESOURCE_PROCESSORS)
+            assert_non_null(strstr(diagnosis.verdict, "for 75 % of the time"));
+        unmake(&made);
+    }
+}
+
 static bool noted(const char *words)
 {
     bool found = false;
@@ -495,6 +527,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(made_up_delays_are_named),
+        cmocka_unit_test(more_processes_than_processors_are_named),
         cmocka_unit_test(the_distance_to_the_limit_is_right),
         cmocka_unit_test(what_the_servers_did_decides),
         cmocka_unit_test(what_is_not_known_is_not_made_up),
