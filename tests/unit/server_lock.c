@@ -181,6 +181,35 @@ static void a_shared_description_lives_with_its_last_holder(void **state)
     world_close(&world);
 }
 
+/* Who dies while it waits for more loses its place alone: what both held stays the other's. */
+static void a_dead_holder_waits_for_nothing(void **state)
+{
+    (void)state;
+    struct world world;
+    struct lock_reply conflict;
+    struct lock_waiter *waiter;
+    world_open(&world, 1);
+    struct lock_request lock = {.inode = 7, .owner = 99, .end = LOCK_OFFSET_MAX, .type = LOCK_SHARED};
+    struct lock_request other = {.inode = 7, .owner = 98, .end = LOCK_OFFSET_MAX, .type = LOCK_SHARED};
+    struct lock_owner_request owner = {.inode = 7, .owner = 99};
+    assert_int_equal(locks_apply(&world.table, 100, &lock), 0);
+    assert_int_equal(locks_share(&world.table, 200, &owner), 0);
+    assert_int_equal(locks_apply(&world.table, 300, &other), 0);
+    lock.type = LOCK_EXCLUSIVE;
+    lock.ticket = 1;
+    assert_int_equal(locks_wait(&world.table, 100, &lock, &waiter), 0);
+    locks_end_instance(&world.table, 100);
+    assert_null(locks_find_waiter(&world.table, 100, &lock));
+    locks_end_instance(&world.table, 300);
+    assert_false(locks_conflict(&world.table, 300, &other, &conflict));
+    other.type = LOCK_EXCLUSIVE;
+    assert_true(locks_conflict(&world.table, 300, &other, &conflict));
+    assert_int_equal(conflict.type, LOCK_SHARED);
+    locks_release(&world.table, 200, &owner);
+    assert_int_equal(world.table.count, 0);
+    world_close(&world);
+}
+
 /* What one holder locks after an unlock of the other's is both's. */
 static void a_shared_description_is_shared_without_locks(void **state)
 {
@@ -396,6 +425,7 @@ int main(void)
         cmocka_unit_test(the_table_is_as_the_model),
         cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(a_shared_description_lives_with_its_last_holder),
+        cmocka_unit_test(a_dead_holder_waits_for_nothing),
         cmocka_unit_test(a_shared_description_is_shared_without_locks),
         cmocka_unit_test(long_circles_are_found),
         CASE(bad_requests_are_refused),
