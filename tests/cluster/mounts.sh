@@ -15,12 +15,19 @@ mount_at() {
 
 is_mounted() { grep -qF " $1 fuse.benchfs " /proc/self/mounts; }
 
-# The process that serves a mount: benchfs mount with the directory as its last argument.
-server_of() {
+# The processes of mounts on a directory: benchfs mount with the directory as its last argument.
+servers_of() {
     local candidate
     for candidate in $(grep -lzxF -- "$1" /proc/[0-9]*/cmdline 2>/dev/null); do
         ! grep -qzx mount "$candidate" 2>/dev/null || basename "$(dirname "$candidate")"
     done
+}
+one_serves() { [ "$(servers_of "$1" | wc -l)" = 1 ]; }
+
+# The process that serves a mount, as soon as the one of an earlier mount there has ended.
+server_of() {
+    until_true one_serves "$1"
+    servers_of "$1"
 }
 
 # Waits at most ten seconds until a condition holds.

@@ -53,7 +53,7 @@ static void benchmarks_run_on_it(void **state)
     assert_int_equal(run(md), 0);
     assert_int_equal(run(io), 0);
     assert_int_equal(run(rpc), 0);
-    assert_int_equal(run(absent), 1);
+    assert_int_equal(run(absent), 2);
     char directory[sizeof(cluster.directory)];
     strcpy(directory, cluster.directory);
     pid_t server = cluster.servers[0].pid;
