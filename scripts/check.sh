@@ -65,8 +65,8 @@ if CC=gcc CXX=g++ setup asan "${sanitizer_arguments[@]}" -Db_sanitize=address,un
 else
     failed_builds+=(asan)
 fi
-# With one thread there is nothing for TSan to find.
-without=(sim single fuzz crash cluster conformance)
+# With one thread there is nothing for TSan to find. Those of benchmarks' programs are in their unit tests.
+without=(sim single fuzz crash cluster conformance bench)
 if CC=gcc CXX=g++ setup tsan "${sanitizer_arguments[@]}" -Db_sanitize=thread; then
     run tsan -t 4 "${without[@]/#/--no-suite=benchfs:}"
 else
