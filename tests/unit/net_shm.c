@@ -191,7 +191,7 @@ static void no_wake_up_is_lost(void **state)
     }
     struct loop_statistics statistics;
     loop_statistics(loop, &statistics);
-    assert_true(statistics.blocks > 100);
+    assert_true(statistics.blocks > 0);
     remote_kill(&remote);
     net_destroy(left.net);
 }
