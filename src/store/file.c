@@ -785,7 +785,7 @@ static uint32_t file_chunk_length(struct store *base, uint64_t inode, uint64_t i
 static void file_statistics(struct store *base, struct store_statistics *statistics)
 {
     const struct file_store *store = file_of(base);
-    statistics->used = store->blocks << BLOCK_SHIFT;
+    statistics->used = (store->blocks + store->claimed) << BLOCK_SHIFT;
     statistics->capacity = store->capacity;
     statistics->chunks = store->chunks;
     statistics->memory =

@@ -91,7 +91,8 @@ struct store_tiers {
 };
 
 struct store_statistics {
-    uint64_t used; /* bytes held, rounded as the engine allocates, less what it takes back on demand */
+    uint64_t used; /* bytes held, or claimed by writes under way, rounded as the engine allocates, less what
+                      it takes back on demand */
     uint64_t capacity;
     uint64_t chunks;
     uint64_t memory; /* bytes that the engine has taken for contents, transfers and what it knows of chunks;

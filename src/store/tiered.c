@@ -99,17 +99,36 @@ static void hull(uint32_t *start, uint32_t *end, uint32_t other_start, uint32_t 
         *end = other_end;
 }
 
+static uint64_t missing(const struct tiered *tiered, const struct tier_chunk *chunk, uint32_t start,
+                        uint32_t end)
+{
+    struct store *slow = tiered->slow;
+    return start >= end ? 0
+                        : slow->operations->missing(slow, chunk->entry.node.inode, chunk->entry.node.index,
+                                                    start, end - start);
+}
+
+/* The same, but for what the slow engine has counted already because it is being written. */
+static uint64_t uncounted(const struct tiered *tiered, const struct tier_chunk *chunk, uint32_t start,
+                          uint32_t end)
+{
+    uint32_t before = chunk->piece_start < end ? chunk->piece_start : end;
+    uint32_t behind = chunk->piece_end > start ? chunk->piece_end : start;
+    return chunk->piece_start >= chunk->piece_end
+               ? missing(tiered, chunk, start, end)
+               : missing(tiered, chunk, start, before) + missing(tiered, chunk, behind, end);
+}
+
 void tier_account(struct tiered *tiered, struct tier_chunk *chunk)
 {
     struct store *slow = tiered->slow;
-    uint64_t inode = chunk->entry.node.inode, index = chunk->entry.node.index;
     uint32_t start = chunk->dirty_start, end = chunk->dirty_end;
     hull(&start, &end, chunk->copy_start, chunk->copy_end);
-    uint64_t promised = start >= end ? 0 : slow->operations->missing(slow, inode, index, start, end - start);
+    uint64_t promised = uncounted(tiered, chunk, start, end);
     tiered->promised += promised;
     tiered->promised -= chunk->promised;
     chunk->promised = promised;
-    chunk_entry_hold(&chunk->entry, (uint32_t)(promised >> PAGE_SHIFT));
+    chunk_entry_hold(&chunk->entry, (uint32_t)(missing(tiered, chunk, start, end) >> PAGE_SHIFT));
     bool alone = chunk->resident && length_in(slow, chunk) == 0 && length_in(tiered->fast, chunk) > 0;
     tiered->alone += alone;
     tiered->alone -= chunk->alone;
@@ -212,9 +231,8 @@ static int claim(struct tiered *tiered, struct tier_io *tier)
     uint32_t start = tier->inner.offset, end = start + tier->inner.length;
     hull(&start, &end, chunk->dirty_start, chunk->dirty_end);
     hull(&start, &end, chunk->copy_start, chunk->copy_end);
-    uint64_t missing =
-        slow->operations->missing(slow, tier->inner.inode, tier->inner.index, start, end - start);
-    uint64_t more = missing > chunk->promised ? missing - chunk->promised : 0;
+    uint64_t lacks = uncounted(tiered, chunk, start, end);
+    uint64_t more = lacks > chunk->promised ? lacks - chunk->promised : 0;
     struct store_statistics statistics;
     slow->operations->statistics(slow, &statistics);
     if (statistics.used + tiered->promised + tiered->claimed + more > tiered->capacity)
@@ -603,6 +621,8 @@ static void tiered_statistics(struct store *base, struct store_statistics *stati
     statistics->used += tiered->promised;
     statistics->capacity = tiered->capacity;
     statistics->chunks += tiered->alone;
+    statistics->taken = (statistics->taken > statistics->memory ? statistics->taken : statistics->memory) +
+                        (fast.taken > fast.memory ? fast.taken : fast.memory);
     statistics->memory += fast.memory + chunk_index_memory(&tiered->index, sizeof(struct tier_chunk));
     statistics->tiers = tiered->counters;
     statistics->tiers.used = fast.used;

@@ -185,8 +185,8 @@ static void move_bytes(const struct store_io *from, const struct store_io *to)
 
 /* Bytes [start, end) of the chunk, from one engine to the other, in one piece. -EAGAIN: it was cut meanwhile.
  */
-static int copy_piece(struct tier_chunk *chunk, struct store *from, struct store *to, uint32_t start,
-                      uint32_t end, uint32_t chunk_size)
+static int copy_piece(struct tiered *tiered, struct tier_chunk *chunk, struct store *from, struct store *to,
+                      uint32_t start, uint32_t end, uint32_t chunk_size)
 {
     struct store_io out = {.inode = chunk->entry.node.inode,
                            .index = chunk->entry.node.index,
@@ -197,6 +197,11 @@ static int copy_piece(struct tier_chunk *chunk, struct store *from, struct store
     int status = to->operations->write_begin(to, &out, chunk_size);
     if (status != 0)
         return status;
+    if (to == tiered->slow) {
+        chunk->piece_start = start;
+        chunk->piece_end = end;
+        tier_account(tiered, chunk);
+    }
     status = from->operations->read_begin(from, &in);
     if (status == 0) {
         if (in.length == out.length)
@@ -218,8 +223,8 @@ static int copy_piece(struct tier_chunk *chunk, struct store *from, struct store
 }
 
 /* As copy_piece; leaves holes out. */
-static int copy(struct tier_chunk *chunk, struct store *from, struct store *to, uint32_t start, uint32_t end,
-                uint32_t chunk_size)
+static int copy(struct tiered *tiered, struct tier_chunk *chunk, struct store *from, struct store *to,
+                uint32_t start, uint32_t end, uint32_t chunk_size)
 {
     uint64_t inode = chunk->entry.node.inode, index = chunk->entry.node.index;
     uint32_t at = start;
@@ -231,11 +236,11 @@ static int copy(struct tier_chunk *chunk, struct store *from, struct store *to, 
         uint32_t hole = from->operations->seek(from, inode, index, data, true);
         at = hole < end ? hole : end;
         at = at - data > COPY_BYTES ? data + COPY_BYTES : at;
-        status = copy_piece(chunk, from, to, data, at, chunk_size);
+        status = copy_piece(tiered, chunk, from, to, data, at, chunk_size);
     }
     /* The end of the last byte is the chunk's length. */
     if (status == 0 && at < end && to->operations->chunk_length(to, inode, index) < end)
-        status = copy_piece(chunk, from, to, end - 1, end, chunk_size);
+        status = copy_piece(tiered, chunk, from, to, end - 1, end, chunk_size);
     return status;
 }
 
@@ -265,8 +270,9 @@ int tier_write_back(struct tiered *tiered, struct tier_chunk *chunk)
     chunk->copy_start = start;
     chunk->copy_end = end;
     chunk->copying = true;
-    int status = copy(chunk, tiered->fast, tiered->slow, start, end, chunk->chunk_size);
+    int status = copy(tiered, chunk, tiered->fast, tiered->slow, start, end, chunk->chunk_size);
     chunk->copying = false;
+    chunk->piece_start = chunk->piece_end = 0;
     chunk->copy_start = chunk->copy_end = 0;
     uint32_t length = tiered->fast->operations->chunk_length(tiered->fast, chunk->entry.node.inode,
                                                              chunk->entry.node.index);
@@ -384,7 +390,7 @@ static void promote(struct tiered *tiered, struct tier_chunk *chunk)
     uint32_t generation = chunk->generation;
     chunk->moving = true;
     tier_rise(tiered, chunk);
-    int status = copy(chunk, tiered->slow, tiered->fast, 0, length, size_for(length));
+    int status = copy(tiered, chunk, tiered->slow, tiered->fast, 0, length, size_for(length));
     if (status == 0 && generation == chunk->generation) {
         chunk->resident = true;
         chunk->chunk_size = size_for(length);

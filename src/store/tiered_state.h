@@ -32,6 +32,8 @@ struct tier_chunk {
     uint32_t dirty_end;
     uint32_t copy_start; /* what is being written back */
     uint32_t copy_end;
+    uint32_t piece_start; /* of that, what the slow engine has begun to write and counts itself */
+    uint32_t piece_end;
     uint32_t generation; /* counts what takes something away */
     uint64_t sequence;   /* of becoming dirty */
     uint64_t again;      /* the same, while what was dirty before is being written back; 0: it is not */

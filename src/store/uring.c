@@ -120,7 +120,7 @@ static int uring_store_clear(struct store *store, const struct store_range *rang
 static void uring_store_statistics(struct store *store, struct store_statistics *statistics)
 {
     const struct uring_store *uring = uring_of(store);
-    statistics->used = uring->used << PAGE_SHIFT;
+    statistics->used = (uring->used + uring->promised) << PAGE_SHIFT;
     statistics->capacity = uring->capacity << PAGE_SHIFT;
     statistics->chunks = uring->index.chunks.count;
     statistics->memory = uring->reads.region.length + uring->writes.region.length +

@@ -73,21 +73,11 @@ static struct store_io conformance_io(uint64_t inode, uint64_t index, uint32_t o
     return (struct store_io){.inode = inode, .index = index, .offset = offset, .length = length};
 }
 
-/* Milliseconds for which an engine may say that it is full where it is not. */
-#ifndef CONFORMANCE_PATIENCE
-#define CONFORMANCE_PATIENCE 0
-#endif
-
 static int conformance_write(struct store *store, uint64_t inode, uint64_t index, uint32_t offset,
                              uint32_t length, uint8_t value)
 {
     struct store_io io = conformance_io(inode, index, offset, length);
     int status = store->operations->write_begin(store, &io, CONFORMANCE_CHUNK);
-    for (int i = 0; status == -ENOSPC && i < CONFORMANCE_PATIENCE; i++) {
-        task_sleep(store->loop, 1000000);
-        io = conformance_io(inode, index, offset, length);
-        status = store->operations->write_begin(store, &io, CONFORMANCE_CHUNK);
-    }
     if (status != 0)
         return status;
     for (uint32_t i = 0; i < io.count; i++)

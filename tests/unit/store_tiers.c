@@ -78,6 +78,25 @@ static void stays_above(void **state)
     conformance_close(store);
 }
 
+/* Room below is promised to what is above, until the slow engine counts it itself: never twice, or a write
+ * would be refused for which there is room. */
+static void counted_once_on_the_way_down(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    write_whole(store, 1, 2);
+    assert_int_equal(store->operations->pin(store, 1, STORE_TIER_SLOW), 0);
+    for (int i = 0; i < 200000 && tiers_of(store).used > 0; i++) {
+        assert_int_equal(conformance_used(store), 2 * CONFORMANCE_CHUNK);
+        task_sleep(store->loop, conformance.real ? 20000 : 500);
+    }
+    assert_int_equal(tiers_of(store).used, 0);
+    assert_int_equal(conformance_used(store), 2 * CONFORMANCE_CHUNK);
+    read_whole(store, 1, 2);
+    remove_all(store);
+    conformance_close(store);
+}
+
 /* The slow engine keeps its older copy of what is promoted and overwritten: it does not come back. */
 static void older_copy_stays_below(void **state)
 {
@@ -104,6 +123,27 @@ static void older_copy_stays_below(void **state)
     store = conformance_crash(NULL);
     assert_int_equal(store->operations->chunk_length(store, 1, 0), 0);
     remove_all(store);
+    conformance_close(store);
+}
+
+/* A write that goes straight down counts from its beginning on: nothing else is accepted in its place. */
+static void counted_while_it_spills(void **state)
+{
+    (void)state;
+    struct store *store = conformance_open();
+    uint64_t index = 0, all = CONFORMANCE_CAPACITY / CONFORMANCE_CHUNK;
+    struct store_io spilling = conformance_io(2, 0, 0, CONFORMANCE_CHUNK);
+    while (tiers_of(store).spills == 0)
+        assert_int_equal(conformance_write(store, 1, index++, 0, CONFORMANCE_CHUNK, 1), 0);
+    assert_int_equal(store->operations->write_begin(store, &spilling, CONFORMANCE_CHUNK), 0);
+    while (conformance_write(store, 1, index, 0, CONFORMANCE_CHUNK, 1) == 0)
+        index++;
+    assert_int_equal(index, all - 1);
+    for (uint32_t i = 0; i < spilling.count; i++)
+        memset(spilling.vector[i].iov_base, 2, spilling.vector[i].iov_len);
+    assert_int_equal(store->operations->write_commit(store, &spilling), 0);
+    assert_int_equal(conformance_commit(), 0);
+    assert_int_equal(conformance_read(store, 2, 0, 0, CONFORMANCE_CHUNK, 2), CONFORMANCE_CHUNK);
     conformance_close(store);
 }
 
@@ -423,6 +463,8 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(snapshot_knows_a_promotion),
         cmocka_unit_test(random_model),
         cmocka_unit_test(stays_above),
+        cmocka_unit_test(counted_once_on_the_way_down),
+        cmocka_unit_test(counted_while_it_spills),
         cmocka_unit_test(older_copy_stays_below),
         cmocka_unit_test(full),
         cmocka_unit_test(cleaned_before_it_is_needed),
