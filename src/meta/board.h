@@ -179,9 +179,9 @@ struct board {
  * small for one set), -ENOMEM, or the system's.
  */
 int board_create(struct net *net, uint64_t bytes, uint64_t content_bytes, struct board **board);
-/* By the thread that made it. Nobody believes it any more; harmless with NULL. */
 /* Bytes of physical memory that it takes where others see it; 0: the system does not tell. */
 uint64_t board_memory(const struct board *board);
+/* By the thread that made it. Nobody believes it any more; harmless with NULL. */
 void board_destroy(struct board *board);
 void board_set_epochs(struct board *board, uint32_t map_epoch, uint32_t namespace_epoch);
 

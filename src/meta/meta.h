@@ -158,8 +158,8 @@ void meta_board_begin(struct meta *meta, struct board *board);
 void meta_publish_name(struct meta *meta, uint64_t parent, uint64_t hash, const char *name, size_t length,
                        struct inode *inode, const struct attributes *attributes);
 void meta_publish_inode(struct meta *meta, struct inode *inode, const struct attributes *attributes);
-/* The same of what is asked for next, as it seems: of the inode's own name (meta_own_name) and hash, or of
- * the inode. */
+/* The same of what is asked for next, as it seems: of the name that the inode was made with, if it still has
+ * that, or of the inode. */
 void meta_publish_name_ahead(struct meta *meta, struct inode *inode, const struct attributes *attributes);
 void meta_publish_inode_ahead(struct meta *meta, struct inode *inode, const struct attributes *attributes);
 /* Soon before: brings what these write into the cache. */

@@ -105,12 +105,12 @@ def look():
     told = json.loads(subprocess.run(["benchfs", "status", "--json"], check=True, capture_output=True).stdout)["servers"]
     return [[one["counters"]["processor_ns"], one["counters"]["processor_wait_ns"], *map(int, open(f"/proc/{one['pid']}/schedstat").read().split()[:2])] for one in told]
 before = look()
-subprocess.run(["benchfs", "bench", "md", "--files", "2000", "--repeats", "1"], check=True, capture_output=True)
+subprocess.run(["benchfs", "bench", "md", "--files", "4000", "--repeats", "1"], check=True, capture_output=True)
 for one, other in zip(before, look()):
     run, wait, real_run, real_wait = (b - a for a, b in zip(one, other))
     print(run, real_run, wait, real_wait)
     # It is looked at every 20 ms at most.
-    assert real_run > 10e6 and abs(run - real_run) < 40e6 and abs(wait - real_wait) < 40e6 + 0.1 * real_wait
+    assert real_run > 50e6 and abs(run - real_run) < 40e6 and abs(wait - real_wait) < 40e6 + 0.1 * real_wait
 END
 }
 ok "time on a processor, and waiting for it, is what the system says" processor_agrees

@@ -178,8 +178,10 @@ static void no_wake_up_is_lost(void **state)
     remote_connect(&remote, &left);
     static uint8_t header[64], bytes[20000];
     struct iovec bulk = {bytes, sizeof bytes};
+    struct loop_statistics statistics = {0};
     uint32_t random = 1;
-    for (unsigned i = 0; i < 4000; i++) {
+    /* On a busy machine it sleeps less often, for then it leaves its processor to others at once. */
+    for (unsigned i = 0; i < 4000 || (statistics.blocks <= 100 && i < 400000); i++) {
         random = random * 1664525 + 1013904223;
         left.arrival = COMPLETION_INIT;
         left.wanted = left.messages + 1;
@@ -188,10 +190,9 @@ static void no_wake_up_is_lost(void **state)
         bool large = i % 8 == 0;
         assert_int_equal(send_and_wait(left.connection, header, sizeof header, &bulk, large, 0), 0);
         assert_int_equal(await_until(loop, &left.arrival, loop_now(loop) + PATIENCE), 0);
+        loop_statistics(loop, &statistics);
     }
-    struct loop_statistics statistics;
-    loop_statistics(loop, &statistics);
-    assert_true(statistics.blocks > 0);
+    assert_true(statistics.blocks > 100);
     remote_kill(&remote);
     net_destroy(left.net);
 }
